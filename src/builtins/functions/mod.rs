@@ -1,0 +1,83 @@
+//! The registry of functions: PostgreSQL's names, argument types and results, and how each is computed on Arrow arrays.
+//!
+//! `plan` resolves a call against [`lookup`] by PostgreSQL's rules; `pg_proc` lists the same entries.
+
+use std::sync::Arc;
+
+use datafusion::logical_expr::{AggregateUDF, Expr, ScalarUDF, WindowUDF};
+
+use super::Context;
+use crate::encode::types::PgType;
+use crate::error::Result;
+
+/// One overload of a function.
+#[derive(Clone)]
+pub struct Function {
+    /// As in PostgreSQL's `pg_proc.dat` where PostgreSQL has it; ours start at 9000.
+    pub oid: u32,
+    pub name: &'static str,
+    /// Declared argument types: type OIDs, pseudo-types (`any`, `anyelement`, `anyarray`, …) among them.
+    pub arguments: Vec<u32>,
+    /// Whether the last argument repeats (`VARIADIC`).
+    pub variadic: bool,
+    /// How many trailing arguments may be left out.
+    pub defaults: usize,
+    /// The result's type OID; a pseudo-type is resolved from the arguments.
+    pub returns: u32,
+    pub returns_set: bool,
+    pub volatility: Volatility,
+    /// NULL in, NULL out (PostgreSQL's STRICT).
+    pub strict: bool,
+    pub body: Body,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Volatility {
+    Immutable,
+    Stable,
+    Volatile,
+}
+
+/// How a call becomes an expression. Arguments arrive cast to the declared types (pseudo-types resolved).
+#[derive(Clone)]
+pub enum Body {
+    Scalar(Arc<ScalarUDF>),
+    /// Builds an expression from others, e.g. `coalesce`, `date_part` of an interval.
+    Expression(fn(Vec<Expr>) -> Result<Expr>),
+    /// A function of the statement's context: `current_setting`, `pg_get_viewdef`, `now`.
+    Contextual(fn(&Arc<Context>, Vec<Expr>) -> Result<Expr>),
+    Aggregate(Arc<AggregateUDF>),
+    /// A window function proper (`row_number`); aggregates are window functions too.
+    Window(Arc<WindowUDF>),
+    /// A set-returning function; the executor makes one output column (or the named columns) from the arguments.
+    Set(SetFunction),
+}
+
+/// Set-returning functions that the planner knows how to plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SetFunction {
+    GenerateSeries,
+    GenerateSubscripts,
+    Unnest,
+    /// `information_schema._pg_expandarray(anyarray)`: columns x, n.
+    ExpandArray,
+    RegexpSplitToTable,
+    RegexpMatches,
+    StringToTable,
+    JsonArrayElements,
+    JsonObjectKeys,
+    /// Answers no row here: a server facility that Lakegate has no counterpart of (`pg_partition_ancestors`, …).
+    Empty,
+}
+
+impl std::fmt::Debug for Function {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}({:?}) -> {}", self.name, self.arguments, self.returns)
+    }
+}
+
+/// A resolved scalar type for pseudo-types: what a call's declared pseudo-types stand for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Polymorphic {
+    pub element: Option<PgType>,
+}

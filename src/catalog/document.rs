@@ -1,0 +1,172 @@
+//! The catalog's document: plain serde data. Fields may be added, never renamed or removed.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// OIDs below this one are PostgreSQL's own and the system schemas'; ours start here, as PostgreSQL's users' do.
+pub const FIRST_USER_OID: u32 = 16384;
+
+/// Fixed OIDs of PostgreSQL's initial objects.
+pub const PG_CATALOG_SCHEMA_OID: u32 = 11;
+pub const PUBLIC_SCHEMA_OID: u32 = 2200;
+pub const INFORMATION_SCHEMA_OID: u32 = 13000;
+pub const LAKEGATE_SCHEMA_OID: u32 = 13900;
+pub const BOOTSTRAP_ROLE_OID: u32 = 10;
+
+/// One version of the catalog.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Document {
+    /// Format of this document; a newer one than we know is refused.
+    pub format: u32,
+    pub version: u64,
+    pub next_oid: u32,
+    pub database: Database,
+    /// By name. `public` is made with the warehouse; system schemas are not listed.
+    pub schemas: BTreeMap<String, Schema>,
+    pub roles: BTreeMap<String, Role>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Database {
+    pub oid: u32,
+    pub name: String,
+    pub owner: u32,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Schema {
+    pub oid: u32,
+    pub owner: u32,
+    #[serde(default)]
+    pub comment: Option<String>,
+    /// Tables and views share one name space, as in PostgreSQL.
+    pub relations: BTreeMap<String, Relation>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Relation {
+    pub oid: u32,
+    pub owner: u32,
+    #[serde(default)]
+    pub comment: Option<String>,
+    /// In order of attribute number. For a table: as of the newest schema this server or another recorded.
+    pub columns: Vec<Column>,
+    pub kind: RelationKind,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum RelationKind {
+    Table(Table),
+    View(View),
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Table {
+    /// Root URL of the Delta table.
+    pub location: String,
+    /// Whether the files are ours: they go after DROP.
+    pub managed: bool,
+    #[serde(default)]
+    pub partition_columns: Vec<String>,
+    #[serde(default)]
+    pub checks: Vec<Check>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Check {
+    pub oid: u32,
+    pub name: String,
+    /// SQL text of the condition, as given by the user.
+    pub expression: String,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct View {
+    /// SQL text of the query.
+    pub query: String,
+    /// `search_path` at creation: names in the query are looked up in it.
+    pub search_path: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Column {
+    pub name: String,
+    /// PostgreSQL's type OID and typmod.
+    pub type_oid: u32,
+    pub typmod: i32,
+    #[serde(default)]
+    pub not_null: bool,
+    #[serde(default)]
+    pub comment: Option<String>,
+}
+
+impl Column {
+    pub fn ty(&self) -> crate::encode::types::PgType {
+        crate::encode::types::PgType { oid: self.type_oid, typmod: self.typmod }
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Role {
+    pub oid: u32,
+    pub superuser: bool,
+    pub login: bool,
+    #[serde(default)]
+    pub create_role: bool,
+    #[serde(default)]
+    pub create_database: bool,
+    #[serde(default = "yes")]
+    pub inherit: bool,
+    /// -1 for no limit.
+    #[serde(default = "no_limit")]
+    pub connection_limit: i32,
+    /// `SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>`; never a password.
+    #[serde(default)]
+    pub verifier: Option<String>,
+    /// RFC 3339.
+    #[serde(default)]
+    pub valid_until: Option<String>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn no_limit() -> i32 {
+    -1
+}
+
+/// What a statement sees of the catalog: immutable, cheap to clone.
+pub type Snapshot = std::sync::Arc<Document>;
+
+impl Document {
+    /// The relation of that schema and name.
+    pub fn relation(&self, schema: &str, name: &str) -> Option<&Relation> {
+        self.schemas.get(schema)?.relations.get(name)
+    }
+
+    /// Takes the next OID.
+    pub fn take_oid(&mut self) -> u32 {
+        let oid = self.next_oid;
+        self.next_oid += 1;
+        oid
+    }
+
+    /// Schema and name of the relation with that OID.
+    pub fn relation_by_oid(&self, oid: u32) -> Option<(&str, &str, &Relation)> {
+        self.schemas.iter().find_map(|(schema, definition)| {
+            definition
+                .relations
+                .iter()
+                .find(|(_, relation)| relation.oid == oid)
+                .map(|(name, relation)| (schema.as_str(), name.as_str(), relation))
+        })
+    }
+
+    /// Name of the role with that OID.
+    pub fn role_name(&self, oid: u32) -> Option<&str> {
+        self.roles.iter().find(|(_, role)| role.oid == oid).map(|(name, _)| name.as_str())
+    }
+}

@@ -1,0 +1,1 @@
+//! The binder: a syntax tree and resolved relations to a logical plan.

@@ -1,0 +1,11 @@
+//! `Statement` to plan: names, types and functions resolved by PostgreSQL's rules onto DataFusion's logical plan.
+//!
+//! ```text
+//! relations (async pre-pass: pins each table) ─→ bind (pure, synchronous) ─→ LogicalPlan + OutputColumn + parameter types
+//! ```
+//! It reads the catalog and pinned tables and never writes. DataFusion's own SQL planner is not used: it would ignore clauses,
+//! give Arrow's types for PostgreSQL's, and lose positions.
+
+pub mod bind;
+pub mod relations;
+pub mod typing;
