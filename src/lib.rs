@@ -3,6 +3,7 @@
 pub mod builtins;
 pub mod catalog;
 pub mod encode;
+pub mod engine;
 pub mod error;
 pub mod plan;
 pub mod query;
