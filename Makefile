@@ -1,0 +1,39 @@
+# Two commands do everything: `make demo` and `make test`.
+# The target folder lives outside the checkout, so that a fresh clone on the same machine builds warm.
+export CARGO_TARGET_DIR ?= $(HOME)/.cache/lakegate/target
+CARGO ?= cargo
+SHELL := bash
+
+.PHONY: demo test lint bench doc fmt clean-demo tools
+
+## Builds the release binary and starts a server on ./lakegate-data with the flights pipeline loaded.
+demo:
+	$(CARGO) build --release --locked
+	"$(CARGO_TARGET_DIR)/release/lakegate" demo $(ARGS)
+
+## Installs what the tests need and runs them all.
+test: tools
+	$(CARGO) build --locked
+	tests/run.sh
+
+tools:
+	tests/install.sh
+
+## Formatting, clippy, and what the rules of the project forbid.
+lint:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+fmt:
+	$(CARGO) fmt
+
+## Ratios against peers in one run on this machine; see benches/README.md.
+bench:
+	$(CARGO) build --release --locked
+	benches/run.sh
+
+doc:
+	$(CARGO) doc --locked --no-deps --document-private-items
+
+clean-demo:
+	rm -rf lakegate-data
