@@ -62,6 +62,16 @@ pub enum RelationKind {
     View(View),
 }
 
+impl RelationKind {
+    /// What PostgreSQL calls it in messages.
+    pub fn noun(&self) -> &'static str {
+        match self {
+            Self::Table(_) => "table",
+            Self::View(_) => "view",
+        }
+    }
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Table {
     /// Root URL of the Delta table.
@@ -88,6 +98,9 @@ pub struct View {
     pub query: String,
     /// `search_path` at creation: names in the query are looked up in it.
     pub search_path: Vec<String>,
+    /// OIDs of the relations in the query: they cannot be dropped without CASCADE.
+    #[serde(default)]
+    pub depends_on: Vec<u32>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Installs the peers and runs bench.py against the release binary. ONLY=rows,copy,… picks parts, SCALE the TPC-H scale.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+target=${CARGO_TARGET_DIR:-$HOME/.cache/lakegate/target}
+venv=$(dirname "$target")/bench-venv
+if [ ! -x "$venv/bin/tpchgen-cli" ]; then
+    python3 -m venv "$venv"
+    "$venv/bin/pip" install --quiet tpchgen-cli duckdb "datafusion" "psycopg[binary]" pyarrow
+fi
+exec "$venv/bin/python" benches/bench.py --lakegate "$target/release/lakegate" --work "$(dirname "$target")/bench-data" \
+    --scale "${SCALE:-1}" ${ONLY:+--only "$ONLY"}

@@ -1,0 +1,56 @@
+//! CREATE SCHEMA.
+
+use std::collections::BTreeMap;
+
+use super::output::Output;
+use super::road::Road;
+use crate::catalog::Schema;
+use crate::error::{Error, Result, Severity, SqlState};
+use crate::sql::CreateSchema;
+
+/// Schemas that PostgreSQL or we reserve.
+fn is_reserved(name: &str) -> bool {
+    name.starts_with("pg_") || matches!(name, "information_schema" | "lakegate")
+}
+
+pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateSchema) -> Result<Output> {
+    let name = statement.name.value.as_str();
+    if is_reserved(name) {
+        return Err(Error::new(SqlState::ReservedName, format!("unacceptable schema name \"{name}\""))
+            .with_detail("The prefix \"pg_\" and the names information_schema and lakegate are reserved for system schemas."));
+    }
+    if !road.session.is_superuser() && !road.owns_database() {
+        return Err(Error::new(
+            SqlState::InsufficientPrivilege,
+            format!("permission denied for database {}", road.context.database),
+        ));
+    }
+    let owner_name = statement.owner.as_ref().map_or(road.context.user.as_str(), |owner| owner.value.as_str()).to_owned();
+    let if_not_exists = statement.if_not_exists;
+    let created = road
+        .ground
+        .catalog
+        .update(|document| {
+            if document.schemas.contains_key(name) {
+                if if_not_exists {
+                    return Ok(false);
+                }
+                return Err(Error::new(SqlState::DuplicateSchema, format!("schema \"{name}\" already exists")));
+            }
+            let Some(owner) = document.roles.get(&owner_name).map(|role| role.oid) else {
+                return Err(Error::new(SqlState::UndefinedObject, format!("role \"{owner_name}\" does not exist")));
+            };
+            let oid = document.take_oid();
+            document.schemas.insert(name.to_owned(), Schema { oid, owner, comment: None, relations: BTreeMap::new() });
+            Ok(true)
+        })
+        .await?;
+    if !created {
+        road.notice(Error::notice(
+            Severity::Notice,
+            SqlState::DuplicateSchema,
+            format!("schema \"{name}\" already exists, skipping"),
+        ));
+    }
+    Ok(Output::Done("CREATE SCHEMA".into()))
+}

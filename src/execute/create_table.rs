@@ -1,0 +1,287 @@
+//! CREATE TABLE, with columns or AS a query; OR REPLACE; over an existing Delta table by LOCATION.
+//!
+//! The Delta table is committed first and the catalog's entry after it: what a crash between the two leaves behind is a folder
+//! that no entry names, never an entry without a table.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::output::Output;
+use super::road::Road;
+use crate::catalog::{Check, Column, Relation, RelationKind, Table};
+use crate::encode::types::{PgType, oid};
+use crate::error::{Error, Result, Severity, SqlState};
+use crate::lake::{self, ColumnSpec, CreateMode, Input, TableSpec, WriteMode, WriteRequest};
+use crate::quality::gate::Gate;
+use crate::sql::{CheckConstraint, CreateTable};
+
+/// Most columns of a table: PostgreSQL's own limit.
+const COLUMNS_MAX: usize = 1600;
+
+pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateTable) -> Result<Output> {
+    let (schema, name) = road.creation_name(&statement.name)?;
+    let existing = road.snapshot.relation(&schema, &name).cloned();
+    if let Some(relation) = &existing {
+        if statement.if_not_exists {
+            road.notice(Error::notice(
+                Severity::Notice,
+                SqlState::DuplicateTable,
+                format!("relation \"{name}\" already exists, skipping"),
+            ));
+            return Ok(Output::Done(tag(statement, 0)));
+        }
+        if !statement.or_replace {
+            return Err(Error::new(SqlState::DuplicateTable, format!("relation \"{name}\" already exists")));
+        }
+        if matches!(relation.kind, RelationKind::View(_)) {
+            return Err(Error::new(SqlState::WrongObjectType, format!("\"{name}\" is not a table")));
+        }
+        if !road.session.is_superuser() && relation.owner != road.role_oid() {
+            return Err(Error::new(SqlState::InsufficientPrivilege, format!("must be owner of table {name}")));
+        }
+    }
+    let managed = statement.location.is_none();
+    if let Some(location) = &statement.location {
+        road.check_file(location, true)?;
+    }
+    let location = location_for(road, &schema, &name, statement, existing.as_ref()).await?;
+    let made = make(road, &name, statement, &location, existing.is_some()).await?;
+    let recorded = record(road, (&schema, &name), statement, &made, managed, existing.as_ref()).await;
+    if recorded.is_err() && managed && existing.is_none() {
+        road.ground.lake.drop_files(&location);
+    }
+    recorded?;
+    Ok(Output::Done(tag(statement, made.rows)))
+}
+
+fn tag(statement: &CreateTable, rows: u64) -> String {
+    if statement.query.is_some() && !statement.no_data { format!("SELECT {rows}") } else if statement.query.is_some() { "CREATE TABLE AS".into() } else { "CREATE TABLE".into() }
+}
+
+/// Where the table's files go: the given location, the replaced table's, or the schema's folder.
+async fn location_for(
+    road: &Road<'_>,
+    schema: &str,
+    name: &str,
+    statement: &CreateTable,
+    existing: Option<&Relation>,
+) -> Result<String> {
+    if let Some(location) = &statement.location {
+        return Ok(location.clone());
+    }
+    if let Some(Relation { kind: RelationKind::Table(table), .. }) = existing {
+        return Ok(table.location.clone());
+    }
+    road.ground.lake.free_location(schema, name).await
+}
+
+/// The Delta table as it was made.
+struct Made {
+    table: Arc<lake::Table>,
+    rows: u64,
+    checks: Vec<(String, String)>,
+}
+
+async fn make(road: &mut Road<'_>, name: &str, statement: &CreateTable, location: &str, replaces: bool) -> Result<Made> {
+    match &statement.query {
+        Some(query) => make_from_query(road, name, statement, query, location, replaces).await,
+        None => make_empty(road, name, statement, location, replaces).await,
+    }
+}
+
+async fn make_empty(road: &mut Road<'_>, name: &str, statement: &CreateTable, location: &str, replaces: bool) -> Result<Made> {
+    let mut columns = Vec::with_capacity(statement.columns.len());
+    for definition in &statement.columns {
+        let Some(ty) = definition.ty else {
+            return Err(Error::new(SqlState::SyntaxError, format!("column \"{}\" has no type", definition.name.value))
+                .at(definition.name.position));
+        };
+        columns.push(ColumnSpec {
+            name: definition.name.value.clone(),
+            ty,
+            not_null: definition.not_null,
+            comment: definition.comment.clone(),
+        });
+    }
+    let mode = if replaces { CreateMode::Replace } else { CreateMode::New };
+    let adopts = columns.is_empty() && statement.location.is_some();
+    if columns.is_empty() && !adopts {
+        return Err(Error::new(SqlState::InvalidTableDefinition, "a table needs at least one column")
+            .with_hint("Name columns, or a LOCATION that holds a Delta table."));
+    }
+    check_columns(&columns)?;
+    let checks = road.bind_checks(name, &columns, &statement.checks).await?;
+    let spec = spec_of(statement, location, columns, &checks)?;
+    let table = road.ground.lake.create(&spec, if adopts { CreateMode::Adopt } else { mode }).await?;
+    Ok(Made { table, rows: 0, checks })
+}
+
+async fn make_from_query(
+    road: &mut Road<'_>,
+    name: &str,
+    statement: &CreateTable,
+    query: &sqlparser::ast::Query,
+    location: &str,
+    replaces: bool,
+) -> Result<Made> {
+    let bound = road.bind_query(query).await?;
+    if statement.columns.len() > bound.columns.len() {
+        return Err(Error::new(SqlState::SyntaxError, "too many column names were specified"));
+    }
+    let mut columns = Vec::with_capacity(bound.columns.len());
+    for (index, column) in bound.columns.iter().enumerate() {
+        let name = statement.columns.get(index).map_or(column.name.as_str(), |given| given.name.value.as_str());
+        columns.push(ColumnSpec { name: name.to_owned(), ty: stored_type(column.ty), not_null: false, comment: None });
+    }
+    check_columns(&columns)?;
+    let checks = road.bind_checks(name, &columns, &statement.checks).await?;
+    let plan = road.as_table_columns(bound, &columns)?;
+    let columns = road.with_plan_types(columns, &plan);
+    let spec = spec_of(statement, location, columns, &checks)?;
+    let (plan, context) = road.physical(plan).await?;
+    let input = if statement.no_data { Input::Streams(Vec::new()) } else { Input::Plan(plan, context) };
+    let mode = if replaces { WriteMode::Replace(spec) } else { WriteMode::CreateWith(spec) };
+    let request = WriteRequest { table: None, input, gate: Gate::open(), mode, cancel: road.token.clone() };
+    let written = road.ground.lake.write(request).await?;
+    Ok(Made { table: written.table, rows: written.rows, checks })
+}
+
+/// What a column of a query's type is stored as: a literal of unknown type is text.
+fn stored_type(ty: PgType) -> PgType {
+    match ty.oid {
+        oid::UNKNOWN => PgType::TEXT,
+        _ => ty,
+    }
+}
+
+fn check_columns(columns: &[ColumnSpec]) -> Result<()> {
+    if columns.len() > COLUMNS_MAX {
+        return Err(Error::new(SqlState::TooManyColumns, format!("tables can have at most {COLUMNS_MAX} columns")));
+    }
+    let mut seen = HashSet::new();
+    for column in columns {
+        if !seen.insert(column.name.as_str()) {
+            return Err(Error::new(SqlState::DuplicateColumn, format!("column \"{}\" specified more than once", column.name)));
+        }
+        // Delta compares names without case: two such columns could not be told apart by other engines.
+        if columns.iter().any(|other| other.name != column.name && other.name.eq_ignore_ascii_case(&column.name)) {
+            return Err(Error::new(
+                SqlState::DuplicateColumn,
+                format!("column \"{}\" differs from another one only by case", column.name),
+            )
+            .with_detail("Delta Lake compares column names without case."));
+        }
+        if matches!(column.ty.oid, oid::VOID | oid::RECORD | oid::ANYARRAY | oid::REGPROC | oid::CSTRING | oid::TRIGGER) {
+            return Err(Error::new(
+                SqlState::InvalidTableDefinition,
+                format!("column \"{}\" has pseudo-type {}", column.name, crate::encode::types::format_type(column.ty)),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn spec_of(statement: &CreateTable, location: &str, columns: Vec<ColumnSpec>, checks: &[(String, String)]) -> Result<TableSpec> {
+    let mut partition_columns = Vec::with_capacity(statement.partitioned_by.len());
+    for name in &statement.partitioned_by {
+        if !columns.iter().any(|column| column.name == name.value) {
+            return Err(Error::new(
+                SqlState::UndefinedColumn,
+                format!("column \"{}\" named in partition key does not exist", name.value),
+            )
+            .at(name.position));
+        }
+        if partition_columns.contains(&name.value) {
+            return Err(Error::new(SqlState::DuplicateColumn, format!("column \"{}\" appears twice in the partition key", name.value))
+                .at(name.position));
+        }
+        partition_columns.push(name.value.clone());
+    }
+    if !columns.is_empty() && partition_columns.len() == columns.len() {
+        return Err(Error::new(SqlState::InvalidTableDefinition, "a table needs a column that is no partition column"));
+    }
+    Ok(TableSpec {
+        location: location.to_owned(),
+        columns,
+        partition_columns,
+        checks: checks.to_vec(),
+        comment: statement.comment.clone(),
+        properties: statement.properties.clone(),
+    })
+}
+
+/// Names for constraints without one, as PostgreSQL makes them: `t_column_check`, `t_check`, `t_check1`.
+pub(super) fn constraint_name(table: &str, constraint: &CheckConstraint, taken: &[(String, String)]) -> Result<String> {
+    if let Some(name) = &constraint.name {
+        if taken.iter().any(|(other, _)| *other == name.value) {
+            return Err(Error::new(
+                SqlState::DuplicateObject,
+                format!("check constraint \"{}\" already exists", name.value),
+            )
+            .at(name.position));
+        }
+        return Ok(name.value.clone());
+    }
+    let base = match &constraint.column {
+        Some(column) => format!("{table}_{column}_check"),
+        None => format!("{table}_check"),
+    };
+    let free = (0..).map(|number| if number == 0 { base.clone() } else { format!("{base}{number}") });
+    Ok(free.into_iter().find(|name| !taken.iter().any(|(other, _)| other == name)).unwrap_or(base))
+}
+
+async fn record(
+    road: &mut Road<'_>,
+    (schema, name): (&str, &str),
+    statement: &CreateTable,
+    made: &Made,
+    managed: bool,
+    replaced: Option<&Relation>,
+) -> Result<()> {
+    let columns: Vec<Column> = made.table.columns().iter().map(catalog_column).collect();
+    let owner = road.role_oid();
+    let partition_columns = made.table.partition_columns().to_vec();
+    let location = made.table.location().to_owned();
+    road.ground
+        .catalog
+        .update(|document| {
+            let existing = document.relation(schema, name).cloned();
+            if existing.as_ref().map(|relation| relation.oid) != replaced.map(|relation| relation.oid) {
+                return Err(Error::new(SqlState::DuplicateTable, format!("relation \"{name}\" already exists")));
+            }
+            let table_oid = existing.as_ref().map_or_else(|| document.take_oid(), |relation| relation.oid);
+            let mut checks = Vec::with_capacity(made.checks.len());
+            for (name, expression) in &made.checks {
+                checks.push(Check { oid: document.take_oid(), name: name.clone(), expression: expression.clone() });
+            }
+            let kind = RelationKind::Table(Table {
+                location: location.clone(),
+                managed,
+                partition_columns: partition_columns.clone(),
+                checks,
+            });
+            let relation = Relation {
+                oid: table_oid,
+                owner: existing.map_or(owner, |relation| relation.owner),
+                comment: statement.comment.clone(),
+                columns: columns.clone(),
+                kind,
+            };
+            let Some(definition) = document.schemas.get_mut(schema) else {
+                return Err(Error::new(SqlState::InvalidSchemaName, format!("schema \"{schema}\" does not exist")));
+            };
+            definition.relations.insert(name.to_owned(), relation);
+            Ok(())
+        })
+        .await
+}
+
+fn catalog_column(column: &ColumnSpec) -> Column {
+    Column {
+        name: column.name.clone(),
+        type_oid: column.ty.oid,
+        typmod: column.ty.typmod,
+        not_null: column.not_null,
+        comment: column.comment.clone(),
+    }
+}

@@ -1,0 +1,84 @@
+//! CREATE [OR REPLACE] VIEW: the query is bound once to know its columns; its text is what is kept.
+
+use super::output::Output;
+use super::road::Road;
+use crate::catalog::{Column, Relation, RelationKind, View};
+use crate::error::{Error, Result, SqlState};
+use crate::sql::CreateView;
+
+pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateView) -> Result<Output> {
+    let (schema, name) = road.creation_name(&statement.name)?;
+    let (bound, depends_on) = road.bind_view(&statement.query).await?;
+    if statement.columns.len() > bound.columns.len() {
+        return Err(Error::new(SqlState::InvalidTableDefinition, "CREATE VIEW specifies more column names than columns"));
+    }
+    let mut columns = Vec::with_capacity(bound.columns.len());
+    for (index, column) in bound.columns.iter().enumerate() {
+        let name = statement.columns.get(index).map_or(column.name.as_str(), |given| given.value.as_str());
+        if columns.iter().any(|other: &Column| other.name == name) {
+            return Err(Error::new(SqlState::DuplicateColumn, format!("column \"{name}\" specified more than once")));
+        }
+        let ty = column.ty;
+        columns.push(Column { name: name.to_owned(), type_oid: ty.oid, typmod: ty.typmod, not_null: false, comment: None });
+    }
+    let view = View { query: statement.query_text.clone(), search_path: road.context.search_path.clone(), depends_on };
+    let owner = road.role_oid();
+    let superuser = road.session.is_superuser();
+    let or_replace = statement.or_replace;
+    road.ground
+        .catalog
+        .update(|document| {
+            let existing = document.relation(&schema, &name).cloned();
+            let oid = match &existing {
+                None => document.take_oid(),
+                Some(relation) => replaceable(relation, &name, or_replace, &columns, superuser || relation.owner == owner)?,
+            };
+            let Some(definition) = document.schemas.get_mut(&schema) else {
+                return Err(Error::new(SqlState::InvalidSchemaName, format!("schema \"{schema}\" does not exist")));
+            };
+            let owner = existing.as_ref().map_or(owner, |relation| relation.owner);
+            let comment = existing.and_then(|relation| relation.comment);
+            let kind = RelationKind::View(view.clone());
+            definition.relations.insert(name.clone(), Relation { oid, owner, comment, columns: columns.clone(), kind });
+            Ok(())
+        })
+        .await?;
+    Ok(Output::Done("CREATE VIEW".into()))
+}
+
+/// The OID to keep, if the view may take the relation's place: PostgreSQL lets a view only grow.
+fn replaceable(relation: &Relation, name: &str, or_replace: bool, columns: &[Column], owned: bool) -> Result<u32> {
+    if !or_replace {
+        return Err(Error::new(SqlState::DuplicateTable, format!("relation \"{name}\" already exists")));
+    }
+    if matches!(relation.kind, RelationKind::Table(_)) {
+        return Err(Error::new(SqlState::WrongObjectType, format!("\"{name}\" is not a view")));
+    }
+    if !owned {
+        return Err(Error::new(SqlState::InsufficientPrivilege, format!("must be owner of view {name}")));
+    }
+    if columns.len() < relation.columns.len() {
+        return Err(Error::new(SqlState::InvalidTableDefinition, "cannot drop columns from view"));
+    }
+    for (old, new) in relation.columns.iter().zip(columns) {
+        if old.name != new.name {
+            return Err(Error::new(
+                SqlState::InvalidTableDefinition,
+                format!("cannot change name of view column \"{}\" to \"{}\"", old.name, new.name),
+            )
+            .with_hint("Use DROP VIEW and CREATE VIEW to name the columns anew."));
+        }
+        if old.ty() != new.ty() {
+            return Err(Error::new(
+                SqlState::InvalidTableDefinition,
+                format!(
+                    "cannot change data type of view column \"{}\" from {} to {}",
+                    old.name,
+                    crate::encode::types::format_type(old.ty()),
+                    crate::encode::types::format_type(new.ty()),
+                ),
+            ));
+        }
+    }
+    Ok(relation.oid)
+}

@@ -1,0 +1,218 @@
+//! DROP TABLE, VIEW and SCHEMA. The entry goes at once; a managed table's files after it.
+
+use super::output::Output;
+use super::road::Road;
+use crate::catalog::{Document, Relation, RelationKind};
+use crate::error::{Error, Result, Severity, SqlState};
+use crate::sql::{Drop, DropKind, QualifiedName};
+
+/// What a DROP took away.
+#[derive(Default)]
+struct Dropped {
+    /// Roots of managed tables.
+    locations: Vec<String>,
+    notices: Vec<Error>,
+}
+
+pub(crate) async fn run(road: &mut Road<'_>, statement: &Drop) -> Result<Output> {
+    let path = road.context.search_path.clone();
+    let superuser = road.session.is_superuser();
+    let role = road.role_oid();
+    let dropped = road
+        .ground
+        .catalog
+        .update(|document| {
+            let mut dropped = Dropped::default();
+            for name in &statement.names {
+                match statement.kind {
+                    DropKind::Schema => drop_schema(document, statement, name, (superuser, role), &mut dropped)?,
+                    DropKind::Table | DropKind::View => {
+                        drop_relation(document, statement, name, &path, (superuser, role), &mut dropped)?;
+                    }
+                }
+            }
+            Ok(dropped)
+        })
+        .await?;
+    for notice in dropped.notices {
+        road.notice(notice);
+    }
+    for location in dropped.locations {
+        road.ground.lake.drop_files(&location);
+    }
+    Ok(Output::Done(
+        match statement.kind {
+            DropKind::Table => "DROP TABLE",
+            DropKind::View => "DROP VIEW",
+            DropKind::Schema => "DROP SCHEMA",
+        }
+        .into(),
+    ))
+}
+
+/// Superuser or not, and the role's OID.
+type Who = (bool, u32);
+
+fn skipping(kind: &str, name: impl std::fmt::Display) -> Error {
+    Error::notice(Severity::Notice, SqlState::SuccessfulCompletion, format!("{kind} \"{name}\" does not exist, skipping"))
+}
+
+fn drop_relation(
+    document: &mut Document,
+    statement: &Drop,
+    name: &QualifiedName,
+    path: &[String],
+    who: Who,
+    dropped: &mut Dropped,
+) -> Result<()> {
+    let wanted = if statement.kind == DropKind::View { "view" } else { "table" };
+    let found = match &name.schema {
+        Some(schema) if !document.schemas.contains_key(schema) && !super::road::is_system_schema(schema) => {
+            if statement.if_exists {
+                dropped.notices.push(skipping("schema", schema));
+                return Ok(());
+            }
+            return Err(Error::new(SqlState::InvalidSchemaName, format!("schema \"{schema}\" does not exist")));
+        }
+        Some(schema) => document.relation(schema, &name.name).map(|relation| (schema.clone(), relation.clone())),
+        None => path
+            .iter()
+            .find_map(|schema| document.relation(schema, &name.name).map(|relation| (schema.clone(), relation.clone()))),
+    };
+    let Some((schema, relation)) = found else {
+        if statement.if_exists {
+            dropped.notices.push(skipping(wanted, &name.name));
+            return Ok(());
+        }
+        return Err(Error::new(SqlState::UndefinedTable, format!("{wanted} \"{name}\" does not exist")));
+    };
+    let noun = relation.kind.noun();
+    if noun != wanted {
+        let article_hint = format!("Use DROP {} to remove a {noun}.", noun.to_uppercase());
+        return Err(Error::new(SqlState::WrongObjectType, format!("\"{}\" is not a {wanted}", name.name)).with_hint(article_hint));
+    }
+    require_owner(who, relation.owner, noun, &name.name)?;
+    remove_with_dependents(document, &schema, &name.name, statement.cascade, dropped)
+}
+
+fn require_owner((superuser, role): Who, owner: u32, noun: &str, name: &str) -> Result<()> {
+    if superuser || role == owner {
+        return Ok(());
+    }
+    Err(Error::new(SqlState::InsufficientPrivilege, format!("must be owner of {noun} {name}")))
+}
+
+/// Removes a relation, and with CASCADE the views that read it, theirs after them.
+fn remove_with_dependents(
+    document: &mut Document,
+    schema: &str,
+    name: &str,
+    cascade: bool,
+    dropped: &mut Dropped,
+) -> Result<()> {
+    let Some(relation) = document.relation(schema, name).cloned() else { return Ok(()) };
+    let dependents = dependents_of(document, relation.oid);
+    if !dependents.is_empty() && !cascade {
+        let noun = relation.kind.noun();
+        let detail: Vec<String> =
+            dependents.iter().map(|(_, view)| format!("view {view} depends on {noun} {name}")).collect();
+        return Err(Error::new(
+            SqlState::DependentObjectsStillExist,
+            format!("cannot drop {noun} {name} because other objects depend on it"),
+        )
+        .with_detail(detail.join("\n"))
+        .with_hint("Use DROP ... CASCADE to drop the dependent objects too."));
+    }
+    for (view_schema, view) in dependents {
+        dropped.notices.push(Error::notice(
+            Severity::Notice,
+            SqlState::SuccessfulCompletion,
+            format!("drop cascades to view {view}"),
+        ));
+        remove_with_dependents(document, &view_schema, &view, cascade, dropped)?;
+    }
+    if let Some(definition) = document.schemas.get_mut(schema) {
+        if let Some(Relation { kind: RelationKind::Table(table), .. }) = definition.relations.remove(name) {
+            if table.managed {
+                dropped.locations.push(table.location);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Schema and name of the views that read the relation.
+fn dependents_of(document: &Document, oid: u32) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for (schema, definition) in &document.schemas {
+        for (name, relation) in &definition.relations {
+            if let RelationKind::View(view) = &relation.kind {
+                if view.depends_on.contains(&oid) && relation.oid != oid {
+                    found.push((schema.clone(), name.clone()));
+                }
+            }
+        }
+    }
+    found
+}
+
+fn drop_schema(
+    document: &mut Document,
+    statement: &Drop,
+    name: &QualifiedName,
+    who: Who,
+    dropped: &mut Dropped,
+) -> Result<()> {
+    let schema = name.name.as_str();
+    if super::road::is_system_schema(schema) {
+        return Err(Error::new(
+            SqlState::DependentObjectsStillExist,
+            format!("cannot drop schema {schema} because it is required by the database system"),
+        ));
+    }
+    let Some(definition) = document.schemas.get(schema) else {
+        if statement.if_exists {
+            dropped.notices.push(skipping("schema", schema));
+            return Ok(());
+        }
+        return Err(Error::new(SqlState::InvalidSchemaName, format!("schema \"{schema}\" does not exist")));
+    };
+    require_owner(who, definition.owner, "schema", schema)?;
+    let members: Vec<(String, &'static str)> =
+        definition.relations.iter().map(|(name, relation)| (name.clone(), relation.kind.noun())).collect();
+    if !members.is_empty() && !statement.cascade {
+        let detail: Vec<String> =
+            members.iter().map(|(name, noun)| format!("{noun} {schema}.{name} depends on schema {schema}")).collect();
+        return Err(Error::new(
+            SqlState::DependentObjectsStillExist,
+            format!("cannot drop schema {schema} because other objects depend on it"),
+        )
+        .with_detail(detail.join("\n"))
+        .with_hint("Use DROP ... CASCADE to drop the dependent objects too."));
+    }
+    if members.len() > 1 {
+        let detail: Vec<String> = members.iter().map(|(name, noun)| format!("drop cascades to {noun} {schema}.{name}")).collect();
+        dropped.notices.push(
+            Error::notice(
+                Severity::Notice,
+                SqlState::SuccessfulCompletion,
+                format!("drop cascades to {} other objects", members.len()),
+            )
+            .with_detail(detail.join("\n")),
+        );
+    }
+    for (member, noun) in &members {
+        if members.len() == 1 {
+            dropped.notices.push(Error::notice(
+                Severity::Notice,
+                SqlState::SuccessfulCompletion,
+                format!("drop cascades to {noun} {schema}.{member}"),
+            ));
+        }
+        let mut inner = Dropped::default();
+        remove_with_dependents(document, schema, member, true, &mut inner)?;
+        dropped.locations.append(&mut inner.locations);
+    }
+    document.schemas.remove(schema);
+    Ok(())
+}

@@ -1,0 +1,58 @@
+//! SET, SHOW and RESET.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, StringArray};
+use arrow::datatypes::{DataType, Field, Schema};
+use arrow::record_batch::RecordBatch;
+
+use super::output::{BatchStream, Output, RowsTag};
+use super::road::Road;
+use crate::encode::types::{OutputColumn, PgType};
+use crate::error::Result;
+use crate::sql::{Name, Set, Show};
+
+pub(crate) async fn set(road: &mut Road<'_>, statement: &Set) -> Result<Output> {
+    road.set_setting(statement).await?;
+    Ok(Output::Done("SET".into()))
+}
+
+pub(crate) fn reset(road: &mut Road<'_>, name: Option<&Name>) -> Result<Output> {
+    match name {
+        Some(name) => road.session.reset_setting(&name.value).map_err(|error| error.at(None))?,
+        None => road.session.reset_all_settings()?,
+    }
+    Ok(Output::Done("RESET".into()))
+}
+
+/// Columns of a SHOW, known before it runs.
+pub(crate) fn show_columns(statement: &Show) -> Vec<OutputColumn> {
+    match statement {
+        Show::All => ["name", "setting", "description"].iter().map(|name| OutputColumn::new(*name, PgType::TEXT)).collect(),
+        Show::Setting(name) => vec![OutputColumn::new(crate::session::settings::display_name(&name.value), PgType::TEXT)],
+    }
+}
+
+pub(crate) fn show(road: &Road<'_>, statement: &Show) -> Result<Output> {
+    let columns = show_columns(statement);
+    let values: Vec<Vec<String>> = match statement {
+        Show::Setting(name) => vec![vec![road.session.setting(&name.value)?]],
+        Show::All => {
+            let rows = road.context.session.settings();
+            vec![
+                rows.iter().map(|row| row.name.to_owned()).collect(),
+                rows.iter().map(|row| road.session.setting(row.name)).collect::<Result<_>>()?,
+                rows.iter().map(|row| row.short_desc.to_owned()).collect(),
+            ]
+        }
+    };
+    Ok(Output::Rows { stream: text_rows(&columns, values)?, columns: columns.into(), tag: RowsTag::Fixed("SHOW") })
+}
+
+/// One batch of text columns.
+pub(super) fn text_rows(columns: &[OutputColumn], values: Vec<Vec<String>>) -> Result<BatchStream> {
+    let fields: Vec<Field> = columns.iter().map(|column| Field::new(&column.name, DataType::Utf8, true)).collect();
+    let arrays: Vec<ArrayRef> = values.into_iter().map(|values| Arc::new(StringArray::from(values)) as ArrayRef).collect();
+    let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?;
+    Ok(Box::pin(futures::stream::once(async move { Ok(batch) })))
+}

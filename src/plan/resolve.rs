@@ -1,0 +1,190 @@
+//! The async pre-pass: every relation that a statement names is found in the catalog and pinned at one version.
+//!
+//! ```text
+//! names ─┬ system table  → rows made at scan from the statement's context
+//!        ├ table         → lake: loaded at a fresh enough version, kept in `Pins` for the transaction
+//!        ├ view          → its text parsed, its own names resolved under its own search path
+//!        └ file          → listed, its columns inferred
+//! ```
+//! A name that nothing has is no error here: a common table expression may carry it. The binder reports it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::relations::{self, FileCall, Relation, RelationColumn, RelationName, Relations, ResolvedTable, ResolvedView};
+use crate::builtins::{self, Context};
+use crate::catalog::{self, RelationKind, Snapshot};
+use crate::error::{Error, Result, SqlState};
+use crate::lake::{self, Freshness, Lake};
+use crate::sql;
+
+/// Views may use views this deep.
+const VIEW_DEPTH_MAX: usize = 64;
+
+/// The table versions that a transaction has seen, by location.
+pub type Pins = HashMap<String, Arc<lake::Table>>;
+
+/// Resolves names against one catalog snapshot.
+pub struct Resolver<'a> {
+    pub snapshot: &'a Snapshot,
+    pub lake: &'a Arc<Lake>,
+    pub context: &'a Arc<Context>,
+    pub pins: &'a mut Pins,
+    pub freshness: Freshness,
+    /// Refuses a file location that this role may not read.
+    pub file_check: &'a (dyn Fn(&str) -> Result<()> + Send + Sync),
+    /// Whether the role may read the relation: owner or superuser.
+    pub superuser: bool,
+    pub role_oid: u32,
+}
+
+impl Resolver<'_> {
+    /// Resolves the relations that the names stand for, and the file calls.
+    pub async fn resolve(&mut self, names: &[RelationName], files: &[FileCall]) -> Result<Relations> {
+        let path = self.context.search_path.clone();
+        let mut relations = self.resolve_names(names, &path, 0).await?;
+        for call in files {
+            (self.file_check)(&call.location)?;
+            let table = lake::files::open(self.lake.stores(), &call.location, &call.options).await.map_err(|error| error.at(call.position))?;
+            relations.by_position.insert(call.position, Relation::Table(file_table(&call.location, table)));
+        }
+        Ok(relations)
+    }
+
+    async fn resolve_names(&mut self, names: &[RelationName], path: &[String], depth: usize) -> Result<Relations> {
+        if depth > VIEW_DEPTH_MAX {
+            return Err(Error::new(SqlState::StatementTooComplex, "views are nested too deeply"));
+        }
+        let mut relations = Relations::default();
+        for name in names {
+            let key = (name.schema.clone(), name.name.clone());
+            if relations.by_name.contains_key(&key) {
+                continue;
+            }
+            match self.resolve_name(name, path, depth).await? {
+                Some(relation) => {
+                    relations.by_name.insert(key, relation);
+                }
+                None => {
+                    if let Some(schema) = name.schema.as_ref().filter(|schema| !schema_exists(self.snapshot, schema)) {
+                        relations.missing_schemas.push(schema.clone());
+                    }
+                }
+            }
+        }
+        Ok(relations)
+    }
+
+    async fn resolve_name(&mut self, name: &RelationName, path: &[String], depth: usize) -> Result<Option<Relation>> {
+        let schemas: Vec<&str> = match &name.schema {
+            Some(schema) => vec![schema.as_str()],
+            None => path.iter().map(String::as_str).collect(),
+        };
+        for schema in schemas {
+            if let Some(table) = builtins::tables::lookup(schema, &name.name, self.context) {
+                return Ok(Some(Relation::Table(system_table(schema, &name.name, table))));
+            }
+            let snapshot = Arc::clone(self.snapshot);
+            if let Some(relation) = snapshot.relation(schema, &name.name) {
+                self.authorise(&name.name, relation)?;
+                return self.open(schema, &name.name, relation, depth).await.map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Without GRANT only the owner and superusers may read.
+    fn authorise(&self, name: &str, relation: &catalog::Relation) -> Result<()> {
+        if self.superuser || relation.owner == self.role_oid {
+            return Ok(());
+        }
+        let noun = relation.kind.noun();
+        Err(Error::new(SqlState::InsufficientPrivilege, format!("permission denied for {noun} {name}")))
+    }
+
+    async fn open(&mut self, schema: &str, name: &str, relation: &catalog::Relation, depth: usize) -> Result<Relation> {
+        match &relation.kind {
+            RelationKind::Table(table) => {
+                let pinned = self.pin(&table.location).await?;
+                Ok(Relation::Table(ResolvedTable {
+                    schema: schema.to_owned(),
+                    name: name.to_owned(),
+                    oid: relation.oid,
+                    columns: pinned.columns().iter().map(column_of).collect(),
+                    provider: pinned.provider()?,
+                }))
+            }
+            RelationKind::View(view) => {
+                let query = sql::parse_query(&view.query)?;
+                let (names, files) = relations::names_of_query(&query, &view.query)?;
+                if !files.is_empty() {
+                    return Err(Error::unsupported("a view over files"));
+                }
+                // A view reads with its owner's rights, as in PostgreSQL.
+                let superuser = std::mem::replace(&mut self.superuser, true);
+                let inner = Box::pin(self.resolve_names(&names, &view.search_path, depth + 1)).await;
+                self.superuser = superuser;
+                Ok(Relation::View(ResolvedView {
+                    schema: schema.to_owned(),
+                    name: name.to_owned(),
+                    oid: relation.oid,
+                    columns: relation
+                        .columns
+                        .iter()
+                        .map(|column| RelationColumn { name: column.name.clone(), ty: column.ty(), not_null: false })
+                        .collect(),
+                    query: Arc::new(*query),
+                    source: view.query.as_str().into(),
+                    relations: Arc::new(inner?),
+                }))
+            }
+        }
+    }
+
+    /// The table at the version this transaction saw first.
+    pub async fn pin(&mut self, location: &str) -> Result<Arc<lake::Table>> {
+        if let Some(pinned) = self.pins.get(location) {
+            return Ok(Arc::clone(pinned));
+        }
+        let table = self.lake.table(location, self.freshness).await?;
+        self.pins.insert(location.to_owned(), Arc::clone(&table));
+        Ok(table)
+    }
+}
+
+/// Whether the schema is a user's or a system schema.
+pub fn schema_exists(snapshot: &Snapshot, schema: &str) -> bool {
+    matches!(schema, "pg_catalog" | "information_schema" | "lakegate") || snapshot.schemas.contains_key(schema)
+}
+
+fn column_of(column: &lake::ColumnSpec) -> RelationColumn {
+    RelationColumn { name: column.name.clone(), ty: column.ty, not_null: column.not_null }
+}
+
+fn system_table(schema: &str, name: &str, table: builtins::tables::SystemTable) -> ResolvedTable {
+    ResolvedTable {
+        schema: schema.to_owned(),
+        name: name.to_owned(),
+        oid: table.oid,
+        columns: table
+            .columns
+            .iter()
+            .map(|(name, ty)| RelationColumn { name: (*name).to_owned(), ty: *ty, not_null: false })
+            .collect(),
+        provider: table.provider,
+    }
+}
+
+fn file_table(location: &str, table: lake::files::FileTable) -> ResolvedTable {
+    ResolvedTable {
+        schema: String::new(),
+        name: location.to_owned(),
+        oid: 0,
+        columns: table
+            .columns
+            .into_iter()
+            .map(|(name, ty)| RelationColumn { name, ty, not_null: false })
+            .collect(),
+        provider: table.provider,
+    }
+}

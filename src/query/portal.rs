@@ -1,0 +1,208 @@
+//! A portal: a statement with its parameters, ready to run, running, suspended or done. SQL's cursors are portals too.
+
+use std::sync::Arc;
+
+use arrow::record_batch::RecordBatch;
+use futures::StreamExt;
+
+use super::guard::Guard;
+use super::output::{BatchStream, CopyIn, CopyOut, Output, RowsTag};
+use super::prepared::Prepared;
+use crate::encode::TextStyle;
+use crate::encode::types::{Format, OutputColumn};
+use crate::error::{Error, Result, SqlState};
+use datafusion::scalar::ScalarValue;
+
+/// One portal of a conversation.
+pub struct Portal {
+    pub(super) prepared: Arc<Prepared>,
+    pub(super) parameters: Vec<ScalarValue>,
+    /// Result formats as Bind gave them: none, one for all, or one for each column.
+    pub(super) formats: Vec<Format>,
+    pub(super) style: Arc<TextStyle>,
+    pub(super) state: State,
+    /// Made by DECLARE.
+    pub(super) cursor: Option<CursorKind>,
+}
+
+/// What DECLARE said.
+#[derive(Debug, Clone)]
+pub(super) struct CursorKind {
+    pub(super) hold: bool,
+    pub(super) text: String,
+    pub(super) binary: bool,
+}
+
+pub(super) enum State {
+    /// Bound, not started.
+    Ready,
+    Rows(Rows),
+    /// The command tag, to be sent once.
+    Done(String),
+    Empty,
+    CopyIn(CopyIn),
+    CopyOut(CopyOut),
+    /// The answer was given.
+    Spent,
+}
+
+/// Rows on their way to the client.
+pub(super) struct Rows {
+    pub(super) columns: Arc<[OutputColumn]>,
+    formats: Vec<Format>,
+    stream: Option<BatchStream>,
+    /// Rows of the last batch that the row limit held back.
+    rest: Option<RecordBatch>,
+    tag: RowsTag,
+    guard: Guard,
+    /// Rows given in this Execute, for the command tag.
+    given: u64,
+    /// Rows given since the start: a cursor's position.
+    pub(super) position: u64,
+}
+
+/// What the portal has for the client now.
+pub enum Answer<'a> {
+    /// Rows are read by [`Portal::next`] until it gives `None`; then [`Portal::tag`].
+    Rows { columns: &'a Arc<[OutputColumn]>, formats: &'a [Format], style: &'a Arc<TextStyle> },
+    /// The command tag.
+    Done(String),
+    Empty,
+    /// Taken once.
+    CopyIn(CopyIn),
+    CopyOut(CopyOut),
+}
+
+impl State {
+    /// The state that follows from a statement's output.
+    pub(super) fn from_output(output: Output, formats: &[Format], guard: Guard) -> Result<Self> {
+        Ok(match output {
+            Output::Rows { columns, stream, tag } => {
+                let formats = spread_formats(formats, columns.len())?;
+                Self::Rows(Rows { columns, formats, stream: Some(stream), rest: None, tag, guard, given: 0, position: 0 })
+            }
+            Output::Done(tag) => Self::Done(tag),
+            Output::Empty => Self::Empty,
+            Output::CopyIn(copy) => Self::CopyIn(copy),
+            Output::CopyOut(copy) => Self::CopyOut(copy),
+        })
+    }
+}
+
+/// One format for each column from Bind's list: none is text, one is for all.
+pub(super) fn spread_formats(formats: &[Format], columns: usize) -> Result<Vec<Format>> {
+    match formats {
+        [] => Ok(vec![Format::Text; columns]),
+        [one] => Ok(vec![*one; columns]),
+        all if all.len() == columns => Ok(all.to_vec()),
+        all => Err(Error::new(
+            SqlState::ProtocolViolation,
+            format!("bind message has {} result formats but query has {columns} columns", all.len()),
+        )),
+    }
+}
+
+impl Portal {
+    pub(super) fn new(prepared: Arc<Prepared>, parameters: Vec<ScalarValue>, formats: Vec<Format>, style: Arc<TextStyle>) -> Self {
+        Self { prepared, parameters, formats, style, state: State::Ready, cursor: None }
+    }
+
+    /// What is to be sent. A portal that already ended answers `Done` with the tag of no rows.
+    pub fn answer(&mut self) -> Result<Answer<'_>> {
+        match std::mem::replace(&mut self.state, State::Spent) {
+            State::Rows(rows) => {
+                self.state = State::Rows(rows);
+                match &mut self.state {
+                    State::Rows(rows) => {
+                        rows.given = 0;
+                        Ok(Answer::Rows { columns: &rows.columns, formats: &rows.formats, style: &self.style })
+                    }
+                    State::Ready | State::Done(_) | State::Empty | State::CopyIn(_) | State::CopyOut(_) | State::Spent => {
+                        Err(Error::internal("a portal changed its state"))
+                    }
+                }
+            }
+            State::Done(tag) => Ok(Answer::Done(tag)),
+            State::Empty => {
+                self.state = State::Empty;
+                Ok(Answer::Empty)
+            }
+            State::CopyIn(copy) => Ok(Answer::CopyIn(copy)),
+            State::CopyOut(copy) => Ok(Answer::CopyOut(copy)),
+            State::Ready => Err(Error::internal("a portal was read before it was started")),
+            State::Spent => Err(Error::new(
+                SqlState::ObjectNotInPrerequisiteState,
+                "portal cannot be run again: its statement has already completed",
+            )),
+        }
+    }
+
+    /// The next rows, at most `rows_max` of them; `None` at the end. What a batch holds beyond that stays for the next call.
+    /// Cancel and timeout end it with their error.
+    pub async fn next(&mut self, rows_max: Option<usize>) -> Result<Option<RecordBatch>> {
+        match &mut self.state {
+            State::Rows(rows) => rows.next(rows_max).await,
+            State::Ready | State::Done(_) | State::Empty | State::CopyIn(_) | State::CopyOut(_) | State::Spent => Ok(None),
+        }
+    }
+
+    /// The command tag for the rows given in this Execute.
+    pub fn tag(&self) -> String {
+        match &self.state {
+            State::Rows(rows) => rows.tag.tag(rows.given),
+            State::Ready | State::Done(_) | State::Empty | State::CopyIn(_) | State::CopyOut(_) | State::Spent => String::new(),
+        }
+    }
+
+    /// Columns and formats of the rows, `None` for a statement without rows.
+    pub(super) fn description(&self) -> Result<Option<(Arc<[OutputColumn]>, Vec<Format>)>> {
+        match (&self.state, &self.prepared.columns) {
+            (State::Rows(rows), _) => Ok(Some((Arc::clone(&rows.columns), rows.formats.clone()))),
+            (_, Some(columns)) => Ok(Some((Arc::clone(columns), spread_formats(&self.formats, columns.len())?))),
+            (_, None) => Ok(None),
+        }
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        matches!(self.state, State::Ready)
+    }
+}
+
+impl Rows {
+    pub(super) async fn next(&mut self, rows_max: Option<usize>) -> Result<Option<RecordBatch>> {
+        loop {
+            let batch = match self.rest.take() {
+                Some(batch) => batch,
+                None => match self.pull().await? {
+                    Some(batch) => batch,
+                    None => return Ok(None),
+                },
+            };
+            if batch.num_rows() == 0 {
+                continue;
+            }
+            let wanted = rows_max.unwrap_or(usize::MAX).min(batch.num_rows());
+            if wanted < batch.num_rows() {
+                self.rest = Some(batch.slice(wanted, batch.num_rows() - wanted));
+            }
+            self.given += wanted as u64;
+            self.position += wanted as u64;
+            return Ok(Some(batch.slice(0, wanted)));
+        }
+    }
+
+    /// Reads a batch from the stream; the stream is dropped at its end and after an error, so that its work stops.
+    async fn pull(&mut self) -> Result<Option<RecordBatch>> {
+        let Some(stream) = &mut self.stream else { return Ok(None) };
+        let next = self.guard.run(async { stream.next().await.transpose() }).await;
+        if !matches!(next, Ok(Some(_))) {
+            self.stream = None;
+        }
+        next
+    }
+
+    /// Gives later reads a new token and deadline: each Execute or FETCH of a suspended portal is a statement of its own.
+    pub(super) fn rearm(&mut self, guard: Guard) {
+        self.guard = guard;
+    }
+}
