@@ -41,6 +41,8 @@ pub struct EngineOptions {
     pub spill_bytes_max: u64,
     /// Bytes of cached Parquet footers.
     pub metadata_cache_bytes: usize,
+    /// How many partitions a plan has unless the session says otherwise: the number of cores.
+    pub target_partitions: usize,
 }
 
 /// What a session may tune about its statements.
@@ -72,6 +74,7 @@ pub struct Engine {
     runtime: Arc<RuntimeEnv>,
     runner: Arc<dyn Runner>,
     pool_bytes: usize,
+    default_partitions: usize,
     /// A few entries: one for each combination of settings in use.
     states: Mutex<HashMap<Tuning, Arc<SessionState>>>,
 }
@@ -96,12 +99,17 @@ impl Engine {
             // A cached listing would hide files that another process wrote.
             .with_object_list_cache_limit(0)
             .build_arc()?;
-        Ok(Self { runtime, runner, pool_bytes: options.pool_bytes, states: Mutex::new(HashMap::new()) })
+        Ok(Self { runtime, runner, pool_bytes: options.pool_bytes, default_partitions: options.target_partitions, states: Mutex::new(HashMap::new()) })
     }
 
     /// The runtime that every statement shares: object stores are registered in it.
     pub fn runtime(&self) -> &Arc<RuntimeEnv> {
         &self.runtime
+    }
+
+    /// Partitions of a plan where the session did not say.
+    pub fn default_partitions(&self) -> usize {
+        self.default_partitions
     }
 
     /// Bytes reserved now, and the limit.

@@ -19,7 +19,7 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateSchema) -> Result
         return Err(Error::new(SqlState::ReservedName, format!("unacceptable schema name \"{name}\""))
             .with_detail("The prefix \"pg_\" and the names information_schema and lakegate are reserved for system schemas."));
     }
-    if !road.session.is_superuser() && !road.owns_database() {
+    if !road.session.superuser && !road.owns_database() {
         return Err(Error::new(
             SqlState::InsufficientPrivilege,
             format!("permission denied for database {}", road.context.database),

@@ -36,7 +36,7 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateTable) -> Result<
         if matches!(relation.kind, RelationKind::View(_)) {
             return Err(Error::new(SqlState::WrongObjectType, format!("\"{name}\" is not a table")));
         }
-        if !road.session.is_superuser() && relation.owner != road.role_oid() {
+        if !road.session.superuser && relation.owner != road.role_oid() {
             return Err(Error::new(SqlState::InsufficientPrivilege, format!("must be owner of table {name}")));
         }
     }

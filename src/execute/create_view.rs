@@ -23,7 +23,7 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateView) -> Result<O
     }
     let view = View { query: statement.query_text.clone(), search_path: road.context.search_path.clone(), depends_on };
     let owner = road.role_oid();
-    let superuser = road.session.is_superuser();
+    let superuser = road.session.superuser;
     let or_replace = statement.or_replace;
     road.ground
         .catalog

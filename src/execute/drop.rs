@@ -16,7 +16,7 @@ struct Dropped {
 
 pub(crate) async fn run(road: &mut Road<'_>, statement: &Drop) -> Result<Output> {
     let path = road.context.search_path.clone();
-    let superuser = road.session.is_superuser();
+    let superuser = road.session.superuser;
     let role = road.role_oid();
     let dropped = road
         .ground
@@ -38,7 +38,7 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &Drop) -> Result<Output>
         road.notice(notice);
     }
     for location in dropped.locations {
-        road.ground.lake.drop_files(&location);
+        road.ground.lake.drop_files(&location)?;
     }
     Ok(Output::Done(
         match statement.kind {

@@ -25,3 +25,42 @@ pub(crate) mod truncate;
 
 pub use ground::{FileAccess, Ground};
 pub(crate) use road::{Pins, Road};
+
+use crate::error::{Error, Result};
+use crate::sql::Statement;
+use output::Output;
+
+/// Runs a statement that reads or writes the lake, the catalog or a setting. What belongs to a conversation (transactions,
+/// prepared statements, cursors) never comes here.
+pub(crate) async fn run(road: &mut Road<'_>, statement: &Statement) -> Result<Output> {
+    match statement {
+        Statement::Query(query) => select::run(road, query).await,
+        Statement::Explain(explain) => explain::run(road, explain).await,
+        Statement::Insert(insert) => insert::run(road, insert).await,
+        Statement::Truncate(truncate) => truncate::run(road, truncate).await,
+        Statement::CreateTable(table) => create_table::run(road, table).await,
+        Statement::CreateSchema(schema) => create_schema::run(road, schema).await,
+        Statement::CreateView(view) => create_view::run(road, view).await,
+        Statement::Drop(drop) => drop::run(road, drop).await,
+        Statement::CopyFrom(copy) => copy_from::run(road, copy).await,
+        Statement::CopyTo(copy) => copy_to::run(road, copy).await,
+        Statement::Set(set) => setting::set(road, set),
+        Statement::Show(show) => setting::show(road, show),
+        Statement::Reset(name) => setting::reset(road, name.as_ref()),
+        Statement::CreateRole(role) => role::create(road, role).await,
+        Statement::AlterRole(role) => role::alter(road, role).await,
+        Statement::DropRole(roles) => role::drop(road, roles).await,
+        Statement::Empty
+        | Statement::Begin(_)
+        | Statement::Commit { .. }
+        | Statement::Rollback { .. }
+        | Statement::SetTransaction { .. }
+        | Statement::Prepare(_)
+        | Statement::Execute(_)
+        | Statement::Deallocate(_)
+        | Statement::Discard(_)
+        | Statement::Declare(_)
+        | Statement::Fetch(_)
+        | Statement::Close(_) => Err(Error::internal("a statement of the conversation reached the road")),
+    }
+}

@@ -17,7 +17,7 @@ pub(crate) async fn create(road: &mut Road<'_>, statement: &CreateRole) -> Resul
     if matches!(name, "public" | "none") {
         return Err(Error::new(SqlState::ReservedName, format!("role name \"{name}\" is reserved")));
     }
-    let iterations = road.scram_iterations()?;
+    let iterations = road.scram_iterations();
     let verifier = new_verifier(statement.options.password.as_ref(), iterations).await?;
     let options = &statement.options;
     let if_not_exists = statement.if_not_exists;
@@ -64,9 +64,9 @@ pub(crate) async fn alter(road: &mut Road<'_>, statement: &AlterRole) -> Result<
     if !(only_password && name == road.context.user) {
         require_role_administration(road, &statement.options, "alter role")?;
     }
-    let iterations = road.scram_iterations()?;
+    let iterations = road.scram_iterations();
     let verifier = new_verifier(statement.options.password.as_ref(), iterations).await?;
-    let superuser = road.session.is_superuser();
+    let superuser = road.session.superuser;
     let session_user = road.context.session_user.clone();
     road.ground
         .catalog
@@ -94,7 +94,7 @@ pub(crate) async fn alter(road: &mut Road<'_>, statement: &AlterRole) -> Result<
 
 pub(crate) async fn drop(road: &mut Road<'_>, statement: &DropRole) -> Result<Output> {
     require_role_administration(road, &RoleOptions::default(), "drop role")?;
-    let superuser = road.session.is_superuser();
+    let superuser = road.session.superuser;
     let current = road.context.user.clone();
     let session_user = road.context.session_user.clone();
     let skipped = road
@@ -143,7 +143,7 @@ fn missing(name: &str) -> Error {
 
 /// Superusers may do anything with roles; CREATEROLE anything but what makes or touches superusers.
 fn require_role_administration(road: &Road<'_>, options: &RoleOptions, action: &str) -> Result<()> {
-    if road.session.is_superuser() {
+    if road.session.superuser {
         return Ok(());
     }
     if options.superuser == Some(true) {

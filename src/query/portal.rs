@@ -22,15 +22,18 @@ pub struct Portal {
     pub(super) style: Arc<TextStyle>,
     pub(super) state: State,
     /// Made by DECLARE.
-    pub(super) cursor: Option<CursorKind>,
+    pub(super) cursor: Option<Cursor>,
 }
 
-/// What DECLARE said.
-#[derive(Debug, Clone)]
-pub(super) struct CursorKind {
+/// A cursor of SQL: its rows are shared with the FETCH that reads them.
+pub(super) struct Cursor {
     pub(super) hold: bool,
-    pub(super) text: String,
-    pub(super) binary: bool,
+    /// Binary for DECLARE … BINARY, whatever the protocol of the FETCH.
+    pub(super) format: Format,
+    pub(super) columns: Arc<[OutputColumn]>,
+    pub(super) rows: Arc<tokio::sync::Mutex<Rows>>,
+    /// Its transaction committed: from now on it ends with the session.
+    pub(super) outlives: bool,
 }
 
 pub(super) enum State {
@@ -59,6 +62,8 @@ pub(super) struct Rows {
     given: u64,
     /// Rows given since the start: a cursor's position.
     pub(super) position: u64,
+    /// The row given last.
+    pub(super) current: Option<RecordBatch>,
 }
 
 /// What the portal has for the client now.
@@ -79,7 +84,7 @@ impl State {
         Ok(match output {
             Output::Rows { columns, stream, tag } => {
                 let formats = spread_formats(formats, columns.len())?;
-                Self::Rows(Rows { columns, formats, stream: Some(stream), rest: None, tag, guard, given: 0, position: 0 })
+                Self::Rows(Rows { columns, formats, stream: Some(stream), rest: None, tag, guard, given: 0, position: 0, current: None })
             }
             Output::Done(tag) => Self::Done(tag),
             Output::Empty => Self::Empty,
@@ -164,7 +169,19 @@ impl Portal {
     }
 
     pub(super) fn is_ready(&self) -> bool {
-        matches!(self.state, State::Ready)
+        matches!(self.state, State::Ready) && self.cursor.is_none()
+    }
+
+    /// Whether it stays when its transaction ends.
+    pub(super) fn survives(&self, committed: bool) -> bool {
+        self.cursor.as_ref().is_some_and(|cursor| cursor.hold && (committed || cursor.outlives))
+    }
+
+    /// The transaction that opened it committed.
+    pub(super) fn outlive_transaction(&mut self) {
+        if let Some(cursor) = &mut self.cursor {
+            cursor.outlives = true;
+        }
     }
 }
 
@@ -187,6 +204,7 @@ impl Rows {
             }
             self.given += wanted as u64;
             self.position += wanted as u64;
+            self.current = Some(batch.slice(wanted.saturating_sub(1), 1));
             return Ok(Some(batch.slice(0, wanted)));
         }
     }

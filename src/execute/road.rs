@@ -1,0 +1,358 @@
+//! What one statement may use, and the steps that statements share: resolve, bind, run.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use datafusion::execution::TaskContext;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::scalar::ScalarValue;
+use futures::StreamExt;
+use sqlparser::ast;
+use tokio_util::sync::CancellationToken;
+
+use super::ground::Ground;
+use super::output::BatchStream;
+use crate::builtins::Context;
+use crate::catalog::{Relation as CatalogRelation, RelationKind, Snapshot};
+use crate::encode::types::PgType;
+use crate::engine::Tuning;
+use crate::error::{Error, Result, SqlState};
+use crate::lake::{self, Freshness};
+use crate::plan::bind::BoundQuery;
+use crate::plan::relations::Relations;
+use crate::plan::resolve::{Resolver, schema_exists};
+use crate::plan::{self, Parameters};
+use crate::session::Session;
+use crate::sql::{QualifiedName, Set};
+
+/// What one statement may use.
+pub(crate) struct Road<'a> {
+    pub(crate) ground: &'a Arc<Ground>,
+    pub(crate) session: &'a mut Session,
+    pub(crate) snapshot: Snapshot,
+    pub(crate) context: Arc<Context>,
+    /// The client's text: positions in the tree are lines and columns of it.
+    pub(crate) source: Arc<str>,
+    pub(crate) parameters: Parameters,
+    pub(crate) token: CancellationToken,
+}
+
+/// A table that a statement writes to.
+pub(crate) struct Target {
+    pub(crate) schema: String,
+    pub(crate) name: String,
+    pub(crate) oid: u32,
+    pub(crate) table: Arc<lake::Table>,
+}
+
+/// Schemas that no user may write to.
+pub(super) fn is_system_schema(schema: &str) -> bool {
+    matches!(schema, "pg_catalog" | "information_schema" | "lakegate" | "pg_toast")
+}
+
+impl<'a> Road<'a> {
+    /// The road of one statement: the catalog is read as fresh as the session's settings ask, and pinned for the transaction.
+    pub(crate) async fn new(
+        ground: &'a Arc<Ground>,
+        session: &'a mut Session,
+        source: Arc<str>,
+        parameters: Parameters,
+        token: CancellationToken,
+        server_start: DateTime<Utc>,
+    ) -> Result<Self> {
+        let snapshot = match session.transaction.pins().and_then(|pins| pins.catalog.clone()) {
+            Some(pinned) => pinned,
+            None => {
+                let staleness = session.settings().catalog_staleness();
+                ground.catalog.fresh(staleness).await?
+            }
+        };
+        if let Some(pins) = session.transaction.pins_mut() {
+            pins.catalog.get_or_insert_with(|| Arc::clone(&snapshot));
+        }
+        let context = Arc::new(statement_context(session, &snapshot, server_start));
+        Ok(Self { ground, session, snapshot, context, source, parameters, token })
+    }
+
+    pub(crate) fn notice(&self, notice: Error) {
+        self.session.notice(notice);
+    }
+
+    /// The current role's OID.
+    pub(crate) fn role_oid(&self) -> u32 {
+        self.snapshot.roles.get(&self.context.user).map_or(0, |role| role.oid)
+    }
+
+    pub(crate) fn owns_database(&self) -> bool {
+        self.snapshot.database.owner == self.role_oid()
+    }
+
+    pub(crate) fn scram_iterations(&self) -> u32 {
+        self.session.settings().scram_iterations()
+    }
+
+    /// Refuses a file of the server's disk that this role may not touch.
+    pub(crate) fn check_file(&self, location: &str, writes: bool) -> Result<()> {
+        self.ground.files.check(location, self.session.superuser, writes)
+    }
+
+    fn freshness(&self) -> Freshness {
+        match self.session.settings().table_staleness() {
+            Duration::ZERO => Freshness::Latest,
+            staleness => Freshness::Within(staleness),
+        }
+    }
+
+    fn tuning(&self) -> Tuning {
+        let settings = self.session.settings();
+        Tuning {
+            target_partitions: settings.target_partitions().unwrap_or_else(|| self.ground.engine.default_partitions()),
+            batch_rows: settings.batch_rows(),
+        }
+    }
+
+    /// Finds and pins every relation of the names.
+    async fn resolve(&mut self, names: &[plan::relations::RelationName]) -> Result<Relations> {
+        let superuser = self.session.superuser;
+        let role_oid = self.role_oid();
+        let freshness = self.freshness();
+        let files = self.ground.files.clone();
+        let check = move |location: &str| files.check(location, superuser, false);
+        let mut own_pins = crate::session::Pins::default();
+        let pins = self.session.transaction.pins_mut().unwrap_or(&mut own_pins);
+        let mut resolver = Resolver {
+            snapshot: &self.snapshot,
+            lake: &self.ground.lake,
+            context: &self.context,
+            pins,
+            freshness,
+            file_check: &check,
+            superuser,
+            role_oid,
+        };
+        resolver.resolve(names).await
+    }
+
+    /// Binds a query with this statement's parameters.
+    pub(crate) async fn bind_query(&mut self, query: &ast::Query) -> Result<BoundQuery> {
+        let names = plan::relations::names(query, &self.source);
+        let relations = self.resolve(&names).await?;
+        plan::bind_query(query, &self.context, &relations, &self.source, &mut self.parameters)
+    }
+
+    /// Binds a view's query: also answers the OIDs of what it reads. Parameters and files are refused.
+    pub(crate) async fn bind_view(&mut self, query: &ast::Query) -> Result<(BoundQuery, Vec<u32>)> {
+        let names = plan::relations::names(query, &self.source);
+        if let Some(file) = names.iter().find(|name| name.is_file()) {
+            return Err(Error::unsupported("a view over files").at(file.position));
+        }
+        let relations = self.resolve(&names).await?;
+        let bound = plan::bind_query(query, &self.context, &relations, &self.source, &mut self.parameters)?;
+        let mut depends_on: Vec<u32> = relations.by_name.values().map(plan::relations::Relation::oid).collect();
+        depends_on.retain(|oid| self.snapshot.relation_by_oid(*oid).is_some());
+        depends_on.sort_unstable();
+        depends_on.dedup();
+        Ok((bound, depends_on))
+    }
+
+    /// Binds INSERT's rows to the target's columns.
+    pub(crate) async fn bind_insert(&mut self, target: &Target, statement: &crate::sql::Insert) -> Result<BoundQuery> {
+        let names = statement.source.as_deref().map(|query| plan::relations::names(query, &self.source)).unwrap_or_default();
+        let relations = self.resolve(&names).await?;
+        let columns = relation_columns(&target.table);
+        let into = plan::InsertTarget { relation: &target.name, columns: &columns, named: &statement.columns };
+        plan::bind_insert(&into, statement.source.as_deref(), &self.context, &relations, &self.source, &mut self.parameters)
+    }
+
+    /// Finds a table to write to, at its newest version.
+    pub(crate) async fn target(&mut self, name: &QualifiedName, action: &str) -> Result<Target> {
+        let (schema, relation) = self.find(name)?;
+        let kind = match &relation.kind {
+            RelationKind::Table(table) => table,
+            RelationKind::View(_) => {
+                let message = format!("cannot {action} view \"{}\"", name.name);
+                return Err(Error::new(SqlState::WrongObjectType, message));
+            }
+        };
+        if !self.session.superuser && relation.owner != self.role_oid() {
+            let message = format!("permission denied for table {}", name.name);
+            return Err(Error::new(SqlState::InsufficientPrivilege, message));
+        }
+        let table = self.ground.lake.table(&kind.location, Freshness::Latest).await?;
+        Ok(Target { schema, name: name.name.clone(), oid: relation.oid, table })
+    }
+
+    /// The relation of that name in the search path; 42P01 with the name's position.
+    fn find(&self, name: &QualifiedName) -> Result<(String, CatalogRelation)> {
+        let missing = || Error::new(SqlState::UndefinedTable, format!("relation \"{}\" does not exist", short(name))).at(place(name));
+        if let Some(database) = name.database.as_ref().filter(|database| **database != self.context.database) {
+            let message = format!("cross-database references are not implemented: \"{database}.{}\"", short(name));
+            return Err(Error::new(SqlState::FeatureNotSupported, message).at(place(name)));
+        }
+        let schemas: Vec<&String> = match &name.schema {
+            Some(schema) if !schema_exists(&self.snapshot, schema) => {
+                let message = format!("schema \"{schema}\" does not exist");
+                return Err(Error::new(SqlState::InvalidSchemaName, message).at(place(name)));
+            }
+            Some(schema) => vec![schema],
+            None => self.context.search_path.iter().collect(),
+        };
+        for schema in schemas {
+            if let Some(relation) = self.snapshot.relation(schema, &name.name) {
+                return Ok((schema.clone(), relation.clone()));
+            }
+            if crate::builtins::tables::lookup(schema, &name.name, &self.context).is_some() {
+                let message = format!("permission denied: \"{}\" is a system catalog", name.name);
+                return Err(Error::new(SqlState::InsufficientPrivilege, message));
+            }
+        }
+        Err(missing())
+    }
+
+    /// Where a new relation of that name goes.
+    pub(crate) fn creation_name(&self, name: &QualifiedName) -> Result<(String, String)> {
+        if let Some(database) = name.database.as_ref().filter(|database| **database != self.context.database) {
+            let message = format!("cross-database references are not implemented: \"{database}.{}\"", short(name));
+            return Err(Error::new(SqlState::FeatureNotSupported, message).at(place(name)));
+        }
+        let schema = match &name.schema {
+            Some(schema) => schema.clone(),
+            None => match self.context.search_path.iter().find(|schema| !is_system_schema(schema)) {
+                Some(schema) => schema.clone(),
+                None => {
+                    let message = "no schema has been selected to create in";
+                    return Err(Error::new(SqlState::InvalidSchemaName, message).at(place(name)));
+                }
+            },
+        };
+        if is_system_schema(&schema) {
+            let message = format!("permission denied to create \"{schema}.{}\"", name.name);
+            return Err(Error::new(SqlState::InsufficientPrivilege, message)
+                .with_detail("System catalog modifications are currently disallowed."));
+        }
+        let Some(definition) = self.snapshot.schemas.get(&schema) else {
+            return Err(Error::new(SqlState::InvalidSchemaName, format!("schema \"{schema}\" does not exist")).at(place(name)));
+        };
+        if !self.session.superuser && definition.owner != self.role_oid() {
+            let message = format!("permission denied for schema {schema}");
+            return Err(Error::new(SqlState::InsufficientPrivilege, message).at(place(name)));
+        }
+        Ok((schema, name.name.clone()))
+    }
+
+    /// SET, with the roles that `role` and `session_authorization` name checked against the catalog.
+    pub(crate) fn set_setting(&mut self, statement: &Set) -> Result<()> {
+        let name = statement.name.value.to_ascii_lowercase();
+        if !matches!(name.as_str(), "role" | "session_authorization") {
+            return self.session.set(&name, statement.value.as_deref(), statement.local);
+        }
+        let wanted = statement.value.as_deref().filter(|value| !value.eq_ignore_ascii_case("none"));
+        if name == "session_authorization" {
+            return self.set_session_authorization(wanted);
+        }
+        let Some(wanted) = wanted else {
+            self.session.set_role(None);
+            return self.session.set("role", Some("none"), statement.local);
+        };
+        let Some(role) = self.snapshot.roles.get(wanted) else {
+            let message = format!("role \"{wanted}\" does not exist");
+            return Err(Error::new(SqlState::InvalidParameterValue, message));
+        };
+        let may = wanted == self.session.session_user || self.session.entry().superuser;
+        if !may {
+            let message = format!("permission denied to set role \"{wanted}\"");
+            return Err(Error::new(SqlState::InsufficientPrivilege, message));
+        }
+        if statement.local {
+            return Err(Error::unsupported("SET LOCAL ROLE"));
+        }
+        let superuser = role.superuser;
+        self.session.set_role(Some((wanted, superuser)));
+        self.session.set("role", Some(wanted), false)
+    }
+
+    fn set_session_authorization(&mut self, wanted: Option<&str>) -> Result<()> {
+        match wanted {
+            None => Ok(()),
+            Some(wanted) if wanted == self.session.session_user => Ok(()),
+            Some(_) => Err(Error::unsupported("SET SESSION AUTHORIZATION to another role")),
+        }
+    }
+
+    /// The physical plan of a bound one, and the context to run it in.
+    pub(crate) async fn physical(&self, plan: LogicalPlan) -> Result<(Arc<dyn ExecutionPlan>, Arc<TaskContext>)> {
+        let engine = &self.ground.engine;
+        let state = engine.state(&self.tuning());
+        let plan = engine.physical(&state, &plan).await?;
+        Ok((plan, engine.task_context(&state)))
+    }
+
+    /// Runs a bound plan; the stream ends the work when it is dropped.
+    pub(crate) async fn start(&self, plan: LogicalPlan) -> Result<BatchStream> {
+        let (plan, context) = self.physical(plan).await?;
+        let stream = self.ground.engine.run(plan, context)?;
+        Ok(Box::pin(stream.map(|batch| batch.map_err(Error::from))))
+    }
+
+    /// Constant expressions, such as EXECUTE's arguments, as values of the given types.
+    pub(crate) async fn constants(&mut self, arguments: &[ast::Expr], types: &[PgType]) -> Result<Vec<ScalarValue>> {
+        let plan = plan::bind_constants(arguments, types, &self.context, &self.source)?;
+        let mut stream = self.start(plan).await?;
+        let Some(batch) = stream.next().await.transpose()? else {
+            return Err(Error::internal("constants gave no row"));
+        };
+        batch.columns().iter().map(|column| Ok(ScalarValue::try_from_array(column, 0)?)).collect()
+    }
+}
+
+fn short(name: &QualifiedName) -> String {
+    match &name.schema {
+        Some(schema) => format!("{schema}.{}", name.name),
+        None => name.name.clone(),
+    }
+}
+
+fn place(name: &QualifiedName) -> Option<u32> {
+    (name.position > 0).then_some(name.position)
+}
+
+/// A table's columns as the binder sees them.
+pub(super) fn relation_columns(table: &lake::Table) -> Vec<plan::relations::RelationColumn> {
+    table.columns().iter().map(plan::resolve::column_of).collect()
+}
+
+/// The context that one statement's functions and system tables read.
+fn statement_context(session: &Session, snapshot: &Snapshot, server_start: DateTime<Utc>) -> Context {
+    let now = Utc::now();
+    let settings = session.settings();
+    let mut search_path = Vec::new();
+    for schema in settings.search_path() {
+        let schema = if schema == "$user" { session.user.clone() } else { schema };
+        if schema_exists(snapshot, &schema) && !search_path.contains(&schema) {
+            search_path.push(schema);
+        }
+    }
+    if !search_path.iter().any(|schema| schema == "pg_catalog") {
+        search_path.insert(0, "pg_catalog".to_owned());
+    }
+    Context {
+        catalog: Arc::clone(snapshot),
+        pid: session.pid(),
+        user: session.user.clone(),
+        session_user: session.session_user.clone(),
+        database: session.database().to_owned(),
+        search_path,
+        time_zone: settings.time_zone(),
+        transaction_start: session.transaction.started().unwrap_or(now),
+        statement_start: now,
+        server_start,
+        server_address: session.server_address,
+        client_address: session.client_address(),
+        session: {
+            drop(settings);
+            Arc::clone(session.handle()) as Arc<dyn crate::builtins::SessionView>
+        },
+    }
+}

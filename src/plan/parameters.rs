@@ -1,0 +1,108 @@
+//! `$1`, `$2`, …: their types as they become known, and their values once a client has bound them.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use datafusion::common::ParamValues;
+use datafusion::scalar::ScalarValue;
+
+use super::bind::{Binder, BoundQuery};
+use super::relations::{RelationColumn, Relations};
+use super::typing::TypingContext;
+use crate::builtins::Context;
+use crate::encode::types::PgType;
+use crate::error::{Error, Result, SqlState};
+use crate::sql::Name;
+
+/// The parameters of one statement.
+#[derive(Debug, Clone, Default)]
+pub struct Parameters {
+    /// Type of `$n` at n - 1; `None` until the client or the use has settled it.
+    pub types: Vec<Option<PgType>>,
+    /// Whether the text may name parameters: a prepared statement's may.
+    pub allowed: bool,
+    /// Values, once bound: then the plan holds them in place of the placeholders.
+    pub values: Option<Vec<ScalarValue>>,
+}
+
+impl Parameters {
+    /// For a text that was not prepared: `$1` is 42P02.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// To find out a prepared statement's types; those the client gave are settled.
+    pub fn to_infer(given: Vec<Option<PgType>>) -> Self {
+        Self { types: given, allowed: true, values: None }
+    }
+
+    /// To run with values.
+    pub fn bound(types: &[PgType], values: Vec<ScalarValue>) -> Self {
+        Self { types: types.iter().copied().map(Some).collect(), allowed: true, values: Some(values) }
+    }
+
+    /// All types, or 42P18 for one that nothing settled.
+    pub fn settled(&self) -> Result<Vec<PgType>> {
+        let missing = |number: usize| {
+            let message = format!("could not determine data type of parameter ${}", number + 1);
+            Error::new(SqlState::IndeterminateDatatype, message)
+        };
+        self.types.iter().enumerate().map(|(number, ty)| ty.ok_or_else(|| missing(number))).collect()
+    }
+
+    /// Runs a binding with these parameters and puts the values, if there are any, into its plan.
+    fn with<T>(
+        &mut self,
+        context: &Arc<Context>,
+        bind: impl FnOnce(&TypingContext) -> Result<T>,
+    ) -> Result<T> {
+        let typing = TypingContext {
+            context: Arc::clone(context),
+            parameters: RefCell::new(std::mem::take(&mut self.types)),
+            parameters_allowed: self.allowed,
+        };
+        let bound = bind(&typing);
+        self.types = typing.parameters.into_inner();
+        bound
+    }
+
+    fn fill(&self, mut bound: BoundQuery) -> Result<BoundQuery> {
+        if let Some(values) = self.values.as_ref().filter(|values| !values.is_empty()) {
+            bound.plan = bound.plan.with_param_values(ParamValues::from(values.clone()))?;
+        }
+        Ok(bound)
+    }
+}
+
+/// Binds a query.
+pub fn bind_query(
+    query: &sqlparser::ast::Query,
+    context: &Arc<Context>,
+    relations: &Relations,
+    source: &str,
+    parameters: &mut Parameters,
+) -> Result<BoundQuery> {
+    let bound = parameters.with(context, |typing| Binder::new(typing, relations, source).bind_query(query))?;
+    parameters.fill(bound)
+}
+
+/// Where INSERT's rows go.
+pub struct InsertTarget<'a> {
+    pub relation: &'a str,
+    pub columns: &'a [RelationColumn],
+    /// The column list of the statement; empty for all columns.
+    pub named: &'a [Name],
+}
+
+/// Binds INSERT's rows: the plan gives exactly the target's columns. No source is DEFAULT VALUES.
+pub fn bind_insert(
+    target: &InsertTarget<'_>,
+    query: Option<&sqlparser::ast::Query>,
+    context: &Arc<Context>,
+    relations: &Relations,
+    source: &str,
+    parameters: &mut Parameters,
+) -> Result<BoundQuery> {
+    let bound = parameters.with(context, |typing| Binder::new(typing, relations, source).bind_insert(target, query))?;
+    parameters.fill(bound)
+}

@@ -1,0 +1,86 @@
+//! Prepared statements: made by Parse, by PREPARE, and for each statement of a simple Query.
+
+use std::sync::Arc;
+
+use super::statement::{self, Access};
+use crate::encode::types::{OutputColumn, PgType};
+use crate::error::{Error, Result, SqlState};
+use crate::execute::{Road, explain, setting};
+use crate::sql::{Parsed, Statement};
+
+/// A statement whose text was parsed and whose parameters and columns are known.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) parsed: Parsed,
+    /// Types of `$1`, `$2`, ….
+    pub(crate) parameters: Vec<PgType>,
+    /// Columns of the rows it gives, `None` for none. What FETCH and EXECUTE give is known to the conversation only.
+    pub(crate) columns: Option<Arc<[OutputColumn]>>,
+    /// Whether the columns were told to a client: then a different result at run time is an error.
+    pub(crate) described: bool,
+}
+
+impl Prepared {
+    /// Of a simple Query: nothing is bound before it runs.
+    pub(crate) fn unbound(parsed: Parsed) -> Self {
+        Self { parsed, parameters: Vec::new(), columns: None, described: false }
+    }
+
+    pub(crate) fn access(&self) -> Access {
+        statement::access(&self.parsed.statement)
+    }
+}
+
+/// Binds a statement to learn its parameters and columns. Statements without a plan are told by their kind.
+pub(crate) async fn prepare(road: &mut Road<'_>, parsed: Parsed) -> Result<Prepared> {
+    let columns: Option<Arc<[OutputColumn]>> = match &parsed.statement {
+        Statement::Query(query) => Some(road.bind_query(query).await?.columns.into()),
+        Statement::Insert(insert) => {
+            let target = road.target(&insert.table, "insert into").await?;
+            road.bind_insert(&target, insert).await?;
+            None
+        }
+        Statement::Explain(explain) => {
+            if let Statement::Query(query) = explain.statement.as_ref() {
+                road.bind_query(query).await?;
+            }
+            Some(explain::columns(explain.json).into())
+        }
+        Statement::Show(show) => Some(setting::show_columns(show)?.into()),
+        Statement::Empty
+        | Statement::Truncate(_)
+        | Statement::CreateTable(_)
+        | Statement::CreateSchema(_)
+        | Statement::CreateView(_)
+        | Statement::Drop(_)
+        | Statement::CopyFrom(_)
+        | Statement::CopyTo(_)
+        | Statement::Set(_)
+        | Statement::Reset(_)
+        | Statement::Begin(_)
+        | Statement::Commit { .. }
+        | Statement::Rollback { .. }
+        | Statement::SetTransaction { .. }
+        | Statement::Prepare(_)
+        | Statement::Execute(_)
+        | Statement::Deallocate(_)
+        | Statement::Discard(_)
+        | Statement::Declare(_)
+        | Statement::Fetch(_)
+        | Statement::Close(_)
+        | Statement::CreateRole(_)
+        | Statement::AlterRole(_)
+        | Statement::DropRole(_) => None,
+    };
+    let parameters = road.parameters.settled()?;
+    Ok(Prepared { parsed, parameters, columns, described: true })
+}
+
+/// 0A000, in the words that drivers look for to prepare anew.
+pub(crate) fn check_unchanged(before: &[OutputColumn], now: &[OutputColumn]) -> Result<()> {
+    let same = before.len() == now.len() && before.iter().zip(now).all(|(a, b)| a.ty == b.ty && a.name == b.name);
+    if same {
+        return Ok(());
+    }
+    Err(Error::new(SqlState::FeatureNotSupported, "cached plan must not change result type"))
+}
