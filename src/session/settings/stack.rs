@@ -1,0 +1,86 @@
+//! What the end of a transaction does to settings: COMMIT keeps SET and undoes SET LOCAL, ROLLBACK undoes both.
+
+use std::collections::HashMap;
+
+use super::{Key, Settings, Value};
+
+/// The session's values of the settings that this transaction changed; `None` stands for "not set in the session".
+#[derive(Debug, Default)]
+pub(super) struct Undo {
+    changes: HashMap<Key, Change>,
+}
+
+#[derive(Debug)]
+struct Change {
+    before: Option<Value>,
+    at_commit: Option<Value>,
+}
+
+impl Undo {
+    /// Notes a change that is about to be made.
+    pub(super) fn note(&mut self, key: &Key, current: Option<&Value>, new: Option<&Value>, local: bool) {
+        let change = self
+            .changes
+            .entry(key.clone())
+            .or_insert_with(|| Change { before: current.cloned(), at_commit: current.cloned() });
+        if !local {
+            change.at_commit = new.cloned();
+        }
+    }
+}
+
+impl Settings {
+    /// A transaction starts, be it one statement's own. Inside a transaction it changes nothing.
+    pub fn begin(&mut self) {
+        self.undo.get_or_insert_default();
+    }
+
+    /// The transaction was committed.
+    pub fn commit(&mut self) {
+        self.end(|change| change.at_commit);
+    }
+
+    /// The transaction was rolled back.
+    pub fn rollback(&mut self) {
+        self.end(|change| change.before);
+    }
+
+    fn end(&mut self, keep: impl Fn(Change) -> Option<Value>) {
+        let Some(undo) = self.undo.take() else { return };
+        if undo.changes.is_empty() {
+            return;
+        }
+        for (key, change) in undo.changes {
+            match (keep(change), &key) {
+                (Some(value), _) => drop(self.session.insert(key, value)),
+                // A custom name that was once used stays known, with an empty value.
+                (None, Key::Custom(_)) => drop(self.session.insert(key, Value::Text(String::new()))),
+                (None, Key::Known(_)) => drop(self.session.remove(&key)),
+            }
+        }
+        self.touch();
+    }
+}
+
+/// The characteristics that a transaction takes from the session's defaults.
+const CHARACTERISTICS: [(&str, &str); 3] = [
+    ("transaction_isolation", "default_transaction_isolation"),
+    ("transaction_read_only", "default_transaction_read_only"),
+    ("transaction_deferrable", "default_transaction_deferrable"),
+];
+
+impl Settings {
+    /// A transaction starts with the session's default characteristics; they end with it.
+    pub fn begin_transaction(&mut self) {
+        self.begin();
+        for (own, default) in CHARACTERISTICS {
+            let (Ok(own), Ok(default)) = (Key::find(own), Key::find(default)) else { continue };
+            if self.value(&own) == self.value(&default) {
+                continue;
+            }
+            if let Some(value) = self.value(&default).cloned() {
+                self.assign(own, Some(value), true);
+            }
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! The states of a transaction, and what BEGIN, COMMIT, ROLLBACK and a failure do to them.
+//!
+//! ```text
+//! Idle ── start_statement ──→ Active (implicit) ── end_implicit ──→ Idle
+//! Idle ── begin ──→ Active ── commit, rollback ──→ Idle
+//!                      └─ fail ──→ Failed ── commit, rollback ──→ Idle
+//! ```
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use super::Session;
+use super::settings::isolation_name;
+use crate::catalog::Snapshot;
+use crate::error::{Error, Result, SqlState};
+
+/// PostgreSQL's isolation levels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isolation {
+    ReadUncommitted,
+    ReadCommitted,
+    RepeatableRead,
+    Serializable,
+}
+
+/// What BEGIN and SET TRANSACTION may say; `None` where nothing was said.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Modes {
+    pub isolation: Option<Isolation>,
+    pub read_only: Option<bool>,
+    pub deferrable: Option<bool>,
+}
+
+/// Where a session stands.
+#[derive(Debug)]
+pub enum Transaction {
+    Idle,
+    Active(Active),
+    /// A statement of a block failed: everything but its end is refused.
+    Failed { started: DateTime<Utc> },
+}
+
+/// A transaction that runs. Its characteristics are the settings `transaction_…`.
+#[derive(Debug)]
+pub struct Active {
+    /// `now()`.
+    pub started: DateTime<Utc>,
+    /// One statement's own transaction, or that of a Query message with several statements.
+    pub implicit: bool,
+    /// Whether a statement has read the lake: isolation is settled from then on.
+    pub queried: bool,
+    pub pins: Pins,
+}
+
+/// The versions that this transaction reads.
+#[derive(Debug, Default)]
+pub struct Pins {
+    pub catalog: Option<Snapshot>,
+    /// A loaded table of `lake` per location.
+    pub tables: HashMap<String, Arc<dyn Any + Send + Sync>>,
+}
+
+impl Pins {
+    /// The pinned table at that location, if it is a `T`.
+    pub fn table<T: Any + Send + Sync>(&self, location: &str) -> Option<Arc<T>> {
+        Arc::clone(self.tables.get(location)?).downcast().ok()
+    }
+
+    /// Pins a table unless one is pinned there already.
+    pub fn pin<T: Any + Send + Sync>(&mut self, location: &str, table: Arc<T>) {
+        if !self.tables.contains_key(location) {
+            self.tables.insert(location.to_owned(), table);
+        }
+    }
+}
+
+/// How a block ended; the command tag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    Committed,
+    RolledBack,
+}
+
+impl End {
+    /// COMMIT of a failed transaction answers ROLLBACK.
+    pub const fn tag(self) -> &'static str {
+        match self {
+            Self::Committed => "COMMIT",
+            Self::RolledBack => "ROLLBACK",
+        }
+    }
+}
+
+impl Transaction {
+    fn active(started: DateTime<Utc>, implicit: bool) -> Self {
+        Self::Active(Active { started, implicit, queried: false, pins: Pins::default() })
+    }
+
+    /// Whether a block that BEGIN opened is there, failed or not.
+    pub fn in_block(&self) -> bool {
+        match self {
+            Self::Idle => false,
+            Self::Active(active) => !active.implicit,
+            Self::Failed { .. } => true,
+        }
+    }
+
+    pub fn started(&self) -> Option<DateTime<Utc>> {
+        match self {
+            Self::Idle => None,
+            Self::Active(active) => Some(active.started),
+            Self::Failed { started } => Some(*started),
+        }
+    }
+
+    pub fn pins(&self) -> Option<&Pins> {
+        match self {
+            Self::Active(active) => Some(&active.pins),
+            Self::Idle | Self::Failed { .. } => None,
+        }
+    }
+
+    pub fn pins_mut(&mut self) -> Option<&mut Pins> {
+        match self {
+            Self::Active(active) => Some(&mut active.pins),
+            Self::Idle | Self::Failed { .. } => None,
+        }
+    }
+
+    /// As `pg_stat_activity.state` has it between statements.
+    pub(super) fn idle_state(&self) -> &'static str {
+        match self {
+            Self::Active(active) if !active.implicit => "idle in transaction",
+            Self::Idle | Self::Active(_) => "idle",
+            Self::Failed { .. } => "idle in transaction (aborted)",
+        }
+    }
+}
+
+impl Session {
+    /// Every statement runs in a transaction: its own one unless a block is open. Answers the transaction's start.
+    pub fn start_statement(&mut self, now: DateTime<Utc>) -> DateTime<Utc> {
+        if matches!(self.transaction, Transaction::Idle) {
+            self.open(now, true);
+        }
+        self.transaction.started().unwrap_or(now)
+    }
+
+    fn open(&mut self, now: DateTime<Utc>, implicit: bool) {
+        self.transaction = Transaction::active(now, implicit);
+        self.settings().begin_transaction();
+    }
+
+    /// Commits the transaction that is not a block's; nothing in a block. Writers have committed before.
+    pub fn end_implicit(&mut self) {
+        if matches!(&self.transaction, Transaction::Active(active) if active.implicit) {
+            self.settings().commit();
+            self.transaction = Transaction::Idle;
+        }
+    }
+
+    /// A statement failed: a block is now failed, an implicit transaction is rolled back.
+    pub fn fail(&mut self) {
+        self.transaction = match std::mem::replace(&mut self.transaction, Transaction::Idle) {
+            Transaction::Idle => Transaction::Idle,
+            Transaction::Active(active) => {
+                self.settings().rollback();
+                if active.implicit { Transaction::Idle } else { Transaction::Failed { started: active.started } }
+            }
+            failed @ Transaction::Failed { .. } => failed,
+        };
+    }
+
+    /// 25P02 in a failed block. COMMIT and ROLLBACK are not asked.
+    pub fn check_not_failed(&self) -> Result<()> {
+        match self.transaction {
+            Transaction::Failed { .. } => Err(Error::new(
+                SqlState::InFailedSqlTransaction,
+                "current transaction is aborted, commands ignored until end of transaction block",
+            )),
+            Transaction::Idle | Transaction::Active(_) => Ok(()),
+        }
+    }
+
+    /// 25006 when the transaction only reads. `tag` is the statement's command tag, e.g. `INSERT`.
+    pub fn check_writable(&self, tag: &str) -> Result<()> {
+        if self.settings().transaction_read_only() {
+            let message = format!("cannot execute {tag} in a read-only transaction");
+            return Err(Error::new(SqlState::ReadOnlySqlTransaction, message));
+        }
+        Ok(())
+    }
+
+    /// 25P01 for a statement that has no sense outside a block, e.g. `DECLARE CURSOR`.
+    pub fn require_block(&self, statement: &str) -> Result<()> {
+        if self.transaction.in_block() { Ok(()) } else { Err(only_in_blocks(statement)) }
+    }
+
+    /// 25001 for a statement that cannot be part of a block.
+    pub fn forbid_block(&self, statement: &str) -> Result<()> {
+        if !self.transaction.in_block() {
+            return Ok(());
+        }
+        let message = format!("{statement} cannot run inside a transaction block");
+        Err(Error::new(SqlState::ActiveSqlTransaction, message))
+    }
+
+    /// A statement reads or writes the lake: isolation can no longer be changed.
+    pub fn note_query(&mut self) {
+        if let Transaction::Active(active) = &mut self.transaction {
+            active.queried = true;
+        }
+    }
+
+    /// BEGIN. Inside a block it warns; the modes are applied all the same, as in PostgreSQL.
+    pub fn begin(&mut self, modes: Modes, now: DateTime<Utc>) -> Result<()> {
+        self.check_not_failed()?;
+        match &mut self.transaction {
+            Transaction::Idle => self.open(now, false),
+            Transaction::Active(active) if active.implicit => active.implicit = false,
+            Transaction::Active(_) | Transaction::Failed { .. } => {
+                self.warn(SqlState::ActiveSqlTransaction, "there is already a transaction in progress");
+            }
+        }
+        self.apply(modes)
+    }
+
+    /// COMMIT. The staged writes of the block are committed by the caller before; with `chain` the next block is open.
+    pub fn commit(&mut self, chain: bool, now: DateTime<Utc>) -> Result<End> {
+        self.finish(End::Committed, chain, now)
+    }
+
+    /// ROLLBACK.
+    pub fn rollback(&mut self, chain: bool, now: DateTime<Utc>) -> Result<End> {
+        self.finish(End::RolledBack, chain, now)
+    }
+
+    fn finish(&mut self, asked: End, chain: bool, now: DateTime<Utc>) -> Result<End> {
+        if !self.transaction.in_block() {
+            if chain {
+                return Err(only_in_blocks(&format!("{} AND CHAIN", asked.tag())));
+            }
+            self.warn(SqlState::NoActiveSqlTransaction, "there is no transaction in progress");
+        }
+        let characteristics = self.characteristics();
+        let end = match self.transaction {
+            Transaction::Failed { .. } => End::RolledBack,
+            Transaction::Idle | Transaction::Active(_) => asked,
+        };
+        match end {
+            End::Committed => self.settings().commit(),
+            End::RolledBack => self.settings().rollback(),
+        }
+        self.transaction = Transaction::Idle;
+        if chain {
+            self.open(now, false);
+            self.apply(characteristics)?;
+        }
+        Ok(end)
+    }
+
+    fn characteristics(&self) -> Modes {
+        let settings = self.settings();
+        Modes {
+            isolation: Some(settings.transaction_isolation()),
+            read_only: Some(settings.transaction_read_only()),
+            deferrable: Some(settings.transaction_deferrable()),
+        }
+    }
+
+    /// SET TRANSACTION; outside a block it warns and has no effect.
+    pub fn set_transaction(&mut self, modes: Modes) -> Result<()> {
+        self.warn_outside_block("SET TRANSACTION");
+        self.apply(modes)
+    }
+
+    /// SET SESSION CHARACTERISTICS AS TRANSACTION.
+    pub fn set_session_characteristics(&mut self, modes: Modes) -> Result<()> {
+        self.assign(modes, "default_transaction", false)
+    }
+
+    fn apply(&mut self, modes: Modes) -> Result<()> {
+        if modes.isolation.is_some() {
+            self.check_transaction_setting("transaction_isolation")?;
+        }
+        if modes.read_only == Some(false) && self.settings().transaction_read_only() {
+            self.check_transaction_setting("transaction_read_only")?;
+        }
+        self.assign(modes, "transaction", true)
+    }
+
+    fn assign(&mut self, modes: Modes, prefix: &str, local: bool) -> Result<()> {
+        let superuser = self.superuser;
+        let on_off = |on: bool| if on { "on" } else { "off" };
+        let values = [
+            ("isolation", modes.isolation.map(isolation_name)),
+            ("read_only", modes.read_only.map(on_off)),
+            ("deferrable", modes.deferrable.map(on_off)),
+        ];
+        let mut settings = self.settings();
+        for (suffix, value) in values {
+            if let Some(value) = value {
+                settings.set(&format!("{prefix}_{suffix}"), value, local, superuser)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// 25001 when the transaction has read already and the setting is settled by that.
+    pub(super) fn check_transaction_setting(&self, name: &str) -> Result<()> {
+        let queried = matches!(&self.transaction, Transaction::Active(active) if active.queried);
+        if !queried {
+            return Ok(());
+        }
+        let message = if name.eq_ignore_ascii_case("transaction_isolation") {
+            "SET TRANSACTION ISOLATION LEVEL must be called before any query"
+        } else if name.eq_ignore_ascii_case("transaction_read_only") && self.settings().transaction_read_only() {
+            "transaction read-write mode must be set before any query"
+        } else {
+            return Ok(());
+        };
+        Err(Error::new(SqlState::ActiveSqlTransaction, message))
+    }
+
+    pub(super) fn warn_outside_block(&self, statement: &str) {
+        if !self.transaction.in_block() {
+            self.warn(SqlState::NoActiveSqlTransaction, format!("{statement} can only be used in transaction blocks"));
+        }
+    }
+}
+
+fn only_in_blocks(statement: &str) -> Error {
+    let message = format!("{statement} can only be used in transaction blocks");
+    Error::new(SqlState::NoActiveSqlTransaction, message)
+}
