@@ -81,3 +81,14 @@ impl std::fmt::Debug for Function {
 pub struct Polymorphic {
     pub element: Option<PgType>,
 }
+
+/// Every overload, in no promised order; made once for each process.
+pub fn all() -> &'static [Function] {
+    &[]
+}
+
+/// The overloads of one name.
+pub fn lookup(name: &str) -> impl Iterator<Item = &'static Function> + use<> {
+    let name = name.to_owned();
+    all().iter().filter(move |function| function.name == name)
+}
