@@ -1,11 +1,15 @@
 //! What the binder may read: every relation that a statement names, resolved and pinned before binding starts.
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
+use sqlparser::ast::{self, Visit, Visitor};
 
 use crate::encode::types::PgType;
+use crate::plan::bind::names::fold;
+use crate::plan::bind::source::Source;
 
 /// A relation ready to be scanned, or a view to be expanded.
 #[derive(Debug, Clone)]
@@ -54,4 +58,117 @@ pub struct Relations {
     pub by_position: HashMap<u32, Relation>,
     /// Named but absent relations are not errors of the pre-pass: a CTE may have the name. The binder reports them.
     pub missing_schemas: Vec<String>,
+}
+
+/// A relation that a statement names, as the asynchronous pre-pass needs it.
+#[derive(Debug, Clone)]
+pub struct RelationName {
+    pub kind: RelationNameKind,
+    /// Where it starts in the text, characters from 1; the key of [`Relations::by_position`] for files.
+    pub position: u32,
+}
+
+#[derive(Debug, Clone)]
+pub enum RelationNameKind {
+    /// A table, view or CTE; `database.` is dropped after folding.
+    Named { database: Option<String>, schema: Option<String>, name: String },
+    /// `FROM 's3://…/x.parquet'`.
+    Path(String),
+    /// `read_csv('…', header => true)` and its kin.
+    FileFunction { name: String, arguments: Vec<ast::FunctionArg> },
+}
+
+/// Table functions that read files: they are resolved by the pre-pass, not by the binder.
+pub const FILE_FUNCTIONS: &[&str] = &["read_csv", "read_json", "read_parquet", "read_avro", "read_delta"];
+
+/// Every relation that the query names anywhere, subqueries and CTEs included. Names of CTEs are listed too: a name that
+/// resolves to nothing is no error yet. `source` is the text whose lines and columns the tree's spans count.
+pub fn names(query: &ast::Query, source: &str) -> Vec<RelationName> {
+    collect(query, source)
+}
+
+/// The same for a single expression: the subqueries in it.
+pub fn names_in_expression(expression: &ast::Expr, source: &str) -> Vec<RelationName> {
+    collect(expression, source)
+}
+
+fn collect(tree: &impl Visit, source: &str) -> Vec<RelationName> {
+    let mut collector = Collector { source: Source::new(source), names: Vec::new() };
+    let _ = tree.visit(&mut collector);
+    collector.names
+}
+
+struct Collector {
+    source: Source,
+    names: Vec<RelationName>,
+}
+
+impl Visitor for Collector {
+    type Break = std::convert::Infallible;
+
+    fn pre_visit_query(&mut self, query: &ast::Query) -> ControlFlow<Self::Break> {
+        self.table_commands(&query.body);
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &ast::TableFactor) -> ControlFlow<Self::Break> {
+        match factor {
+            ast::TableFactor::Table { name, args: None, .. } => self.named(name),
+            ast::TableFactor::Table { name, args: Some(arguments), .. } => self.function(name, &arguments.args),
+            ast::TableFactor::Function { name, args, .. } => self.function(name, args),
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+impl Collector {
+    /// `TABLE t` stands for a query and names a relation without being a table factor.
+    fn table_commands(&mut self, body: &ast::SetExpr) {
+        match body {
+            ast::SetExpr::Table(table) => {
+                if let Some(name) = &table.table_name {
+                    let schema = table.schema_name.clone();
+                    let kind = RelationNameKind::Named { database: None, schema, name: name.clone() };
+                    self.names.push(RelationName { kind, position: 0 });
+                }
+            }
+            ast::SetExpr::SetOperation { left, right, .. } => {
+                self.table_commands(left);
+                self.table_commands(right);
+            }
+            _ => {}
+        }
+    }
+
+    fn named(&mut self, name: &ast::ObjectName) {
+        let parts: Vec<&ast::Ident> = name.0.iter().filter_map(ast::ObjectNamePart::as_ident).collect();
+        let position = parts.first().and_then(|part| self.source.position(part.span)).unwrap_or(0);
+        let kind = match parts.as_slice() {
+            [path] if path.quote_style == Some('\'') => RelationNameKind::Path(path.value.clone()),
+            [name] => RelationNameKind::Named { database: None, schema: None, name: fold(name) },
+            [schema, name] => {
+                RelationNameKind::Named { database: None, schema: Some(fold(schema)), name: fold(name) }
+            }
+            [database, schema, name] => RelationNameKind::Named {
+                database: Some(fold(database)),
+                schema: Some(fold(schema)),
+                name: fold(name),
+            },
+            _ => return,
+        };
+        self.names.push(RelationName { kind, position });
+    }
+
+    fn function(&mut self, name: &ast::ObjectName, arguments: &[ast::FunctionArg]) {
+        let Some(ident) = name.0.last().and_then(ast::ObjectNamePart::as_ident) else { return };
+        let folded = fold(ident);
+        if !FILE_FUNCTIONS.contains(&folded.as_str()) {
+            return;
+        }
+        let first = name.0.first().and_then(ast::ObjectNamePart::as_ident).unwrap_or(ident);
+        let position = self.source.position(first.span).unwrap_or(0);
+        let kind = RelationNameKind::FileFunction { name: folded, arguments: arguments.to_vec() };
+        self.names.push(RelationName { kind, position });
+    }
 }

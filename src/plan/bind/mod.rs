@@ -1,1 +1,191 @@
-//! The binder: a syntax tree and resolved relations to a logical plan.
+//! The binder: a syntax tree and resolved relations to DataFusion's logical plan, by PostgreSQL's rules of names and types.
+//!
+//! ```text
+//! Query ─ with ─ cte ─┬ select: from → where → group → windows → sets → projection ─┐
+//!                     ├ set_operation (common types of the branches)               ├─ distinct → order → limit
+//!                     └ values                                                     ┘
+//! ```
+//! Every FROM item gets a qualifier that is unique in the whole statement and every projection has unique column names, so
+//! that a plan's columns never clash, whatever the user called them. The user's names live in [`scope`] only.
+//! It runs no optimizer, reads nothing but what [`Relations`] holds, and refuses what it does not understand.
+
+mod aggregate;
+mod array_comparison;
+mod condition;
+mod cte;
+mod diagnostics;
+mod expression;
+mod from;
+mod insert;
+pub mod names;
+mod order;
+mod scope;
+mod select;
+mod set_operation;
+mod set_returning;
+pub mod source;
+mod subquery;
+mod table_function;
+#[cfg(test)]
+mod tests;
+mod values;
+mod view;
+mod window;
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use datafusion::common::Column;
+use datafusion::logical_expr::{Expr, LogicalPlan};
+use sqlparser::ast;
+use sqlparser::tokenizer::Span;
+
+use self::scope::{Environment, Origin};
+use self::source::Source;
+use super::relations::Relations;
+use super::typing::{self, Typed, TypingContext};
+use crate::encode::types::{OutputColumn, PgType};
+use crate::error::{Error, Result, SqlState};
+
+pub use self::expression::types::{pg_type, type_name};
+
+/// Levels of queries and expressions inside each other; PostgreSQL's stack would end too.
+const DEPTH_MAX: u32 = 500;
+
+/// Turns one statement's trees into plans. `source` is the text that the tree's spans count lines and columns of.
+pub struct Binder<'a> {
+    typing: &'a TypingContext,
+    relations: &'a Relations,
+    source: Source,
+    /// Numbers for qualifiers and internal columns, unique in the statement.
+    next: Rc<Cell<usize>>,
+    depth: Rc<Cell<u32>>,
+    /// Where each column was used outside aggregates: for the position of 42803.
+    uses: RefCell<Vec<ColumnUse>>,
+}
+
+/// A use of a column by name.
+#[derive(Debug, Clone)]
+struct ColumnUse {
+    column: Column,
+    /// As the error names it: `t.a`.
+    label: String,
+    position: Option<u32>,
+}
+
+/// A bound query: the plan's columns are `columns`, in order.
+#[derive(Debug, Clone)]
+pub struct BoundQuery {
+    pub plan: LogicalPlan,
+    pub columns: Vec<OutputColumn>,
+}
+
+/// A bound query inside a statement.
+#[derive(Debug, Clone)]
+struct Bound {
+    plan: LogicalPlan,
+    columns: Vec<BoundColumn>,
+}
+
+#[derive(Debug, Clone)]
+struct BoundColumn {
+    name: String,
+    ty: PgType,
+    origin: Origin,
+    position: Option<u32>,
+    /// A literal or parameter whose type is still unknown: whoever uses the column may settle it.
+    unsettled: Option<Typed>,
+}
+
+/// Whether literals of unknown type in a SELECT list become text, or wait for the set operation or INSERT around them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unknowns {
+    Text,
+    Wait,
+}
+
+impl<'a> Binder<'a> {
+    pub fn new(typing: &'a TypingContext, relations: &'a Relations, source: &str) -> Self {
+        Self {
+            typing,
+            relations,
+            source: Source::new(source),
+            next: Rc::default(),
+            depth: Rc::default(),
+            uses: RefCell::default(),
+        }
+    }
+
+    /// Binds a whole query.
+    pub fn bind_query(&self, query: &ast::Query) -> Result<BoundQuery> {
+        let bound = self.query(query, &Environment::default(), Unknowns::Text)?;
+        let columns = bound
+            .columns
+            .into_iter()
+            .map(|column| OutputColumn {
+                name: column.name,
+                ty: column.ty,
+                table_oid: column.origin.table,
+                attribute: column.origin.attribute,
+            })
+            .collect();
+        Ok(BoundQuery { plan: bound.plan, columns })
+    }
+
+    /// A name that nothing else in the statement has. No user's identifier holds a colon unless it is quoted, and the
+    /// number makes it unique even then.
+    fn unique(&self, name: &str) -> String {
+        let number = self.next.get() + 1;
+        self.next.set(number);
+        format!("{name}:{number}")
+    }
+
+    fn position(&self, span: Span) -> Option<u32> {
+        self.source.position(span)
+    }
+
+    /// Runs one level deeper. 54001 when that is too deep.
+    fn deeper<T>(&self, run: impl FnOnce() -> Result<T>) -> Result<T> {
+        let depth = self.depth.get();
+        if depth >= DEPTH_MAX {
+            return Err(Error::new(SqlState::StatementTooComplex, "stack depth limit exceeded")
+                .with_hint("The statement has too many levels of queries or expressions inside each other."));
+        }
+        self.depth.set(depth + 1);
+        let result = run();
+        self.depth.set(depth);
+        result
+    }
+}
+
+impl Bound {
+    /// The plan's columns as expressions, in order.
+    fn exprs(&self) -> Vec<Expr> {
+        plan_columns(&self.plan)
+    }
+
+    /// Column `index` as an operand: an unsettled literal stands for itself.
+    fn operand(&self, index: usize) -> Option<Typed> {
+        let column = self.columns.get(index)?;
+        if let Some(literal) = &column.unsettled {
+            return Some(literal.clone());
+        }
+        let expr = Expr::Column(Column::from(self.plan.schema().qualified_field(index)));
+        Some(Typed { expr, ty: column.ty, position: column.position })
+    }
+}
+
+/// The columns of a plan as expressions, in order.
+fn plan_columns(plan: &LogicalPlan) -> Vec<Expr> {
+    plan.schema().columns().into_iter().map(Expr::Column).collect()
+}
+
+/// Whether the type of a value is still to be settled by its use.
+fn is_unsettled(value: &Typed) -> bool {
+    value.ty.oid == PgType::UNKNOWN.oid && matches!(value.expr, Expr::Literal(..) | Expr::Placeholder(_))
+}
+
+/// Settles what a use did not: unknown becomes text.
+fn settle(typing: &TypingContext, value: Typed) -> Result<Typed> {
+    if value.ty.oid == PgType::UNKNOWN.oid { typing::settle(typing, value) } else { Ok(value) }
+}

@@ -1,0 +1,620 @@
+//! The FROM clause: tables, subqueries, functions and joins.
+
+use std::sync::Arc;
+
+use datafusion::common::{Column, Spans, TableReference};
+use datafusion::datasource::provider_as_source;
+use datafusion::logical_expr::{Expr, ExprFunctionExt as _, JoinType, LogicalPlan, LogicalPlanBuilder, Subquery};
+use sqlparser::ast;
+use sqlparser::ast::Spanned as _;
+
+use super::expression::{Clause, Context};
+use super::names::{fold, parts, unique};
+use super::scope::{Environment, Item, Origin, Scope, ScopeColumn};
+use super::{Binder, Bound, Unknowns, plan_columns};
+use crate::encode::types::PgType;
+use crate::error::{Error, Result, SqlState};
+use crate::plan::relations::{FILE_FUNCTIONS, Relation, ResolvedTable};
+use crate::plan::typing::{self, Typed};
+
+/// A FROM clause, or a part of it, as a plan and the names it gives.
+pub(super) struct From {
+    pub plan: LogicalPlan,
+    pub items: Vec<Item>,
+}
+
+/// What a FROM item may see: items to its left, LATERAL or for error messages only.
+pub(super) struct Left<'f, 's> {
+    pub environment: &'f Environment<'s>,
+    /// The part of the clause that LATERAL may refer to.
+    pub lateral: Option<&'f From>,
+    /// Items of the comma list before this join tree.
+    pub siblings: &'f [Item],
+    pub join: JoinType,
+}
+
+impl Left<'_, '_> {
+    fn alone<'f, 's>(environment: &'f Environment<'s>, siblings: &'f [Item]) -> Left<'f, 's> {
+        Left { environment, lateral: None, siblings, join: JoinType::Inner }
+    }
+}
+
+/// A FROM item: beside what stands to its left, or already joined to it (a lateral function).
+pub(super) enum Placed {
+    Beside(From),
+    Joined(From),
+}
+
+impl Binder<'_> {
+    /// The whole clause; no clause is one row without columns.
+    pub(super) fn from_clause(&self, tables: &[ast::TableWithJoins], environment: &Environment<'_>) -> Result<From> {
+        let mut result: Option<From> = None;
+        for table in tables {
+            result = Some(match result {
+                None => self.join_tree(table, Left::alone(environment, &[]))?,
+                Some(left) => {
+                    let siblings: Vec<Item> = left.items.iter().map(Item::out_of_reach).collect();
+                    let here = Left { environment, lateral: Some(&left), siblings: &siblings, join: JoinType::Inner };
+                    match self.join_tree_beside(table, here)? {
+                        Placed::Joined(joined) => joined,
+                        Placed::Beside(right) => {
+                            self.check_aliases(&left.items, &right.items)?;
+                            cross(left, right)?
+                        }
+                    }
+                }
+            });
+        }
+        match result {
+            Some(from) => Ok(from),
+            None => Ok(From { plan: LogicalPlanBuilder::empty(true).build()?, items: Vec::new() }),
+        }
+    }
+
+    fn join_tree(&self, table: &ast::TableWithJoins, left: Left<'_, '_>) -> Result<From> {
+        match self.join_tree_beside(table, left)? {
+            Placed::Beside(from) | Placed::Joined(from) => Ok(from),
+        }
+    }
+
+    fn join_tree_beside(&self, table: &ast::TableWithJoins, left: Left<'_, '_>) -> Result<Placed> {
+        let environment = left.environment;
+        let siblings = left.siblings;
+        let mut placed = self.factor(&table.relation, &left)?;
+        for join in &table.joins {
+            let (from, joined) = match placed {
+                Placed::Beside(from) => (from, false),
+                Placed::Joined(from) => (from, true),
+            };
+            let here = Left { environment, lateral: Some(&from), siblings, join: JoinType::Inner };
+            let from = self.join(&from, join, here)?;
+            placed = if joined { Placed::Joined(from) } else { Placed::Beside(from) };
+        }
+        Ok(placed)
+    }
+
+    fn join(&self, left: &From, join: &ast::Join, here: Left<'_, '_>) -> Result<From> {
+        use ast::JoinOperator as Op;
+        let (join_type, constraint) = match &join.join_operator {
+            Op::Join(constraint) | Op::Inner(constraint) => (JoinType::Inner, constraint),
+            Op::Left(constraint) | Op::LeftOuter(constraint) => (JoinType::Left, constraint),
+            Op::Right(constraint) | Op::RightOuter(constraint) => (JoinType::Right, constraint),
+            Op::FullOuter(constraint) => (JoinType::Full, constraint),
+            Op::CrossJoin(constraint) => (JoinType::Inner, constraint),
+            _ => return Err(Error::unsupported("this kind of JOIN").at(self.position(join.relation.span()))),
+        };
+        let environment = here.environment;
+        let siblings = here.siblings;
+        let right = match self.factor(&join.relation, &Left { join: join_type, ..here })? {
+            Placed::Joined(joined) => return self.lateral_function_join(joined, join_type, constraint, environment),
+            Placed::Beside(right) => right,
+        };
+        self.check_aliases(&left.items, &right.items)?;
+        match constraint {
+            ast::JoinConstraint::None => cross_or_true(left, right, join_type),
+            ast::JoinConstraint::On(condition) => {
+                self.join_on(left, right, join_type, condition, environment, siblings)
+            }
+            ast::JoinConstraint::Using(columns) => {
+                let names = columns
+                    .iter()
+                    .filter_map(|column| column.0.first().and_then(ast::ObjectNamePart::as_ident))
+                    .map(|ident| (fold(ident), self.position(ident.span)))
+                    .collect();
+                self.join_using(left, right, join_type, names)
+            }
+            ast::JoinConstraint::Natural => {
+                let names = common_names(left, &right).into_iter().map(|name| (name, None)).collect();
+                self.join_using(left, right, join_type, names)
+            }
+        }
+    }
+
+    /// A lateral function is planned on top of its left side; only conditions that are always true leave that right.
+    fn lateral_function_join(
+        &self,
+        joined: From,
+        join_type: JoinType,
+        constraint: &ast::JoinConstraint,
+        environment: &Environment<'_>,
+    ) -> Result<From> {
+        let always = match constraint {
+            ast::JoinConstraint::None => true,
+            ast::JoinConstraint::On(ast::Expr::Value(value)) => value.value == ast::Value::Boolean(true),
+            _ => false,
+        };
+        match (join_type, constraint) {
+            (JoinType::Inner | JoinType::Left, _) if always => Ok(joined),
+            (JoinType::Inner, ast::JoinConstraint::On(condition)) => {
+                let scope = self.scope_of(&joined, environment, &[]);
+                let condition = self.boolean(condition, &Context::new(&scope, Clause::JoinOn), "JOIN/ON")?;
+                let plan = LogicalPlanBuilder::from(joined.plan).filter(condition)?.build()?;
+                Ok(From { plan, items: joined.items })
+            }
+            _ => Err(Error::unsupported("an outer join with a function that refers to the other side")),
+        }
+    }
+
+    pub(super) fn scope_of<'s>(&self, from: &From, environment: &Environment<'s>, others: &[Item]) -> Scope<'s> {
+        Scope {
+            items: from.items.iter().chain(others).cloned().collect(),
+            environment: environment.clone(),
+            schema: from.plan.schema().clone(),
+            windows: Vec::new(),
+        }
+    }
+
+    fn join_on(
+        &self,
+        left: &From,
+        right: From,
+        join_type: JoinType,
+        condition: &ast::Expr,
+        environment: &Environment<'_>,
+        siblings: &[Item],
+    ) -> Result<From> {
+        let schema = Arc::new(left.plan.schema().join(right.plan.schema())?);
+        let items = left.items.iter().chain(&right.items).chain(siblings).cloned().collect();
+        let scope = Scope { items, environment: environment.clone(), schema, windows: Vec::new() };
+        let condition = self.boolean(condition, &Context::new(&scope, Clause::JoinOn), "JOIN/ON")?;
+        let plan = LogicalPlanBuilder::from(left.plan.clone()).join_on(right.plan, join_type, [condition])?.build()?;
+        let mut items = left.items.clone();
+        items.extend(right.items);
+        Ok(From { plan, items })
+    }
+
+    /// USING and NATURAL: equal columns are merged into one, which stands first.
+    fn join_using(
+        &self,
+        left: &From,
+        right: From,
+        join_type: JoinType,
+        names: Vec<(String, Option<u32>)>,
+    ) -> Result<From> {
+        if names.is_empty() {
+            return cross_or_true(left, right, join_type);
+        }
+        let schema = left.plan.schema().join(right.plan.schema())?;
+        let mut merged = Vec::new();
+        let mut conditions = Vec::new();
+        for (name, position) in &names {
+            if names.iter().filter(|(other, _)| other == name).count() > 1 {
+                let message = format!("column name \"{name}\" appears more than once in USING clause");
+                return Err(Error::new(SqlState::DuplicateColumn, message).at(*position));
+            }
+            let a = side_column(&left.items, name, "left").map_err(|error| error.at(*position))?;
+            let b = side_column(&right.items, name, "right").map_err(|error| error.at(*position))?;
+            let typed = |column: &ScopeColumn| Typed { expr: column.expr.clone(), ty: column.ty, position: *position };
+            let equal = typing::binary(self.typing, "=", typed(a), typed(b), *position, &schema)?;
+            conditions.push(equal.expr);
+            merged.push(self.merged_column(a, b, join_type, *position)?);
+        }
+        let plan =
+            LogicalPlanBuilder::from(left.plan.clone()).join_on(right.plan, join_type, conditions)?.build()?;
+        Ok(From { plan, items: merged_items(&left.items, &right.items, merged) })
+    }
+
+    fn merged_column(
+        &self,
+        a: &ScopeColumn,
+        b: &ScopeColumn,
+        join_type: JoinType,
+        position: Option<u32>,
+    ) -> Result<ScopeColumn> {
+        let typed = |column: &ScopeColumn| Typed { expr: column.expr.clone(), ty: column.ty, position };
+        let ty = typing::common_type(self.typing, &[typed(a), typed(b)], "JOIN/USING")?;
+        let coerced = |column: &ScopeColumn| {
+            typing::coerce(self.typing, typed(column), ty, typing::Coercion::Implicit).map(|typed| typed.expr)
+        };
+        let (expr, origin) = match join_type {
+            JoinType::Right => (coerced(b)?, b.origin),
+            JoinType::Full => {
+                let either = datafusion::functions::core::expr_fn::coalesce(vec![coerced(a)?, coerced(b)?]);
+                (either, Origin::default())
+            }
+            _ => (coerced(a)?, a.origin),
+        };
+        Ok(ScopeColumn { name: a.name.clone(), expr, ty, origin })
+    }
+
+    /// 42712 for a name that two items have.
+    fn check_aliases(&self, left: &[Item], right: &[Item]) -> Result<()> {
+        for item in right.iter().filter(|item| item.relation_visible) {
+            let Some(name) = &item.name else { continue };
+            let same = |other: &&Item| {
+                other.relation_visible
+                    && other.name.as_ref() == Some(name)
+                    // Tables of two schemas may share a name while neither has an alias.
+                    && !matches!((&other.schema, &item.schema), (Some(a), Some(b)) if a != b)
+            };
+            if left.iter().any(|other| same(&other)) {
+                let message = format!("table name \"{name}\" specified more than once");
+                return Err(Error::new(SqlState::DuplicateAlias, message).at(item.position));
+            }
+        }
+        Ok(())
+    }
+
+    fn factor(&self, factor: &ast::TableFactor, left: &Left<'_, '_>) -> Result<Placed> {
+        match factor {
+            ast::TableFactor::Table {
+                name, alias, args, with_hints, version, with_ordinality, partitions, json_path, sample, index_hints,
+            } => {
+                let refused = [
+                    (!with_hints.is_empty() || !index_hints.is_empty(), "a table hint"),
+                    (version.is_some(), "time travel in FROM"),
+                    (!partitions.is_empty(), "PARTITION in FROM"),
+                    (json_path.is_some(), "a JSON path in FROM"),
+                    (sample.is_some(), "TABLESAMPLE"),
+                ];
+                if let Some((_, what)) = refused.iter().find(|(present, _)| *present) {
+                    return Err(Error::unsupported(what).at(self.position(name.span())));
+                }
+                match args {
+                    None => self.relation(name, alias.as_ref(), left.environment).map(Placed::Beside),
+                    Some(arguments) => self.function_item(name, &arguments.args, *with_ordinality, alias.as_ref(), left),
+                }
+            }
+            ast::TableFactor::Function { name, args, with_ordinality, alias, .. } => {
+                self.function_item(name, args, *with_ordinality, alias.as_ref(), left)
+            }
+            ast::TableFactor::UNNEST { alias, array_exprs, with_offset, with_ordinality, .. } if !with_offset => {
+                self.unnest_item(array_exprs, *with_ordinality, alias.as_ref(), left).map_err(|error| {
+                    error.at(array_exprs.first().and_then(|array| self.position(array.span())))
+                })
+            }
+            ast::TableFactor::Derived { lateral, subquery, alias, sample: None } => {
+                self.derived(*lateral, subquery, alias.as_ref(), left).map(Placed::Beside)
+            }
+            ast::TableFactor::NestedJoin { table_with_joins, alias } => {
+                let environment = left.environment;
+                let from = self.join_tree(table_with_joins, Left::alone(environment, left.siblings))?;
+                match alias {
+                    None => Ok(Placed::Beside(from)),
+                    Some(alias) => self.alias_join(from, alias).map(Placed::Beside),
+                }
+            }
+            other => Err(Error::unsupported("this FROM item").at(self.position(other.span()))),
+        }
+    }
+
+    fn function_item(
+        &self,
+        name: &ast::ObjectName,
+        arguments: &[ast::FunctionArg],
+        ordinality: bool,
+        alias: Option<&ast::TableAlias>,
+        left: &Left<'_, '_>,
+    ) -> Result<Placed> {
+        let position = self.position(name.span());
+        let last = super::names::last_name(name);
+        if FILE_FUNCTIONS.contains(&last.as_str()) {
+            if ordinality {
+                return Err(Error::unsupported("WITH ORDINALITY of a function that reads files").at(position));
+            }
+            return self.file(&last, position, alias).map(Placed::Beside);
+        }
+        self.table_function(name, arguments, ordinality, alias, left)
+    }
+
+    fn file(&self, name: &str, position: Option<u32>, alias: Option<&ast::TableAlias>) -> Result<From> {
+        match position.and_then(|position| self.relations.by_position.get(&position)) {
+            Some(Relation::Table(table)) => self.table(table, name, None, alias, position),
+            Some(Relation::View(_)) | None => {
+                let message = format!("file of \"{name}\" was not resolved");
+                Err(Error::new(SqlState::UndefinedFile, message).at(position))
+            }
+        }
+    }
+
+    /// A table, view or CTE by name, or a quoted path.
+    fn relation(
+        &self,
+        name: &ast::ObjectName,
+        alias: Option<&ast::TableAlias>,
+        environment: &Environment<'_>,
+    ) -> Result<From> {
+        let position = self.position(name.span());
+        if let [ast::ObjectNamePart::Identifier(path)] = name.0.as_slice()
+            && path.quote_style == Some('\'')
+        {
+            return self.file(&path.value, position, alias);
+        }
+        let parts = parts(name);
+        let (schema, table) = match parts.as_slice() {
+            [table] => (None, table),
+            [schema, table] | [_, schema, table] => (Some(schema), table),
+            _ => {
+                let message = format!("improper relation name (too many dotted names): {}", parts.join("."));
+                return Err(Error::new(SqlState::SyntaxError, message).at(position));
+            }
+        };
+        if schema.is_none()
+            && let Some(from) = self.cte_reference(table, alias, environment, position)?
+        {
+            return Ok(from);
+        }
+        match self.relations.by_name.get(&(schema.cloned(), table.clone())) {
+            Some(Relation::Table(resolved)) => {
+                self.table(resolved, table, Some(resolved.schema.clone()), alias, position)
+            }
+            Some(Relation::View(view)) => self.view(view, alias, position),
+            None => Err(self.no_table(schema, table).at(position)),
+        }
+    }
+
+    fn no_table(&self, schema: Option<&String>, table: &str) -> Error {
+        let name = schema.map_or_else(|| table.to_owned(), |schema| format!("{schema}.{table}"));
+        // PostgreSQL looks the relation up first and complains about it, whether the schema exists or not.
+        Error::new(SqlState::UndefinedTable, format!("relation \"{name}\" does not exist"))
+    }
+
+    fn table(
+        &self,
+        table: &ResolvedTable,
+        name: &str,
+        schema: Option<String>,
+        alias: Option<&ast::TableAlias>,
+        position: Option<u32>,
+    ) -> Result<From> {
+        let qualifier = self.unique(name);
+        let reference = TableReference::bare(qualifier);
+        let source = provider_as_source(table.provider.clone());
+        let plan = LogicalPlanBuilder::scan(reference.clone(), source, None)?.build()?;
+        let fields = table.provider.schema();
+        let columns = table
+            .columns
+            .iter()
+            .zip(fields.fields())
+            .enumerate()
+            .map(|(index, (column, field))| ScopeColumn {
+                name: column.name.clone(),
+                expr: Expr::Column(Column::new(Some(reference.clone()), field.name())),
+                ty: column.ty,
+                origin: Origin { table: table.oid, attribute: if table.oid == 0 { 0 } else { index as i16 + 1 } },
+            })
+            .collect();
+        let item = Item {
+            name: Some(name.to_owned()),
+            schema,
+            hidden_name: None,
+            table_oid: table.oid,
+            columns,
+            relation_visible: true,
+            columns_visible: true,
+            scalar: false,
+            position,
+        };
+        Ok(From { plan, items: vec![self.aliased(item, alias)?] })
+    }
+
+    /// The item under its alias and column aliases. 42P10 for too many of these.
+    pub(super) fn aliased(&self, mut item: Item, alias: Option<&ast::TableAlias>) -> Result<Item> {
+        let Some(alias) = alias else { return Ok(item) };
+        item.hidden_name = item.name.take();
+        item.schema = None;
+        let name = fold(&alias.name);
+        item.position = self.position(alias.name.span).or(item.position);
+        if alias.columns.len() > item.columns.len() {
+            let message = format!(
+                "table \"{name}\" has {} columns available but {} columns specified",
+                item.columns.len(),
+                alias.columns.len()
+            );
+            return Err(Error::new(SqlState::InvalidColumnReference, message).at(item.position));
+        }
+        for (column, given) in item.columns.iter_mut().zip(&alias.columns) {
+            column.name = fold(&given.name);
+        }
+        if item.hidden_name.as_ref() == Some(&name) {
+            item.hidden_name = None;
+        }
+        item.name = Some(name);
+        Ok(item)
+    }
+
+    /// `(a JOIN b …) AS j`: only `j` is visible, with all columns.
+    fn alias_join(&self, from: From, alias: &ast::TableAlias) -> Result<From> {
+        let columns =
+            from.items.iter().filter(|item| item.columns_visible).flat_map(|item| item.columns.clone()).collect();
+        let item = Item {
+            name: None,
+            schema: None,
+            hidden_name: None,
+            table_oid: 0,
+            columns,
+            relation_visible: true,
+            columns_visible: true,
+            scalar: false,
+            position: None,
+        };
+        let mut items = vec![self.aliased(item, Some(alias))?];
+        items.extend(from.items.iter().map(Item::out_of_reach));
+        Ok(From { plan: from.plan, items })
+    }
+
+    fn derived(
+        &self,
+        lateral: bool,
+        query: &ast::Query,
+        alias: Option<&ast::TableAlias>,
+        left: &Left<'_, '_>,
+    ) -> Result<From> {
+        let mut scope = Scope::empty(left.environment);
+        scope.items = left.siblings.to_vec();
+        if let Some(from) = left.lateral {
+            scope.schema = from.plan.schema().clone();
+            scope.items.extend(from.items.iter().map(|item| if lateral { item.clone() } else { item.out_of_reach() }));
+            if lateral {
+                // The items of the comma list are among `from` already.
+                scope.items.retain(|item| item.relation_visible || item.columns_visible);
+            }
+        }
+        let inner = Environment { outer: Some(&scope), ctes: left.environment.ctes.clone() };
+        let bound = self.query(query, &inner, Unknowns::Text)?;
+        let Some(alias) = alias else {
+            let what = if matches!(query.body.as_ref(), ast::SetExpr::Values(_)) { "VALUES" } else { "subquery" };
+            let example = if what == "VALUES" { "(VALUES ...)" } else { "(SELECT ...)" };
+            return Err(Error::new(SqlState::SyntaxError, format!("{what} in FROM must have an alias"))
+                .with_hint(format!("For example, FROM {example} [AS] foo."))
+                .at(self.position(query.span())));
+        };
+        let wrap = lateral && left.lateral.is_some();
+        let item_from = self.subquery_item(bound, &fold(&alias.name), wrap)?;
+        let mut items = Vec::new();
+        for item in item_from.items {
+            items.push(self.aliased(item, Some(alias))?);
+        }
+        Ok(From { plan: item_from.plan, items })
+    }
+
+    /// A bound query as a FROM item under a new qualifier.
+    pub(super) fn subquery_item(&self, bound: Bound, name: &str, lateral: bool) -> Result<From> {
+        let qualifier = TableReference::bare(self.unique(name));
+        let outer_ref_columns = if lateral { bound.plan.all_out_ref_exprs() } else { Vec::new() };
+        let Bound { plan, columns } = bound;
+        let plan = if outer_ref_columns.is_empty() {
+            plan
+        } else {
+            LogicalPlan::Subquery(Subquery { subquery: Arc::new(plan), outer_ref_columns, spans: Spans::new() })
+        };
+        let plan = LogicalPlanBuilder::from(plan).alias(qualifier)?.build()?;
+        let columns = columns
+            .into_iter()
+            .zip(plan_columns(&plan))
+            .map(|(column, expr)| ScopeColumn { name: column.name, expr, ty: column.ty, origin: column.origin })
+            .collect();
+        let item = Item {
+            name: Some(name.to_owned()),
+            schema: None,
+            hidden_name: None,
+            table_oid: 0,
+            columns,
+            relation_visible: true,
+            columns_visible: true,
+            scalar: false,
+            position: None,
+        };
+        Ok(From { plan, items: vec![item] })
+    }
+
+    /// Adds a row number from 1, `WITH ORDINALITY`'s column, behind the columns of the plan.
+    pub(super) fn with_ordinality(&self, plan: LogicalPlan) -> Result<(LogicalPlan, ScopeColumn)> {
+        let name = self.unique("ordinality");
+        let number = datafusion::functions_window::row_number::row_number()
+            .window_frame(datafusion::logical_expr::WindowFrame::new(None))
+            .build()?;
+        let columns = plan_columns(&plan);
+        let plan = LogicalPlanBuilder::from(plan).window([number.clone().alias(name.clone())])?.build()?;
+        let number = plan_columns(&plan).into_iter().last().unwrap_or(number);
+        let cast = Expr::Cast(datafusion::logical_expr::Cast::new(
+            Box::new(number),
+            arrow::datatypes::DataType::Int64,
+        ));
+        let plan = LogicalPlanBuilder::from(plan)
+            .project(columns.into_iter().chain([cast.alias(name.clone())]))?
+            .build()?;
+        let column = ScopeColumn {
+            name: "ordinality".to_owned(),
+            expr: Expr::Column(Column::from_name(name)),
+            ty: PgType::INT8,
+            origin: Origin::default(),
+        };
+        Ok((plan, column))
+    }
+}
+
+fn cross(left: From, right: From) -> Result<From> {
+    let plan = LogicalPlanBuilder::from(left.plan).cross_join(right.plan)?.build()?;
+    let mut items = left.items;
+    items.extend(right.items);
+    Ok(From { plan, items })
+}
+
+fn cross_or_true(left: &From, right: From, join_type: JoinType) -> Result<From> {
+    let builder = LogicalPlanBuilder::from(left.plan.clone());
+    let plan = match join_type {
+        JoinType::Inner => builder.cross_join(right.plan)?.build()?,
+        other => builder.join_on(right.plan, other, [datafusion::logical_expr::lit(true)])?.build()?,
+    };
+    let mut items = left.items.clone();
+    items.extend(right.items);
+    Ok(From { plan, items })
+}
+
+fn visible_columns(items: &[Item]) -> impl Iterator<Item = &ScopeColumn> {
+    items.iter().filter(|item| item.columns_visible).flat_map(|item| &item.columns)
+}
+
+fn common_names(left: &From, right: &From) -> Vec<String> {
+    visible_columns(&left.items)
+        .filter(|column| visible_columns(&right.items).any(|other| other.name == column.name))
+        .map(|column| column.name.clone())
+        .collect()
+}
+
+fn side_column<'i>(items: &'i [Item], name: &str, side: &str) -> Result<&'i ScopeColumn> {
+    let mut named = visible_columns(items).filter(|column| column.name == name);
+    match (named.next(), named.next()) {
+        (Some(column), None) => Ok(column),
+        (Some(_), Some(_)) => {
+            let message = format!("common column name \"{name}\" appears more than once in {side} table");
+            Err(Error::new(SqlState::AmbiguousColumn, message))
+        }
+        (None, _) => {
+            let message = format!("column \"{name}\" specified in USING clause does not exist in {side} table");
+            Err(Error::new(SqlState::UndefinedColumn, message))
+        }
+    }
+}
+
+/// The items of both sides for qualified names, and one nameless item with the columns that `*` lists.
+fn merged_items(left: &[Item], right: &[Item], merged: Vec<ScopeColumn>) -> Vec<Item> {
+    let names: Vec<String> = merged.iter().map(|column| column.name.clone()).collect();
+    let rest = |items: &[Item]| {
+        visible_columns(items).filter(|column| !names.contains(&column.name)).cloned().collect::<Vec<_>>()
+    };
+    let mut columns = merged;
+    columns.extend(rest(left));
+    columns.extend(rest(right));
+    let join = Item {
+        name: None,
+        schema: None,
+        hidden_name: None,
+        table_oid: 0,
+        columns,
+        relation_visible: false,
+        columns_visible: true,
+        scalar: false,
+        position: None,
+    };
+    let sides = left.iter().chain(right).cloned().map(|item| Item { columns_visible: false, ..item });
+    std::iter::once(join).chain(sides).collect()
+}
+
+/// The plan with its columns under unique names.
+pub(super) fn renamed(plan: LogicalPlan, names: &[&str]) -> Result<LogicalPlan> {
+    let unique = unique(names.iter().copied());
+    let exprs = plan_columns(&plan).into_iter().zip(unique).map(|(expr, name)| expr.alias(name));
+    Ok(LogicalPlanBuilder::from(plan).project(exprs)?.build()?)
+}
