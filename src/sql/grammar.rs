@@ -1,7 +1,7 @@
 //! The cursor over the tokens that all rules of the grammar share: looking, taking, names, and PostgreSQL's syntax errors.
 
 use sqlparser::ast::{Ident, ObjectName};
-use sqlparser::tokenizer::{Span, TokenWithSpan};
+use sqlparser::tokenizer::TokenWithSpan;
 
 use super::keywords::Class;
 use super::statement::{Name, QualifiedName};
@@ -9,7 +9,7 @@ use super::token::{Kind, Token};
 use crate::error::{Error, Result, SqlState};
 
 /// How deep expressions and queries may nest. A level costs several frames of the stack, here and in every later pass.
-const DEPTH_MAX: u32 = 100;
+const DEPTH_MAX: u32 = 50;
 /// How long a chain of left-associative operators may be: it is that deep a tree.
 pub(crate) const CHAIN_MAX: usize = 1000;
 
@@ -63,10 +63,6 @@ impl<'a> Grammar<'a> {
     /// The source from a token to the last one taken.
     pub fn text_from(&self, first: &Token) -> String {
         self.source.get(first.start..self.last().end).unwrap_or_default().to_owned()
-    }
-
-    pub fn span_from(&self, first: &Token) -> Span {
-        Span::new(first.span.start, self.last().span.end)
     }
 
     /// Runs a rule one level deeper.
