@@ -10,6 +10,7 @@ mod ground;
 mod road;
 
 pub(crate) mod copy_from;
+mod copy_options;
 pub(crate) mod copy_to;
 pub(crate) mod create_schema;
 pub(crate) mod create_table;

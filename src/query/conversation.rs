@@ -24,7 +24,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::execute::output::Output;
 use crate::execute::{self, Road};
 use crate::plan::Parameters;
-use crate::session::{Entry, Session};
+use crate::session::{Entry, Isolation, Modes, Session};
 use crate::sql::{self, Discard, Parsed, Statement};
 
 /// Prepared statements and portals that one client may keep: what is kept must be bounded.
@@ -180,7 +180,7 @@ impl Conversation {
         if parsed.len() > 1 {
             return Err(Error::new(SqlState::SyntaxError, "cannot insert multiple commands into a prepared statement"));
         }
-        let parsed = parsed.pop().unwrap_or_else(|| sql::empty(text));
+        let parsed = parsed.pop().ok_or_else(|| Error::internal("a text parsed to no statement"))?;
         self.check_block(&parsed.statement)?;
         if name.is_empty() {
             self.statements.remove("");
@@ -320,14 +320,8 @@ impl Conversation {
     }
 
     fn input_context(&self) -> InputContext {
-        let style = self.style();
         let now = self.session.transaction.started().unwrap_or_else(Utc::now);
-        InputContext {
-            time_zone: style.time_zone,
-            date_order: style.date_order,
-            interval_style: style.interval_style,
-            now: now.timestamp_micros(),
-        }
+        InputContext::of_style(&self.style(), now)
     }
 
     pub(super) fn style(&self) -> Arc<TextStyle> {
@@ -425,6 +419,16 @@ impl Conversation {
         }
     }
 
+    /// Whether statements of the same message follow: they form an implicit block.
+    pub(super) fn in_message_block(&self) -> bool {
+        self.simple_left > 0
+    }
+
+    /// Starts a cursor's query.
+    pub(super) async fn open_query(&mut self, prepared: &Arc<Prepared>, guard: &Guard) -> Result<Output> {
+        self.on_road(prepared, &[], guard).await
+    }
+
     /// 25P02 in a failed block for all but its end.
     fn check_block(&self, statement: &Statement) -> Result<()> {
         if statement::ends_transaction(statement) { Ok(()) } else { self.session.check_not_failed() }
@@ -462,7 +466,7 @@ impl Conversation {
         match &parsed.statement {
             Statement::Empty => Ok(Output::Empty),
             Statement::Begin(modes) => {
-                self.session.begin(*modes, now)?;
+                self.session.begin(modes_of(*modes), now)?;
                 done("BEGIN")
             }
             Statement::Commit { chain } => {
@@ -476,11 +480,11 @@ impl Conversation {
                 done(end.tag())
             }
             Statement::SetTransaction { session: true, modes } => {
-                self.session.set_session_characteristics(*modes)?;
+                self.session.set_session_characteristics(modes_of(*modes))?;
                 done("SET")
             }
             Statement::SetTransaction { session: false, modes } => {
-                self.session.set_transaction(*modes)?;
+                self.session.set_transaction(modes_of(*modes))?;
                 done("SET")
             }
             Statement::Prepare(statement) => {
@@ -595,6 +599,16 @@ impl Conversation {
         self.committed |= matches!(access, Access::Writes(_));
         Ok(output)
     }
+}
+
+fn modes_of(modes: sql::TransactionModes) -> Modes {
+    let isolation = modes.isolation.map(|isolation| match isolation {
+        sql::Isolation::ReadUncommitted => Isolation::ReadUncommitted,
+        sql::Isolation::ReadCommitted => Isolation::ReadCommitted,
+        sql::Isolation::RepeatableRead => Isolation::RepeatableRead,
+        sql::Isolation::Serializable => Isolation::Serializable,
+    });
+    Modes { isolation, read_only: modes.read_only, deferrable: modes.deferrable }
 }
 
 pub(super) fn missing_portal(name: &str) -> Error {

@@ -1,0 +1,252 @@
+//! COPY … FROM STDIN and FROM a file: bytes → chunks → decoders on every core → the gate → staged Parquet → one commit.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, new_null_array};
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use async_trait::async_trait;
+use bytes::Bytes;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use futures::StreamExt;
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::copy_options;
+use super::output::{CopyIn, CopySink, Output};
+use super::road::{Road, Target};
+use crate::encode::copy::{self, Chunk, ChunkDecoder, Splitter};
+use crate::encode::types::{Format, PgType};
+use crate::error::{Error, Result, Severity, SqlState};
+use crate::lake::files::{FileFormat, FileSet, Rejections, decode_parallel};
+use crate::lake::{Input, Operation, WriteMode, WriteRequest, Written, files};
+use crate::plan::relations::{Relation, RelationColumn, ResolvedTable};
+use crate::session::Handle;
+use crate::sql::{CopyEnd, CopyFrom, CopyFormat};
+
+/// Chunks that wait for the decoders: with the decoders' own, what a fast client can be ahead of a slow disk.
+const CHUNKS_WAITING_MAX: usize = 2;
+
+pub(crate) async fn run(road: &mut Road<'_>, statement: &CopyFrom) -> Result<Output> {
+    let target = road.target(&statement.table, "copy to").await?;
+    let chosen = choose_columns(&target, statement)?;
+    match &statement.source {
+        CopyEnd::Client => from_client(road, statement, target, &chosen).await,
+        CopyEnd::Location(location, position) => {
+            let done = from_file(road, statement, target, &chosen, location).await;
+            done.map_err(|error| if error.sqlstate() == SqlState::UndefinedFile { error } else { error.at(None) }).map_err(|error| {
+                if matches!(error.sqlstate(), SqlState::FeatureNotSupported) { error.at(*position) } else { error }
+            })
+        }
+    }
+}
+
+/// The table's columns that the data has, in the data's order.
+fn choose_columns(target: &Target, statement: &CopyFrom) -> Result<Vec<usize>> {
+    let columns = target.table.columns();
+    if statement.columns.is_empty() {
+        return Ok((0..columns.len()).collect());
+    }
+    let mut chosen = Vec::with_capacity(statement.columns.len());
+    for name in &statement.columns {
+        let Some(index) = columns.iter().position(|column| column.name == name.value) else {
+            let message = format!("column \"{}\" of relation \"{}\" does not exist", name.value, target.name);
+            return Err(Error::new(SqlState::UndefinedColumn, message));
+        };
+        if chosen.contains(&index) {
+            let message = format!("column \"{}\" specified more than once", name.value);
+            return Err(Error::new(SqlState::DuplicateColumn, message));
+        }
+        chosen.push(index);
+    }
+    Ok(chosen)
+}
+
+fn data_columns(target: &Target, chosen: &[usize]) -> Vec<(String, PgType)> {
+    chosen
+        .iter()
+        .filter_map(|index| target.table.columns().get(*index))
+        .map(|column| (column.name.clone(), column.ty))
+        .collect()
+}
+
+async fn from_client(road: &mut Road<'_>, statement: &CopyFrom, target: Target, chosen: &[usize]) -> Result<Output> {
+    let names = data_columns(&target, chosen);
+    let options = copy_options::reading(&statement.options, &names)?;
+    let wire_format = if options.format == copy::Format::Binary { Format::Binary } else { Format::Text };
+    let splitter = Splitter::new(&options);
+    let rejections = Rejections::with_limit(options.reject_limit);
+    let decoder = ChunkDecoder::new(target.name.clone(), options, names.clone(), road.input_context());
+    let (sender, receiver) = mpsc::channel::<Result<Chunk>>(CHUNKS_WAITING_MAX);
+    let pieces = futures::stream::unfold(receiver, |mut receiver| async move {
+        receiver.recv().await.map(|chunk| (chunk, receiver))
+    });
+    let streams = decode_parallel(pieces, Arc::new(decoder), road.partitions(), Arc::clone(&rejections));
+    let schema = Arc::clone(target.table.arrow_schema());
+    let streams = streams.into_iter().map(|stream| spread(stream, Arc::clone(&schema), chosen.to_vec())).collect();
+    let gate = road.gate(&target).await?;
+    let request = WriteRequest {
+        mode: WriteMode::Append(target.table),
+        input: Input::Streams(streams),
+        gate,
+        operation: Operation::new("COPY"),
+        memory: Arc::clone(road.ground.engine.memory_pool()),
+        cancel: road.token.clone(),
+    };
+    let lake = Arc::clone(&road.ground.lake);
+    let writing = AbortOnDropHandle::new(tokio::spawn(async move { lake.write(request).await }));
+    let session = Arc::clone(road.session.handle());
+    let sink = StdinSink { splitter, sender: Some(sender), writing, rejections, session };
+    Ok(Output::CopyIn(CopyIn { format: wire_format, columns: chosen.len(), sink: Box::new(sink) }))
+}
+
+/// Batches of the chosen columns as batches of all the table's columns; the others are NULL.
+fn spread(stream: SendableRecordBatchStream, schema: SchemaRef, chosen: Vec<usize>) -> SendableRecordBatchStream {
+    let target = Arc::clone(&schema);
+    let whole = stream.map(move |batch| {
+        let batch = batch?;
+        let mut arrays: Vec<ArrayRef> = Vec::with_capacity(target.fields().len());
+        for (index, field) in target.fields().iter().enumerate() {
+            arrays.push(match chosen.iter().position(|place| *place == index) {
+                Some(place) => arrow::compute::cast(batch.column(place), field.data_type())?,
+                None => new_null_array(field.data_type(), batch.num_rows()),
+            });
+        }
+        // Nullability is the gate's to check: a NULL must be told as 23502, not as a malformed batch.
+        let fields: Vec<_> = target.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
+        Ok(RecordBatch::try_new(Arc::new(arrow::datatypes::Schema::new(fields)), arrays)?)
+    });
+    Box::pin(RecordBatchStreamAdapter::new(schema, whole))
+}
+
+/// The client's end of COPY FROM STDIN.
+struct StdinSink {
+    splitter: Splitter,
+    sender: Option<mpsc::Sender<Result<Chunk>>>,
+    writing: AbortOnDropHandle<Result<Written>>,
+    rejections: Arc<Rejections>,
+    session: Arc<Handle>,
+}
+
+impl StdinSink {
+    async fn send(&mut self, chunk: Chunk) -> Result<()> {
+        let Some(sender) = &self.sender else {
+            return Err(Error::internal("data came after the end of COPY"));
+        };
+        if sender.send(Ok(chunk)).await.is_ok() {
+            return Ok(());
+        }
+        // The writers are gone: they know why.
+        match joined((&mut self.writing).await) {
+            Ok(_) => Err(Error::internal("the writers of COPY ended before the data")),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn joined(outcome: std::result::Result<Result<Written>, tokio::task::JoinError>) -> Result<Written> {
+    outcome.map_err(|error| Error::internal("the writers of COPY broke off").with_source(error))?
+}
+
+#[async_trait]
+impl CopySink for StdinSink {
+    async fn write(&mut self, data: Bytes) -> Result<()> {
+        if self.splitter.is_ended() {
+            return Ok(());
+        }
+        match self.splitter.feed(&data)? {
+            Some(chunk) => self.send(chunk).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn finish(mut self: Box<Self>) -> Result<String> {
+        if let Some(chunk) = self.splitter.finish()? {
+            self.send(chunk).await?;
+        }
+        // Closing the channel is the end of the data; dropping the sink before this would be its breaking off.
+        self.sender = None;
+        let written = joined((&mut self.writing).await)?;
+        tell_rejections(&self.session, &self.rejections);
+        Ok(format!("COPY {}", written.rows))
+    }
+
+    async fn abort(self: Box<Self>, _reason: &str) {
+        // An error in the stream ends the writers without a commit.
+        let reason = Error::new(SqlState::QueryCanceled, "COPY from stdin failed");
+        if let Some(sender) = &self.sender {
+            let _ = sender.send(Err(reason)).await;
+        }
+    }
+}
+
+fn tell_rejections(session: &Handle, rejections: &Rejections) {
+    let count = rejections.count();
+    if count == 0 {
+        return;
+    }
+    let rows = if count == 1 { "row was" } else { "rows were" };
+    let message = format!("{count} {rows} skipped due to data type incompatibility");
+    let first: Vec<String> = rejections
+        .listed()
+        .iter()
+        .take(10)
+        .map(|reject| format!("line {}, column {}: {}", reject.line, reject.column, reject.message))
+        .collect();
+    session.notice(Error::notice(Severity::Notice, SqlState::SuccessfulCompletion, message).with_detail(first.join("\n")));
+}
+
+/// From a file: its rows are a query's, so that they are cast and checked as INSERT … SELECT's are.
+async fn from_file(
+    road: &mut Road<'_>,
+    statement: &CopyFrom,
+    target: Target,
+    chosen: &[usize],
+    location: &str,
+) -> Result<Output> {
+    road.check_file(location, false)?;
+    let resolved = road.ground.lake.stores().resolve(location)?;
+    road.ground.lake.stores().register(road.ground.engine.runtime());
+    let listed = files::list(&resolved.store, resolved.path.as_ref()).await?;
+    let set = FileSet { store: resolved.store, url: resolved.url, files: Arc::new(listed) };
+    let names = data_columns(&target, chosen);
+    let format = copy_options::file_format(statement.options.format, location);
+    let options = copy_options::file(&statement.options, location, &names)?;
+    let declared = match format {
+        FileFormat::Csv | FileFormat::Json => Some(names.clone()),
+        FileFormat::Parquet | FileFormat::Avro => None,
+    };
+    let table = files::table(set, format, &options, declared, road.input_context()).await?;
+    let rejections = Arc::clone(&table.rejections);
+    let source = file_relation(&target, &names, table)?;
+    let bound = road.bind_rows_of(&target, &names, source)?;
+    let gate = road.gate(&target).await?;
+    let (plan, context) = road.physical(bound.plan).await?;
+    let written = road.write(WriteMode::Append(target.table), Input::Plan(plan, context), gate, "COPY").await?;
+    tell_rejections(road.session.handle(), &rejections);
+    Ok(Output::Done(format!("COPY {}", written.rows)))
+}
+
+/// The file as a relation; a column that the data should have and has not is an error, not NULL.
+fn file_relation(target: &Target, names: &[(String, PgType)], table: files::FileTable) -> Result<Relation> {
+    for (name, _) in names {
+        if !table.columns.iter().any(|(other, _)| other == name) {
+            let message = format!("column \"{name}\" of relation \"{}\" is not in the file", target.name);
+            return Err(Error::new(SqlState::UndefinedColumn, message));
+        }
+    }
+    let columns = table.columns.into_iter().map(|(name, ty)| RelationColumn { name, ty, not_null: false }).collect();
+    let name = target.name.clone();
+    Ok(Relation::Table(ResolvedTable { schema: String::new(), name, oid: 0, columns, provider: table.provider }))
+}
+
+/// Whether the format can come over the wire.
+pub(super) fn check_wire_format(format: Option<CopyFormat>, direction: &str) -> Result<()> {
+    match format {
+        None | Some(CopyFormat::Text | CopyFormat::Csv | CopyFormat::Binary) => Ok(()),
+        Some(CopyFormat::Json | CopyFormat::Parquet | CopyFormat::Avro) => {
+            Err(Error::unsupported(format!("COPY {direction} in this format")).with_hint("Name a file or URL instead."))
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! COPY … TO STDOUT and TO a file: a query's rows, encoded as they come.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arrow::record_batch::RecordBatch;
+use bytes::Bytes;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use futures::{StreamExt, TryStreamExt};
+use sqlparser::ast;
+
+use super::copy_options;
+use super::output::{BatchStream, CopyOut, Output};
+use super::road::Road;
+use crate::encode::TextStyle;
+use crate::encode::copy::{Encoder, Format, Options};
+use crate::encode::types::{self, OutputColumn, PgType};
+use crate::error::{Error, Result, SqlState};
+use crate::lake::files::{self, ExportFormat, ExportOptions, ExportTarget, FileFormat};
+use crate::plan::bind::BoundQuery;
+use crate::sql::{CopyEnd, CopySource, CopyTo};
+
+/// Rows are handed on in pieces of about this size.
+const PIECE_BYTES: usize = 64 * 1024;
+
+pub(crate) async fn run(road: &mut Road<'_>, statement: &CopyTo) -> Result<Output> {
+    let bound = match &statement.source {
+        CopySource::Query(query) => road.bind_query(query).await?,
+        CopySource::Table { name, columns } => road.bind_table(name, columns).await?,
+    };
+    match &statement.target {
+        CopyEnd::Client => to_client(road, statement, bound).await,
+        CopyEnd::Location(location, _) => to_file(road, statement, bound, location).await,
+    }
+}
+
+fn named(columns: &[OutputColumn]) -> Vec<(String, PgType)> {
+    columns.iter().map(|column| (column.name.clone(), column.ty)).collect()
+}
+
+async fn to_client(road: &mut Road<'_>, statement: &CopyTo, bound: BoundQuery) -> Result<Output> {
+    let options = copy_options::writing(&statement.options, &named(&bound.columns))?;
+    let format = match options.format {
+        Format::Binary => types::Format::Binary,
+        Format::Text | Format::Csv => types::Format::Text,
+    };
+    let columns = bound.columns.len();
+    let style = road.style();
+    let batches = road.start(bound.plan).await?;
+    let rows = Arc::new(AtomicU64::new(0));
+    let stream = encoded(batches, options, bound.columns, style, Arc::clone(&rows))?;
+    Ok(Output::CopyOut(CopyOut { format, columns, stream, rows }))
+}
+
+/// What is being encoded.
+struct Encoding {
+    batches: BatchStream,
+    encoder: Encoder,
+    /// The batch under way and its next row.
+    current: Option<(RecordBatch, usize)>,
+    pending: Vec<u8>,
+    rows: Arc<AtomicU64>,
+    ended: bool,
+}
+
+fn encoded(
+    batches: BatchStream,
+    options: Options,
+    columns: Vec<OutputColumn>,
+    style: TextStyle,
+    rows: Arc<AtomicU64>,
+) -> Result<super::output::ByteStream> {
+    let encoder = Encoder::new(options, columns, style);
+    let mut pending = Vec::new();
+    encoder.header(&mut pending)?;
+    let start = Encoding { batches, encoder, current: None, pending, rows, ended: false };
+    Ok(Box::pin(futures::stream::try_unfold(start, |mut encoding| async move {
+        let piece = encoding.next().await?;
+        Ok(piece.map(|piece| (piece, encoding)))
+    })))
+}
+
+impl Encoding {
+    /// The next piece of whole rows, `None` at the end.
+    async fn next(&mut self) -> Result<Option<Bytes>> {
+        loop {
+            if !self.pending.is_empty() {
+                return Ok(Some(Bytes::from(std::mem::take(&mut self.pending))));
+            }
+            if self.ended {
+                return Ok(None);
+            }
+            let Some((batch, row)) = self.take_batch().await? else {
+                self.ended = true;
+                self.encoder.finish(&mut self.pending);
+                continue;
+            };
+            let done = self.encoder.encode(&batch, row, PIECE_BYTES, &mut self.pending)?;
+            self.rows.fetch_add(done as u64, Ordering::Relaxed);
+            if row + done < batch.num_rows() {
+                self.current = Some((batch, row + done));
+            }
+        }
+    }
+
+    async fn take_batch(&mut self) -> Result<Option<(RecordBatch, usize)>> {
+        match self.current.take() {
+            Some(current) => Ok(Some(current)),
+            None => Ok(self.batches.try_next().await?.map(|batch| (batch, 0))),
+        }
+    }
+}
+
+async fn to_file(road: &mut Road<'_>, statement: &CopyTo, bound: BoundQuery, location: &str) -> Result<Output> {
+    road.check_file(location, true)?;
+    let options = export_options(statement, location, &bound.columns)?;
+    let resolved = road.ground.lake.stores().resolve(location)?;
+    let target = ExportTarget { store: resolved.store, path: resolved.path, is_folder: location.ends_with('/') };
+    let style = road.style();
+    let columns = bound.columns.clone();
+    let (plan, context) = road.physical(bound.plan).await?;
+    let schema = plan.schema();
+    let stream = road.ground.engine.run_in(plan, context)?;
+    let stream = Box::pin(RecordBatchStreamAdapter::new(schema, stream.map(|batch| batch)));
+    let rows = files::write(stream, columns, &target, &options, style).await?;
+    Ok(Output::Done(format!("COPY {rows}")))
+}
+
+fn export_options(statement: &CopyTo, location: &str, columns: &[OutputColumn]) -> Result<ExportOptions> {
+    let format = match copy_options::wire_format(statement.options.format, location) {
+        Some(format) => {
+            let mut given = statement.options.clone();
+            given.format = Some(match format {
+                Format::Text => crate::sql::CopyFormat::Text,
+                Format::Csv => crate::sql::CopyFormat::Csv,
+                Format::Binary => crate::sql::CopyFormat::Binary,
+            });
+            ExportFormat::Copy(copy_options::writing(&given, &named(columns))?)
+        }
+        None => {
+            copy_options::refuse_row_options(&statement.options)?;
+            match copy_options::file_format(statement.options.format, location) {
+                FileFormat::Json => ExportFormat::Json,
+                FileFormat::Parquet => ExportFormat::Parquet,
+                FileFormat::Avro => ExportFormat::Avro,
+                FileFormat::Csv => return Err(Error::internal("a text format without options")),
+            }
+        }
+    };
+    let mut options = ExportOptions::new(format);
+    options.compression = statement.options.compression.map(copy_options::compression);
+    Ok(options)
+}
+
+/// `SELECT columns FROM table`, as a tree: COPY of a table is COPY of that query.
+pub(super) fn table_query(name: &crate::sql::QualifiedName, columns: &[crate::sql::Name]) -> Result<Box<ast::Query>> {
+    let quote = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
+    let list = if columns.is_empty() {
+        "*".to_owned()
+    } else {
+        columns.iter().map(|column| quote(&column.value)).collect::<Vec<_>>().join(", ")
+    };
+    let table = match &name.schema {
+        Some(schema) => format!("{}.{}", quote(schema), quote(&name.name)),
+        None => quote(&name.name),
+    };
+    crate::sql::parse_query(&format!("SELECT {list} FROM {table}"))
+        .map_err(|error| Error::new(SqlState::InvalidName, error.message().to_owned()))
+}
