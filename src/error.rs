@@ -259,6 +259,12 @@ impl Error {
         self
     }
 
+    /// Takes the position away: for a text that the client did not write.
+    pub fn without_position(mut self) -> Self {
+        self.0.position = None;
+        self
+    }
+
     /// Moves the position by the characters that stand before this statement in the client's text.
     pub fn shifted(mut self, characters: u32) -> Self {
         self.0.position = self.0.position.map(|position| position + characters);

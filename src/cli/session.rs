@@ -88,6 +88,6 @@ impl LocalSession {
 }
 
 /// The line, from 1, of the character at `offset`.
-fn line_of(text: &str, offset: u32) -> usize {
+pub(super) fn line_of(text: &str, offset: u32) -> usize {
     1 + text.chars().take(offset as usize).filter(|character| *character == '\n').count()
 }

@@ -152,8 +152,8 @@ impl Engine {
     }
 
     /// Starts a physical plan.
-    pub fn run(&self, state: &SessionState, plan: Arc<dyn ExecutionPlan>) -> Result<SendableRecordBatchStream> {
-        self.runner.run(plan, self.task_context(state))
+    pub fn run(&self, plan: Arc<dyn ExecutionPlan>, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        self.runner.run(plan, context)
     }
 
     /// The context that a physical plan of that state runs in.

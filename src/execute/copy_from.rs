@@ -85,7 +85,7 @@ async fn from_client(road: &mut Road<'_>, statement: &CopyFrom, target: Target, 
     let streams = decode_parallel(pieces, Arc::new(decoder), road.partitions(), Arc::clone(&rejections));
     let schema = Arc::clone(target.table.arrow_schema());
     let streams = streams.into_iter().map(|stream| spread(stream, Arc::clone(&schema), chosen.to_vec())).collect();
-    let gate = road.gate(&target).await?;
+    let gate = road.gate(&target)?;
     let request = WriteRequest {
         mode: WriteMode::Append(target.table),
         input: Input::Streams(streams),
@@ -221,7 +221,7 @@ async fn from_file(
     let rejections = Arc::clone(&table.rejections);
     let source = file_relation(&target, &names, table)?;
     let bound = road.bind_rows_of(&target, &names, source)?;
-    let gate = road.gate(&target).await?;
+    let gate = road.gate(&target)?;
     let (plan, context) = road.physical(bound.plan).await?;
     let written = road.write(WriteMode::Append(target.table), Input::Plan(plan, context), gate, "COPY").await?;
     tell_rejections(road.session.handle(), &rejections);

@@ -5,8 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use futures::{StreamExt, TryStreamExt};
+use futures::TryStreamExt;
 use sqlparser::ast;
 
 use super::copy_options;
@@ -119,10 +118,8 @@ async fn to_file(road: &mut Road<'_>, statement: &CopyTo, bound: BoundQuery, loc
     let style = road.style();
     let columns = bound.columns.clone();
     let (plan, context) = road.physical(bound.plan).await?;
-    let schema = plan.schema();
-    let stream = road.ground.engine.run_in(plan, context)?;
-    let stream = Box::pin(RecordBatchStreamAdapter::new(schema, stream.map(|batch| batch)));
-    let rows = files::write(stream, columns, &target, &options, style).await?;
+    let stream = road.ground.engine.run(plan, context)?;
+    let rows = files::write(stream, columns, style, &target, &options).await?;
     Ok(Output::Done(format!("COPY {rows}")))
 }
 

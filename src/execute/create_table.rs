@@ -11,8 +11,7 @@ use super::road::Road;
 use crate::catalog::{Check, Column, Relation, RelationKind, Table};
 use crate::encode::types::{PgType, oid};
 use crate::error::{Error, Result, Severity, SqlState};
-use crate::lake::{self, ColumnSpec, CreateMode, Input, TableSpec, WriteMode, WriteRequest};
-use crate::quality::gate::Gate;
+use crate::lake::{self, ColumnSpec, CreateMode, Freshness, Input, TableSpec, WriteMode};
 use crate::sql::{CheckConstraint, CreateTable};
 
 /// Most columns of a table: PostgreSQL's own limit.
@@ -45,7 +44,7 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateTable) -> Result<
         road.check_file(location, true)?;
     }
     let location = location_for(road, &schema, &name, statement, existing.as_ref()).await?;
-    let made = make(road, &name, statement, &location, existing.is_some()).await?;
+    let made = make(road, (&schema, &name), statement, &location, existing.is_some()).await?;
     let recorded = record(road, (&schema, &name), statement, &made, managed, existing.as_ref()).await;
     if recorded.is_err() && managed && existing.is_none() {
         road.ground.lake.drop_files(&location);
@@ -82,9 +81,9 @@ struct Made {
     checks: Vec<(String, String)>,
 }
 
-async fn make(road: &mut Road<'_>, name: &str, statement: &CreateTable, location: &str, replaces: bool) -> Result<Made> {
+async fn make(road: &mut Road<'_>, (schema, name): (&str, &str), statement: &CreateTable, location: &str, replaces: bool) -> Result<Made> {
     match &statement.query {
-        Some(query) => make_from_query(road, name, statement, query, location, replaces).await,
+        Some(query) => make_from_query(road, (schema, name), statement, query, location, replaces).await,
         None => make_empty(road, name, statement, location, replaces).await,
     }
 }
@@ -110,15 +109,15 @@ async fn make_empty(road: &mut Road<'_>, name: &str, statement: &CreateTable, lo
             .with_hint("Name columns, or a LOCATION that holds a Delta table."));
     }
     check_columns(&columns)?;
-    let checks = road.bind_checks(name, &columns, &statement.checks).await?;
+    let checks = road.bind_checks(name, &columns, &statement.checks)?;
     let spec = spec_of(statement, location, columns, &checks)?;
-    let table = road.ground.lake.create(&spec, if adopts { CreateMode::Adopt } else { mode }).await?;
+    let table = road.ground.lake.create(&spec, mode).await?;
     Ok(Made { table, rows: 0, checks })
 }
 
 async fn make_from_query(
     road: &mut Road<'_>,
-    name: &str,
+    (schema, name): (&str, &str),
     statement: &CreateTable,
     query: &sqlparser::ast::Query,
     location: &str,
@@ -134,16 +133,19 @@ async fn make_from_query(
         columns.push(ColumnSpec { name: name.to_owned(), ty: stored_type(column.ty), not_null: false, comment: None });
     }
     check_columns(&columns)?;
-    let checks = road.bind_checks(name, &columns, &statement.checks).await?;
+    let checks = road.bind_checks(name, &columns, &statement.checks)?;
     let plan = road.as_table_columns(bound, &columns)?;
-    let columns = road.with_plan_types(columns, &plan);
     let spec = spec_of(statement, location, columns, &checks)?;
     let (plan, context) = road.physical(plan).await?;
     let input = if statement.no_data { Input::Streams(Vec::new()) } else { Input::Plan(plan, context) };
-    let mode = if replaces { WriteMode::Replace(spec) } else { WriteMode::CreateWith(spec) };
-    let request = WriteRequest { table: None, input, gate: Gate::open(), mode, cancel: road.token.clone() };
-    let written = road.ground.lake.write(request).await?;
-    Ok(Made { table: written.table, rows: written.rows, checks })
+    let gate = road.gate_of_new((schema, name), &spec)?;
+    let mode = if replaces { WriteMode::Replace(spec) } else { WriteMode::Create(spec) };
+    let written = road.write(mode, input, gate, "CREATE TABLE AS SELECT").await?;
+    let table = match written.table {
+        Some(table) => table,
+        None => road.ground.lake.table(location, Freshness::AtLeast(written.version)).await?,
+    };
+    Ok(Made { table, rows: written.rows, checks })
 }
 
 /// What a column of a query's type is stored as: a literal of unknown type is text.

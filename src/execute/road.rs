@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::datatypes::SchemaRef;
 use chrono::{DateTime, Utc};
 use datafusion::execution::TaskContext;
 use datafusion::logical_expr::LogicalPlan;
@@ -15,17 +16,23 @@ use tokio_util::sync::CancellationToken;
 use super::ground::Ground;
 use super::output::BatchStream;
 use crate::builtins::Context;
+use crate::builtins::names::CatalogNames;
 use crate::catalog::{Relation as CatalogRelation, RelationKind, Snapshot};
+use crate::encode::TextStyle;
+use crate::encode::input::InputContext;
 use crate::encode::types::PgType;
 use crate::engine::Tuning;
 use crate::error::{Error, Result, SqlState};
-use crate::lake::{self, Freshness};
+use crate::lake::{
+    self, ColumnSpec, Freshness, Input, Operation, TableCheck, TableSpec, WriteMode, WriteRequest, Written,
+};
 use crate::plan::bind::BoundQuery;
-use crate::plan::relations::Relations;
+use crate::plan::relations::{Relation, RelationColumn, Relations};
 use crate::plan::resolve::{Resolver, schema_exists};
 use crate::plan::{self, Parameters};
 use crate::session::Session;
-use crate::sql::{QualifiedName, Set};
+use crate::quality::gate::{Gate, GateColumn, Rule};
+use crate::sql::{CheckConstraint, Name, QualifiedName, Set};
 
 /// What one statement may use.
 pub(crate) struct Road<'a> {
@@ -281,6 +288,122 @@ impl<'a> Road<'a> {
         }
     }
 
+    /// The rows of another relation, such as a file, as INSERT … SELECT would put them into the target.
+    pub(crate) fn bind_rows_of(&mut self, target: &Target, names: &[(String, PgType)], source: Relation) -> Result<BoundQuery> {
+        const SOURCE: &str = "copied rows";
+        let named: Vec<Name> = names.iter().map(|(name, _)| Name { value: name.clone(), position: 0 }).collect();
+        let table = QualifiedName { database: None, schema: None, name: SOURCE.to_owned(), position: 0 };
+        let query = super::copy_to::table_query(&table, &named)?;
+        let mut relations = Relations::default();
+        relations.by_name.insert((None, SOURCE.to_owned()), source);
+        let columns = relation_columns(&target.table);
+        let into = plan::InsertTarget { relation: &target.name, columns: &columns, named: &named };
+        plan::bind_insert(&into, Some(&query), &self.context, &relations, "", &mut Parameters::none())
+    }
+
+    /// A whole table, or some of its columns, for COPY … TO.
+    pub(crate) async fn bind_table(&mut self, name: &QualifiedName, columns: &[Name]) -> Result<BoundQuery> {
+        if let Ok((_, CatalogRelation { kind: RelationKind::View(_), .. })) = self.find(name) {
+            let message = format!("cannot copy from view \"{}\"", name.name);
+            return Err(Error::new(SqlState::WrongObjectType, message).with_hint("Try the COPY (SELECT ...) TO variant."));
+        }
+        let query = super::copy_to::table_query(name, columns)?;
+        self.bind_query(&query).await.map_err(Error::without_position)
+    }
+
+    /// The rows of a query as a new table's columns: cast where the stored type is another one.
+    pub(crate) fn as_table_columns(&mut self, bound: BoundQuery, columns: &[ColumnSpec]) -> Result<LogicalPlan> {
+        let wanted: Vec<(String, PgType)> = columns.iter().map(|column| (column.name.clone(), column.ty)).collect();
+        plan::cast_columns(bound, &wanted, &self.context)
+    }
+
+    /// CHECK constraints of a new table, each bound against its columns: names and texts.
+    pub(crate) fn bind_checks(
+        &self,
+        table: &str,
+        columns: &[ColumnSpec],
+        checks: &[CheckConstraint],
+    ) -> Result<Vec<(String, String)>> {
+        let columns: Vec<RelationColumn> = columns.iter().map(plan::resolve::column_of).collect();
+        let mut bound = Vec::with_capacity(checks.len());
+        for check in checks {
+            plan::bind_condition(table, &columns, &check.expression, &self.context, &self.source)?;
+            let name = super::create_table::constraint_name(table, check, &bound)?;
+            bound.push((name, check.text.clone()));
+        }
+        Ok(bound)
+    }
+
+    /// The gate of a table: NOT NULL and its CHECKs, compiled against the rows that are written.
+    pub(crate) fn gate(&self, target: &Target) -> Result<Gate> {
+        let table = &target.table;
+        self.gate_of((&target.schema, &target.name), table.columns(), table.arrow_schema(), table.check_constraints())
+    }
+
+    /// The gate of a table that is about to be made.
+    pub(crate) fn gate_of_new(
+        &self,
+        (schema, name): (&str, &str),
+        spec: &TableSpec,
+    ) -> Result<Gate> {
+        let checks = spec.checks.iter().cloned();
+        let checks = checks.map(|(name, expression)| TableCheck { name, expression, null_passes: true }).collect();
+        self.gate_of((schema, name), &spec.columns, &spec.engine_schema(), checks)
+    }
+
+    fn gate_of(
+        &self,
+        (schema, name): (&str, &str),
+        columns: &[ColumnSpec],
+        rows: &SchemaRef,
+        checks: Vec<TableCheck>,
+    ) -> Result<Gate> {
+        let relation: Vec<RelationColumn> = columns.iter().map(plan::resolve::column_of).collect();
+        let columns = columns
+            .iter()
+            .map(|column| GateColumn { name: column.name.clone(), not_null: column.not_null })
+            .collect();
+        let mut rules = Vec::with_capacity(checks.len());
+        for check in checks {
+            let text = check.expression.as_str();
+            let expression = crate::sql::parse_expression(text)?;
+            let expr = plan::condition_on_rows(name, &relation, &expression, rows, &self.context, text)?;
+            rules.push(Rule::Check { name: check.name, expr, null_passes: check.null_passes });
+        }
+        Ok(Gate::new(schema, name, columns, rules))
+    }
+
+    /// Runs rows through the gate into a table: the one road of all statements that write.
+    pub(crate) async fn write(&self, mode: WriteMode, input: Input, gate: Gate, operation: &str) -> Result<Written> {
+        let request = WriteRequest {
+            mode,
+            input,
+            gate,
+            operation: Operation::new(operation),
+            memory: Arc::clone(self.ground.engine.memory_pool()),
+            cancel: self.token.clone(),
+        };
+        self.ground.lake.write(request).await
+    }
+
+    /// How many streams work on one statement.
+    pub(crate) fn partitions(&self) -> usize {
+        self.tuning().target_partitions
+    }
+
+    /// How this session writes values as text.
+    pub(crate) fn style(&self) -> TextStyle {
+        let mut style = self.session.settings().text_style();
+        style.names = Some(Arc::new(CatalogNames::new(Arc::clone(&self.context))));
+        style
+    }
+
+    /// How this session reads values from text.
+    pub(crate) fn input_context(&self) -> InputContext {
+        let style = self.session.settings().text_style();
+        InputContext::of_style(&style, self.context.transaction_start)
+    }
+
     /// The physical plan of a bound one, and the context to run it in.
     pub(crate) async fn physical(&self, plan: LogicalPlan) -> Result<(Arc<dyn ExecutionPlan>, Arc<TaskContext>)> {
         let engine = &self.ground.engine;
@@ -324,7 +447,7 @@ pub(super) fn relation_columns(table: &lake::Table) -> Vec<plan::relations::Rela
 }
 
 /// The context that one statement's functions and system tables read.
-fn statement_context(session: &Session, snapshot: &Snapshot, server_start: DateTime<Utc>) -> Context {
+pub(crate) fn statement_context(session: &Session, snapshot: &Snapshot, server_start: DateTime<Utc>) -> Context {
     let now = Utc::now();
     let settings = session.settings();
     let mut search_path = Vec::new();

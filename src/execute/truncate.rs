@@ -3,8 +3,7 @@
 use super::output::Output;
 use super::road::Road;
 use crate::error::{Error, Result};
-use crate::lake::{Input, WriteMode, WriteRequest};
-use crate::quality::gate::Gate;
+use crate::lake::{Input, WriteMode};
 use crate::sql::Truncate;
 
 pub(crate) async fn run(road: &mut Road<'_>, statement: &Truncate) -> Result<Output> {
@@ -14,14 +13,8 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &Truncate) -> Result<Out
     }
     for name in &statement.tables {
         let target = road.target(name, "truncate").await?;
-        let request = WriteRequest {
-            table: target.table,
-            input: Input::Streams(Vec::new()),
-            gate: Gate::open(),
-            mode: WriteMode::Truncate,
-            cancel: road.token.clone(),
-        };
-        road.ground.lake.write(request).await?;
+        let gate = road.gate(&target)?;
+        road.write(WriteMode::Overwrite(target.table), Input::Streams(Vec::new()), gate, "TRUNCATE").await?;
     }
     Ok(Output::Done("TRUNCATE TABLE".into()))
 }

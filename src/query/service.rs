@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::conversation::Conversation;
-use crate::catalog::Role;
+use crate::catalog::{Role, Snapshot};
 use crate::error::{Error, Result, SqlState};
 use crate::execute::Ground;
 use crate::observe::Metrics;
@@ -93,6 +93,16 @@ impl Service {
     /// CancelRequest: cancels the running statement of that session if the secret is right; silent otherwise.
     pub fn cancel(&self, pid: i32, secret: &[u8]) {
         self.registry.cancel(pid, secret);
+    }
+
+    /// The newest catalog that this server knows.
+    pub fn catalog_snapshot(&self) -> Snapshot {
+        self.ground.catalog.snapshot()
+    }
+
+    /// Asks the warehouse for something small: whether it answers.
+    pub async fn probe(&self) -> Result<()> {
+        self.ground.catalog.fresh(Duration::ZERO).await.map(drop)
     }
 
     pub fn registry(&self) -> &Arc<Registry> {

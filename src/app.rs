@@ -1,0 +1,261 @@
+//! The composition root: builds each service once, hands it on, and ends everything in order.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::auth::{HostRules, check_exposure, scram};
+use crate::catalog::{Bootstrap, Catalog};
+use crate::config::Config;
+use crate::console::{self, Phase, Readiness};
+use crate::engine::{Engine, EngineOptions, LocalRunner, machine_memory_bytes};
+use crate::error::{Error, Result, SqlState};
+use crate::execute::{FileAccess, Ground};
+use crate::lake::{Lake, LakeOptions, Stores};
+use crate::observe::{Metrics, Source};
+use crate::query::Service;
+use crate::server::{self, ClientCertificates, Counters, ServerConfig, TlsFiles, TlsSettings};
+use crate::session::Registry;
+use crate::session::registry::Limits;
+use crate::session::settings::ServerSettings;
+
+/// Memory taken for granted where the system does not tell.
+const MEMORY_UNKNOWN_BYTES: u64 = 4 << 30;
+/// Where the catalog is in the warehouse.
+const CATALOG_FOLDER: &str = "_lakegate/catalog";
+
+/// A server that is ready to accept.
+pub struct App {
+    service: Arc<Service>,
+    listeners: Vec<TcpListener>,
+    addresses: Vec<SocketAddr>,
+    http: Option<TcpListener>,
+    server: Arc<ServerConfig>,
+    readiness: Arc<Readiness>,
+}
+
+/// SIGTERM and SIGINT end the server, SIGHUP reads its certificates again.
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    /// Must be called inside the runtime, before the server says that it is ready.
+    pub fn listen() -> Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
+/// Checks what can be checked without starting: values of settings, host rules, certificates, exposure.
+pub fn check(config: &Config) -> Result<()> {
+    server_settings(config)?;
+    let rules = host_rules(config)?;
+    let tls = tls(config)?;
+    check_exposure(&config.server.listen, tls.is_some(), &rules, config.server.allow_insecure_listen)
+}
+
+/// The services below the road, on the configured warehouse.
+pub async fn ground(config: &Config) -> Result<Ground> {
+    let stores = Arc::new(Stores::new(&config.warehouse.url, config.warehouse.storage.clone().into_iter().collect())?);
+    let warehouse = stores.warehouse()?;
+    if !warehouse.is_local() {
+        crate::lake::stores::probe_put_if_absent(&warehouse.store, &warehouse.path).await?;
+    }
+    let engine = Arc::new(Engine::new(&engine_options(config), Arc::new(LocalRunner))?);
+    stores.register(engine.runtime());
+    let bootstrap = Bootstrap {
+        superuser: config.server.superuser.clone(),
+        database: config.server.database.clone(),
+        verifier: match &config.server.superuser_password {
+            Some(password) => Some(scram::verifier_to_store(&password.0, scram::ITERATIONS)?),
+            None => None,
+        },
+    };
+    let folder = stores.in_warehouse(CATALOG_FOLDER)?;
+    let catalog = Catalog::open(folder.store, folder.path, bootstrap).await?;
+    let options = LakeOptions {
+        cached_tables_max: config.lake.table_cache_entries,
+        zstd_level: config.lake.compression_level,
+        ..LakeOptions::default()
+    };
+    Ok(Ground { catalog, lake: Lake::new(stores, options), engine, files: FileAccess::default() })
+}
+
+/// The service that clients and scripts talk to.
+pub async fn service(config: &Config) -> Result<Arc<Service>> {
+    let settings = Arc::new(server_settings(config)?);
+    let ground = Arc::new(ground(config).await?);
+    let registry = Registry::new(Limits {
+        connections_max: config.server.connections_max,
+        superuser_reserved: config.server.superuser_reserved,
+    });
+    let metrics = Metrics::new()?;
+    poll_ground(&metrics, &ground)?;
+    Ok(Service::new(ground, registry, settings, metrics))
+}
+
+fn server_settings(config: &Config) -> Result<ServerSettings> {
+    let settings = config.session_settings();
+    ServerSettings::new(settings.iter().map(|(name, value)| (name.as_str(), value.as_str())))
+}
+
+fn host_rules(config: &Config) -> Result<HostRules> {
+    if config.server.host_rules.is_empty() {
+        return Ok(HostRules::default());
+    }
+    config.server.host_rules.join("\n").parse()
+}
+
+fn tls(config: &Config) -> Result<Option<Arc<TlsFiles>>> {
+    let server = &config.server;
+    let (Some(certificate), Some(key)) = (&server.tls_certificate, &server.tls_key) else { return Ok(None) };
+    let client_certificates = match &server.tls_client_ca {
+        Some(ca) => ClientCertificates::Optional { ca: ca.clone() },
+        None => ClientCertificates::Ignored,
+    };
+    let settings = TlsSettings {
+        certificate: certificate.clone(),
+        key: key.clone(),
+        client_certificates,
+        version_min: match server.tls_version_min {
+            crate::config::TlsVersion::Tls12 => server::TlsVersion::V1_2,
+            crate::config::TlsVersion::Tls13 => server::TlsVersion::V1_3,
+        },
+    };
+    Ok(Some(Arc::new(TlsFiles::load(settings)?)))
+}
+
+fn engine_options(config: &Config) -> EngineOptions {
+    let memory = &config.memory;
+    let machine = machine_memory_bytes().unwrap_or(MEMORY_UNKNOWN_BYTES);
+    let share = (machine as f64 * memory.pool_fraction) as u64;
+    let pool = memory.pool_bytes.map_or(share, |bytes| bytes.0);
+    EngineOptions {
+        pool_bytes: usize::try_from(pool).unwrap_or(usize::MAX),
+        spill_directory: memory.spill_directory.clone(),
+        spill_bytes_max: memory.spill_bytes_max.0,
+        metadata_cache_bytes: config.lake.metadata_cache_bytes.as_usize(),
+        target_partitions: std::thread::available_parallelism().map_or(1, usize::from),
+    }
+}
+
+/// Figures of the ground that a scrape asks for.
+fn poll_ground(metrics: &Metrics, ground: &Arc<Ground>) -> Result<()> {
+    let engine = Arc::clone(&ground.engine);
+    metrics.poll(Source::MemoryPoolReserved, move || engine.memory().0 as u64)?;
+    let engine = Arc::clone(&ground.engine);
+    metrics.poll(Source::MemoryPoolLimit, move || engine.memory().1 as u64)
+}
+
+/// Figures of the connections.
+fn poll_connections(metrics: &Metrics, counters: &Arc<Counters>) -> Result<()> {
+    let poll = |source, ask: fn(&Counters) -> u64| {
+        let counters = Arc::clone(counters);
+        metrics.poll(source, move || ask(&counters))
+    };
+    poll(Source::ConnectionsOpen, |counters| counters.connections_open.load(Ordering::Relaxed))?;
+    poll(Source::ConnectionsTotal, |counters| counters.connections_total.load(Ordering::Relaxed))?;
+    poll(Source::ConnectionsRejected, |counters| counters.connections_refused.load(Ordering::Relaxed))?;
+    poll(Source::BytesIn, |counters| counters.bytes_received.load(Ordering::Relaxed))?;
+    poll(Source::BytesOut, |counters| counters.bytes_sent.load(Ordering::Relaxed))
+}
+
+impl App {
+    /// Builds everything and binds the ports; clients are accepted by [`App::run`].
+    pub async fn start(config: &Config) -> Result<Self> {
+        let rules = host_rules(config)?;
+        let tls = tls(config)?;
+        let allowed = config.server.allow_insecure_listen;
+        check_exposure(&config.server.listen, tls.is_some(), &rules, allowed)?;
+        let service = service(config).await?;
+        let listeners = server::bind(&config.server.listen)?;
+        let addresses = listeners.iter().map(|listener| Ok(listener.local_addr()?)).collect::<Result<Vec<_>>>()?;
+        let counters = Arc::<Counters>::default();
+        poll_connections(service.metrics(), &counters)?;
+        let server = ServerConfig {
+            connections_max: config.server.connections_max,
+            superuser_reserved: config.server.superuser_reserved,
+            authentication_timeout: config.server.authentication_timeout,
+            message_bytes_max: config.server.message_bytes_max.as_usize(),
+            shutdown_deadline: config.server.shutdown_deadline,
+            tls,
+            host_rules: rules,
+            tcp_user_timeout: config.server.tcp_user_timeout,
+            tcp_keepalive: config.server.tcp_keepalive,
+            counters,
+        };
+        let http = match config.http.listen {
+            Some(address) => Some(TcpListener::bind(address).await.map_err(|error| {
+                Error::new(SqlState::IoError, format!("could not listen on {address}: {error}")).with_source(error)
+            })?),
+            None => None,
+        };
+        let probed = Arc::clone(&service);
+        let readiness = Arc::new(Readiness::new(move || {
+            let service = Arc::clone(&probed);
+            async move { service.probe().await }
+        }));
+        Ok(Self { service, listeners, addresses, http, server: Arc::new(server), readiness })
+    }
+
+    pub fn service(&self) -> &Arc<Service> {
+        &self.service
+    }
+
+    /// Where clients connect.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Accepts clients until a signal; then running statements may finish until the deadline.
+    pub async fn run(self, mut signals: Signals) -> Result<()> {
+        let shutdown = CancellationToken::new();
+        let http_shutdown = CancellationToken::new();
+        let http = self.http.map(|listener| {
+            let metrics = Arc::clone(self.service.metrics());
+            tokio::spawn(console::run(listener, metrics, Arc::clone(&self.readiness), http_shutdown.clone()))
+        });
+        let tls = self.server.tls.clone();
+        let serving = server::run(self.listeners, self.server, Arc::clone(&self.service), shutdown.clone());
+        tokio::pin!(serving);
+        self.readiness.set(Phase::Serving);
+        let done = loop {
+            tokio::select! {
+                done = &mut serving => break done,
+                _ = signals.terminate.recv(), if !shutdown.is_cancelled() => {
+                    tracing::info!("shutting down");
+                    self.readiness.set(Phase::ShuttingDown);
+                    shutdown.cancel();
+                }
+                _ = signals.interrupt.recv(), if !shutdown.is_cancelled() => {
+                    tracing::info!("shutting down");
+                    self.readiness.set(Phase::ShuttingDown);
+                    shutdown.cancel();
+                }
+                _ = signals.hangup.recv() => {
+                    if let Some(tls) = &tls {
+                        if let Err(error) = tls.reload() {
+                            tracing::warn!(%error, "could not load the certificates again");
+                        }
+                    }
+                }
+            }
+        };
+        http_shutdown.cancel();
+        if let Some(http) = http {
+            let _ = tokio::time::timeout(Duration::from_secs(1), http).await;
+        }
+        done
+    }
+}
