@@ -314,7 +314,7 @@ impl<'a> Road<'a> {
     /// The rows of a query as a new table's columns: cast where the stored type is another one.
     pub(crate) fn as_table_columns(&mut self, bound: BoundQuery, columns: &[ColumnSpec]) -> Result<LogicalPlan> {
         let wanted: Vec<(String, PgType)> = columns.iter().map(|column| (column.name.clone(), column.ty)).collect();
-        plan::cast_columns(bound, &wanted, &self.context)
+        plan::cast_columns(bound, &wanted)
     }
 
     /// CHECK constraints of a new table, each bound against its columns: names and texts.
@@ -420,8 +420,8 @@ impl<'a> Road<'a> {
     }
 
     /// Constant expressions, such as EXECUTE's arguments, as values of the given types.
-    pub(crate) async fn constants(&mut self, arguments: &[ast::Expr], types: &[PgType]) -> Result<Vec<ScalarValue>> {
-        let plan = plan::bind_constants(arguments, types, &self.context, &self.source)?;
+    pub(crate) async fn constants(&mut self, statement: &str, arguments: &[ast::Expr], types: &[PgType]) -> Result<Vec<ScalarValue>> {
+        let plan = plan::bind_constants(statement, arguments, types, &self.context, &self.source)?;
         let mut stream = self.start(plan).await?;
         let Some(batch) = stream.next().await.transpose()? else {
             return Err(Error::internal("constants gave no row"));

@@ -7,5 +7,11 @@
 //! give Arrow's types for PostgreSQL's, and lose positions.
 
 pub mod bind;
+mod parameters;
 pub mod relations;
+pub mod resolve;
 pub mod typing;
+
+pub use parameters::{
+    InsertTarget, Parameters, bind_condition, bind_constants, bind_insert, bind_query, cast_columns, condition_on_rows,
+};

@@ -3,14 +3,19 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use datafusion::common::ParamValues;
+use arrow::datatypes::{DataType, SchemaRef};
+use datafusion::common::{DFSchema, ParamValues};
+use datafusion::execution::context::ExecutionProps;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast};
+use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion::scalar::ScalarValue;
+use sqlparser::ast;
 
 use super::bind::{Binder, BoundQuery};
 use super::relations::{RelationColumn, Relations};
 use super::typing::TypingContext;
 use crate::builtins::Context;
-use crate::encode::types::PgType;
+use crate::encode::types::{PgType, arrow_type};
 use crate::error::{Error, Result, SqlState};
 use crate::sql::Name;
 
@@ -76,7 +81,7 @@ impl Parameters {
 
 /// Binds a query.
 pub fn bind_query(
-    query: &sqlparser::ast::Query,
+    query: &ast::Query,
     context: &Arc<Context>,
     relations: &Relations,
     source: &str,
@@ -97,12 +102,75 @@ pub struct InsertTarget<'a> {
 /// Binds INSERT's rows: the plan gives exactly the target's columns. No source is DEFAULT VALUES.
 pub fn bind_insert(
     target: &InsertTarget<'_>,
-    query: Option<&sqlparser::ast::Query>,
+    query: Option<&ast::Query>,
     context: &Arc<Context>,
     relations: &Relations,
     source: &str,
     parameters: &mut Parameters,
 ) -> Result<BoundQuery> {
-    let bound = parameters.with(context, |typing| Binder::new(typing, relations, source).bind_insert(target, query))?;
+    let bound = parameters.with(context, |typing| {
+        Binder::new(typing, relations, source).bind_insert(target.relation, target.columns, target.named, query)
+    })?;
     parameters.fill(bound)
+}
+
+/// A one-row plan of constant expressions, coerced to the types: EXECUTE's arguments.
+pub fn bind_constants(
+    statement: &str,
+    arguments: &[ast::Expr],
+    types: &[PgType],
+    context: &Arc<Context>,
+    source: &str,
+) -> Result<LogicalPlan> {
+    let relations = Relations::default();
+    let exprs = Parameters::none().with(context, |typing| {
+        Binder::new(typing, &relations, source).bind_arguments(statement, arguments, types)
+    })?;
+    let named = exprs.into_iter().enumerate().map(|(number, expr)| expr.alias(format!("argument {number}")));
+    Ok(LogicalPlanBuilder::empty(true).project(named)?.build()?)
+}
+
+/// Binds a CHECK constraint's condition to see that it may be one.
+pub fn bind_condition(
+    table: &str,
+    columns: &[RelationColumn],
+    condition: &ast::Expr,
+    context: &Arc<Context>,
+    source: &str,
+) -> Result<Expr> {
+    let relations = Relations::default();
+    Parameters::none()
+        .with(context, |typing| Binder::new(typing, &relations, source).bind_condition(table, columns, condition))
+}
+
+/// A CHECK constraint's condition, ready to be evaluated on batches of the schema.
+pub fn condition_on_rows(
+    table: &str,
+    columns: &[RelationColumn],
+    condition: &ast::Expr,
+    rows: &SchemaRef,
+    context: &Arc<Context>,
+    source: &str,
+) -> Result<Arc<dyn PhysicalExpr>> {
+    let expr = bind_condition(table, columns, condition, context, source)?;
+    let schema = DFSchema::try_from(rows.as_ref().clone())?;
+    Ok(create_physical_expr(&expr, &schema, &ExecutionProps::new())?)
+}
+
+/// The query's rows under a new table's names and types, where both differ from what the query gives.
+pub fn cast_columns(bound: BoundQuery, wanted: &[(String, PgType)]) -> Result<LogicalPlan> {
+    let schema = Arc::clone(bound.plan.schema());
+    let exprs = schema.columns().into_iter().zip(wanted).map(|(column, (name, ty))| {
+        let wanted = arrow_type(*ty);
+        let given = schema.field_from_column(&column)?.data_type();
+        let expr = Expr::Column(column.clone());
+        let same = *given == wanted || is_text(given) && is_text(&wanted);
+        Ok(if same { expr } else { cast(expr, wanted) }.alias(name))
+    });
+    let exprs = exprs.collect::<Result<Vec<_>>>()?;
+    Ok(LogicalPlanBuilder::from(bound.plan).project(exprs)?.build()?)
+}
+
+fn is_text(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
 }

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use chrono::Utc;
 use datafusion::scalar::ScalarValue;
-use sqlparser::ast;
 use tokio_util::sync::CancellationToken;
 
 use super::guard::Guard;
@@ -496,7 +495,7 @@ impl Conversation {
             }
             Statement::Execute(statement) => {
                 let inner = Arc::clone(self.statement(&statement.name.value)?);
-                self.execute_prepared(&inner, &statement.arguments, &parsed.source, guard, depth).await
+                self.execute_prepared(&inner, statement, &parsed.source, guard, depth).await
             }
             Statement::Deallocate(Some(name)) => {
                 self.statement(&name.value)?;
@@ -542,11 +541,12 @@ impl Conversation {
     async fn execute_prepared(
         &mut self,
         inner: &Arc<Prepared>,
-        arguments: &[ast::Expr],
+        statement: &sql::ExecutePrepared,
         source: &Arc<str>,
         guard: &Guard,
         depth: usize,
     ) -> Result<Output> {
+        let (name, arguments) = (statement.name.value.as_str(), statement.arguments.as_slice());
         if depth >= EXECUTE_DEPTH_MAX {
             return Err(Error::new(SqlState::StatementTooComplex, "EXECUTE is nested too deeply"));
         }
@@ -567,7 +567,7 @@ impl Conversation {
             guard
                 .run(async move {
                     let mut road = Road::new(&ground, session, source, Parameters::none(), token, started).await?;
-                    road.constants(arguments, &inner.parameters).await
+                    road.constants(name, arguments, &inner.parameters).await
                 })
                 .await?
         };
