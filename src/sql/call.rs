@@ -55,7 +55,7 @@ impl Grammar<'_> {
     pub fn arguments(&mut self) -> Result<FunctionArgumentList> {
         let mut list = FunctionArgumentList { duplicate_treatment: None, args: Vec::new(), clauses: Vec::new() };
         self.open()?;
-        if self.is_operator("*") && self.is_operator_ahead(1, ")") {
+        if self.is_operator("*") {
             self.advance();
             list.args.push(FunctionArg::Unnamed(FunctionArgExpr::Wildcard));
         } else if !self.is_operator(")") {
@@ -112,8 +112,8 @@ impl Grammar<'_> {
     }
 
     fn aggregate_clauses(&mut self, call: &mut Function) -> Result<()> {
-        if self.are(&["within", "group"]) {
-            self.take(&["within", "group"]);
+        if self.accept("within") {
+            self.expect("group")?;
             self.open()?;
             call.within_group = self.order_by_list()?;
             self.close()?;

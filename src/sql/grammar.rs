@@ -11,7 +11,7 @@ use crate::error::{Error, Result, SqlState};
 /// How deep expressions and queries may nest. A level costs several frames of the stack, here and in every later pass.
 const DEPTH_MAX: u32 = 50;
 /// How long a chain of left-associative operators may be: it is that deep a tree.
-pub(crate) const CHAIN_MAX: usize = 1000;
+pub(crate) const CHAIN_MAX: usize = 250;
 
 pub(crate) struct Grammar<'a> {
     pub source: &'a str,

@@ -9,7 +9,7 @@ use super::expression::text_value;
 use super::grammar::{Grammar, too_deep};
 use super::keywords::Class;
 use super::token::{Kind, Token};
-use crate::error::Result;
+use crate::error::{Error, Result, SqlState};
 
 /// Casts and subscripts that may follow one another.
 const POSTFIX_MAX: usize = 100;
@@ -67,6 +67,11 @@ impl Grammar<'_> {
             "exists" if self.is_operator_ahead(1, "(") => self.exists(),
             "row" if self.is_operator_ahead(1, "(") => self.row(),
             "interval" if self.interval_follows() => self.interval(),
+            "double" if self.is_ahead(1, "precision") && self.typed_constant_follows() => self.typed_constant(),
+            "default" => {
+                let message = "DEFAULT is not allowed in this context";
+                Err(Error::new(SqlState::SyntaxError, message).at(token.position))
+            }
             _ if class == Class::Reserved => self.value_function(),
             "current_schema" if !self.is_operator_ahead(1, "(") => self.value_function(),
             "xmlelement" | "xmlconcat" | "xmlexists" | "xmlforest" | "xmlparse" | "xmlpi" | "xmlroot"
@@ -112,7 +117,7 @@ impl Grammar<'_> {
         let mark = self.mark();
         match self.deeper(Self::query_in_parentheses) {
             Ok(query) => Ok(Some(query)),
-            Err(error) if depth == 1 || error.sqlstate() != crate::error::SqlState::SyntaxError => Err(error),
+            Err(error) if depth == 1 || error.sqlstate() != SqlState::SyntaxError => Err(error),
             // `((SELECT 1) + 1)`: the inner parentheses are a subquery, the outer ones are not.
             Err(_) => {
                 self.reset(mark);
@@ -256,6 +261,7 @@ impl Grammar<'_> {
             return self.indirection(array);
         }
         let Some(query) = self.subquery_in_parentheses()? else {
+            self.open()?;
             return self.syntax();
         };
         let name = ObjectName::from(self.ident_of(word));
@@ -340,7 +346,7 @@ impl Grammar<'_> {
             "bigint", "bit", "boolean", "char", "character", "dec", "decimal", "float", "int", "integer", "national",
             "nchar", "numeric", "real", "smallint", "time", "timestamp", "varchar",
         ];
-        if !TYPES.contains(&self.token().value.as_str()) && !self.is("precision") {
+        if !TYPES.contains(&self.token().value.as_str()) && !self.is("double") {
             return false;
         }
         let mark = self.mark();

@@ -233,7 +233,7 @@ fn number(source: &str, start: usize) -> Scanned {
         }
     }
     if bytes.get(end).copied().is_some_and(is_name_start) {
-        return Err(Fault::syntax("trailing junk after numeric literal", start, character_end(source, end)));
+        return Err(Fault::syntax("trailing junk after numeric literal", start, run(bytes, end, is_name_part)));
     }
     Ok((Kind::Number, source.get(start..end).unwrap_or_default().to_owned(), end))
 }

@@ -349,7 +349,7 @@ impl Grammar<'_> {
         loop {
             let token = self.token();
             if self.accept("limit") {
-                self.refuse_second(limited, "LIMIT", token)?;
+                self.refuse_second(limited, token)?;
                 limited = true;
                 limit = self.limit_value()?;
                 if self.is_operator(",") {
@@ -358,7 +358,7 @@ impl Grammar<'_> {
                         .at(token.position));
                 }
             } else if self.accept("offset") {
-                self.refuse_second(offset.is_some(), "OFFSET", token)?;
+                self.refuse_second(offset.is_some(), token)?;
                 let value = self.expression()?;
                 let rows = match self.one_of(&["row", "rows"]) {
                     Some("row") => OffsetRows::Row,
@@ -367,7 +367,7 @@ impl Grammar<'_> {
                 };
                 offset = Some(Offset { value, rows });
             } else if self.is("fetch") {
-                self.refuse_second(limited, "LIMIT", token)?;
+                self.refuse_second(limited, token)?;
                 limited = true;
                 query.fetch = Some(self.fetch_first()?);
             } else {
@@ -383,11 +383,9 @@ impl Grammar<'_> {
         Ok(())
     }
 
-    fn refuse_second(&self, again: bool, clause: &str, token: &Token) -> Result<()> {
-        if !again {
-            return Ok(());
-        }
-        Err(Error::new(SqlState::SyntaxError, format!("multiple {clause} clauses not allowed")).at(token.position))
+    /// PostgreSQL has no rule for a second LIMIT or OFFSET.
+    fn refuse_second(&self, again: bool, token: &Token) -> Result<()> {
+        if again { Err(self.syntax_at(token)) } else { Ok(()) }
     }
 
     /// `None` is LIMIT ALL.
