@@ -215,7 +215,6 @@ fn endless_nesting_is_refused_and_long_lists_are_not() {
         format!("{} SELECT 1", "EXPLAIN ".repeat(5000)),
     ];
     for text in nested {
-        println!("{}", &text[..20]);
         let error = parse(&text).unwrap_err();
         assert_eq!(error.sqlstate(), SqlState::StatementTooComplex, "{}", &text[..30]);
     }
