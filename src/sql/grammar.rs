@@ -86,9 +86,7 @@ impl<'a> Grammar<'a> {
     pub fn syntax_at(&self, token: &Token) -> Error {
         match &token.kind {
             Kind::Bad(error) => (**error).clone(),
-            Kind::End => {
-                Error::new(SqlState::SyntaxError, "syntax error at end of input").at(token.position)
-            }
+            Kind::End => Error::new(SqlState::SyntaxError, "syntax error at end of input").at(token.position),
             _ => {
                 let text = self.source.get(token.start..token.end).unwrap_or_default();
                 Error::new(SqlState::SyntaxError, format!("syntax error at or near \"{text}\"")).at(token.position)

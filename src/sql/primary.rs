@@ -21,7 +21,8 @@ impl Grammar<'_> {
         let mut casts = 0;
         while self.accept_operator("::") {
             let data_type = self.data_type()?;
-            expr = Expr::Cast { kind: CastKind::DoubleColon, expr: Box::new(expr), data_type, array: false, format: None };
+            expr =
+                Expr::Cast { kind: CastKind::DoubleColon, expr: Box::new(expr), data_type, array: false, format: None };
             casts += 1;
             if casts > POSTFIX_MAX {
                 return Err(too_deep());
@@ -199,7 +200,13 @@ impl Grammar<'_> {
     fn value_function(&mut self) -> Result<Expr> {
         const PRECISE: [&str; 4] = ["current_time", "current_timestamp", "localtime", "localtimestamp"];
         const PLAIN: [&str; 7] = [
-            "current_date", "current_role", "current_user", "session_user", "user", "current_catalog", "current_schema",
+            "current_date",
+            "current_role",
+            "current_user",
+            "session_user",
+            "user",
+            "current_catalog",
+            "current_schema",
         ];
         let token = self.token();
         let precise = PRECISE.contains(&token.value.as_str());
@@ -343,8 +350,24 @@ impl Grammar<'_> {
     /// Whether a type that is a key word comes next and then a string: `timestamp(3) with time zone '…'`.
     fn typed_constant_follows(&mut self) -> bool {
         const TYPES: [&str; 18] = [
-            "bigint", "bit", "boolean", "char", "character", "dec", "decimal", "float", "int", "integer", "national",
-            "nchar", "numeric", "real", "smallint", "time", "timestamp", "varchar",
+            "bigint",
+            "bit",
+            "boolean",
+            "char",
+            "character",
+            "dec",
+            "decimal",
+            "float",
+            "int",
+            "integer",
+            "national",
+            "nchar",
+            "numeric",
+            "real",
+            "smallint",
+            "time",
+            "timestamp",
+            "varchar",
         ];
         if !TYPES.contains(&self.token().value.as_str()) && !self.is("double") {
             return false;

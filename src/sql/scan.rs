@@ -169,7 +169,11 @@ fn scan_one(source: &str, start: usize, first: u8) -> Scanned {
 }
 
 fn bit_message(first: u8) -> &'static str {
-    if matches!(first, b'b' | b'B') { "unterminated bit string literal" } else { "unterminated hexadecimal string literal" }
+    if matches!(first, b'b' | b'B') {
+        "unterminated bit string literal"
+    } else {
+        "unterminated hexadecimal string literal"
+    }
 }
 
 pub(crate) fn is_name_start(byte: u8) -> bool {

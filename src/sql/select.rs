@@ -260,8 +260,20 @@ impl Grammar<'_> {
 
     fn target_list_is_empty(&self) -> bool {
         const NEXT: [&str; 14] = [
-            "from", "where", "group", "having", "window", "union", "intersect", "except", "order", "limit", "offset",
-            "fetch", "for", "into",
+            "from",
+            "where",
+            "group",
+            "having",
+            "window",
+            "union",
+            "intersect",
+            "except",
+            "order",
+            "limit",
+            "offset",
+            "fetch",
+            "for",
+            "into",
         ];
         self.at_end() || self.is_operator(")") || self.is_any(&NEXT)
     }
@@ -444,7 +456,8 @@ pub(crate) fn untyped(columns: Vec<Ident>) -> Vec<TableAliasColumnDef> {
 
 /// Parentheses round a whole query mean nothing.
 fn unwrapped(query: Query) -> Query {
-    let bare = query.with.is_none() && query.order_by.is_none() && query.limit_clause.is_none() && query.fetch.is_none();
+    let bare =
+        query.with.is_none() && query.order_by.is_none() && query.limit_clause.is_none() && query.fetch.is_none();
     if !bare || !matches!(*query.body, SetExpr::Query(_)) {
         return query;
     }
