@@ -1,9 +1,10 @@
 //! Function calls: arguments, the special syntax of EXTRACT and its kin, aggregates' clauses, windows.
 
 use sqlparser::ast::{
-    DateTimeField, DuplicateTreatment, Expr, ExtractSyntax, Function, FunctionArg, FunctionArgExpr, FunctionArgOperator,
-    FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident, ObjectName, OrderByExpr, OrderByOptions,
-    TrimWhereField, WindowFrame, WindowFrameBound, WindowFrameUnits, WindowSpec, WindowType,
+    DateTimeField, DuplicateTreatment, Expr, ExtractSyntax, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgOperator, FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident, ObjectName,
+    OrderByExpr, OrderByOptions, TrimWhereField, WindowFrame, WindowFrameBound, WindowFrameUnits, WindowSpec,
+    WindowType,
 };
 
 use super::grammar::{Grammar, fold};
@@ -55,7 +56,7 @@ impl Grammar<'_> {
     pub fn arguments(&mut self) -> Result<FunctionArgumentList> {
         let mut list = FunctionArgumentList { duplicate_treatment: None, args: Vec::new(), clauses: Vec::new() };
         self.open()?;
-        if self.is_operator("*") && self.is_operator_ahead(1, ")") {
+        if self.is_operator("*") {
             self.advance();
             list.args.push(FunctionArg::Unnamed(FunctionArgExpr::Wildcard));
         } else if !self.is_operator(")") {
@@ -112,8 +113,8 @@ impl Grammar<'_> {
     }
 
     fn aggregate_clauses(&mut self, call: &mut Function) -> Result<()> {
-        if self.are(&["within", "group"]) {
-            self.take(&["within", "group"]);
+        if self.accept("within") {
+            self.expect("group")?;
             self.open()?;
             call.within_group = self.order_by_list()?;
             self.close()?;

@@ -2,9 +2,7 @@
 
 use super::data_type::pg_type;
 use super::grammar::Grammar;
-use super::statement::{
-    Declare, Discard, ExecutePrepared, Fetch, FetchDirection, Name, Parsed, Prepare, Statement,
-};
+use super::statement::{Declare, Discard, ExecutePrepared, Fetch, FetchDirection, Name, Parsed, Prepare, Statement};
 use super::token::Kind;
 use crate::error::{Error, Result, SqlState};
 

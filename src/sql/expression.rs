@@ -273,9 +273,7 @@ impl Grammar<'_> {
                 let right = Box::new(self.deeper(|grammar| grammar.operand(Level::Comparison, scope))?);
                 Ok(if negated { Expr::IsNotDistinctFrom(left, right) } else { Expr::IsDistinctFrom(left, right) })
             }
-            (Some(_), _) => {
-                Err(self.unsupported_at(&format!("IS {}", word.value.to_ascii_uppercase()), word))
-            }
+            (Some(_), _) => Err(self.unsupported_at(&format!("IS {}", word.value.to_ascii_uppercase()), word)),
             (None, _) => self.syntax(),
         }
     }
@@ -345,8 +343,7 @@ impl Grammar<'_> {
             return Ok(Expr::Between { expr, negated, low, high });
         }
         // PostgreSQL's own expansion: both orders of the bounds.
-        let swapped =
-            Expr::Between { expr: expr.clone(), negated, low: high.clone(), high: low.clone() };
+        let swapped = Expr::Between { expr: expr.clone(), negated, low: high.clone(), high: low.clone() };
         let straight = Expr::Between { expr, negated, low, high };
         let op = if negated { BinaryOperator::And } else { BinaryOperator::Or };
         let both = Expr::BinaryOp { left: Box::new(straight), op, right: Box::new(swapped) };
@@ -386,9 +383,7 @@ fn balanced(mut terms: Vec<Expr>, op: &BinaryOperator) -> Expr {
         let mut rest = terms.into_iter();
         while let Some(left) = rest.next() {
             joined.push(match rest.next() {
-                Some(right) => {
-                    Expr::BinaryOp { left: Box::new(left), op: op.clone(), right: Box::new(right) }
-                }
+                Some(right) => Expr::BinaryOp { left: Box::new(left), op: op.clone(), right: Box::new(right) },
                 None => left,
             });
         }

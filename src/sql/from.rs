@@ -3,8 +3,8 @@
 //! A path in single quotes is a `TableFactor::Table` whose name is one identifier with the quote style `'`.
 
 use sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgumentClause, FunctionArguments, Ident, Join, JoinConstraint, JoinOperator, ObjectName,
-    TableAlias, TableAliasColumnDef, TableFactor, TableFunctionArgs, TableWithJoins,
+    Expr, FunctionArg, FunctionArgumentClause, FunctionArguments, Ident, Join, JoinConstraint, JoinOperator,
+    ObjectName, TableAlias, TableAliasColumnDef, TableFactor, TableFunctionArgs, TableWithJoins,
 };
 
 use super::grammar::{CHAIN_MAX, Grammar, too_deep};
@@ -120,7 +120,10 @@ impl Grammar<'_> {
     fn refuse_version(&self) -> Result<()> {
         let ahead = usize::from(self.is("for"));
         let kind = ["version", "timestamp", "system_time", "system_version"];
-        if kind.iter().any(|word| self.is_ahead(ahead, word) && self.is_ahead(ahead + 1, "as") && self.is_ahead(ahead + 2, "of")) {
+        if kind
+            .iter()
+            .any(|word| self.is_ahead(ahead, word) && self.is_ahead(ahead + 1, "as") && self.is_ahead(ahead + 2, "of"))
+        {
             return self.unsupported("AS OF");
         }
         Ok(())
@@ -152,7 +155,8 @@ impl Grammar<'_> {
         if let Some(subquery) = self.subquery_in_parentheses()? {
             let alias = self.table_alias()?;
             if alias.is_none() {
-                let what = if self.source.get(open.end..).is_some_and(starts_with_values) { "VALUES" } else { "subquery" };
+                let what =
+                    if self.source.get(open.end..).is_some_and(starts_with_values) { "VALUES" } else { "subquery" };
                 let example = if what == "VALUES" { "(VALUES ...)" } else { "(SELECT ...)" };
                 return Err(Error::new(SqlState::SyntaxError, format!("{what} in FROM must have an alias"))
                     .with_hint(format!("For example, FROM {example} [AS] foo."))
@@ -182,7 +186,14 @@ impl Grammar<'_> {
         }
         let named = matches!(self.token().kind, Kind::Word(_) | Kind::Quoted);
         (named && self.is_operator_ahead(count, "(") && !self.is("only"))
-            || self.is_any(&["current_date", "current_timestamp", "current_user", "session_user", "current_catalog", "current_schema"])
+            || self.is_any(&[
+                "current_date",
+                "current_timestamp",
+                "current_user",
+                "session_user",
+                "current_catalog",
+                "current_schema",
+            ])
     }
 
     fn rows_from(&mut self, lateral: bool) -> Result<TableFactor> {

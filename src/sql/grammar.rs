@@ -11,7 +11,7 @@ use crate::error::{Error, Result, SqlState};
 /// How deep expressions and queries may nest. A level costs several frames of the stack, here and in every later pass.
 const DEPTH_MAX: u32 = 50;
 /// How long a chain of left-associative operators may be: it is that deep a tree.
-pub(crate) const CHAIN_MAX: usize = 1000;
+pub(crate) const CHAIN_MAX: usize = 250;
 
 pub(crate) struct Grammar<'a> {
     pub source: &'a str,
@@ -86,9 +86,7 @@ impl<'a> Grammar<'a> {
     pub fn syntax_at(&self, token: &Token) -> Error {
         match &token.kind {
             Kind::Bad(error) => (**error).clone(),
-            Kind::End => {
-                Error::new(SqlState::SyntaxError, "syntax error at end of input").at(token.position)
-            }
+            Kind::End => Error::new(SqlState::SyntaxError, "syntax error at end of input").at(token.position),
             _ => {
                 let text = self.source.get(token.start..token.end).unwrap_or_default();
                 Error::new(SqlState::SyntaxError, format!("syntax error at or near \"{text}\"")).at(token.position)

@@ -15,7 +15,8 @@ impl Grammar<'_> {
         let table = self.qualified_name()?;
         let alias = if self.accept("as") { Some(self.name()?) } else { None };
         let mut insert = Insert { table, alias, columns: Vec::new(), source: None };
-        if self.take(&["default", "values"]) {
+        if self.accept("default") {
+            self.expect("values")?;
             return self.inserted(insert);
         }
         if self.is_operator("(") && !self.query_in_parentheses_follows() {

@@ -9,7 +9,7 @@ use super::expression::text_value;
 use super::grammar::{Grammar, too_deep};
 use super::keywords::Class;
 use super::token::{Kind, Token};
-use crate::error::Result;
+use crate::error::{Error, Result, SqlState};
 
 /// Casts and subscripts that may follow one another.
 const POSTFIX_MAX: usize = 100;
@@ -21,7 +21,8 @@ impl Grammar<'_> {
         let mut casts = 0;
         while self.accept_operator("::") {
             let data_type = self.data_type()?;
-            expr = Expr::Cast { kind: CastKind::DoubleColon, expr: Box::new(expr), data_type, array: false, format: None };
+            expr =
+                Expr::Cast { kind: CastKind::DoubleColon, expr: Box::new(expr), data_type, array: false, format: None };
             casts += 1;
             if casts > POSTFIX_MAX {
                 return Err(too_deep());
@@ -67,6 +68,11 @@ impl Grammar<'_> {
             "exists" if self.is_operator_ahead(1, "(") => self.exists(),
             "row" if self.is_operator_ahead(1, "(") => self.row(),
             "interval" if self.interval_follows() => self.interval(),
+            "double" if self.is_ahead(1, "precision") && self.typed_constant_follows() => self.typed_constant(),
+            "default" => {
+                let message = "DEFAULT is not allowed in this context";
+                Err(Error::new(SqlState::SyntaxError, message).at(token.position))
+            }
             _ if class == Class::Reserved => self.value_function(),
             "current_schema" if !self.is_operator_ahead(1, "(") => self.value_function(),
             "xmlelement" | "xmlconcat" | "xmlexists" | "xmlforest" | "xmlparse" | "xmlpi" | "xmlroot"
@@ -112,7 +118,7 @@ impl Grammar<'_> {
         let mark = self.mark();
         match self.deeper(Self::query_in_parentheses) {
             Ok(query) => Ok(Some(query)),
-            Err(error) if depth == 1 || error.sqlstate() != crate::error::SqlState::SyntaxError => Err(error),
+            Err(error) if depth == 1 || error.sqlstate() != SqlState::SyntaxError => Err(error),
             // `((SELECT 1) + 1)`: the inner parentheses are a subquery, the outer ones are not.
             Err(_) => {
                 self.reset(mark);
@@ -194,7 +200,13 @@ impl Grammar<'_> {
     fn value_function(&mut self) -> Result<Expr> {
         const PRECISE: [&str; 4] = ["current_time", "current_timestamp", "localtime", "localtimestamp"];
         const PLAIN: [&str; 7] = [
-            "current_date", "current_role", "current_user", "session_user", "user", "current_catalog", "current_schema",
+            "current_date",
+            "current_role",
+            "current_user",
+            "session_user",
+            "user",
+            "current_catalog",
+            "current_schema",
         ];
         let token = self.token();
         let precise = PRECISE.contains(&token.value.as_str());
@@ -256,6 +268,7 @@ impl Grammar<'_> {
             return self.indirection(array);
         }
         let Some(query) = self.subquery_in_parentheses()? else {
+            self.open()?;
             return self.syntax();
         };
         let name = ObjectName::from(self.ident_of(word));
@@ -337,10 +350,26 @@ impl Grammar<'_> {
     /// Whether a type that is a key word comes next and then a string: `timestamp(3) with time zone '…'`.
     fn typed_constant_follows(&mut self) -> bool {
         const TYPES: [&str; 18] = [
-            "bigint", "bit", "boolean", "char", "character", "dec", "decimal", "float", "int", "integer", "national",
-            "nchar", "numeric", "real", "smallint", "time", "timestamp", "varchar",
+            "bigint",
+            "bit",
+            "boolean",
+            "char",
+            "character",
+            "dec",
+            "decimal",
+            "float",
+            "int",
+            "integer",
+            "national",
+            "nchar",
+            "numeric",
+            "real",
+            "smallint",
+            "time",
+            "timestamp",
+            "varchar",
         ];
-        if !TYPES.contains(&self.token().value.as_str()) && !self.is("precision") {
+        if !TYPES.contains(&self.token().value.as_str()) && !self.is("double") {
             return false;
         }
         let mark = self.mark();

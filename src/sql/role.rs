@@ -100,7 +100,16 @@ impl Grammar<'_> {
             return Ok(());
         }
         const REFUSED: [&str; 11] = [
-            "replication", "noreplication", "bypassrls", "nobypassrls", "sysid", "admin", "role", "user", "in", "unencrypted",
+            "replication",
+            "noreplication",
+            "bypassrls",
+            "nobypassrls",
+            "sysid",
+            "admin",
+            "role",
+            "user",
+            "in",
+            "unencrypted",
             "adminrole",
         ];
         if self.is_any(&REFUSED) {

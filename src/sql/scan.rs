@@ -169,7 +169,11 @@ fn scan_one(source: &str, start: usize, first: u8) -> Scanned {
 }
 
 fn bit_message(first: u8) -> &'static str {
-    if matches!(first, b'b' | b'B') { "unterminated bit string literal" } else { "unterminated hexadecimal string literal" }
+    if matches!(first, b'b' | b'B') {
+        "unterminated bit string literal"
+    } else {
+        "unterminated hexadecimal string literal"
+    }
 }
 
 pub(crate) fn is_name_start(byte: u8) -> bool {
@@ -233,7 +237,7 @@ fn number(source: &str, start: usize) -> Scanned {
         }
     }
     if bytes.get(end).copied().is_some_and(is_name_start) {
-        return Err(Fault::syntax("trailing junk after numeric literal", start, character_end(source, end)));
+        return Err(Fault::syntax("trailing junk after numeric literal", start, run(bytes, end, is_name_part)));
     }
     Ok((Kind::Number, source.get(start..end).unwrap_or_default().to_owned(), end))
 }

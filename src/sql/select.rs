@@ -16,10 +16,10 @@ use super::keywords::is_bare_label;
 use super::token::{Kind, Token};
 use crate::error::{Error, Result, SqlState};
 
-fn query_of(body: SetExpr) -> Query {
+fn query_of(body: Box<SetExpr>) -> Query {
     Query {
         with: None,
-        body: Box::new(body),
+        body,
         order_by: None,
         limit_clause: None,
         fetch: None,
@@ -149,7 +149,7 @@ impl Grammar<'_> {
     }
 
     /// UNION and EXCEPT from the left; INTERSECT (`inner`) binds tighter.
-    fn set_expression(&mut self, inner: bool) -> Result<SetExpr> {
+    fn set_expression(&mut self, inner: bool) -> Result<Box<SetExpr>> {
         let mut left = if inner { self.set_operand()? } else { self.set_expression(true)? };
         let mut links = 0;
         loop {
@@ -165,8 +165,8 @@ impl Grammar<'_> {
                 Some(_) => SetQuantifier::Distinct,
                 None => SetQuantifier::None,
             };
-            let right = Box::new(if inner { self.set_operand()? } else { self.set_expression(true)? });
-            left = SetExpr::SetOperation { left: Box::new(left), op, set_quantifier, right };
+            let right = if inner { self.set_operand()? } else { self.set_expression(true)? };
+            left = Box::new(SetExpr::SetOperation { left, op, set_quantifier, right });
             links += 1;
             if links > CHAIN_MAX {
                 return Err(too_deep());
@@ -174,27 +174,37 @@ impl Grammar<'_> {
         }
     }
 
-    fn set_operand(&mut self) -> Result<SetExpr> {
+    /// Boxed at once: a `SetExpr` by value takes kilobytes of the stack at every level.
+    fn set_operand(&mut self) -> Result<Box<SetExpr>> {
         match self.token().value.as_str() {
-            "select" if self.is("select") => Ok(SetExpr::Select(Box::new(self.select()?))),
+            "select" if self.is("select") => self.boxed_select(),
             "values" if self.is("values") => self.values(),
             "table" if self.is("table") => self.whole_table(),
-            _ if self.is_operator("(") => Ok(SetExpr::Query(self.deeper(Self::query_in_parentheses)?)),
+            _ if self.is_operator("(") => self.nested_query(),
             _ => self.syntax(),
         }
     }
 
+    fn boxed_select(&mut self) -> Result<Box<SetExpr>> {
+        Ok(Box::new(SetExpr::Select(Box::new(self.select()?))))
+    }
+
+    fn nested_query(&mut self) -> Result<Box<SetExpr>> {
+        let query = self.deeper(Self::query_in_parentheses)?;
+        Ok(Box::new(SetExpr::Query(query)))
+    }
+
     /// `TABLE t` is `SELECT * FROM t`.
-    fn whole_table(&mut self) -> Result<SetExpr> {
+    fn whole_table(&mut self) -> Result<Box<SetExpr>> {
         let word = self.advance();
         let relation = self.relation()?;
         let mut select = empty_select(self.attached(word));
         select.projection.push(SelectItem::Wildcard(plain_wildcard(word)));
         select.from.push(TableWithJoins { relation, joins: Vec::new() });
-        Ok(SetExpr::Select(Box::new(select)))
+        Ok(Box::new(SetExpr::Select(Box::new(select))))
     }
 
-    fn values(&mut self) -> Result<SetExpr> {
+    fn values(&mut self) -> Result<Box<SetExpr>> {
         self.expect("values")?;
         let rows = self.list(|grammar| {
             let open = grammar.token();
@@ -208,7 +218,7 @@ impl Grammar<'_> {
                 closing_token: punctuation(SqlToken::RParen, close),
             })
         })?;
-        Ok(SetExpr::Values(Values { explicit_row: false, value_keyword: false, rows }))
+        Ok(Box::new(SetExpr::Values(Values { explicit_row: false, value_keyword: false, rows })))
     }
 
     fn select(&mut self) -> Result<Select> {
@@ -250,8 +260,20 @@ impl Grammar<'_> {
 
     fn target_list_is_empty(&self) -> bool {
         const NEXT: [&str; 14] = [
-            "from", "where", "group", "having", "window", "union", "intersect", "except", "order", "limit", "offset",
-            "fetch", "for", "into",
+            "from",
+            "where",
+            "group",
+            "having",
+            "window",
+            "union",
+            "intersect",
+            "except",
+            "order",
+            "limit",
+            "offset",
+            "fetch",
+            "for",
+            "into",
         ];
         self.at_end() || self.is_operator(")") || self.is_any(&NEXT)
     }
@@ -349,7 +371,7 @@ impl Grammar<'_> {
         loop {
             let token = self.token();
             if self.accept("limit") {
-                self.refuse_second(limited, "LIMIT", token)?;
+                self.refuse_second(limited, token)?;
                 limited = true;
                 limit = self.limit_value()?;
                 if self.is_operator(",") {
@@ -358,7 +380,7 @@ impl Grammar<'_> {
                         .at(token.position));
                 }
             } else if self.accept("offset") {
-                self.refuse_second(offset.is_some(), "OFFSET", token)?;
+                self.refuse_second(offset.is_some(), token)?;
                 let value = self.expression()?;
                 let rows = match self.one_of(&["row", "rows"]) {
                     Some("row") => OffsetRows::Row,
@@ -367,7 +389,7 @@ impl Grammar<'_> {
                 };
                 offset = Some(Offset { value, rows });
             } else if self.is("fetch") {
-                self.refuse_second(limited, "LIMIT", token)?;
+                self.refuse_second(limited, token)?;
                 limited = true;
                 query.fetch = Some(self.fetch_first()?);
             } else {
@@ -383,11 +405,9 @@ impl Grammar<'_> {
         Ok(())
     }
 
-    fn refuse_second(&self, again: bool, clause: &str, token: &Token) -> Result<()> {
-        if !again {
-            return Ok(());
-        }
-        Err(Error::new(SqlState::SyntaxError, format!("multiple {clause} clauses not allowed")).at(token.position))
+    /// PostgreSQL has no rule for a second LIMIT or OFFSET.
+    fn refuse_second(&self, again: bool, token: &Token) -> Result<()> {
+        if again { Err(self.syntax_at(token)) } else { Ok(()) }
     }
 
     /// `None` is LIMIT ALL.
@@ -436,10 +456,14 @@ pub(crate) fn untyped(columns: Vec<Ident>) -> Vec<TableAliasColumnDef> {
 
 /// Parentheses round a whole query mean nothing.
 fn unwrapped(query: Query) -> Query {
-    let bare = query.with.is_none() && query.order_by.is_none() && query.limit_clause.is_none() && query.fetch.is_none();
+    let bare =
+        query.with.is_none() && query.order_by.is_none() && query.limit_clause.is_none() && query.fetch.is_none();
+    if !bare || !matches!(*query.body, SetExpr::Query(_)) {
+        return query;
+    }
     match *query.body {
-        SetExpr::Query(inner) if bare => *inner,
-        body => Query { body: Box::new(body), ..query },
+        SetExpr::Query(inner) => *inner,
+        body => query_of(Box::new(body)),
     }
 }
 

@@ -6,7 +6,8 @@ use super::token::Kind;
 use crate::error::{Error, Result};
 
 /// Settings whose value is a list of names: PostgreSQL quotes each of them as an identifier.
-const NAME_LISTS: [&str; 4] = ["search_path", "temp_tablespaces", "session_preload_libraries", "local_preload_libraries"];
+const NAME_LISTS: [&str; 4] =
+    ["search_path", "temp_tablespaces", "session_preload_libraries", "local_preload_libraries"];
 
 impl Grammar<'_> {
     pub fn set(&mut self) -> Result<Statement> {

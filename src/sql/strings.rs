@@ -111,7 +111,13 @@ fn surrogate(at: usize) -> Fault {
 }
 
 fn unicode_escape_fault(at: usize) -> Fault {
-    Fault { state: SqlState::InvalidEscapeSequence, message: "invalid Unicode escape", quotes: false, start: at, end: at }
+    Fault {
+        state: SqlState::InvalidEscapeSequence,
+        message: "invalid Unicode escape",
+        quotes: false,
+        start: at,
+        end: at,
+    }
 }
 
 /// One backslash escape; answers the byte after it.

@@ -165,9 +165,7 @@ const ACCEPTED: &[&str] = &[
 
 #[test]
 fn what_postgresql_accepts_is_accepted() {
-    let refused: Vec<String> = ACCEPTED
-        .iter()
-        .filter_map(|text| parse(text).err().map(|error| format!("{text}\n    {error}")))
-        .collect();
+    let refused: Vec<String> =
+        ACCEPTED.iter().filter_map(|text| parse(text).err().map(|error| format!("{text}\n    {error}"))).collect();
     assert!(refused.is_empty(), "{} of {}:\n{}", refused.len(), ACCEPTED.len(), refused.join("\n"));
 }
