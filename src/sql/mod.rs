@@ -1,9 +1,172 @@
-//! SQL text to [`Statement`]: sqlparser's PostgreSQL dialect plus our grammar, one file per extension.
+//! SQL text to [`Statement`]: PostgreSQL's grammar, written by hand over its scanner, giving sqlparser's syntax tree.
+//!
+//! ```text
+//! text ─ scan ─→ tokens ─ grammar ─→ Statement { sqlparser's Query and Expr }
+//! ```
 //!
 //! Pure: no I/O, no catalog, no panic, whatever the text. `parse` is the one entry. What parses but has no meaning here
-//! (a clause that nobody would honour) is refused here with 0A000, the clause's name and its position.
+//! (a clause that nobody would honour) is refused here with 0A000, the clause's name and its position. The grammar is our
+//! own because clients show where PostgreSQL's parser stopped, and because sqlparser's takes clauses of twenty dialects:
+//! every node is built here with all its fields, so that no clause gets into the tree unseen.
 //! Called by `query`; the syntax tree goes to `plan` and `execute`.
+//!
+//! Forms that sqlparser's tree has no field for, or has several:
+//! * every string constant is `Value::SingleQuotedString`, decoded; every number `Value::Number`; `$1` a `Placeholder`;
+//! * a quoted path is a table whose name is one identifier of quote style `'`;
+//! * `OPERATOR(s.op)` is `PGCustomBinaryOperator`; VARIADIC is seen by [`variadic_argument`];
+//! * `TABLE t` is `SELECT * FROM t`; BETWEEN SYMMETRIC is its two BETWEENs; AND and OR chains are balanced trees.
 
+mod call;
+mod copy;
+mod create_table;
+mod cursor;
+mod data_type;
+mod definition;
+mod expression;
+mod from;
+mod grammar;
+mod insert;
+mod keywords;
+mod primary;
+mod refused;
+mod role;
+mod scan;
+mod select;
+mod setting;
 pub mod statement;
+mod strings;
+#[cfg(test)]
+mod tests;
+mod token;
+mod transaction;
+mod type_name;
 
+use std::sync::Arc;
+
+use sqlparser::ast;
+
+pub use call::variadic_argument;
+pub use data_type::pg_type;
+pub use grammar::fold;
 pub use statement::*;
+pub use token::{position, span_position};
+
+use crate::encode::types::PgType;
+use crate::error::{Error, Result};
+use grammar::Grammar;
+
+/// The statements of a query text, in order. A text without any gives one [`Statement::Empty`]; empty statements between
+/// semicolons vanish otherwise.
+///
+/// # Errors
+/// 42601 where PostgreSQL's parser would stop, 0A000 for what is not supported, 54001 for nesting without end; each with
+/// its position in the text. As in PostgreSQL, one error refuses the whole text.
+pub fn parse(text: &str) -> Result<Vec<Parsed>> {
+    let tokens = scan::scan(text);
+    let mut grammar = grammar_over(text, &tokens)?;
+    let source: Arc<str> = text.into();
+    let mut statements = Vec::new();
+    loop {
+        while grammar.accept_operator(";") {}
+        if matches!(grammar.token().kind, token::Kind::End) {
+            break;
+        }
+        let first = grammar.token();
+        let statement = match grammar.statement()? {
+            Some(statement) => statement,
+            None => grammar.refused(first)?,
+        };
+        if !grammar.at_end() {
+            return grammar.syntax();
+        }
+        let offset = first.position.saturating_sub(1);
+        statements.push(Parsed { statement, text: grammar.text_from(first), offset, source: Arc::clone(&source) });
+    }
+    if statements.is_empty() {
+        statements.push(Parsed { statement: Statement::Empty, text: text.to_owned(), offset: 0, source });
+    }
+    Ok(statements)
+}
+
+/// One expression: a stored condition.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_expression(text: &str) -> Result<ast::Expr> {
+    whole(text, |grammar| grammar.expression())
+}
+
+/// One query: a view's stored text.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_query(text: &str) -> Result<ast::Query> {
+    whole(text, |grammar| grammar.query())
+}
+
+/// A type's name as a client writes it, e.g. `numeric(12,2)`.
+///
+/// # Errors
+/// As [`parse`] and [`pg_type`].
+pub fn parse_type(text: &str) -> Result<PgType> {
+    let data_type = whole(text, |grammar| grammar.data_type())?;
+    pg_type(&data_type, text)
+}
+
+/// The qualified name in a text, as `regclass` reads it.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_name(text: &str) -> Result<QualifiedName> {
+    whole(text, |grammar| grammar.qualified_name())
+}
+
+fn grammar_over<'a>(text: &'a str, tokens: &'a [token::Token]) -> Result<Grammar<'a>> {
+    Grammar::new(text, tokens).ok_or_else(|| Error::internal("the scanner gave no token"))
+}
+
+fn whole<T>(text: &str, rule: impl FnOnce(&mut Grammar<'_>) -> Result<T>) -> Result<T> {
+    let tokens = scan::scan(text);
+    let mut grammar = grammar_over(text, &tokens)?;
+    let result = rule(&mut grammar)?;
+    if matches!(grammar.token().kind, token::Kind::End) { Ok(result) } else { grammar.syntax() }
+}
+
+impl Grammar<'_> {
+    /// One statement; `None` when it begins like none that we run.
+    fn statement(&mut self) -> Result<Option<Statement>> {
+        if self.is_operator("(") || self.is_any(&["select", "with", "values", "table"]) {
+            if let Some(word) = self.modification_in_with() {
+                return Err(self.unsupported_at(&format!("WITH before {}", word.value.to_ascii_uppercase()), word));
+            }
+            return Ok(Some(Statement::Query(Box::new(self.query()?))));
+        }
+        let token = self.token();
+        if !matches!(token.kind, token::Kind::Word(_)) {
+            return self.syntax();
+        }
+        match token.value.as_str() {
+            "insert" => self.insert().map(Some),
+            "explain" => self.deeper(Self::explain).map(Some),
+            "truncate" => self.truncate().map(Some),
+            "create" => self.create(),
+            "drop" => self.drop_statement(),
+            "alter" => self.alter(),
+            "copy" => self.copy().map(Some),
+            "set" => self.set().map(Some),
+            "show" => self.show().map(Some),
+            "reset" => self.reset_statement().map(Some),
+            "begin" | "start" => self.begin().map(Some),
+            "commit" | "end" => self.commit().map(Some),
+            "rollback" | "abort" => self.rollback().map(Some),
+            "prepare" => self.deeper(Self::prepare).map(Some),
+            "execute" if !self.is_ahead(1, "task") => self.execute().map(Some),
+            "deallocate" => self.deallocate().map(Some),
+            "discard" => self.discard().map(Some),
+            "declare" => self.declare().map(Some),
+            "fetch" | "move" => self.fetch().map(Some),
+            "close" => self.close_statement().map(Some),
+            _ => Ok(None),
+        }
+    }
+}
