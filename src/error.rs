@@ -43,6 +43,7 @@ sql_states! {
     InvalidDatetimeFormat = "22007",
     DatetimeFieldOverflow = "22008",
     InvalidTimeZoneDisplacementValue = "22009",
+    SubstringError = "22011",
     DivisionByZero = "22012",
     IntervalFieldOverflow = "22015",
     InvalidEscapeCharacter = "22019",

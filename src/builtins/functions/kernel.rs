@@ -191,6 +191,8 @@ impl ScalarUDFImpl for Kernel {
             rows: if constant { 1 } else { args.number_rows },
             returns: args.return_field.data_type(),
             target: self.target,
+            name: self.name,
+            oid: self.oid,
             context: self.context.as_ref(),
             arguments: args.args.iter().map(argument).collect::<DataFusionResult<_>>()?,
         };
@@ -214,6 +216,8 @@ pub struct Call<'a> {
     pub rows: usize,
     pub returns: &'a DataType,
     pub target: PgType,
+    pub name: &'static str,
+    pub oid: u32,
     context: Option<&'a Arc<Context>>,
     /// Array, and whether it is one constant.
     arguments: Vec<(ArrayRef, bool)>,
@@ -263,6 +267,11 @@ impl Call<'_> {
     /// The statement's context; every contextual kernel has one.
     pub fn context(&self) -> Result<&Arc<Context>> {
         self.context.ok_or_else(|| Error::internal("function called without its context"))
+    }
+
+    /// The statement's context, when the kernel was given one.
+    pub fn context_if_any(&self) -> Option<&Arc<Context>> {
+        self.context
     }
 
     /// The argument as it came, a constant being one row long.
@@ -390,7 +399,7 @@ impl Call<'_> {
             builder.append_option(value(row)?);
         }
         let array = builder.finish();
-        if T::is_compatible(self.returns) { Ok(Arc::new(array.with_data_type(self.returns.clone()))) } else { Ok(Arc::new(array)) }
+        if PrimitiveArray::<T>::is_compatible(self.returns) { Ok(Arc::new(array.with_data_type(self.returns.clone()))) } else { Ok(Arc::new(array)) }
     }
 
     pub fn booleans(&self, mut value: impl FnMut(usize) -> Result<Option<bool>>) -> Result<ArrayRef> {

@@ -18,6 +18,7 @@ mod expression;
 mod from;
 mod insert;
 pub mod names;
+mod only_value;
 mod order;
 mod scope;
 mod select;

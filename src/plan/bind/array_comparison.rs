@@ -1,0 +1,274 @@
+//! `x op ANY (array)` and `x op ALL (array)`: a comparison of a value with each element, by PostgreSQL's rules of NULL.
+
+use std::sync::Arc;
+
+use arrow::array::{Array as _, ArrayRef, AsArray as _, BooleanArray, BooleanBuilder, UInt32Array};
+use arrow::compute::kernels::{cmp, comparison, take};
+use arrow::datatypes::DataType;
+use datafusion::common::{DFSchema, ScalarValue, exec_err};
+use datafusion::error::Result as DfResult;
+use datafusion::logical_expr::{
+    BinaryExpr, ColumnarValue, Expr, Like, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Volatility,
+};
+use sqlparser::ast;
+use sqlparser::ast::Spanned as _;
+
+use super::Binder;
+use super::expression::Context;
+use crate::encode::types::{PgType, array_of, arrow_type, element_of};
+use crate::error::{Error, Result, SqlState};
+use crate::plan::typing::{self, Coercion, Typed};
+
+impl Binder<'_> {
+    /// `operand op ANY (array)`, or ALL.
+    pub(super) fn compare_with_array(
+        &self,
+        operand: &ast::Expr,
+        op: &str,
+        array: &ast::Expr,
+        all: bool,
+        context: &Context<'_, '_>,
+    ) -> Result<Typed> {
+        let position = self.source.operator_after(operand.span());
+        let value = self.expr(operand, context)?;
+        let start = value.position;
+        let array = self.array_operand(&value, array, context, position)?;
+        let Some(element) = element_of(array.ty.oid) else {
+            let message = "op ANY/ALL (array) requires array on right side";
+            return Err(Error::new(SqlState::WrongObjectType, message).at(position));
+        };
+        let element = PgType { oid: element, typmod: array.ty.typmod };
+        // The operator is resolved against one element; a stand-in column shows what it is cast to.
+        let stand_in = self.unique("element");
+        let field = arrow::datatypes::Field::new(&stand_in, arrow_type(element), true);
+        let elements = DFSchema::try_from(arrow::datatypes::Schema::new(vec![field]))?;
+        let schema = context.scope.schema.join(&elements)?;
+        let column = Expr::Column(datafusion::common::Column::from_name(&stand_in));
+        let probe = Typed { expr: column.clone(), ty: element, position };
+        let compared = typing::binary(self.typing, op, value, probe, position, &schema)?;
+        let Some((left, comparison, right)) = parts_of(compared.expr) else {
+            return Err(Error::unsupported(format!("the operator {op} with ANY or ALL")).at(position));
+        };
+        let array = cast_elements(array.expr, &right, &column, &schema)?;
+        let expr = match literal_elements(&array) {
+            Some(list) if comparison == Comparison::Eq && !all && !list.is_empty() => left.in_list(list, false),
+            Some(list) if comparison == Comparison::NotEq && all && !list.is_empty() => left.in_list(list, true),
+            _ => compare_function(comparison, all).call(vec![left, array]),
+        };
+        Ok(Typed { expr, ty: PgType::BOOL, position: start })
+    }
+
+    /// The array: an unknown literal or parameter takes the type of the operand's arrays.
+    fn array_operand(
+        &self,
+        value: &Typed,
+        array: &ast::Expr,
+        context: &Context<'_, '_>,
+        position: Option<u32>,
+    ) -> Result<Typed> {
+        let array = self.expr(array, context)?;
+        if array.ty.oid != PgType::UNKNOWN.oid {
+            return Ok(array);
+        }
+        let element = if value.ty.oid == PgType::UNKNOWN.oid { PgType::TEXT.oid } else { value.ty.oid };
+        match array_of(element) {
+            Some(oid) => typing::coerce(self.typing, array, PgType::of(oid), Coercion::Implicit),
+            None => Err(Error::unsupported("ANY or ALL with an array of this type").at(position)),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Comparison {
+    Eq,
+    NotEq,
+    Lt,
+    LtEq,
+    Gt,
+    GtEq,
+    Like,
+    NotLike,
+    ILike,
+    NotILike,
+}
+
+fn parts_of(expr: Expr) -> Option<(Expr, Comparison, Expr)> {
+    match expr {
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
+            let comparison = match op {
+                Operator::Eq => Comparison::Eq,
+                Operator::NotEq => Comparison::NotEq,
+                Operator::Lt => Comparison::Lt,
+                Operator::LtEq => Comparison::LtEq,
+                Operator::Gt => Comparison::Gt,
+                Operator::GtEq => Comparison::GtEq,
+                Operator::LikeMatch => Comparison::Like,
+                Operator::NotLikeMatch => Comparison::NotLike,
+                Operator::ILikeMatch => Comparison::ILike,
+                Operator::NotILikeMatch => Comparison::NotILike,
+                _ => return None,
+            };
+            Some((*left, comparison, *right))
+        }
+        Expr::Like(Like { negated, expr, pattern, escape_char: None | Some('\\'), case_insensitive }) => {
+            let comparison = match (negated, case_insensitive) {
+                (false, false) => Comparison::Like,
+                (true, false) => Comparison::NotLike,
+                (false, true) => Comparison::ILike,
+                (true, true) => Comparison::NotILike,
+            };
+            Some((*expr, comparison, *pattern))
+        }
+        Expr::Not(inner) => match parts_of(*inner)? {
+            (left, Comparison::Like, right) => Some((left, Comparison::NotLike, right)),
+            (left, Comparison::ILike, right) => Some((left, Comparison::NotILike, right)),
+            (left, Comparison::Eq, right) => Some((left, Comparison::NotEq, right)),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The array with the cast that the operator puts on an element.
+fn cast_elements(array: Expr, right: &Expr, column: &Expr, schema: &DFSchema) -> Result<Expr> {
+    use datafusion::logical_expr::ExprSchemable as _;
+    if right == column {
+        return Ok(array);
+    }
+    match right {
+        Expr::Cast(cast) if cast.expr.as_ref() == column => {
+            let list = DataType::new_list(right.get_type(schema)?, true);
+            Ok(datafusion::logical_expr::cast(array, list))
+        }
+        _ => Err(Error::unsupported("this conversion of an array's elements")),
+    }
+}
+
+/// The elements of a constant array.
+fn literal_elements(array: &Expr) -> Option<Vec<Expr>> {
+    match array {
+        Expr::Literal(ScalarValue::List(list), _) if list.len() == 1 && list.is_valid(0) => {
+            let values = list.value(0);
+            (0..values.len())
+                .map(|index| ScalarValue::try_from_array(&values, index).ok().map(datafusion::logical_expr::lit))
+                .collect()
+        }
+        Expr::ScalarFunction(call) if call.name() == "make_array" => Some(call.args.clone()),
+        _ => None,
+    }
+}
+
+fn compare_function(comparison: Comparison, all: bool) -> ScalarUDF {
+    let signature = Signature::any(2, Volatility::Immutable);
+    ScalarUDF::new_from_impl(CompareWithArray { signature, comparison, all })
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct CompareWithArray {
+    signature: Signature,
+    comparison: Comparison,
+    all: bool,
+}
+
+impl ScalarUDFImpl for CompareWithArray {
+    fn name(&self) -> &str {
+        if self.all { "compare_all" } else { "compare_any" }
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _arguments: &[DataType]) -> DfResult<DataType> {
+        Ok(DataType::Boolean)
+    }
+
+    fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
+        let arrays = ColumnarValue::values_to_arrays(&arguments.args)?;
+        let [values, lists] = arrays.as_slice() else { return exec_err!("two arguments expected") };
+        let lists: ArrayRef = match lists.data_type() {
+            DataType::List(_) => Arc::clone(lists),
+            DataType::Null => return Ok(ColumnarValue::Array(Arc::new(BooleanArray::new_null(values.len())))),
+            other => {
+                let Some(element) = list_element(other) else { return exec_err!("an array expected") };
+                arrow::compute::cast(lists, &DataType::new_list(element, true))?
+            }
+        };
+        let lists = lists.as_list::<i32>();
+        let compared = self.compare(values, lists)?;
+        Ok(ColumnarValue::Array(Arc::new(self.fold(lists, &compared))))
+    }
+}
+
+fn list_element(list: &DataType) -> Option<DataType> {
+    match list {
+        DataType::LargeList(field)
+        | DataType::FixedSizeList(field, _)
+        | DataType::ListView(field)
+        | DataType::LargeListView(field) => Some(field.data_type().clone()),
+        _ => None,
+    }
+}
+
+impl CompareWithArray {
+    /// Each row's value against each element of the row's array, one after the other.
+    fn compare(&self, values: &ArrayRef, lists: &arrow::array::ListArray) -> DfResult<BooleanArray> {
+        let offsets = lists.value_offsets();
+        let mut rows = Vec::with_capacity(lists.values().len());
+        for (row, bounds) in offsets.windows(2).enumerate() {
+            if let [from, to] = bounds {
+                rows.extend(std::iter::repeat_n(row as u32, (to - from) as usize));
+            }
+        }
+        let first = offsets.first().copied().unwrap_or_default() as usize;
+        let elements = lists.values().slice(first, rows.len());
+        let left = take::take(values, &UInt32Array::from(rows), None)?;
+        let elements = arrow::compute::cast(&elements, left.data_type())?;
+        let (left, right): (&dyn arrow::array::Datum, &dyn arrow::array::Datum) = (&left, &elements);
+        Ok(match self.comparison {
+            Comparison::Eq => cmp::eq(left, right)?,
+            Comparison::NotEq => cmp::neq(left, right)?,
+            Comparison::Lt => cmp::lt(left, right)?,
+            Comparison::LtEq => cmp::lt_eq(left, right)?,
+            Comparison::Gt => cmp::gt(left, right)?,
+            Comparison::GtEq => cmp::gt_eq(left, right)?,
+            Comparison::Like => comparison::like(left, right)?,
+            Comparison::NotLike => comparison::nlike(left, right)?,
+            Comparison::ILike => comparison::ilike(left, right)?,
+            Comparison::NotILike => comparison::nilike(left, right)?,
+        })
+    }
+
+    /// ANY is an OR over the elements, ALL an AND: one deciding answer wins, then NULL, then the neutral answer.
+    fn fold(&self, lists: &arrow::array::ListArray, compared: &BooleanArray) -> BooleanArray {
+        let decides = !self.all;
+        let mut result = BooleanBuilder::with_capacity(lists.len());
+        let mut at = 0;
+        for row in 0..lists.len() {
+            let length = lists.value_length(row) as usize;
+            let range = at..at + length;
+            at += length;
+            if lists.is_null(row) {
+                result.append_null();
+                continue;
+            }
+            let mut unknown = false;
+            let mut decided = false;
+            for index in range {
+                if compared.is_null(index) {
+                    unknown = true;
+                } else if compared.value(index) == decides {
+                    decided = true;
+                    break;
+                }
+            }
+            match (decided, unknown) {
+                (true, _) => result.append_value(decides),
+                (false, true) => result.append_null(),
+                (false, false) => result.append_value(!decides),
+            }
+        }
+        result.finish()
+    }
+}

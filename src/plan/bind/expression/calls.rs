@@ -1,0 +1,382 @@
+//! Function calls: what the call is written with must fit what the name turns out to be.
+
+use datafusion::common::tree_node::TreeNode;
+use datafusion::logical_expr::expr::{AggregateFunction, AggregateFunctionParams};
+use datafusion::logical_expr::{Expr, SortExpr, lit};
+use sqlparser::ast;
+use sqlparser::ast::Spanned as _;
+
+use super::super::Binder;
+use super::super::names::{fold, parts};
+use super::{Clause, Context};
+use crate::builtins::functions::Body;
+use crate::encode::types::PgType;
+use crate::error::{Error, Result, SqlState};
+use crate::plan::typing::{self, Coercion, Resolved, Typed};
+
+/// The clauses of a call beside its arguments.
+struct Modifiers<'a> {
+    distinct: bool,
+    order_by: &'a [ast::OrderByExpr],
+    /// `f(*)`.
+    star: bool,
+    function: &'a ast::Function,
+}
+
+impl Binder<'_> {
+    pub(super) fn function(
+        &self,
+        function: &ast::Function,
+        context: &Context<'_, '_>,
+        position: Option<u32>,
+    ) -> Result<Typed> {
+        let position = self.position(function.name.span()).or(position);
+        if function.uses_odbc_syntax || !matches!(function.parameters, ast::FunctionArguments::None) {
+            return Err(Error::unsupported("this form of a function call").at(position));
+        }
+        if function.null_treatment.is_some() {
+            return Err(Error::unsupported("IGNORE or RESPECT NULLS").at(position));
+        }
+        let names = parts(&function.name);
+        let (schema, name) = match names.as_slice() {
+            [name] => (None, name.as_str()),
+            [schema, name] | [_, schema, name] => (Some(schema.as_str()), name.as_str()),
+            _ => return Err(Error::new(SqlState::SyntaxError, "improper function name").at(position)),
+        };
+        let list = match &function.args {
+            ast::FunctionArguments::Subquery(query) if name == "array" && schema.is_none() => {
+                return self.array_subquery(query, context, position);
+            }
+            ast::FunctionArguments::Subquery(_) => {
+                return Err(Error::new(SqlState::SyntaxError, "syntax error at or near \"SELECT\"").at(position));
+            }
+            ast::FunctionArguments::None => return self.keyword_function(name, position),
+            ast::FunctionArguments::List(list) => list,
+        };
+        if schema.is_none()
+            && let Some(value) = self.function_by_grammar(function, name, list, context, position)?
+        {
+            return Ok(value);
+        }
+        let modifiers = self.modifiers(function, list, position)?;
+        let uses = self.uses.borrow().len();
+        let mut arguments = self.arguments(list, context)?;
+        // The types of WITHIN GROUP's columns come after those of the direct arguments.
+        let within = self.sorts(&function.within_group, context)?;
+        let direct = arguments.len();
+        arguments.extend(within.iter().map(|(value, _)| value.clone()));
+        let call = typing::resolve_call(self.typing, schema, name, &arguments, false, position)?;
+        match &call.function.body {
+            Body::Scalar(_) | Body::Expression(_) | Body::Contextual(_) => {
+                refuse_aggregate_clauses(name, &modifiers, position)?;
+                let mut value = typing::scalar_call(self.typing, call)?;
+                value.position = position;
+                Ok(value)
+            }
+            Body::Set(_) => {
+                refuse_aggregate_clauses(name, &modifiers, position)?;
+                self.set_call(call, context, position)
+            }
+            Body::Window(_) => match &function.over {
+                Some(over) => self.window_call(call, over, &modifiers_of_window(&modifiers, position)?, context, position),
+                None => {
+                    let message = format!("window function {name} requires an OVER clause");
+                    Err(Error::new(SqlState::WindowingError, message).at(position))
+                }
+            },
+            Body::Aggregate(_) => {
+                if function.over.is_none() {
+                    // Columns inside an aggregate need no GROUP BY.
+                    self.uses.borrow_mut().truncate(uses);
+                }
+                self.aggregate_call(call, &modifiers, direct, within, context, position)
+            }
+        }
+    }
+
+    /// `current_user` and its kin, which are written without parentheses.
+    fn keyword_function(&self, name: &str, position: Option<u32>) -> Result<Typed> {
+        let name = match name {
+            "current_catalog" => "current_database",
+            "user" | "current_role" => "current_user",
+            other => other,
+        };
+        self.call(name, Vec::new(), position)
+    }
+
+    /// Names that PostgreSQL's grammar knows: COALESCE and the like, ROW, GROUPING.
+    fn function_by_grammar(
+        &self,
+        function: &ast::Function,
+        name: &str,
+        list: &ast::FunctionArgumentList,
+        context: &Context<'_, '_>,
+        position: Option<u32>,
+    ) -> Result<Option<Typed>> {
+        match name {
+            "coalesce" | "greatest" | "least" | "nullif" => {
+                let arguments = self.arguments(list, context)?;
+                self.conditional_call(name, &arguments, context, position)
+            }
+            "row" => match super::row::elements(&ast::Expr::Function(function.clone())) {
+                Some(values) => self.row_of(&values, context, position).map(Some),
+                None => Err(Error::unsupported("this row constructor").at(position)),
+            },
+            "grouping" => {
+                if !context.clause.allows_aggregates() {
+                    let message = format!("grouping operations are not allowed in {}", context.clause.name());
+                    return Err(Error::new(SqlState::GroupingError, message).at(position));
+                }
+                let uses = self.uses.borrow().len();
+                let arguments = self.arguments(list, context)?.into_iter().map(|value| value.expr).collect();
+                self.uses.borrow_mut().truncate(uses);
+                let udaf = datafusion::functions_aggregate::grouping::grouping_udaf();
+                let grouping = AggregateFunction::new_udf(udaf, arguments, false, None, Vec::new(), None);
+                Ok(Some(Typed { expr: Expr::AggregateFunction(grouping), ty: PgType::INT4, position }))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn modifiers<'f>(
+        &self,
+        function: &'f ast::Function,
+        list: &'f ast::FunctionArgumentList,
+        position: Option<u32>,
+    ) -> Result<Modifiers<'f>> {
+        let mut order_by: &[ast::OrderByExpr] = &[];
+        for clause in &list.clauses {
+            match clause {
+                ast::FunctionArgumentClause::OrderBy(sorts) => order_by = sorts,
+                _ => return Err(Error::unsupported("this clause of a function call").at(position)),
+            }
+        }
+        let star = matches!(
+            list.args.as_slice(),
+            [ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Wildcard)]
+        );
+        let distinct = list.duplicate_treatment == Some(ast::DuplicateTreatment::Distinct);
+        Ok(Modifiers { distinct, order_by, star, function })
+    }
+
+    pub(in super::super) fn arguments(
+        &self,
+        list: &ast::FunctionArgumentList,
+        context: &Context<'_, '_>,
+    ) -> Result<Vec<Typed>> {
+        self.argument_list(&list.args, context)
+    }
+
+    pub(in super::super) fn argument_list(
+        &self,
+        list: &[ast::FunctionArg],
+        context: &Context<'_, '_>,
+    ) -> Result<Vec<Typed>> {
+        let mut arguments = Vec::new();
+        for argument in list {
+            match argument {
+                ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expr)) => arguments.push(self.expr(expr, context)?),
+                ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Wildcard) if list.len() == 1 => {}
+                ast::FunctionArg::Unnamed(ast::FunctionArgExpr::QualifiedWildcard(name)) => {
+                    arguments.push(self.row_of_relation(name, context)?);
+                }
+                ast::FunctionArg::Named { name, .. } => {
+                    let what = format!("the named argument \"{}\"", fold(name));
+                    return Err(Error::unsupported(what).at(self.position(name.span)));
+                }
+                other => return Err(Error::unsupported("this argument").at(self.position(other.span()))),
+            }
+        }
+        Ok(arguments)
+    }
+
+    /// `count(t.*)`: the row of `t` as one value.
+    fn row_of_relation(&self, name: &ast::ObjectName, context: &Context<'_, '_>) -> Result<Typed> {
+        let position = self.position(name.span());
+        let names = parts(name);
+        let (schema, relation) = match names.as_slice() {
+            [relation] => (None, relation),
+            [.., schema, relation] => (Some(schema.as_str()), relation),
+            [] => return Err(Error::internal("an empty name before .*")),
+        };
+        match context.scope.item(schema, relation) {
+            Some((level, item)) => Ok(self.whole_row(item, level, context.scope, position)?.typed),
+            None => Err(self.no_relation(schema, relation, context.scope).at(position)),
+        }
+    }
+
+    /// ORDER BY inside a call: values with their directions. Numbers are values here, not positions.
+    pub(in super::super) fn sorts(
+        &self,
+        sorts: &[ast::OrderByExpr],
+        context: &Context<'_, '_>,
+    ) -> Result<Vec<(Typed, ast::OrderByOptions)>> {
+        sorts.iter().map(|sort| Ok((self.settled(&sort.expr, context)?, sort.options))).collect()
+    }
+
+    fn aggregate_call(
+        &self,
+        call: Resolved,
+        modifiers: &Modifiers<'_>,
+        direct: usize,
+        within: Vec<(Typed, ast::OrderByOptions)>,
+        context: &Context<'_, '_>,
+        position: Option<u32>,
+    ) -> Result<Typed> {
+        let over = modifiers.function.over.as_ref();
+        if over.is_none() && !context.clause.allows_aggregates() {
+            let message = match context.clause {
+                Clause::AggregateArgument => "aggregate function calls cannot be nested".to_owned(),
+                other => format!("aggregate functions are not allowed in {}", other.name()),
+            };
+            return Err(Error::new(SqlState::GroupingError, message).at(position));
+        }
+        if call.arguments.is_empty() && !modifiers.star && call.function.name == "count" {
+            let message = "count(*) must be used to call a parameterless aggregate function";
+            return Err(Error::new(SqlState::WrongObjectType, message).at(position));
+        }
+        let filter = match &modifiers.function.filter {
+            Some(filter) => Some(Box::new(self.filter(filter, context)?)),
+            None => None,
+        };
+        if let Some(over) = over {
+            if modifiers.distinct {
+                let message = "DISTINCT is not implemented for window functions";
+                return Err(Error::new(SqlState::FeatureNotSupported, message).at(position));
+            }
+            if !modifiers.order_by.is_empty() {
+                let message = "aggregate ORDER BY is not implemented for window functions";
+                return Err(Error::new(SqlState::FeatureNotSupported, message).at(position));
+            }
+            return self.window_call(call, over, &filter, context, position);
+        }
+        let inner = context.within(Clause::AggregateArgument);
+        let mut order_by = Vec::new();
+        for (value, options) in self.sorts(modifiers.order_by, &inner)? {
+            order_by.push(sort_of(value.expr, options));
+        }
+        let aggregate = self.aggregate_of(call, modifiers, direct, within, order_by, filter, position)?;
+        check_aggregate(&aggregate, context, position)?;
+        Ok(aggregate)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "each is one clause of the call")]
+    fn aggregate_of(
+        &self,
+        call: Resolved,
+        modifiers: &Modifiers<'_>,
+        direct: usize,
+        within: Vec<(Typed, ast::OrderByOptions)>,
+        mut order_by: Vec<SortExpr>,
+        filter: Option<Box<Expr>>,
+        position: Option<u32>,
+    ) -> Result<Typed> {
+        let Body::Aggregate(udaf) = &call.function.body else {
+            return Err(Error::internal("no aggregate function"));
+        };
+        let mut args: Vec<Expr> = call.arguments.iter().map(|value| value.expr.clone()).collect();
+        if !within.is_empty() {
+            // DataFusion wants the sorted column first, then the direct arguments.
+            let sorted: Vec<Expr> = args.drain(direct.min(args.len())..).collect();
+            order_by = sorted.iter().cloned().zip(&within).map(|(expr, (_, options))| sort_of(expr, *options)).collect();
+            args.splice(0..0, sorted);
+        }
+        if args.is_empty() {
+            args.push(lit(1_i64));
+        }
+        let distinct = modifiers.distinct;
+        if distinct && order_by.iter().any(|sort| !args.contains(&sort.expr)) {
+            let message = "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list";
+            return Err(Error::new(SqlState::InvalidColumnReference, message)
+                .at(modifiers.order_by.first().and_then(|sort| self.start(&sort.expr))));
+        }
+        let params = AggregateFunctionParams { args, distinct, filter, order_by, null_treatment: None };
+        let aggregate = AggregateFunction { func: udaf.clone(), params };
+        Ok(Typed { expr: Expr::AggregateFunction(aggregate), ty: call.returns, position })
+    }
+
+    fn filter(&self, filter: &ast::Expr, context: &Context<'_, '_>) -> Result<Expr> {
+        let uses = self.uses.borrow().len();
+        let condition = self.boolean(filter, &context.within(Clause::Filter), "FILTER")?;
+        self.uses.borrow_mut().truncate(uses);
+        Ok(condition)
+    }
+
+    /// Coerces for callers that plan calls of their own.
+    pub(in super::super) fn coerced(&self, value: Typed, ty: PgType) -> Result<Typed> {
+        typing::coerce(self.typing, value, ty, Coercion::Implicit)
+    }
+}
+
+/// PostgreSQL's order of NULLs: last in ascending, first in descending order.
+pub(in super::super) fn sort_of(expr: Expr, options: ast::OrderByOptions) -> SortExpr {
+    let ascending = options.asc.unwrap_or(true);
+    SortExpr::new(expr, ascending, options.nulls_first.unwrap_or(!ascending))
+}
+
+fn modifiers_of_window(modifiers: &Modifiers<'_>, position: Option<u32>) -> Result<Option<Box<Expr>>> {
+    if modifiers.distinct {
+        let message = "DISTINCT is not implemented for window functions";
+        return Err(Error::new(SqlState::FeatureNotSupported, message).at(position));
+    }
+    if modifiers.function.filter.is_some() {
+        let message = "FILTER is not implemented for non-aggregate window functions";
+        return Err(Error::new(SqlState::FeatureNotSupported, message).at(position));
+    }
+    Ok(None)
+}
+
+fn refuse_aggregate_clauses(name: &str, modifiers: &Modifiers<'_>, position: Option<u32>) -> Result<()> {
+    let function = modifiers.function;
+    let given = [
+        (modifiers.star, format!("{name}(*) specified, but {name} is not an aggregate function")),
+        (modifiers.distinct, format!("DISTINCT specified, but {name} is not an aggregate function")),
+        (!function.within_group.is_empty(), format!("WITHIN GROUP specified, but {name} is not an aggregate function")),
+        (!modifiers.order_by.is_empty(), format!("ORDER BY specified, but {name} is not an aggregate function")),
+        (function.filter.is_some(), format!("FILTER specified, but {name} is not an aggregate function")),
+        (
+            function.over.is_some(),
+            format!("OVER specified, but {name} is not a window function nor an aggregate function"),
+        ),
+    ];
+    match given.into_iter().find(|(present, _)| *present) {
+        Some((_, message)) => Err(Error::new(SqlState::WrongObjectType, message).at(position)),
+        None => Ok(()),
+    }
+}
+
+/// An aggregate may hold neither another one nor a window function nor a set, and must belong to this query level.
+fn check_aggregate(aggregate: &Typed, context: &Context<'_, '_>, position: Option<u32>) -> Result<()> {
+    let Expr::AggregateFunction(function) = &aggregate.expr else { return Ok(()) };
+    let params = &function.params;
+    let inner = params.args.iter().chain(params.filter.as_deref()).chain(params.order_by.iter().map(|sort| &sort.expr));
+    let (mut own, mut outer) = (false, false);
+    for expr in inner {
+        let mut refused = None;
+        expr.apply(|expr| {
+            match expr {
+                Expr::AggregateFunction(_) => refused = Some("aggregate function calls cannot be nested"),
+                Expr::WindowFunction(_) => {
+                    refused = Some("aggregate function calls cannot contain window function calls");
+                }
+                Expr::Unnest(_) => refused = Some("aggregate function calls cannot contain set-returning function calls"),
+                Expr::Column(_) => own = true,
+                Expr::OuterReferenceColumn(..) => outer = true,
+                _ => {}
+            }
+            Ok(datafusion::common::tree_node::TreeNodeRecursion::Continue)
+        })?;
+        if let Some(message) = refused {
+            let state = if message.contains("set-returning") {
+                SqlState::FeatureNotSupported
+            } else {
+                SqlState::GroupingError
+            };
+            return Err(Error::new(state, message).at(position));
+        }
+    }
+    if outer && !own && context.scope.environment.outer.is_some() {
+        return Err(Error::unsupported("an aggregate over columns of an outer query").at(position));
+    }
+    Ok(())
+}

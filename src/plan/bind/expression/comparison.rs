@@ -1,0 +1,246 @@
+//! Tests and comparisons that are more than an operator: IS, IN, BETWEEN, LIKE, SIMILAR TO, DISTINCT FROM.
+
+use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
+use sqlparser::ast;
+use sqlparser::ast::Spanned as _;
+
+use super::super::Binder;
+use super::{Context, row};
+use crate::encode::types::PgType;
+use crate::error::{Error, Result, SqlState};
+use crate::plan::typing::{self, Coercion, Typed};
+
+impl Binder<'_> {
+    pub(super) fn is_test(&self, expr: &ast::Expr, context: &Context<'_, '_>) -> Result<Typed> {
+        use ast::Expr as E;
+        let position = self.start(expr);
+        let truth = |operand: &ast::Expr, clause: &str| self.boolean(operand, context, clause).map(Box::new);
+        let expr = match expr {
+            E::IsNull(operand) => self.null_test(operand, true, context)?,
+            E::IsNotNull(operand) => self.null_test(operand, false, context)?,
+            E::IsTrue(operand) => Expr::IsTrue(truth(operand, "IS TRUE")?),
+            E::IsNotTrue(operand) => Expr::IsNotTrue(truth(operand, "IS NOT TRUE")?),
+            E::IsFalse(operand) => Expr::IsFalse(truth(operand, "IS FALSE")?),
+            E::IsNotFalse(operand) => Expr::IsNotFalse(truth(operand, "IS NOT FALSE")?),
+            E::IsUnknown(operand) => Expr::IsUnknown(truth(operand, "IS UNKNOWN")?),
+            E::IsNotUnknown(operand) => Expr::IsNotUnknown(truth(operand, "IS NOT UNKNOWN")?),
+            _ => return Err(Error::internal("no IS test")),
+        };
+        Ok(Typed { expr, ty: PgType::BOOL, position })
+    }
+
+    /// A row is NULL when all its fields are, and NOT NULL when all of them are not.
+    fn null_test(&self, operand: &ast::Expr, null: bool, context: &Context<'_, '_>) -> Result<Expr> {
+        let test = |expr: Expr| if null { Expr::IsNull(Box::new(expr)) } else { Expr::IsNotNull(Box::new(expr)) };
+        if let Some(fields) = row::elements(operand) {
+            let fields = fields.into_iter().map(|field| self.settled(field, context)).collect::<Result<Vec<_>>>()?;
+            let all = fields.into_iter().map(|field| test(field.expr)).reduce(Expr::and);
+            return all.ok_or_else(|| Error::unsupported("an empty row"));
+        }
+        Ok(test(self.settled(operand, context)?.expr))
+    }
+
+    pub(super) fn distinct_from(
+        &self,
+        left: &ast::Expr,
+        right: &ast::Expr,
+        same: bool,
+        context: &Context<'_, '_>,
+    ) -> Result<Typed> {
+        let position = self.source.operator_after(left.span());
+        let start = self.start(left);
+        let left = self.expr(left, context)?;
+        let right = self.expr(right, context)?;
+        let equal = typing::binary(self.typing, "=", left, right, position, &context.scope.schema)?;
+        let op = if same { Operator::IsNotDistinctFrom } else { Operator::IsDistinctFrom };
+        match equal.expr {
+            Expr::BinaryExpr(BinaryExpr { left, right, op: Operator::Eq }) => {
+                let expr = Expr::BinaryExpr(BinaryExpr::new(left, op, right));
+                Ok(Typed { expr, ty: PgType::BOOL, position: start })
+            }
+            _ => Err(Error::unsupported("IS DISTINCT FROM for this type").at(position)),
+        }
+    }
+
+    /// `x IN (a, b)`: one type for all of them where there is one, else a comparison with each.
+    pub(super) fn in_list(
+        &self,
+        operand: &ast::Expr,
+        list: &[ast::Expr],
+        negated: bool,
+        context: &Context<'_, '_>,
+    ) -> Result<Typed> {
+        let start = self.start(operand);
+        let position = self.source.operator_after(operand.span());
+        if let Some(fields) = row::elements(operand) {
+            return self.row_in_list(&fields, list, negated, position, context);
+        }
+        let value = self.expr(operand, context)?;
+        let items = self.exprs(list, context)?;
+        let mut all = vec![value.clone()];
+        all.extend(items.iter().cloned());
+        let expr = match typing::common_type(self.typing, &all, "IN") {
+            Ok(ty) if ty.oid != PgType::RECORD.oid => self.one_type_list(value, items, ty, negated, position, context)?,
+            _ => self.each_equal(&value, items, negated, position, context)?,
+        };
+        Ok(Typed { expr, ty: PgType::BOOL, position: start })
+    }
+
+    fn one_type_list(
+        &self,
+        value: Typed,
+        items: Vec<Typed>,
+        ty: PgType,
+        negated: bool,
+        position: Option<u32>,
+        context: &Context<'_, '_>,
+    ) -> Result<Expr> {
+        let ty = if ty.oid == PgType::UNKNOWN.oid { PgType::TEXT } else { PgType::of(ty.oid) };
+        // The operator must exist for the type; its coerced left side is the list's.
+        let Some(first) = items.first().cloned() else {
+            return Err(Error::new(SqlState::SyntaxError, "syntax error at or near \")\"").at(position));
+        };
+        let coerce = |item: Typed| typing::coerce(self.typing, item, ty, Coercion::Implicit);
+        let left = if value.ty.oid == ty.oid { value } else { coerce(value)? };
+        let probe = typing::binary(self.typing, "=", left.clone(), coerce(first)?, position, &context.scope.schema)?;
+        let plain = matches!(&probe.expr, Expr::BinaryExpr(equal) if equal.op == Operator::Eq && *equal.left == left.expr);
+        if !plain {
+            return self.each_equal(&left, items, negated, position, context);
+        }
+        let list = items.into_iter().map(|item| coerce(item).map(|item| item.expr)).collect::<Result<Vec<_>>>()?;
+        Ok(left.expr.in_list(list, negated))
+    }
+
+    fn each_equal(
+        &self,
+        value: &Typed,
+        items: Vec<Typed>,
+        negated: bool,
+        position: Option<u32>,
+        context: &Context<'_, '_>,
+    ) -> Result<Expr> {
+        let op = if negated { "<>" } else { "=" };
+        let join = if negated { Expr::and } else { Expr::or };
+        let each = items
+            .into_iter()
+            .map(|item| {
+                let compared = typing::binary(self.typing, op, value.clone(), item, position, &context.scope.schema);
+                compared.map(|compared| compared.expr)
+            })
+            .collect::<Result<Vec<_>>>()?;
+        each.into_iter().reduce(join).ok_or_else(|| Error::new(SqlState::SyntaxError, "syntax error at or near \")\""))
+    }
+
+    fn row_in_list(
+        &self,
+        fields: &[&ast::Expr],
+        list: &[ast::Expr],
+        negated: bool,
+        position: Option<u32>,
+        context: &Context<'_, '_>,
+    ) -> Result<Typed> {
+        let mut any: Option<Expr> = None;
+        for item in list {
+            let Some(values) = row::elements(item) else {
+                return Err(Error::unsupported("IN with a row and this list").at(self.start(item)));
+            };
+            let equal = self.compare_rows(fields.to_vec(), "=", values, position, context)?.expr;
+            any = Some(match any {
+                None => equal,
+                Some(others) => others.or(equal),
+            });
+        }
+        let any = any.ok_or_else(|| Error::internal("an empty IN list"))?;
+        let expr = if negated { Expr::Not(Box::new(any)) } else { any };
+        Ok(Typed { expr, ty: PgType::BOOL, position })
+    }
+
+    /// `x BETWEEN a AND b` is `x >= a AND x <= b`, each comparison with its own operator. The parser hands SYMMETRIC over as
+    /// a call around the lower bound.
+    pub(super) fn between(
+        &self,
+        operand: &ast::Expr,
+        low: &ast::Expr,
+        high: &ast::Expr,
+        negated: bool,
+        context: &Context<'_, '_>,
+    ) -> Result<Typed> {
+        let start = self.start(operand);
+        let position = self.source.operator_after(operand.span());
+        let value = self.expr(operand, context)?;
+        let low = self.expr(low, context)?;
+        let high = self.expr(high, context)?;
+        let compare = |op: &str, a: &Typed, b: &Typed| {
+            typing::binary(self.typing, op, a.clone(), b.clone(), position, &context.scope.schema)
+                .map(|value| value.expr)
+        };
+        let expr = if negated {
+            compare("<", &value, &low)?.or(compare(">", &value, &high)?)
+        } else {
+            compare(">=", &value, &low)?.and(compare("<=", &value, &high)?)
+        };
+        Ok(Typed { expr, ty: PgType::BOOL, position: start })
+    }
+
+    pub(super) fn like(
+        &self,
+        op: &str,
+        operand: &ast::Expr,
+        pattern: &ast::Expr,
+        escape: Option<&ast::ValueWithSpan>,
+        context: &Context<'_, '_>,
+    ) -> Result<Typed> {
+        let start = self.start(operand);
+        let position = self.source.operator_after(operand.span());
+        if let Some((array, all)) = quantified_pattern(pattern) {
+            return self.compare_with_array(operand, op, array, all, context);
+        }
+        let value = self.expr(operand, context)?;
+        let mut pattern = self.expr(pattern, context)?;
+        if let Some(escape) = escape {
+            let escape = typing::literal(&escape.value, self.position(escape.span))?;
+            pattern = self.call("like_escape", vec![pattern, escape], position)?;
+        }
+        let mut value = typing::binary(self.typing, op, value, pattern, position, &context.scope.schema)?;
+        value.position = start;
+        Ok(value)
+    }
+
+    /// SIMILAR TO is a match of the regular expression that the pattern is turned into.
+    pub(super) fn similar_to(
+        &self,
+        negated: bool,
+        operand: &ast::Expr,
+        pattern: &ast::Expr,
+        escape: Option<&ast::ValueWithSpan>,
+        context: &Context<'_, '_>,
+    ) -> Result<Typed> {
+        let start = self.start(operand);
+        let position = self.source.operator_after(operand.span());
+        let value = self.expr(operand, context)?;
+        let mut arguments = vec![self.expr(pattern, context)?];
+        if let Some(escape) = escape {
+            arguments.push(typing::literal(&escape.value, self.position(escape.span))?);
+        }
+        let pattern = self.call("similar_to_escape", arguments, position)?;
+        let op = if negated { "!~" } else { "~" };
+        let mut value = typing::binary(self.typing, op, value, pattern, position, &context.scope.schema)?;
+        value.position = start;
+        Ok(value)
+    }
+}
+
+/// `LIKE ANY (array)`: the parser reads the right side as a call of `any` or `all`.
+fn quantified_pattern(pattern: &ast::Expr) -> Option<(&ast::Expr, bool)> {
+    let ast::Expr::Function(function) = pattern else { return None };
+    let all = match super::super::names::last_name(&function.name).as_str() {
+        "any" | "some" => false,
+        "all" => true,
+        _ => return None,
+    };
+    let ast::FunctionArguments::List(list) = &function.args else { return None };
+    match list.args.as_slice() {
+        [ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(array))] => Some((array, all)),
+        _ => None,
+    }
+}

@@ -1,0 +1,402 @@
+//! Expressions: each form of the syntax tree to a typed expression, by the rules of [`typing`].
+
+mod access;
+mod arrays;
+pub(super) mod calls;
+mod comparison;
+mod conditional;
+pub(super) mod row;
+mod special;
+pub mod types;
+
+use datafusion::logical_expr::Expr;
+use sqlparser::ast;
+use sqlparser::ast::Spanned as _;
+
+use super::scope::Scope;
+use super::{Binder, settle};
+use crate::encode::types::PgType;
+use crate::error::{Error, Result, SqlState};
+use crate::plan::typing::{self, Typed};
+
+/// The part of a query in which an expression stands: what may be called there, and how errors name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Clause {
+    Select,
+    Where,
+    JoinOn,
+    GroupBy,
+    Having,
+    OrderBy,
+    DistinctOn,
+    Values,
+    Limit,
+    Offset,
+    FromFunction,
+    AggregateArgument,
+    Filter,
+    WindowDefinition,
+    WindowArgument,
+    Check,
+    Execute,
+}
+
+impl Clause {
+    /// `aggregate functions are not allowed in …`.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Select => "SELECT",
+            Self::Where => "WHERE",
+            Self::JoinOn => "JOIN conditions",
+            Self::GroupBy => "GROUP BY",
+            Self::Having => "HAVING",
+            Self::OrderBy => "ORDER BY",
+            Self::DistinctOn => "DISTINCT ON",
+            Self::Values => "VALUES",
+            Self::Limit => "LIMIT",
+            Self::Offset => "OFFSET",
+            Self::FromFunction => "functions in FROM",
+            Self::AggregateArgument => "aggregate arguments",
+            Self::Filter => "FILTER",
+            Self::WindowDefinition => "window definitions",
+            Self::WindowArgument => "window functions",
+            Self::Check => "check constraints",
+            Self::Execute => "EXECUTE parameters",
+        }
+    }
+
+    pub(super) fn allows_aggregates(self) -> bool {
+        matches!(
+            self,
+            Self::Select
+                | Self::Having
+                | Self::OrderBy
+                | Self::DistinctOn
+                | Self::WindowDefinition
+                | Self::WindowArgument
+        )
+    }
+
+    pub(super) fn allows_windows(self) -> bool {
+        matches!(self, Self::Select | Self::OrderBy | Self::DistinctOn)
+    }
+
+    pub(super) fn allows_sets(self) -> bool {
+        matches!(self, Self::Select | Self::OrderBy | Self::DistinctOn)
+    }
+}
+
+/// Where an expression is bound.
+#[derive(Clone, Copy)]
+pub(super) struct Context<'c, 's> {
+    pub scope: &'c Scope<'s>,
+    pub clause: Clause,
+}
+
+impl<'c, 's> Context<'c, 's> {
+    pub(super) fn new(scope: &'c Scope<'s>, clause: Clause) -> Self {
+        Self { scope, clause }
+    }
+
+    pub(super) fn within(self, clause: Clause) -> Self {
+        Self { clause, ..self }
+    }
+}
+
+impl Binder<'_> {
+    /// A boolean condition of `clause` (as 42804 names it).
+    pub(super) fn boolean(&self, expr: &ast::Expr, context: &Context<'_, '_>, clause: &str) -> Result<Expr> {
+        let value = self.expr(expr, context)?;
+        Ok(typing::coerce_to_boolean(self.typing, value, clause)?.expr)
+    }
+
+    /// The expression, its unknown type made text.
+    pub(super) fn settled(&self, expr: &ast::Expr, context: &Context<'_, '_>) -> Result<Typed> {
+        settle(self.typing, self.expr(expr, context)?)
+    }
+
+    pub(super) fn exprs(&self, exprs: &[ast::Expr], context: &Context<'_, '_>) -> Result<Vec<Typed>> {
+        exprs.iter().map(|expr| self.expr(expr, context)).collect()
+    }
+
+    pub(super) fn start(&self, expr: &ast::Expr) -> Option<u32> {
+        self.position(expr.span())
+    }
+
+    /// Any expression.
+    pub(super) fn expr(&self, expr: &ast::Expr, context: &Context<'_, '_>) -> Result<Typed> {
+        self.deeper(|| self.expr_here(expr, context))
+    }
+
+    fn expr_here(&self, expr: &ast::Expr, context: &Context<'_, '_>) -> Result<Typed> {
+        use ast::Expr as E;
+        let position = self.start(expr);
+        match expr {
+            E::Identifier(ident) => Ok(self.unqualified_column(ident, context.scope)?.typed),
+            E::CompoundIdentifier(idents) => Ok(self.qualified_column(idents, context.scope)?.typed),
+            E::CompoundFieldAccess { root, access_chain } => self.access(root, access_chain, context),
+            E::Nested(inner) => self.expr(inner, context),
+            E::Value(value) => self.value(&value.value, position),
+            E::TypedString(typed) => self.typed_string(typed, position),
+            E::Interval(interval) => self.interval(interval, position),
+            E::BinaryOp { .. } => self.binary_chain(expr, context),
+            E::UnaryOp { op, expr: operand } => self.unary_operator(*op, operand, context),
+            E::Cast { kind, expr, data_type, format, .. } => {
+                if matches!(kind, ast::CastKind::TryCast | ast::CastKind::SafeCast) || format.is_some() {
+                    return Err(Error::unsupported("this kind of CAST").at(position));
+                }
+                self.cast_to(expr, data_type, context, position)
+            }
+            E::IsNull(..)
+            | E::IsNotNull(..)
+            | E::IsTrue(..)
+            | E::IsNotTrue(..)
+            | E::IsFalse(..)
+            | E::IsNotFalse(..)
+            | E::IsUnknown(..)
+            | E::IsNotUnknown(..) => self.is_test(expr, context),
+            E::IsDistinctFrom(left, right) => self.distinct_from(left, right, false, context),
+            E::IsNotDistinctFrom(left, right) => self.distinct_from(left, right, true, context),
+            E::InList { expr, list, negated } => self.in_list(expr, list, *negated, context),
+            E::InSubquery { expr, subquery, negated } => self.in_subquery(expr, subquery, *negated, context),
+            E::Exists { subquery, negated } => self.exists(subquery, *negated, context, position),
+            E::Subquery(query) => self.scalar_subquery(query, context, position),
+            E::AnyOp { left, compare_op, right, .. } => self.quantified(left, compare_op, right, false, context),
+            E::AllOp { left, compare_op, right } => self.quantified(left, compare_op, right, true, context),
+            E::Between { expr, negated, low, high } => self.between(expr, low, high, *negated, context),
+            E::Like { negated, any: false, expr, pattern, escape_char } => {
+                let op = if *negated { "!~~" } else { "~~" };
+                self.like(op, expr, pattern, escape_char.as_ref(), context)
+            }
+            E::ILike { negated, any: false, expr, pattern, escape_char } => {
+                let op = if *negated { "!~~*" } else { "~~*" };
+                self.like(op, expr, pattern, escape_char.as_ref(), context)
+            }
+            E::SimilarTo { negated, expr, pattern, escape_char } => {
+                self.similar_to(*negated, expr, pattern, escape_char.as_ref(), context)
+            }
+            E::Case { operand, conditions, else_result, .. } => {
+                self.case(operand.as_deref(), conditions, else_result.as_deref(), context, position)
+            }
+            E::Function(function) => self.function(function, context, position),
+            E::Array(array) => self.array(array, context, position),
+            E::Tuple(values) => self.row(values, context, position),
+            E::Collate { expr, collation } => self.collate(expr, collation, context),
+            E::Extract { .. }
+            | E::Position { .. }
+            | E::Substring { .. }
+            | E::Overlay { .. }
+            | E::Trim { .. }
+            | E::Ceil { .. }
+            | E::Floor { .. }
+            | E::AtTimeZone { .. } => self.special_call(expr, context, position),
+            E::QualifiedWildcard(..) | E::Wildcard(_) => {
+                let message = "row expansion via \"*\" is not supported here";
+                Err(Error::new(SqlState::FeatureNotSupported, message).at(position))
+            }
+            other => {
+                let text: String = other.to_string().chars().take(60).collect();
+                Err(Error::unsupported(format!("the expression \"{text}\"")).at(position))
+            }
+        }
+    }
+
+    fn value(&self, value: &ast::Value, position: Option<u32>) -> Result<Typed> {
+        match value {
+            ast::Value::Placeholder(name) => {
+                let number = name.strip_prefix('$').and_then(|digits| digits.parse::<usize>().ok());
+                match number {
+                    Some(number) if (1..=65_535).contains(&number) => {
+                        typing::parameter(self.typing, number, position)
+                    }
+                    _ => {
+                        let message = format!("there is no parameter {name}");
+                        Err(Error::new(SqlState::UndefinedParameter, message).at(position))
+                    }
+                }
+            }
+            other => typing::literal(other, position),
+        }
+    }
+
+    pub(super) fn call(
+        &self,
+        name: &str,
+        arguments: Vec<Typed>,
+        position: Option<u32>,
+    ) -> Result<Typed> {
+        let resolved =
+            typing::resolve_call(self.typing, Some("pg_catalog"), name, &arguments, false, position)?;
+        let mut value = typing::scalar_call(self.typing, resolved)?;
+        value.position = position;
+        Ok(value)
+    }
+
+    /// Operators in a row (`a AND b AND …`) are as deep as they are many: they are bound without recursion.
+    fn binary_chain(&self, expr: &ast::Expr, context: &Context<'_, '_>) -> Result<Typed> {
+        let mut chain = Vec::new();
+        let mut leftmost = expr;
+        while let ast::Expr::BinaryOp { left, op, right } = leftmost {
+            chain.push((left.as_ref(), op, right.as_ref()));
+            leftmost = left;
+        }
+        let mut pending = None;
+        for (left, op, right) in chain.into_iter().rev() {
+            pending = Some(match pending {
+                None if matches!(op, ast::BinaryOperator::And | ast::BinaryOperator::Or) => {
+                    let left = self.expr(left, context)?;
+                    self.operator(left, op, right, None, context)?
+                }
+                None => self.first_operator(left, op, right, context)?,
+                Some(value) => {
+                    let position = self.source.operator_after(left.span());
+                    self.operator(value, op, right, position, context)?
+                }
+            });
+        }
+        pending.ok_or_else(|| Error::internal("an operator without operands"))
+    }
+
+    /// The innermost operator of a chain: both sides are at hand, so that rows can be compared.
+    fn first_operator(
+        &self,
+        left: &ast::Expr,
+        op: &ast::BinaryOperator,
+        right: &ast::Expr,
+        context: &Context<'_, '_>,
+    ) -> Result<Typed> {
+        let position = self.source.operator_after(left.span());
+        if let (Some(a), Some(b)) = (row::elements(left), row::elements(right)) {
+            return self.compare_rows(a, operator_name(op)?, b, position, context);
+        }
+        let value = self.expr(left, context)?;
+        self.operator(value, op, right, position, context)
+    }
+
+    fn operator(
+        &self,
+        left: Typed,
+        op: &ast::BinaryOperator,
+        right: &ast::Expr,
+        position: Option<u32>,
+        context: &Context<'_, '_>,
+    ) -> Result<Typed> {
+        let start = left.position;
+        let right = self.expr(right, context)?;
+        let mut value = match op {
+            ast::BinaryOperator::And | ast::BinaryOperator::Or => {
+                let word = if *op == ast::BinaryOperator::And { "AND" } else { "OR" };
+                let left = typing::coerce_to_boolean(self.typing, left, word)?.expr;
+                let right = typing::coerce_to_boolean(self.typing, right, word)?.expr;
+                let expr = if word == "AND" { left.and(right) } else { left.or(right) };
+                Typed { expr, ty: PgType::BOOL, position: start }
+            }
+            other => {
+                typing::binary(self.typing, operator_name(other)?, left, right, position, &context.scope.schema)?
+            }
+        };
+        value.position = start;
+        Ok(value)
+    }
+
+    fn unary_operator(
+        &self,
+        op: ast::UnaryOperator,
+        operand: &ast::Expr,
+        context: &Context<'_, '_>,
+    ) -> Result<Typed> {
+        let position = self.source.word_before(operand.span());
+        if op == ast::UnaryOperator::Not {
+            let value = self.boolean(operand, context, "NOT")?;
+            return Ok(Typed { expr: Expr::Not(Box::new(value)), ty: PgType::BOOL, position });
+        }
+        if let Some(number) = negated_number(op, operand) {
+            return typing::literal(&number, position);
+        }
+        let value = self.expr(operand, context)?;
+        let name = match op {
+            ast::UnaryOperator::Plus => "+",
+            ast::UnaryOperator::Minus => "-",
+            ast::UnaryOperator::BitwiseNot => "~",
+            ast::UnaryOperator::PGAbs => "@",
+            ast::UnaryOperator::PGSquareRoot => "|/",
+            ast::UnaryOperator::PGCubeRoot => "||/",
+            ast::UnaryOperator::PGPrefixFactorial => "!!",
+            ast::UnaryOperator::BangNot => "!",
+            other => return Err(Error::unsupported(format!("the operator {other}")).at(position)),
+        };
+        let mut value = typing::unary(self.typing, name, value, position, &context.scope.schema)?;
+        value.position = position;
+        Ok(value)
+    }
+}
+
+/// `-9223372036854775808` is one constant: its positive half would not fit.
+fn negated_number(op: ast::UnaryOperator, operand: &ast::Expr) -> Option<ast::Value> {
+    let ast::Expr::Value(value) = operand else { return None };
+    match (op, &value.value) {
+        (ast::UnaryOperator::Minus, ast::Value::Number(digits, long)) if !digits.starts_with('-') => {
+            Some(ast::Value::Number(format!("-{digits}"), *long))
+        }
+        _ => None,
+    }
+}
+
+/// PostgreSQL's name of the operator.
+pub(super) fn operator_name(op: &ast::BinaryOperator) -> Result<&str> {
+    use ast::BinaryOperator as B;
+    Ok(match op {
+        B::Plus => "+",
+        B::Minus => "-",
+        B::Multiply => "*",
+        B::Divide => "/",
+        B::Modulo => "%",
+        B::StringConcat => "||",
+        B::Gt => ">",
+        B::Lt => "<",
+        B::GtEq => ">=",
+        B::LtEq => "<=",
+        B::Eq => "=",
+        B::NotEq => "<>",
+        B::BitwiseOr => "|",
+        B::BitwiseAnd => "&",
+        B::PGBitwiseXor => "#",
+        B::PGBitwiseShiftLeft => "<<",
+        B::PGBitwiseShiftRight => ">>",
+        B::BitwiseXor | B::PGExp => "^",
+        B::PGOverlap => "&&",
+        B::PGRegexMatch => "~",
+        B::PGRegexIMatch => "~*",
+        B::PGRegexNotMatch => "!~",
+        B::PGRegexNotIMatch => "!~*",
+        B::PGLikeMatch => "~~",
+        B::PGILikeMatch => "~~*",
+        B::PGNotLikeMatch => "!~~",
+        B::PGNotILikeMatch => "!~~*",
+        B::PGStartsWith => "^@",
+        B::Arrow => "->",
+        B::LongArrow => "->>",
+        B::HashArrow => "#>",
+        B::HashLongArrow => "#>>",
+        B::AtAt => "@@",
+        B::AtArrow => "@>",
+        B::ArrowAt => "<@",
+        B::HashMinus => "#-",
+        B::AtQuestion => "@?",
+        B::Question => "?",
+        B::QuestionAnd => "?&",
+        B::QuestionPipe => "?|",
+        B::Custom(name) => name,
+        B::PGCustomBinaryOperator(parts) => match parts.as_slice() {
+            [name] => name,
+            [schema, name] if schema == "pg_catalog" => name,
+            [.., name] => {
+                let message = format!("operator does not exist: {}", parts.join("."));
+                let _ = name;
+                return Err(Error::new(SqlState::UndefinedFunction, message));
+            }
+            [] => return Err(Error::internal("an operator without a name")),
+        },
+        other => return Err(Error::unsupported(format!("the operator {other}"))),
+    })
+}

@@ -1,0 +1,131 @@
+//! Rows: `ROW(…)`, whole-row references and comparisons of rows.
+
+use datafusion::logical_expr::{Expr, lit};
+use sqlparser::ast;
+
+use super::super::names::last_name;
+use super::super::{Binder, settle};
+use super::Context;
+use crate::encode::types::PgType;
+use crate::error::{Error, Result, SqlState};
+use crate::plan::typing::{self, Typed};
+
+/// A struct of named fields.
+pub(in super::super) fn record(fields: Vec<(String, Expr)>) -> Expr {
+    let names = super::super::names::unique(fields.iter().map(|(name, _)| name.as_str()));
+    let arguments = names.into_iter().zip(fields).flat_map(|(name, (_, value))| [lit(name), value]).collect();
+    datafusion::functions::core::named_struct().call(arguments)
+}
+
+/// The elements of a row constructor, with or without the word ROW.
+pub(super) fn elements(expr: &ast::Expr) -> Option<Vec<&ast::Expr>> {
+    match expr {
+        ast::Expr::Tuple(values) => Some(values.iter().collect()),
+        ast::Expr::Function(function)
+            if last_name(&function.name) == "row" && function.name.0.len() == 1 && function.over.is_none() =>
+        {
+            let ast::FunctionArguments::List(list) = &function.args else { return None };
+            list.args
+                .iter()
+                .map(|argument| match argument {
+                    ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expr)) => Some(expr),
+                    _ => None,
+                })
+                .collect()
+        }
+        _ => None,
+    }
+}
+
+impl Binder<'_> {
+    pub(super) fn row(
+        &self,
+        values: &[ast::Expr],
+        context: &Context<'_, '_>,
+        position: Option<u32>,
+    ) -> Result<Typed> {
+        let values: Vec<&ast::Expr> = values.iter().collect();
+        self.row_of(&values, context, position)
+    }
+
+    pub(super) fn row_of(
+        &self,
+        values: &[&ast::Expr],
+        context: &Context<'_, '_>,
+        position: Option<u32>,
+    ) -> Result<Typed> {
+        let mut fields = Vec::new();
+        for (index, value) in values.iter().enumerate() {
+            let value = settle(self.typing, self.expr(value, context)?)?;
+            fields.push((format!("f{}", index + 1), value.expr));
+        }
+        if fields.is_empty() {
+            return Err(Error::unsupported("an empty row").at(position));
+        }
+        Ok(Typed { expr: record(fields), ty: PgType::RECORD, position })
+    }
+
+    /// `(a, b) op (c, d)`: equality of all, or the order of the first pair that differs.
+    pub(super) fn compare_rows(
+        &self,
+        left: Vec<&ast::Expr>,
+        op: &str,
+        right: Vec<&ast::Expr>,
+        position: Option<u32>,
+        context: &Context<'_, '_>,
+    ) -> Result<Typed> {
+        if left.len() != right.len() {
+            let message = "unequal number of entries in row expressions";
+            return Err(Error::new(SqlState::SyntaxError, message).at(position));
+        }
+        if left.is_empty() {
+            let message = "cannot compare rows of zero length";
+            return Err(Error::new(SqlState::FeatureNotSupported, message).at(position));
+        }
+        let left = left.into_iter().map(|expr| self.expr(expr, context)).collect::<Result<Vec<_>>>()?;
+        let right = right.into_iter().map(|expr| self.expr(expr, context)).collect::<Result<Vec<_>>>()?;
+        self.compare_values(left, op, right, position, context)
+    }
+
+    pub(in super::super) fn compare_values(
+        &self,
+        left: Vec<Typed>,
+        op: &str,
+        right: Vec<Typed>,
+        position: Option<u32>,
+        context: &Context<'_, '_>,
+    ) -> Result<Typed> {
+        let compare = |op: &str, a: &Typed, b: &Typed| {
+            typing::binary(self.typing, op, a.clone(), b.clone(), position, &context.scope.schema)
+                .map(|value| value.expr)
+        };
+        let pairs: Vec<(&Typed, &Typed)> = left.iter().zip(&right).collect();
+        let expr = match op {
+            "=" | "<>" => {
+                let each = pairs.iter().map(|(a, b)| compare(op, a, b)).collect::<Result<Vec<_>>>()?;
+                let join = if op == "=" { Expr::and } else { Expr::or };
+                each.into_iter().reduce(join)
+            }
+            "<" | "<=" | ">" | ">=" => {
+                let strict = op.trim_end_matches('=');
+                let mut result: Option<Expr> = None;
+                for (index, (a, b)) in pairs.iter().enumerate().rev() {
+                    let last = index + 1 == pairs.len();
+                    result = Some(match result {
+                        None => compare(if last { op } else { strict }, a, b)?,
+                        Some(rest) => compare(strict, a, b)?.or(compare("=", a, b)?.and(rest)),
+                    });
+                }
+                result
+            }
+            other => {
+                let message = format!("could not determine interpretation of row comparison operator {other}");
+                return Err(Error::new(SqlState::FeatureNotSupported, message)
+                    .with_hint("Row comparison operators must be associated with btree operator families.")
+                    .at(position));
+            }
+        };
+        let expr = expr.ok_or_else(|| Error::internal("a comparison of empty rows"))?;
+        Ok(Typed { expr, ty: PgType::BOOL, position: left.first().and_then(|value| value.position) })
+    }
+}

@@ -1,0 +1,371 @@
+//! Whole queries: WITH, the body, ORDER BY, LIMIT, OFFSET and FETCH.
+
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::{Expr, LogicalPlanBuilder, lit};
+use sqlparser::ast;
+use sqlparser::ast::Spanned as _;
+
+use super::expression::{Clause, Context};
+use super::names::fold;
+use super::scope::{Environment, Scope};
+use super::select::{SortKey, Target, sorted};
+use super::window::constant;
+use super::{Binder, Bound, Unknowns, settle};
+use crate::encode::types::PgType;
+use crate::error::{Error, Result, SqlState};
+use crate::plan::typing::{self, Coercion};
+
+impl Binder<'_> {
+    /// A query at any level.
+    pub(super) fn query(
+        &self,
+        query: &ast::Query,
+        environment: &Environment<'_>,
+        unknowns: Unknowns,
+    ) -> Result<Bound> {
+        self.deeper(|| self.query_here(query, environment, unknowns))
+    }
+
+    fn query_here(
+        &self,
+        query: &ast::Query,
+        environment: &Environment<'_>,
+        unknowns: Unknowns,
+    ) -> Result<Bound> {
+        let refused = [
+            (!query.locks.is_empty(), "FOR UPDATE or FOR SHARE"),
+            (query.for_clause.is_some(), "this FOR clause"),
+            (query.settings.is_some(), "SETTINGS"),
+            (query.format_clause.is_some(), "FORMAT"),
+            (!query.pipe_operators.is_empty(), "a pipe operator"),
+        ];
+        if let Some((_, what)) = refused.iter().find(|(present, _)| *present) {
+            return Err(Error::unsupported(what).at(self.position(query.span())));
+        }
+        let environment = self.with_clause(query.with.as_ref(), environment)?;
+        let order_by = order_items(query)?;
+        let bound = self.body(&query.body, order_by, &environment, unknowns)?;
+        self.limit(bound, query, &environment)
+    }
+
+    fn body(
+        &self,
+        body: &ast::SetExpr,
+        order_by: &[ast::OrderByExpr],
+        environment: &Environment<'_>,
+        unknowns: Unknowns,
+    ) -> Result<Bound> {
+        match body {
+            ast::SetExpr::Select(select) => self.select(select, order_by, environment, unknowns),
+            // Parentheses alone change nothing: ORDER BY after them may name what the SELECT inside sees.
+            ast::SetExpr::Query(inner) if is_bare(inner) => self.body(&inner.body, order_by, environment, unknowns),
+            ast::SetExpr::Query(inner) => {
+                let bound = self.query(inner, environment, unknowns)?;
+                self.sort_output(bound, order_by)
+            }
+            ast::SetExpr::SetOperation { .. } => {
+                let bound = self.set_operation(body, environment, unknowns)?;
+                self.sort_output(bound, order_by)
+            }
+            ast::SetExpr::Values(values) => {
+                let bound = self.values(values, environment, unknowns)?;
+                self.sort_output(bound, order_by)
+            }
+            ast::SetExpr::Table(table) => {
+                let bound = self.table_command(table, environment)?;
+                self.sort_output(bound, order_by)
+            }
+            ast::SetExpr::Insert(_) | ast::SetExpr::Update(_) | ast::SetExpr::Delete(_) | ast::SetExpr::Merge(_) => {
+                Err(Error::unsupported("a statement that changes data inside a query"))
+            }
+        }
+    }
+
+    /// A branch of a set operation.
+    pub(super) fn branch(
+        &self,
+        body: &ast::SetExpr,
+        environment: &Environment<'_>,
+        unknowns: Unknowns,
+    ) -> Result<Bound> {
+        self.deeper(|| self.body(body, &[], environment, unknowns))
+    }
+
+    /// `TABLE t` is `SELECT * FROM t`.
+    fn table_command(&self, table: &ast::Table, environment: &Environment<'_>) -> Result<Bound> {
+        let parts = [&table.schema_name, &table.table_name];
+        let idents = parts.into_iter().flatten().map(|name| ast::Ident::new(name.clone())).collect::<Vec<_>>();
+        let factor = ast::TableFactor::Table {
+            name: ast::ObjectName::from(idents),
+            alias: None,
+            args: None,
+            with_hints: Vec::new(),
+            version: None,
+            with_ordinality: false,
+            partitions: Vec::new(),
+            json_path: None,
+            sample: None,
+            index_hints: Vec::new(),
+        };
+        let from = self.from_clause(&[ast::TableWithJoins { relation: factor, joins: Vec::new() }], environment)?;
+        let Some(item) = from.items.into_iter().next() else { return Err(Error::internal("TABLE without a table")) };
+        let columns = item
+            .columns
+            .into_iter()
+            .map(|column| super::BoundColumn {
+                name: column.name,
+                ty: column.ty,
+                origin: column.origin,
+                position: None,
+                unsettled: None,
+            })
+            .collect();
+        Ok(Bound { plan: from.plan, columns })
+    }
+
+    /// ORDER BY of a SELECT: an output name, an ordinal, or an expression over what FROM gives (a hidden target if need be).
+    pub(super) fn order_by(
+        &self,
+        items: &[ast::OrderByExpr],
+        targets: &mut Vec<Target>,
+        scope: &Scope<'_>,
+        distinct: bool,
+    ) -> Result<Vec<SortKey>> {
+        let mut keys = Vec::new();
+        for item in items {
+            let target = self.order_target(&item.expr, targets, scope, Clause::OrderBy)?;
+            if distinct && targets.get(target).is_some_and(|target| target.hidden) {
+                let message = "for SELECT DISTINCT, ORDER BY expressions must appear in select list";
+                return Err(Error::new(SqlState::InvalidColumnReference, message).at(self.start(&item.expr)));
+            }
+            keys.push(SortKey { target, options: item.options });
+        }
+        Ok(keys)
+    }
+
+    fn order_target(
+        &self,
+        expr: &ast::Expr,
+        targets: &mut Vec<Target>,
+        scope: &Scope<'_>,
+        clause: Clause,
+    ) -> Result<usize> {
+        let position = self.start(expr);
+        match expr {
+            ast::Expr::Identifier(ident) => {
+                if let Some(index) = self.output_name(&fold(ident), targets, clause.name(), position)? {
+                    return Ok(index);
+                }
+            }
+            ast::Expr::Value(value) if !matches!(value.value, ast::Value::Placeholder(_)) => {
+                return ordinal(&value.value, targets, clause.name()).map_err(|error| error.at(position));
+            }
+            _ => {}
+        }
+        let value = settle(self.typing, self.expr(expr, &Context::new(scope, clause))?)?;
+        if let Some(index) = targets.iter().position(|target| target.expr == value.expr) {
+            return Ok(index);
+        }
+        targets.push(Target::hidden(value));
+        Ok(targets.len() - 1)
+    }
+
+    /// The target of that output name. Two different ones are 42702.
+    pub(super) fn output_name(
+        &self,
+        name: &str,
+        targets: &[Target],
+        clause: &str,
+        position: Option<u32>,
+    ) -> Result<Option<usize>> {
+        let mut named = targets.iter().enumerate().filter(|(_, target)| !target.hidden && target.name == name);
+        let Some((first, target)) = named.next() else { return Ok(None) };
+        if named.any(|(_, other)| other.expr != target.expr) {
+            let message = format!("{clause} \"{name}\" is ambiguous");
+            return Err(Error::new(SqlState::AmbiguousColumn, message).at(position));
+        }
+        Ok(Some(first))
+    }
+
+    pub(super) fn distinct_on(
+        &self,
+        exprs: &[ast::Expr],
+        targets: &mut Vec<Target>,
+        sorts: &[SortKey],
+        scope: &Scope<'_>,
+    ) -> Result<Vec<usize>> {
+        let mut keys: Vec<usize> = Vec::new();
+        for expr in exprs {
+            let key = self.order_target(expr, targets, scope, Clause::DistinctOn)?;
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
+        }
+        // The sort keys must start with the ON keys, in any order.
+        let mut ordered = Vec::new();
+        for sort in sorts.iter().take_while(|sort| keys.contains(&sort.target)) {
+            if !ordered.contains(&sort.target) {
+                ordered.push(sort.target);
+            }
+        }
+        if !sorts.is_empty() && ordered.len() < keys.len() && ordered.len() < sorts.len() {
+            let message = "SELECT DISTINCT ON expressions must match initial ORDER BY expressions";
+            let position = exprs.first().and_then(|expr| self.start(expr));
+            return Err(Error::new(SqlState::InvalidColumnReference, message).at(position));
+        }
+        ordered.extend(keys.iter().filter(|key| !ordered.contains(key)).copied().collect::<Vec<_>>());
+        Ok(ordered)
+    }
+
+    /// ORDER BY of anything but a SELECT: only its columns' names and numbers count.
+    fn sort_output(&self, mut bound: Bound, items: &[ast::OrderByExpr]) -> Result<Bound> {
+        if items.is_empty() {
+            return Ok(bound);
+        }
+        let mut keys = Vec::new();
+        for item in items {
+            let position = self.start(&item.expr);
+            let found = match &item.expr {
+                ast::Expr::Identifier(ident) => {
+                    let name = fold(ident);
+                    let found = bound.columns.iter().position(|column| column.name == name);
+                    Some(found.ok_or_else(|| {
+                        let message = format!("column \"{name}\" does not exist");
+                        Error::new(SqlState::UndefinedColumn, message).at(position)
+                    })?)
+                }
+                ast::Expr::Value(value) => Some(
+                    ordinal_of(&value.value, bound.columns.len(), "ORDER BY").map_err(|error| error.at(position))?,
+                ),
+                _ => None,
+            };
+            let Some(target) = found else {
+                let message = "invalid UNION/INTERSECT/EXCEPT ORDER BY clause";
+                return Err(Error::new(SqlState::FeatureNotSupported, message)
+                    .with_detail("Only result column names can be used, not expressions or functions.")
+                    .with_hint("Add the expression/function to every SELECT, or move the UNION into a FROM clause.")
+                    .at(position));
+            };
+            keys.push(SortKey { target, options: item.options });
+        }
+        bound.plan = sorted(bound.plan, &keys);
+        Ok(bound)
+    }
+
+    fn limit(&self, bound: Bound, query: &ast::Query, environment: &Environment<'_>) -> Result<Bound> {
+        let (mut limit, offset) = match &query.limit_clause {
+            None => (None, None),
+            Some(ast::LimitClause::LimitOffset { limit, offset, limit_by }) => {
+                if !limit_by.is_empty() {
+                    return Err(Error::unsupported("LIMIT BY"));
+                }
+                (limit.as_ref(), offset.as_ref().map(|offset| &offset.value))
+            }
+            Some(ast::LimitClause::OffsetCommaLimit { offset, .. }) => {
+                return Err(Error::new(SqlState::SyntaxError, "LIMIT #,# syntax is not supported")
+                    .with_hint("Use separate LIMIT and OFFSET clauses.")
+                    .at(self.start(offset)));
+            }
+        };
+        let one = ast::Expr::value(ast::Value::Number("1".to_owned(), false));
+        if let Some(fetch) = &query.fetch {
+            if fetch.with_ties || fetch.percent {
+                let what = if fetch.with_ties { "FETCH … WITH TIES" } else { "FETCH … PERCENT" };
+                return Err(Error::unsupported(what).at(fetch.quantity.as_ref().and_then(|n| self.start(n))));
+            }
+            limit = Some(fetch.quantity.as_ref().unwrap_or(&one));
+        }
+        let fetch = self.row_count(limit, Clause::Limit, SqlState::InvalidRowCountInLimitClause, environment)?;
+        let skip = self.row_count(offset, Clause::Offset, SqlState::InvalidRowCountInResultOffsetClause, environment)?;
+        if fetch.is_none() && skip.is_none() {
+            return Ok(bound);
+        }
+        let plan = LogicalPlanBuilder::from(bound.plan).limit_by_expr(skip, fetch)?.build()?;
+        Ok(Bound { plan, columns: bound.columns })
+    }
+
+    /// LIMIT's or OFFSET's expression as int8; a constant NULL is no limit.
+    fn row_count(
+        &self,
+        expr: Option<&ast::Expr>,
+        clause: Clause,
+        state: SqlState,
+        environment: &Environment<'_>,
+    ) -> Result<Option<Expr>> {
+        let Some(expr) = expr else { return Ok(None) };
+        let position = self.start(expr);
+        let scope = Scope::empty(environment);
+        let value = self.expr(expr, &Context::new(&scope, clause))?;
+        if !value.expr.column_refs().is_empty() || value.expr.contains_outer() {
+            let message = format!("argument of {} must not contain variables", clause.name());
+            return Err(Error::new(SqlState::InvalidColumnReference, message).at(position));
+        }
+        let value = typing::coerce(self.typing, value, PgType::INT8, Coercion::Assignment)?;
+        let Some(constant) = constant(&value.expr) else { return Ok(Some(value.expr)) };
+        match constant.cast_to(&arrow::datatypes::DataType::Int64)? {
+            ScalarValue::Int64(Some(rows)) if rows < 0 => {
+                Err(Error::new(state, format!("{} must not be negative", clause.name())))
+            }
+            ScalarValue::Int64(Some(rows)) => Ok(Some(lit(rows))),
+            _ => Ok(None),
+        }
+    }
+}
+
+trait ContainsOuter {
+    fn contains_outer(&self) -> bool;
+}
+
+impl ContainsOuter for Expr {
+    fn contains_outer(&self) -> bool {
+        !datafusion::logical_expr::utils::find_out_reference_exprs(self).is_empty()
+    }
+}
+
+fn order_items(query: &ast::Query) -> Result<&[ast::OrderByExpr]> {
+    let Some(order_by) = &query.order_by else { return Ok(&[]) };
+    match &order_by.kind {
+        ast::OrderByKind::Expressions(items) if order_by.interpolate.is_none() => {
+            if items.iter().any(|item| item.with_fill.is_some()) {
+                return Err(Error::unsupported("WITH FILL"));
+            }
+            Ok(items)
+        }
+        ast::OrderByKind::Expressions(_) => Err(Error::unsupported("INTERPOLATE")),
+        ast::OrderByKind::All(_) => Err(Error::unsupported("ORDER BY ALL")),
+    }
+}
+
+fn is_bare(query: &ast::Query) -> bool {
+    query.with.is_none()
+        && query.order_by.is_none()
+        && query.limit_clause.is_none()
+        && query.fetch.is_none()
+        && query.locks.is_empty()
+        && query.for_clause.is_none()
+        && query.settings.is_none()
+        && query.format_clause.is_none()
+        && query.pipe_operators.is_empty()
+}
+
+/// The target that a constant of GROUP BY or ORDER BY counts to. 42P10 out of range, 42601 for no integer.
+pub(super) fn ordinal(value: &ast::Value, targets: &[Target], clause: &str) -> Result<usize> {
+    ordinal_of(value, targets.iter().filter(|target| !target.hidden).count(), clause)
+}
+
+fn ordinal_of(value: &ast::Value, columns: usize, clause: &str) -> Result<usize> {
+    let number = match value {
+        ast::Value::Number(digits, _) => digits.parse::<i64>().ok(),
+        _ => None,
+    };
+    let Some(number) = number else {
+        return Err(Error::new(SqlState::SyntaxError, format!("non-integer constant in {clause}")));
+    };
+    match usize::try_from(number) {
+        Ok(index) if (1..=columns).contains(&index) => Ok(index - 1),
+        _ => {
+            let message = format!("{clause} position {number} is not in select list");
+            Err(Error::new(SqlState::InvalidColumnReference, message))
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! SELECT: from the FROM clause over filters, groups, windows and sets to the projection, in the order that SQL gives them.
+
+use std::sync::Arc;
+
+use datafusion::common::{Column, ScalarValue};
+use datafusion::logical_expr::utils::find_aggregate_exprs;
+use datafusion::logical_expr::{Distinct, DistinctOn, Expr, LogicalPlan, LogicalPlanBuilder, Sort, SortExpr, lit};
+use sqlparser::ast;
+use sqlparser::ast::Spanned as _;
+
+use super::expression::calls::sort_of;
+use super::expression::{Clause, Context};
+use super::names::{column_name, fold};
+use super::scope::{Environment, Origin, Resolved, Scope};
+use super::{Binder, Bound, BoundColumn, Unknowns, is_unsettled, names, settle};
+use crate::encode::types::PgType;
+use crate::error::{Error, Result, SqlState};
+
+/// One expression of the SELECT list, or one that only ORDER BY or DISTINCT ON needs (hidden).
+#[derive(Debug, Clone)]
+pub(super) struct Target {
+    pub expr: Expr,
+    pub ty: PgType,
+    pub name: String,
+    pub origin: Origin,
+    pub position: Option<u32>,
+    pub hidden: bool,
+    unsettled: Option<super::Typed>,
+}
+
+/// ORDER BY as resolved: which target, and how.
+pub(super) struct SortKey {
+    pub target: usize,
+    pub options: ast::OrderByOptions,
+}
+
+impl Target {
+    pub(super) fn hidden(value: super::Typed) -> Self {
+        Self {
+            expr: value.expr,
+            ty: value.ty,
+            name: String::new(),
+            origin: Origin::default(),
+            position: value.position,
+            hidden: true,
+            unsettled: None,
+        }
+    }
+}
+
+impl Binder<'_> {
+    pub(super) fn select(
+        &self,
+        select: &ast::Select,
+        order_by: &[ast::OrderByExpr],
+        environment: &Environment<'_>,
+        unknowns: Unknowns,
+    ) -> Result<Bound> {
+        self.refuse_clauses(select)?;
+        let from = self.from_clause(&select.from, environment)?;
+        let mut scope = self.scope_of(&from, environment, &[]);
+        scope.windows.clone_from(&select.named_window);
+        self.check_windows(&scope)?;
+        let mut plan = from.plan;
+        if let Some(condition) = &select.selection {
+            let condition = self.boolean(condition, &Context::new(&scope, Clause::Where), "WHERE")?;
+            plan = LogicalPlanBuilder::from(plan).filter(condition)?.build()?;
+        }
+        let uses_from = self.uses.borrow().len();
+        let mut targets = self.targets(&select.projection, &scope, unknowns)?;
+        let grouping = self.group_by(&select.group_by, &targets, &scope)?;
+        let mut having = match &select.having {
+            Some(condition) => Some(self.boolean(condition, &Context::new(&scope, Clause::Having), "HAVING")?),
+            None => None,
+        };
+        let distinct = matches!(select.distinct, Some(ast::Distinct::Distinct));
+        let sorts = self.order_by(order_by, &mut targets, &scope, distinct)?;
+        let on = match &select.distinct {
+            Some(ast::Distinct::On(exprs)) => self.distinct_on(exprs, &mut targets, &sorts, &scope)?,
+            Some(ast::Distinct::Distinct | ast::Distinct::All) | None => Vec::new(),
+        };
+        let exprs = targets.iter().map(|target| &target.expr).chain(having.as_ref());
+        if grouping.present || having.is_some() || !find_aggregate_exprs(exprs).is_empty() {
+            let mut exprs: Vec<&mut Expr> =
+                targets.iter_mut().map(|target| &mut target.expr).chain(having.as_mut()).collect();
+            plan = self.aggregate(plan, &grouping, &mut exprs, uses_from)?;
+        }
+        if let Some(condition) = having {
+            plan = LogicalPlanBuilder::from(plan).having(condition)?.build()?;
+        }
+        let mut exprs: Vec<&mut Expr> = targets.iter_mut().map(|target| &mut target.expr).collect();
+        plan = self.windows(plan, &mut exprs)?;
+        plan = self.unnest_sets(plan, &mut exprs)?;
+        self.finish_select(plan, targets, &sorts, distinct, &on)
+    }
+
+    fn refuse_clauses(&self, select: &ast::Select) -> Result<()> {
+        let refused = [
+            (select.top.is_some(), "TOP"),
+            (select.exclude.is_some(), "EXCLUDE"),
+            (select.into.is_some(), "SELECT INTO"),
+            (!select.lateral_views.is_empty(), "LATERAL VIEW"),
+            (select.prewhere.is_some(), "PREWHERE"),
+            (!select.connect_by.is_empty(), "CONNECT BY"),
+            (!select.cluster_by.is_empty(), "CLUSTER BY"),
+            (!select.distribute_by.is_empty(), "DISTRIBUTE BY"),
+            (!select.sort_by.is_empty(), "SORT BY"),
+            (select.qualify.is_some(), "QUALIFY"),
+            (select.value_table_mode.is_some(), "SELECT AS VALUE"),
+            (select.select_modifiers.is_some(), "a modifier of SELECT"),
+            (!matches!(select.flavor, ast::SelectFlavor::Standard), "FROM before SELECT"),
+        ];
+        match refused.iter().find(|(present, _)| *present) {
+            Some((_, what)) => Err(Error::unsupported(what).at(self.position(select.select_token.0.span))),
+            None => Ok(()),
+        }
+    }
+
+    fn check_windows(&self, scope: &Scope<'_>) -> Result<()> {
+        for (index, definition) in scope.windows.iter().enumerate() {
+            let name = fold(&definition.0);
+            if scope.windows.iter().take(index).any(|other| fold(&other.0) == name) {
+                let message = format!("window \"{name}\" is already defined");
+                return Err(Error::new(SqlState::WindowingError, message).at(self.position(definition.0.span)));
+            }
+        }
+        Ok(())
+    }
+
+    fn targets(
+        &self,
+        projection: &[ast::SelectItem],
+        scope: &Scope<'_>,
+        unknowns: Unknowns,
+    ) -> Result<Vec<Target>> {
+        let mut targets = Vec::new();
+        for item in projection {
+            match item {
+                ast::SelectItem::UnnamedExpr(ast::Expr::QualifiedWildcard(name, _)) => {
+                    self.wildcard_targets(name, scope, &mut targets)?;
+                }
+                ast::SelectItem::UnnamedExpr(expr) => {
+                    targets.push(self.target(expr, column_name(expr), scope, unknowns)?);
+                }
+                ast::SelectItem::ExprWithAlias { expr, alias } => {
+                    targets.push(self.target(expr, fold(alias), scope, unknowns)?);
+                }
+                ast::SelectItem::Wildcard(options) => {
+                    let position = self.position(options.wildcard_token.0.span);
+                    self.refuse_wildcard_options(options, position)?;
+                    let columns = self.wildcard(scope, position)?;
+                    targets.extend(columns.into_iter().map(|(name, column)| column_target(name, column)));
+                }
+                ast::SelectItem::QualifiedWildcard(ast::SelectItemQualifiedWildcardKind::ObjectName(name), options) => {
+                    self.refuse_wildcard_options(options, self.position(name.span()))?;
+                    self.wildcard_targets(name, scope, &mut targets)?;
+                }
+                ast::SelectItem::QualifiedWildcard(ast::SelectItemQualifiedWildcardKind::Expr(expr), _) => {
+                    return Err(Error::unsupported("(row).*").at(self.start(expr)));
+                }
+                ast::SelectItem::ExprWithAliases { expr, .. } => {
+                    return Err(Error::unsupported("several aliases").at(self.start(expr)));
+                }
+            }
+        }
+        Ok(targets)
+    }
+
+    fn refuse_wildcard_options(&self, options: &ast::WildcardAdditionalOptions, position: Option<u32>) -> Result<()> {
+        let refused = [
+            (options.opt_ilike.is_some(), "* ILIKE"),
+            (options.opt_exclude.is_some(), "* EXCLUDE"),
+            (options.opt_except.is_some(), "* EXCEPT"),
+            (options.opt_replace.is_some(), "* REPLACE"),
+            (options.opt_rename.is_some(), "* RENAME"),
+            (options.opt_alias.is_some(), "an alias of *"),
+        ];
+        match refused.iter().find(|(present, _)| *present) {
+            Some((_, what)) => Err(Error::unsupported(what).at(position)),
+            None => Ok(()),
+        }
+    }
+
+    fn wildcard_targets(
+        &self,
+        name: &ast::ObjectName,
+        scope: &Scope<'_>,
+        targets: &mut Vec<Target>,
+    ) -> Result<()> {
+        let idents: Vec<ast::Ident> =
+            name.0.iter().filter_map(ast::ObjectNamePart::as_ident).cloned().collect();
+        let columns = self.relation_wildcard(&idents, scope)?;
+        targets.extend(columns.into_iter().map(|(name, column)| column_target(name, column)));
+        Ok(())
+    }
+
+    fn target(&self, expr: &ast::Expr, name: String, scope: &Scope<'_>, unknowns: Unknowns) -> Result<Target> {
+        let context = Context::new(scope, Clause::Select);
+        let column = match expr {
+            ast::Expr::Identifier(ident) => Some(self.unqualified_column(ident, scope)?),
+            ast::Expr::CompoundIdentifier(idents) => Some(self.qualified_column(idents, scope)?),
+            _ => None,
+        };
+        if let Some(column) = column {
+            return Ok(column_target(name, column));
+        }
+        let value = self.expr(expr, &context)?;
+        let position = value.position.or_else(|| self.start(expr));
+        if unknowns == Unknowns::Wait && is_unsettled(&value) {
+            let expr = lit(ScalarValue::Utf8(None));
+            let (ty, origin) = (PgType::UNKNOWN, Origin::default());
+            return Ok(Target { expr, ty, name, origin, position, hidden: false, unsettled: Some(value) });
+        }
+        let value = settle(self.typing, value)?;
+        let origin = Origin::default();
+        Ok(Target { expr: value.expr, ty: value.ty, name, origin, position, hidden: false, unsettled: None })
+    }
+
+    /// Projection, DISTINCT and ORDER BY; then without the hidden columns.
+    fn finish_select(
+        &self,
+        plan: LogicalPlan,
+        targets: Vec<Target>,
+        sorts: &[SortKey],
+        distinct: bool,
+        on: &[usize],
+    ) -> Result<Bound> {
+        let visible = targets.iter().filter(|target| !target.hidden).count();
+        let names = self.output_names(&targets);
+        let exprs = targets.iter().zip(&names).map(|(target, name)| named(target.expr.clone(), name));
+        let mut plan = LogicalPlanBuilder::from(plan).project(exprs.collect::<Vec<_>>())?.build()?;
+        if distinct {
+            plan = LogicalPlanBuilder::from(plan).distinct()?.build()?;
+        }
+        if !on.is_empty() {
+            plan = distinct_on_plan(plan, on, sorts)?;
+        }
+        plan = sorted(plan, sorts);
+        if visible < targets.len() {
+            plan = LogicalPlanBuilder::from(plan).select(0..visible)?.build()?;
+        }
+        let columns = targets
+            .into_iter()
+            .filter(|target| !target.hidden)
+            .map(|target| BoundColumn {
+                name: target.name,
+                ty: target.ty,
+                origin: target.origin,
+                position: target.position,
+                unsettled: target.unsettled,
+            })
+            .collect();
+        Ok(Bound { plan, columns })
+    }
+
+    /// Unique names for the plan's columns; hidden ones come last and never clash.
+    fn output_names(&self, targets: &[Target]) -> Vec<String> {
+        let visible = targets.iter().filter(|target| !target.hidden);
+        let mut names = names::unique(visible.map(|target| target.name.as_str()));
+        names.extend(targets.iter().filter(|target| target.hidden).map(|_| self.unique("sort")));
+        names
+    }
+}
+
+fn column_target(name: String, column: Resolved) -> Target {
+    Target {
+        expr: column.typed.expr,
+        ty: column.typed.ty,
+        name,
+        origin: column.origin,
+        position: column.typed.position,
+        hidden: false,
+        unsettled: None,
+    }
+}
+
+/// The expression under that name; a column that has it already stays as it is.
+pub(super) fn named(expr: Expr, name: &str) -> Expr {
+    match &expr {
+        Expr::Column(column) if column.name == name => expr,
+        _ => expr.alias(name),
+    }
+}
+
+fn output_column(plan: &LogicalPlan, index: usize) -> Expr {
+    Expr::Column(Column::from(plan.schema().qualified_field(index)))
+}
+
+fn sort_exprs(plan: &LogicalPlan, sorts: &[SortKey]) -> Vec<SortExpr> {
+    sorts.iter().map(|key| sort_of(output_column(plan, key.target), key.options)).collect()
+}
+
+/// The plan sorted by output columns.
+pub(super) fn sorted(plan: LogicalPlan, sorts: &[SortKey]) -> LogicalPlan {
+    if sorts.is_empty() {
+        return plan;
+    }
+    let expr = sort_exprs(&plan, sorts);
+    LogicalPlan::Sort(Sort { expr, input: Arc::new(plan), fetch: None })
+}
+
+/// DISTINCT ON keeps the first row of each group in the query's order.
+fn distinct_on_plan(plan: LogicalPlan, on: &[usize], sorts: &[SortKey]) -> Result<LogicalPlan> {
+    let keys: Vec<Expr> = on.iter().map(|index| output_column(&plan, *index)).collect();
+    let columns: Vec<Expr> = super::plan_columns(&plan);
+    let order = sort_exprs(&plan, sorts);
+    let order = (!order.is_empty()).then_some(order);
+    let node = DistinctOn::try_new(keys, columns, order, Arc::new(plan))?;
+    Ok(LogicalPlan::Distinct(Distinct::On(node)))
+}

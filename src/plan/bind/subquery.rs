@@ -1,0 +1,186 @@
+//! Subqueries in expressions: scalar, EXISTS, IN, ANY and ALL, each correlated or not.
+
+use std::sync::Arc;
+
+use datafusion::common::Spans;
+use datafusion::logical_expr::expr::{AggregateFunction, Exists, InSubquery, SetComparison, SetQuantifier};
+use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, LogicalPlanBuilder, Operator, Subquery};
+use sqlparser::ast;
+use sqlparser::ast::Spanned as _;
+
+use super::expression::{Context, operator_name};
+use super::scope::Environment;
+use super::{Binder, Bound, Unknowns};
+use crate::encode::types::PgType;
+use crate::error::{Error, Result, SqlState};
+use crate::plan::typing::{self, Typed};
+
+/// A plan as a subquery of an expression, with the outer columns it uses.
+pub(super) fn subquery(plan: LogicalPlan) -> Subquery {
+    let outer_ref_columns = plan.all_out_ref_exprs();
+    Subquery { subquery: Arc::new(plan), outer_ref_columns, spans: Spans::new() }
+}
+
+pub(super) fn one_column() -> Error {
+    Error::new(SqlState::SyntaxError, "subquery must return only one column")
+}
+
+impl Binder<'_> {
+    fn inner_query(&self, query: &ast::Query, context: &Context<'_, '_>) -> Result<Bound> {
+        let environment = Environment { outer: Some(context.scope), ctes: context.scope.environment.ctes.clone() };
+        self.query(query, &environment, Unknowns::Text)
+    }
+
+    pub(super) fn scalar_subquery(
+        &self,
+        query: &ast::Query,
+        context: &Context<'_, '_>,
+        position: Option<u32>,
+    ) -> Result<Typed> {
+        let bound = self.inner_query(query, context)?;
+        let [column] = bound.columns.as_slice() else {
+            return Err(one_column().at(self.source.word_before(query.span()).or(position)));
+        };
+        let ty = column.ty;
+        let plan = self.at_most_one_row(bound.plan)?;
+        Ok(Typed { expr: Expr::ScalarSubquery(subquery(plan)), ty, position })
+    }
+
+    /// DataFusion joins a correlated scalar subquery, which needs proof that it has one row. PostgreSQL counts at run time
+    /// (21000): so does the aggregate put on top here.
+    fn at_most_one_row(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        let correlated = !plan.all_out_ref_exprs().is_empty();
+        if !correlated || plan.max_rows().is_some_and(|rows| rows <= 1) {
+            return Ok(plan);
+        }
+        let values = super::plan_columns(&plan);
+        let only = AggregateFunction::new_udf(super::aggregate::only_value(), values, false, None, Vec::new(), None);
+        let name = self.unique("only");
+        let aggregate = Expr::AggregateFunction(only).alias(name);
+        Ok(LogicalPlanBuilder::from(plan).aggregate(Vec::<Expr>::new(), [aggregate])?.build()?)
+    }
+
+    pub(super) fn exists(
+        &self,
+        query: &ast::Query,
+        negated: bool,
+        context: &Context<'_, '_>,
+        position: Option<u32>,
+    ) -> Result<Typed> {
+        let bound = self.inner_query(query, context)?;
+        let expr = Expr::Exists(Exists::new(subquery(bound.plan), negated));
+        Ok(Typed { expr, ty: PgType::BOOL, position })
+    }
+
+    pub(super) fn in_subquery(
+        &self,
+        operand: &ast::Expr,
+        query: &ast::Query,
+        negated: bool,
+        context: &Context<'_, '_>,
+    ) -> Result<Typed> {
+        let position = self.source.operator_after(operand.span());
+        if let ast::Expr::Tuple(fields) = operand {
+            return self.row_in_subquery(fields, query, negated, context, position);
+        }
+        let value = self.expr(operand, context)?;
+        let start = value.position;
+        let (left, plan, op) = self.compared_with_subquery(value, "=", query, context, position)?;
+        if op != Operator::Eq {
+            return Err(Error::unsupported("IN with a subquery for this type").at(position));
+        }
+        let expr = Expr::InSubquery(InSubquery::new(Box::new(left), subquery(plan), negated));
+        Ok(Typed { expr, ty: PgType::BOOL, position: start })
+    }
+
+    /// `x op (subquery)`: both sides cast to the operator's types.
+    fn compared_with_subquery(
+        &self,
+        value: Typed,
+        op: &str,
+        query: &ast::Query,
+        context: &Context<'_, '_>,
+        position: Option<u32>,
+    ) -> Result<(Expr, LogicalPlan, Operator)> {
+        let bound = self.inner_query(query, context)?;
+        let (count, column) = (bound.columns.len(), bound.operand(0));
+        let Some(column) = column.filter(|_| count == 1) else {
+            let words = if count > 1 { "subquery has too many columns" } else { "subquery has too few columns" };
+            return Err(Error::new(SqlState::SyntaxError, words).at(position));
+        };
+        let schema = context.scope.schema.join(bound.plan.schema())?;
+        let compared = typing::binary(self.typing, op, value, column.clone(), position, &schema)?;
+        let Expr::BinaryExpr(BinaryExpr { left, op, right }) = compared.expr else {
+            return Err(Error::unsupported("this operator with a subquery").at(position));
+        };
+        let plan = if *right == column.expr {
+            bound.plan
+        } else {
+            let name = self.unique("compared");
+            LogicalPlanBuilder::from(bound.plan).project([right.alias(name)])?.build()?
+        };
+        Ok((*left, plan, op))
+    }
+
+    /// `(a, b) IN (subquery)` as EXISTS. Where the answer would be NULL this gives false (IN) or false (NOT IN), which a
+    /// condition treats alike.
+    fn row_in_subquery(
+        &self,
+        fields: &[ast::Expr],
+        query: &ast::Query,
+        negated: bool,
+        context: &Context<'_, '_>,
+        position: Option<u32>,
+    ) -> Result<Typed> {
+        let bound = self.inner_query(query, context)?;
+        if bound.columns.len() != fields.len() {
+            let few = bound.columns.len() < fields.len();
+            let words = if few { "subquery has too few columns" } else { "subquery has too many columns" };
+            return Err(Error::new(SqlState::SyntaxError, words).at(position));
+        }
+        let mut left = Vec::new();
+        for field in fields {
+            let mut value = self.expr(field, context)?;
+            value.expr = super::scope::at_level(&value.expr, 1, &context.scope.schema)?;
+            left.push(value);
+        }
+        let right = (0..fields.len()).filter_map(|index| bound.operand(index)).collect();
+        let equal = self.compare_values(left, "=", right, position, context)?.expr;
+        let condition = if negated { Expr::IsNotFalse(Box::new(equal)) } else { equal };
+        let plan = LogicalPlanBuilder::from(bound.plan).filter(condition)?.build()?;
+        let expr = Expr::Exists(Exists::new(subquery(plan), negated));
+        Ok(Typed { expr, ty: PgType::BOOL, position })
+    }
+
+    /// `x op ANY (…)` and `x op ALL (…)` over a subquery or an array.
+    pub(super) fn quantified(
+        &self,
+        operand: &ast::Expr,
+        op: &ast::BinaryOperator,
+        right: &ast::Expr,
+        all: bool,
+        context: &Context<'_, '_>,
+    ) -> Result<Typed> {
+        let name = operator_name(op)?;
+        let query = match right {
+            ast::Expr::Subquery(query) => query,
+            ast::Expr::Nested(inner) if matches!(inner.as_ref(), ast::Expr::Subquery(_)) => match inner.as_ref() {
+                ast::Expr::Subquery(query) => query,
+                _ => return Err(Error::internal("no subquery")),
+            },
+            array => return self.compare_with_array(operand, name, array, all, context),
+        };
+        let position = self.source.operator_after(operand.span());
+        match (name, all) {
+            ("=", false) => return self.in_subquery(operand, query, false, context),
+            ("<>", true) => return self.in_subquery(operand, query, true, context),
+            _ => {}
+        }
+        let value = self.expr(operand, context)?;
+        let start = value.position;
+        let (left, plan, op) = self.compared_with_subquery(value, name, query, context, position)?;
+        let quantifier = if all { SetQuantifier::All } else { SetQuantifier::Any };
+        let expr = Expr::SetComparison(SetComparison::new(Box::new(left), subquery(plan), op, quantifier));
+        Ok(Typed { expr, ty: PgType::BOOL, position: start })
+    }
+}

@@ -1,0 +1,319 @@
+//! Window functions: OVER clauses, named windows, frames, and the Window nodes.
+
+use std::collections::HashSet;
+
+use arrow::datatypes::DataType;
+use datafusion::common::tree_node::{TreeNode as _, TreeNodeRecursion};
+use datafusion::common::{Column, ScalarValue};
+use datafusion::logical_expr::expr::{WindowFunction, WindowFunctionParams};
+use datafusion::logical_expr::utils::find_window_exprs;
+use datafusion::logical_expr::{
+    Expr, ExprSchemable as _, LogicalPlan, LogicalPlanBuilder, SortExpr, WindowFrame, WindowFrameBound,
+    WindowFrameUnits, WindowFunctionDefinition, lit,
+};
+use sqlparser::ast;
+
+use super::expression::calls::sort_of;
+use super::expression::{Clause, Context};
+use super::names::fold;
+use super::scope::Scope;
+use super::{Binder, plan_columns};
+use crate::builtins::functions::Body;
+use crate::encode::types::PgType;
+use crate::error::{Error, Result, SqlState};
+use crate::plan::typing::{self, Coercion, Resolved, Typed};
+
+impl Binder<'_> {
+    pub(super) fn window_call(
+        &self,
+        call: Resolved,
+        over: &ast::WindowType,
+        filter: &Option<Box<Expr>>,
+        context: &Context<'_, '_>,
+        position: Option<u32>,
+    ) -> Result<Typed> {
+        if !context.clause.allows_windows() {
+            let (state, message) = match context.clause {
+                Clause::AggregateArgument | Clause::Filter => (
+                    SqlState::GroupingError,
+                    "aggregate function calls cannot contain window function calls".to_owned(),
+                ),
+                other => (SqlState::WindowingError, format!("window functions are not allowed in {}", other.name())),
+            };
+            return Err(Error::new(state, message).at(position));
+        }
+        let mut args: Vec<Expr> = call.arguments.iter().map(|value| value.expr.clone()).collect();
+        for argument in &args {
+            let nested = argument.exists(|expr| Ok(matches!(expr, Expr::WindowFunction(_))))?;
+            if nested {
+                let message = "window function calls cannot be nested";
+                return Err(Error::new(SqlState::WindowingError, message).at(position));
+            }
+        }
+        let fun = match &call.function.body {
+            Body::Aggregate(udaf) => {
+                if args.is_empty() {
+                    args.push(lit(1_i64));
+                }
+                WindowFunctionDefinition::AggregateUDF(udaf.clone())
+            }
+            Body::Window(udwf) => WindowFunctionDefinition::WindowUDF(udwf.clone()),
+            Body::Scalar(_) | Body::Expression(_) | Body::Contextual(_) | Body::Set(_) => {
+                return Err(Error::internal("no window function"));
+            }
+        };
+        let window = self.window_spec(over, context)?;
+        let params = WindowFunctionParams {
+            args,
+            partition_by: window.partition_by,
+            order_by: window.order_by,
+            window_frame: window.frame,
+            filter: filter.clone(),
+            null_treatment: None,
+            distinct: false,
+        };
+        let expr = Expr::WindowFunction(Box::new(WindowFunction { fun, params }));
+        Ok(Typed { expr, ty: call.returns, position })
+    }
+
+    fn window_spec(&self, over: &ast::WindowType, context: &Context<'_, '_>) -> Result<Window> {
+        let inner = context.within(Clause::WindowDefinition);
+        let spec = match over {
+            ast::WindowType::NamedWindow(name) => self.named_window(name, context.scope)?,
+            ast::WindowType::WindowSpec(spec) => self.merged_spec(spec, context.scope)?,
+        };
+        let mut partition_by = Vec::new();
+        for expr in &spec.partition_by {
+            partition_by.push(self.settled(expr, &inner)?.expr);
+        }
+        let sorts = self.sorts(&spec.order_by, &inner)?;
+        let mut order_by: Vec<SortExpr> =
+            sorts.iter().map(|(value, options)| sort_of(value.expr.clone(), *options)).collect();
+        let frame = match &spec.window_frame {
+            None => WindowFrame::new((!order_by.is_empty()).then_some(false)),
+            Some(frame) => self.frame(frame, &sorts, &inner)?,
+        };
+        frame.regularize_order_bys(&mut order_by)?;
+        Ok(Window { partition_by, order_by, frame })
+    }
+
+    fn named_window(&self, name: &ast::Ident, scope: &Scope<'_>) -> Result<ast::WindowSpec> {
+        let folded = fold(name);
+        let position = self.position(name.span);
+        let found = scope.windows.iter().find(|definition| fold(&definition.0) == folded);
+        match found {
+            Some(ast::NamedWindowDefinition(_, ast::NamedWindowExpr::WindowSpec(spec))) => {
+                self.merged_spec(spec, scope)
+            }
+            Some(ast::NamedWindowDefinition(_, ast::NamedWindowExpr::NamedWindow(other))) if fold(other) != folded => {
+                self.deeper(|| self.named_window(other, scope))
+            }
+            Some(_) | None => {
+                let message = format!("window \"{folded}\" does not exist");
+                Err(Error::new(SqlState::UndefinedObject, message).at(position))
+            }
+        }
+    }
+
+    /// `OVER (w ORDER BY …)`: the named window's parts, completed.
+    fn merged_spec(&self, spec: &ast::WindowSpec, scope: &Scope<'_>) -> Result<ast::WindowSpec> {
+        let Some(base_name) = &spec.window_name else { return Ok(spec.clone()) };
+        let name = fold(base_name);
+        let position = self.position(base_name.span);
+        let refuse = |what: &str| {
+            Err(Error::new(SqlState::WindowingError, format!("cannot {what} of window \"{name}\"")).at(position))
+        };
+        let base = self.deeper(|| self.named_window(base_name, scope))?;
+        if !spec.partition_by.is_empty() {
+            return refuse("override PARTITION BY clause");
+        }
+        if !spec.order_by.is_empty() && !base.order_by.is_empty() {
+            return refuse("override ORDER BY clause");
+        }
+        if base.window_frame.is_some() {
+            let message = format!("cannot copy window \"{name}\" because it has a frame clause");
+            return Err(Error::new(SqlState::WindowingError, message).at(position));
+        }
+        let order_by = if spec.order_by.is_empty() { base.order_by } else { spec.order_by.clone() };
+        Ok(ast::WindowSpec {
+            window_name: None,
+            partition_by: base.partition_by,
+            order_by,
+            window_frame: spec.window_frame.clone(),
+        })
+    }
+
+    fn frame(
+        &self,
+        frame: &ast::WindowFrame,
+        sorts: &[(Typed, ast::OrderByOptions)],
+        context: &Context<'_, '_>,
+    ) -> Result<WindowFrame> {
+        let units = match frame.units {
+            ast::WindowFrameUnits::Rows => WindowFrameUnits::Rows,
+            ast::WindowFrameUnits::Range => WindowFrameUnits::Range,
+            ast::WindowFrameUnits::Groups => WindowFrameUnits::Groups,
+        };
+        let position = bound_expr(&frame.start_bound)
+            .or(frame.end_bound.as_ref().and_then(bound_expr))
+            .and_then(|expr| self.start(expr));
+        let windowing = |message: &str| Err(Error::new(SqlState::WindowingError, message).at(position));
+        if matches!(frame.start_bound, ast::WindowFrameBound::Following(None)) {
+            return windowing("frame start cannot be UNBOUNDED FOLLOWING");
+        }
+        let end = frame.end_bound.clone().unwrap_or(ast::WindowFrameBound::CurrentRow);
+        if matches!(end, ast::WindowFrameBound::Preceding(None)) {
+            return windowing("frame end cannot be UNBOUNDED PRECEDING");
+        }
+        match (&frame.start_bound, &end) {
+            (ast::WindowFrameBound::CurrentRow, ast::WindowFrameBound::Preceding(_)) => {
+                return windowing("frame starting from current row cannot have preceding rows");
+            }
+            (ast::WindowFrameBound::Following(_), ast::WindowFrameBound::Preceding(_)) => {
+                return windowing("frame starting from following row cannot have preceding rows");
+            }
+            (ast::WindowFrameBound::Following(_), ast::WindowFrameBound::CurrentRow) => {
+                return windowing("frame starting from following row cannot have preceding rows");
+            }
+            _ => {}
+        }
+        let has_offset = bound_expr(&frame.start_bound).is_some() || bound_expr(&end).is_some();
+        if units == WindowFrameUnits::Groups && sorts.is_empty() {
+            return windowing("GROUPS mode requires an ORDER BY clause");
+        }
+        if units == WindowFrameUnits::Range && has_offset && sorts.len() != 1 {
+            return windowing("RANGE with offset PRECEDING/FOLLOWING requires exactly one ORDER BY column");
+        }
+        let start = self.frame_bound(&frame.start_bound, units, sorts, context, "starting")?;
+        let end = self.frame_bound(&end, units, sorts, context, "ending")?;
+        Ok(WindowFrame::new_bounds(units, start, end))
+    }
+
+    fn frame_bound(
+        &self,
+        bound: &ast::WindowFrameBound,
+        units: WindowFrameUnits,
+        sorts: &[(Typed, ast::OrderByOptions)],
+        context: &Context<'_, '_>,
+        which: &str,
+    ) -> Result<WindowFrameBound> {
+        let offset = |expr: &Option<Box<ast::Expr>>| match expr {
+            Some(expr) => self.frame_offset(expr, units, sorts, context, which),
+            None if units == WindowFrameUnits::Range => Ok(ScalarValue::Null),
+            None => Ok(ScalarValue::UInt64(None)),
+        };
+        Ok(match bound {
+            ast::WindowFrameBound::CurrentRow => WindowFrameBound::CurrentRow,
+            ast::WindowFrameBound::Preceding(expr) => WindowFrameBound::Preceding(offset(expr)?),
+            ast::WindowFrameBound::Following(expr) => WindowFrameBound::Following(offset(expr)?),
+        })
+    }
+
+    /// The constant of `n PRECEDING`: a count of rows or groups, or a distance that fits the ORDER BY column.
+    fn frame_offset(
+        &self,
+        expr: &ast::Expr,
+        units: WindowFrameUnits,
+        sorts: &[(Typed, ast::OrderByOptions)],
+        context: &Context<'_, '_>,
+        which: &str,
+    ) -> Result<ScalarValue> {
+        let position = self.start(expr);
+        let value = self.expr(expr, context)?;
+        let counted = units != WindowFrameUnits::Range;
+        let (target, arrow) = if counted {
+            (PgType::INT8, DataType::UInt64)
+        } else {
+            let Some((sort, _)) = sorts.first() else { return Err(Error::internal("RANGE without ORDER BY")) };
+            let arrow = sort.expr.get_type(&context.scope.schema)?;
+            if is_time(&arrow) { (PgType::INTERVAL, DataType::Interval(arrow::datatypes::IntervalUnit::MonthDayNano)) } else { (sort.ty, arrow) }
+        };
+        let value = typing::coerce(self.typing, value, target, Coercion::Implicit)?;
+        let Some(constant) = constant(&value.expr) else {
+            return Err(Error::unsupported("a frame offset that is no constant").at(position));
+        };
+        let zero = ScalarValue::new_zero(&constant.data_type()).ok();
+        if constant.is_null() {
+            let message = format!("frame {which} offset must not be null");
+            return Err(Error::new(SqlState::NullValueNotAllowed, message).at(position));
+        }
+        if zero.is_some_and(|zero| constant < zero) {
+            let message = format!("frame {which} offset must not be negative");
+            return Err(Error::new(SqlState::InvalidParameterValue, message).at(position));
+        }
+        Ok(constant.cast_to(&arrow)?)
+    }
+
+    /// Puts the Window nodes on the plan and makes `exprs` expressions over them.
+    pub(super) fn windows(&self, mut plan: LogicalPlan, exprs: &mut [&mut Expr]) -> Result<LogicalPlan> {
+        let mut pending = find_window_exprs(exprs.iter().map(|expr| &**expr));
+        let mut replacements = Vec::new();
+        while !pending.is_empty() {
+            // Windows that differ in casts only have one name in DataFusion: they are planned one after the other.
+            let mut names = HashSet::new();
+            let (now, later): (Vec<Expr>, Vec<Expr>) =
+                pending.into_iter().partition(|window| names.insert(window.schema_name().to_string()));
+            let columns = plan_columns(&plan);
+            plan = LogicalPlanBuilder::window_plan(plan, now.clone())?;
+            if later.is_empty() {
+                for window in now {
+                    let column = Expr::Column(Column::from_name(window.schema_name().to_string()));
+                    replacements.push((window, column));
+                }
+            } else {
+                let mut renamed = columns;
+                for window in now {
+                    let name = self.unique("window");
+                    let column = Expr::Column(Column::from_name(window.schema_name().to_string()));
+                    renamed.push(column.alias(&name));
+                    replacements.push((window, Expr::Column(Column::from_name(name))));
+                }
+                plan = LogicalPlanBuilder::from(plan).project(renamed)?.build()?;
+            }
+            pending = later;
+        }
+        for expr in exprs {
+            let taken = std::mem::take(*expr);
+            **expr = super::aggregate::replace(taken, &replacements)?;
+        }
+        Ok(plan)
+    }
+}
+
+struct Window {
+    partition_by: Vec<Expr>,
+    order_by: Vec<SortExpr>,
+    frame: WindowFrame,
+}
+
+fn bound_expr(bound: &ast::WindowFrameBound) -> Option<&ast::Expr> {
+    match bound {
+        ast::WindowFrameBound::CurrentRow => None,
+        ast::WindowFrameBound::Preceding(expr) | ast::WindowFrameBound::Following(expr) => expr.as_deref(),
+    }
+}
+
+fn is_time(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Date32 | DataType::Timestamp(..) | DataType::Time64(_) | DataType::Interval(_))
+}
+
+/// The value of an expression that is a constant, casts included.
+pub(super) fn constant(expr: &Expr) -> Option<ScalarValue> {
+    match expr {
+        Expr::Literal(value, _) => Some(value.clone()),
+        Expr::Cast(cast) => constant(&cast.expr)?.cast_to(cast.field.data_type()).ok(),
+        Expr::Negative(inner) => constant(inner)?.arithmetic_negate().ok(),
+        Expr::Alias(alias) => constant(&alias.expr),
+        _ => None,
+    }
+}
+
+/// Whether the expression holds a set-returning call.
+pub(super) fn has_set(expr: &Expr) -> Result<bool> {
+    let mut found = false;
+    expr.apply(|expr| {
+        found |= matches!(expr, Expr::Unnest(_));
+        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    Ok(found)
+}
