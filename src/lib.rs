@@ -2,8 +2,11 @@
 
 pub mod builtins;
 pub mod catalog;
+pub mod config;
+pub mod console;
 pub mod encode;
 pub mod error;
+pub mod observe;
 pub mod plan;
 pub mod query;
 pub mod session;
