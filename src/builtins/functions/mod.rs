@@ -2,7 +2,26 @@
 //!
 //! `plan` resolves a call against [`lookup`] by PostgreSQL's rules; `pg_proc` lists the same entries.
 
-use std::sync::Arc;
+pub mod arithmetic;
+pub mod array_operators;
+pub mod bits;
+mod build;
+pub mod casts;
+pub mod convert;
+pub mod date_arithmetic;
+pub mod floats;
+pub mod json_operators;
+pub mod kernel;
+pub mod names;
+pub mod numeric;
+pub mod regexp;
+pub mod style;
+pub mod text;
+pub mod to_text;
+pub mod type_names;
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
 
 use datafusion::logical_expr::{AggregateUDF, Expr, ScalarUDF, WindowUDF};
 
@@ -80,4 +99,23 @@ impl std::fmt::Debug for Function {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Polymorphic {
     pub element: Option<PgType>,
+}
+
+/// Every overload, in no promised order; made once for each process.
+pub fn all() -> &'static [Function] {
+    static FUNCTIONS: OnceLock<Vec<Function>> = OnceLock::new();
+    FUNCTIONS.get_or_init(|| [text::functions(), regexp::functions()].into_iter().flatten().collect())
+}
+
+/// The overloads of one name.
+pub fn lookup(name: &str) -> impl Iterator<Item = &'static Function> + use<> {
+    static BY_NAME: OnceLock<HashMap<&'static str, Vec<&'static Function>>> = OnceLock::new();
+    let by_name = BY_NAME.get_or_init(|| {
+        let mut by_name: HashMap<&'static str, Vec<&'static Function>> = HashMap::new();
+        for function in all() {
+            by_name.entry(function.name).or_default().push(function);
+        }
+        by_name
+    });
+    by_name.get(name).into_iter().flatten().copied()
 }

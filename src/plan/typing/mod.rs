@@ -2,13 +2,25 @@
 //!
 //! Every function takes and gives [`Typed`]; errors carry the position of the operator or call as PostgreSQL prints it.
 
+mod calls;
+mod candidates;
+mod categories;
+mod coerce;
+mod literal;
+mod operators;
+mod parameter;
+
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use datafusion::common::DFSchema;
 use datafusion::logical_expr::Expr;
+use sqlparser::ast;
 
 use crate::builtins::Context;
+use crate::builtins::functions::Function;
 use crate::encode::types::PgType;
+use crate::error::Result;
 
 /// An expression with its PostgreSQL type. A string literal whose type is not yet settled has [`PgType::UNKNOWN`] and is a
 /// `Literal(Utf8)`; a parameter whose type is not yet settled is a `Placeholder` of UNKNOWN.
@@ -35,4 +47,91 @@ pub struct TypingContext {
     pub parameters: RefCell<Vec<Option<PgType>>>,
     /// Whether new `$n` may appear (a prepared statement), or 42P02.
     pub parameters_allowed: bool,
+}
+
+/// A call whose overload is chosen and whose arguments are cast to that overload's types.
+#[derive(Debug, Clone)]
+pub struct Resolved {
+    pub function: Function,
+    /// Cast to the declared types; the arguments that `VARIADIC` stands for stay separate ones.
+    pub arguments: Vec<Typed>,
+    /// The result's type with pseudo-types resolved.
+    pub returns: PgType,
+}
+
+/// A constant of the query text. Strings and NULL are of unknown type until their use settles it.
+pub fn literal(value: &ast::Value, position: Option<u32>) -> Result<Typed> {
+    literal::literal(value, position)
+}
+
+/// `$number`, of the type that is known so far. 42P02 where parameters are not allowed.
+pub fn parameter(ctx: &TypingContext, number: usize, position: Option<u32>) -> Result<Typed> {
+    parameter::parameter(ctx, number, position)
+}
+
+/// Casts for a use that asks for `target`. 42804 when `coercion` does not reach so far; 22P02 for a bad unknown literal.
+pub fn coerce(ctx: &TypingContext, value: Typed, target: PgType, coercion: Coercion) -> Result<Typed> {
+    coerce::coerce(ctx, value, target, coercion)
+}
+
+/// `CAST(value AS target)`, `value::target`. 42846 when there is no such cast.
+pub fn cast(ctx: &TypingContext, value: Typed, target: PgType, position: Option<u32>) -> Result<Typed> {
+    coerce::cast(ctx, value, target, position)
+}
+
+/// The condition of `clause` (`WHERE`, `AND`, …). 42804 when it is no boolean.
+pub fn coerce_to_boolean(ctx: &TypingContext, value: Typed, clause: &str) -> Result<Typed> {
+    coerce::coerce_to_boolean(ctx, value, clause)
+}
+
+/// Makes what is still of unknown type `text`, as in a SELECT list.
+pub fn settle(ctx: &TypingContext, value: Typed) -> Result<Typed> {
+    coerce::settle(ctx, value)
+}
+
+/// The common type of CASE, UNION, VALUES, ARRAY, COALESCE …; `construct` is the word for the error (`CASE`, `UNION`).
+/// 42804 when the values' types cannot be matched.
+pub fn common_type(ctx: &TypingContext, values: &[Typed], construct: &str) -> Result<PgType> {
+    coerce::common_type(ctx, values, construct)
+}
+
+/// `left op right`. 42883 when there is no such operator, 42725 when it is not unique.
+pub fn binary(
+    ctx: &TypingContext,
+    op: &str,
+    left: Typed,
+    right: Typed,
+    operator_position: Option<u32>,
+    schema: &DFSchema,
+) -> Result<Typed> {
+    operators::binary(ctx, op, left, right, operator_position, schema)
+}
+
+/// `op argument`.
+pub fn unary(
+    ctx: &TypingContext,
+    op: &str,
+    argument: Typed,
+    position: Option<u32>,
+    schema: &DFSchema,
+) -> Result<Typed> {
+    operators::unary(ctx, op, argument, position, schema)
+}
+
+/// Chooses the overload of `name` for `args` and casts them. `variadic`: the last argument was marked VARIADIC.
+/// 42883, 42725; 3F000 for an unknown schema.
+pub fn resolve_call(
+    ctx: &TypingContext,
+    schema: Option<&str>,
+    name: &str,
+    args: &[Typed],
+    variadic: bool,
+    position: Option<u32>,
+) -> Result<Resolved> {
+    calls::resolve_call(ctx, schema, name, args, variadic, position)
+}
+
+/// The expression of a call to a scalar function. 42809 when the function is an aggregate, a window function or a set.
+pub fn scalar_call(ctx: &TypingContext, call: Resolved) -> Result<Typed> {
+    calls::scalar_call(ctx, call)
 }

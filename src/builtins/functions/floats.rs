@@ -1,0 +1,124 @@
+//! Arithmetic of floats with PostgreSQL's errors for overflow, underflow and division by zero.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::compute::kernels::numeric;
+use arrow::datatypes::{DataType, Float32Type, Float64Type};
+
+use super::arithmetic::{apply, division_by_zero};
+use super::kernel::{Call, some};
+use crate::error::{Error, Result, SqlState};
+
+pub fn overflow() -> Error {
+    Error::new(SqlState::NumericValueOutOfRange, "value out of range: overflow")
+}
+pub fn underflow() -> Error {
+    Error::new(SqlState::NumericValueOutOfRange, "value out of range: underflow")
+}
+
+pub fn add(call: &Call) -> Result<ArrayRef> {
+    finite(call, apply(call, numeric::add)?)
+}
+pub fn subtract(call: &Call) -> Result<ArrayRef> {
+    finite(call, apply(call, numeric::sub)?)
+}
+pub fn multiply(call: &Call) -> Result<ArrayRef> {
+    finite(call, apply(call, numeric::mul)?)
+}
+pub fn divide(call: &Call) -> Result<ArrayRef> {
+    let (left, right) = (call.float(0)?, call.float(1)?);
+    for row in 0..call.rows {
+        if let (Some(dividend), Some(divisor)) = (left.get(row), right.get(row))
+            && divisor == 0.0
+            && !dividend.is_nan()
+        {
+            return Err(division_by_zero());
+        }
+    }
+    finite(call, apply(call, numeric::div)?)
+}
+
+/// An infinite result of finite operands is an overflow.
+fn finite(call: &Call, result: ArrayRef) -> Result<ArrayRef> {
+    let suspicious = match result.data_type() {
+        DataType::Float32 => result.as_primitive::<Float32Type>().values().iter().any(|value| value.is_infinite()),
+        DataType::Float64 => result.as_primitive::<Float64Type>().values().iter().any(|value| value.is_infinite()),
+        _ => false,
+    };
+    if !suspicious {
+        return Ok(result);
+    }
+    let (left, right) = (call.float(0)?, call.float(1)?);
+    let values = arrow::compute::cast(&result, &DataType::Float64)?;
+    let values = values.as_primitive::<Float64Type>();
+    for row in 0..values.len() {
+        if let (Some(a), Some(b), true) = (left.get(row), right.get(row), values.is_valid(row))
+            && values.value(row).is_infinite()
+            && a.is_finite()
+            && b.is_finite()
+        {
+            return Err(overflow());
+        }
+    }
+    Ok(result)
+}
+
+pub fn power(call: &Call) -> Result<ArrayRef> {
+    let (base, exponent) = (call.float(0)?, call.float(1)?);
+    call.values::<Float64Type>(|row| power_of(some!(base.get(row)), some!(exponent.get(row))).map(Some))
+}
+
+/// `base ^ exponent`; 2201F's words for what is no real number.
+pub fn power_of(base: f64, exponent: f64) -> Result<f64> {
+    if base == 0.0 && exponent < 0.0 {
+        let message = "zero raised to a negative power is undefined";
+        return Err(Error::new(SqlState::InvalidArgumentForPowerFunction, message));
+    }
+    if base < 0.0 && exponent.is_finite() && exponent.fract() != 0.0 {
+        let message = "a negative number raised to a non-integer power yields a complex result";
+        return Err(Error::new(SqlState::InvalidArgumentForPowerFunction, message));
+    }
+    in_range(base.powf(exponent), base.is_finite() && exponent.is_finite(), base == 0.0)
+}
+
+/// Checks a result of finite operands; zero is an underflow unless it may be one.
+pub fn in_range(result: f64, finite: bool, zero_expected: bool) -> Result<f64> {
+    if finite && result.is_infinite() {
+        return Err(overflow());
+    }
+    if finite && result == 0.0 && !zero_expected {
+        return Err(underflow());
+    }
+    Ok(result)
+}
+
+pub fn negate(call: &Call) -> Result<ArrayRef> {
+    Ok(numeric::neg(call.raw(0)?)?)
+}
+
+pub fn absolute(call: &Call) -> Result<ArrayRef> {
+    let array = call.raw(0)?;
+    if let Some(values) = array.as_primitive_opt::<Float32Type>() {
+        return Ok(Arc::new(values.unary::<_, Float32Type>(f32::abs)));
+    }
+    let values = call.float(0)?;
+    Ok(Arc::new(values.array.unary::<_, Float64Type>(f64::abs)))
+}
+
+pub fn square_root(call: &Call) -> Result<ArrayRef> {
+    let values = call.float(0)?;
+    call.values::<Float64Type>(|row| {
+        let value = some!(values.get(row));
+        if value < 0.0 {
+            let message = "cannot take square root of a negative number";
+            return Err(Error::new(SqlState::InvalidArgumentForPowerFunction, message));
+        }
+        Ok(Some(value.sqrt()))
+    })
+}
+
+pub fn cube_root(call: &Call) -> Result<ArrayRef> {
+    let values = call.float(0)?;
+    call.values::<Float64Type>(|row| Ok(values.get(row).map(f64::cbrt)))
+}

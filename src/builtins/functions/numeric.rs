@@ -1,0 +1,372 @@
+//! Arithmetic of `numeric` on 128-bit decimals: PostgreSQL's scales as far as 38 digits go, 22003 beyond.
+
+use arrow::array::{Array, ArrayRef};
+use arrow::datatypes::{DataType, Decimal128Type, i256};
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::ReturnFieldArgs;
+
+use super::arithmetic::division_by_zero;
+use super::kernel::{Call, some};
+use crate::error::{Error, Result, SqlState};
+
+/// Digits that a decimal of the engine holds.
+pub const DIGITS_MAX: u8 = 38;
+/// PostgreSQL's NUMERIC_MIN_SIG_DIGITS: what a quotient, a root or an average shows at least.
+pub const SIGNIFICANT_DIGITS_MIN: i8 = 16;
+/// A product's scale is cut here when it would leave too few digits before the point.
+const PRODUCT_SCALE_MAX: i8 = 28;
+/// Scale of what comes from a float or a text: that of an unconstrained column.
+const INEXACT_SCALE: i8 = 10;
+
+/// The decimal type that holds every value of a number type.
+pub fn decimal_type(ty: &DataType) -> DataType {
+    match ty {
+        DataType::Int8 | DataType::UInt8 => DataType::Decimal128(3, 0),
+        DataType::Int16 | DataType::UInt16 => DataType::Decimal128(5, 0),
+        DataType::Int32 | DataType::UInt32 => DataType::Decimal128(10, 0),
+        DataType::Int64 => DataType::Decimal128(19, 0),
+        DataType::UInt64 => DataType::Decimal128(20, 0),
+        DataType::Decimal32(precision, scale)
+        | DataType::Decimal64(precision, scale)
+        | DataType::Decimal128(precision, scale) => DataType::Decimal128(*precision, *scale),
+        DataType::Decimal256(_, scale) => DataType::Decimal128(DIGITS_MAX, *scale),
+        DataType::Null => DataType::Decimal128(1, 0),
+        _ => DataType::Decimal128(DIGITS_MAX, INEXACT_SCALE),
+    }
+}
+
+pub fn scale_of(ty: &DataType) -> i8 {
+    match ty {
+        DataType::Decimal128(_, scale) => *scale,
+        _ => 0,
+    }
+}
+
+fn operand(args: &ReturnFieldArgs, index: usize) -> (u8, i8) {
+    let ty = args.arg_fields.get(index).map(|field| decimal_type(field.data_type()));
+    match ty {
+        Some(DataType::Decimal128(precision, scale)) => (precision, scale),
+        _ => (DIGITS_MAX, INEXACT_SCALE),
+    }
+}
+
+/// The type of the first argument.
+pub fn same_type(args: &ReturnFieldArgs) -> Result<DataType> {
+    args.arg_fields
+        .first()
+        .map(|field| field.data_type().clone())
+        .ok_or_else(|| Error::internal("function argument missing"))
+}
+
+pub fn sum_type(args: &ReturnFieldArgs) -> Result<DataType> {
+    let ((p1, s1), (p2, s2)) = (operand(args, 0), operand(args, 1));
+    let scale = s1.max(s2);
+    let whole = (p1 as i16 - i16::from(s1)).max(p2 as i16 - i16::from(s2));
+    let precision = (whole + i16::from(scale) + 1).clamp(1, i16::from(DIGITS_MAX));
+    Ok(DataType::Decimal128(precision as u8, scale))
+}
+
+pub fn product_type(args: &ReturnFieldArgs) -> Result<DataType> {
+    let ((p1, s1), (p2, s2)) = (operand(args, 0), operand(args, 1));
+    let exact = s1.saturating_add(s2);
+    let scale = if exact <= PRODUCT_SCALE_MAX { exact } else { PRODUCT_SCALE_MAX.max(s1).max(s2) };
+    Ok(DataType::Decimal128((u16::from(p1) + u16::from(p2)).min(u16::from(DIGITS_MAX)) as u8, scale))
+}
+
+/// Between constants the scale that PostgreSQL chooses; otherwise one that is enough for most values.
+pub fn quotient_type(args: &ReturnFieldArgs) -> Result<DataType> {
+    let ((_, s1), (_, s2)) = (operand(args, 0), operand(args, 1));
+    let constant = |index: usize| match args.scalar_arguments.get(index).copied().flatten() {
+        Some(ScalarValue::Decimal128(Some(value), _, scale)) => Some((*value, *scale)),
+        _ => None,
+    };
+    let scale = match (constant(0), constant(1)) {
+        (Some(dividend), Some(divisor)) => quotient_scale(dividend, divisor),
+        _ => SIGNIFICANT_DIGITS_MIN.max(s1).max(s2),
+    };
+    Ok(DataType::Decimal128(DIGITS_MAX, scale))
+}
+
+/// `select_div_scale`: sixteen significant digits, counted in groups of four, and no fewer than either operand shows.
+pub fn quotient_scale((dividend, s1): (i128, i8), (divisor, s2): (i128, i8)) -> i8 {
+    let ((w1, d1), (w2, d2)) = (leading(dividend, s1), leading(divisor, s2));
+    let weight = w1 - w2 - i32::from(d1 <= d2);
+    let wanted = i32::from(SIGNIFICANT_DIGITS_MIN) - weight * 4;
+    wanted.max(i32::from(s1)).max(i32::from(s2)).clamp(0, i32::from(DIGITS_MAX) - 1) as i8
+}
+
+/// Weight and value of the first group of four digits.
+fn leading(value: i128, scale: i8) -> (i32, u128) {
+    let magnitude = value.unsigned_abs();
+    let Some(log) = magnitude.checked_ilog10() else { return (0, 0) };
+    let weight = (log as i32 - i32::from(scale)).div_euclid(4);
+    let shift = i32::from(scale) + weight * 4;
+    let power = 10_u128.checked_pow(shift.unsigned_abs()).unwrap_or(u128::MAX);
+    (weight, if shift >= 0 { magnitude / power } else { magnitude.saturating_mul(power) })
+}
+
+pub fn remainder_type(args: &ReturnFieldArgs) -> Result<DataType> {
+    let ((p1, s1), (p2, s2)) = (operand(args, 0), operand(args, 1));
+    if args.arg_fields.len() < 2 {
+        return Ok(DataType::Decimal128(p1, s1));
+    }
+    let scale = s1.max(s2);
+    let whole = (p1 as i16 - i16::from(s1)).max(p2 as i16 - i16::from(s2));
+    Ok(DataType::Decimal128((whole + i16::from(scale)).clamp(1, i16::from(DIGITS_MAX)) as u8, scale))
+}
+
+pub fn power_type(args: &ReturnFieldArgs) -> Result<DataType> {
+    let ((_, s1), (_, s2)) = (operand(args, 0), operand(args, 1));
+    Ok(DataType::Decimal128(DIGITS_MAX, SIGNIFICANT_DIGITS_MIN.max(s1).max(s2)))
+}
+
+/// 22003 for what needs more digits than there are.
+#[cold]
+pub fn overflow() -> Error {
+    Error::new(SqlState::NumericValueOutOfRange, "value overflows numeric format")
+}
+
+/// 10^digits.
+#[inline]
+pub fn power_of_ten(digits: u32) -> Option<i128> {
+    10_i128.checked_pow(digits)
+}
+
+/// The value if it has at most 38 digits.
+#[inline]
+pub fn bounded(value: i128) -> Result<i128> {
+    const LIMIT: u128 = 10_u128.pow(38);
+    if value.unsigned_abs() < LIMIT { Ok(value) } else { Err(overflow()) }
+}
+
+/// Moves a value to another scale, rounding half away from zero.
+#[inline]
+pub fn rescale(value: i128, from: i8, to: i8) -> Result<i128> {
+    let shift = i32::from(to) - i32::from(from);
+    let Some(power) = power_of_ten(shift.unsigned_abs()) else {
+        return if value == 0 || shift < 0 { Ok(0) } else { Err(overflow()) };
+    };
+    if shift >= 0 {
+        return value.checked_mul(power).ok_or_else(overflow).and_then(bounded);
+    }
+    Ok(divide_rounded(value, power))
+}
+
+/// A quotient of integers, rounded half away from zero; the divisor is not zero.
+#[inline]
+pub fn divide_rounded(value: i128, divisor: i128) -> i128 {
+    let quotient = value / divisor;
+    let rest = (value % divisor).unsigned_abs();
+    let magnitude = divisor.unsigned_abs();
+    let negative = (value < 0) != (divisor < 0);
+    if rest >= magnitude - rest { if negative { quotient - 1 } else { quotient + 1 } } else { quotient }
+}
+
+fn wide(value: i128) -> i256 {
+    i256::from_i128(value)
+}
+
+fn wide_power_of_ten(digits: u32) -> Option<i256> {
+    wide(10).checked_pow(digits)
+}
+
+/// A wide quotient, rounded half away from zero.
+fn wide_divide(value: i256, divisor: i256) -> Result<i128> {
+    let negative = value.is_negative() != divisor.is_negative();
+    let (value, divisor) = (value.wrapping_abs(), divisor.wrapping_abs());
+    let (Some(quotient), Some(rest)) = (value.checked_div(divisor), value.checked_rem(divisor)) else {
+        return Err(division_by_zero());
+    };
+    let rounded = if rest >= divisor.wrapping_sub(rest) { quotient.wrapping_add(wide(1)) } else { quotient };
+    let magnitude = rounded.to_i128().ok_or_else(overflow)?;
+    bounded(if negative { -magnitude } else { magnitude })
+}
+
+/// `a * b`, each of its scale, at the scale `to`.
+pub fn product((a, s1): (i128, i8), (b, s2): (i128, i8), to: i8) -> Result<i128> {
+    let from = i32::from(s1) + i32::from(s2);
+    if from == i32::from(to) {
+        return a.checked_mul(b).ok_or_else(overflow).and_then(bounded);
+    }
+    let exact = wide(a).checked_mul(wide(b)).ok_or_else(overflow)?;
+    let shift = from - i32::from(to);
+    let power = wide_power_of_ten(shift.unsigned_abs()).ok_or_else(overflow)?;
+    if shift < 0 {
+        return exact.checked_mul(power).and_then(i256::to_i128).ok_or_else(overflow).and_then(bounded);
+    }
+    wide_divide(exact, power)
+}
+
+/// `a / b`, each of its scale, at the scale `to`.
+pub fn quotient((a, s1): (i128, i8), (b, s2): (i128, i8), to: i8) -> Result<i128> {
+    if b == 0 {
+        return Err(division_by_zero());
+    }
+    let shift = i32::from(to) + i32::from(s2) - i32::from(s1);
+    if shift >= 0
+        && let Some(scaled) = power_of_ten(shift.unsigned_abs()).and_then(|power| a.checked_mul(power))
+    {
+        return bounded(divide_rounded(scaled, b));
+    }
+    let power = wide_power_of_ten(shift.unsigned_abs()).ok_or_else(overflow)?;
+    let (dividend, divisor) = if shift >= 0 {
+        (wide(a).checked_mul(power).ok_or_else(overflow)?, wide(b))
+    } else {
+        (wide(a), wide(b).checked_mul(power).ok_or_else(overflow)?)
+    };
+    wide_divide(dividend, divisor)
+}
+
+fn combine(call: &Call, op: impl Fn((i128, i8), (i128, i8), i8) -> Result<i128>) -> Result<ArrayRef> {
+    let ((left, s1), (right, s2)) = (call.decimal(0)?, call.decimal(1)?);
+    let to = scale_of(call.returns);
+    call.values::<Decimal128Type>(|row| {
+        let (a, b) = (some!(left.get(row)), some!(right.get(row)));
+        op((a, s1), (b, s2), to).map(Some)
+    })
+}
+
+pub fn add(call: &Call) -> Result<ArrayRef> {
+    combine(call, |(a, s1), (b, s2), to| {
+        rescale(a, s1, to)?.checked_add(rescale(b, s2, to)?).ok_or_else(overflow).and_then(bounded)
+    })
+}
+pub fn subtract(call: &Call) -> Result<ArrayRef> {
+    combine(call, |(a, s1), (b, s2), to| {
+        rescale(a, s1, to)?.checked_sub(rescale(b, s2, to)?).ok_or_else(overflow).and_then(bounded)
+    })
+}
+pub fn multiply(call: &Call) -> Result<ArrayRef> {
+    combine(call, product)
+}
+pub fn divide(call: &Call) -> Result<ArrayRef> {
+    combine(call, quotient)
+}
+pub fn remainder(call: &Call) -> Result<ArrayRef> {
+    combine(call, |(a, s1), (b, s2), to| {
+        let (a, b) = (rescale(a, s1, to)?, rescale(b, s2, to)?);
+        if b == 0 { Err(division_by_zero()) } else { Ok(a.wrapping_rem(b)) }
+    })
+}
+/// `div(numeric, numeric)`: the quotient without its fraction.
+pub fn whole_quotient(call: &Call) -> Result<ArrayRef> {
+    combine(call, |(a, s1), (b, s2), _| {
+        let common = s1.max(s2);
+        let (a, b) = (rescale(a, s1, common)?, rescale(b, s2, common)?);
+        if b == 0 { Err(division_by_zero()) } else { Ok(a.wrapping_div(b)) }
+    })
+}
+pub fn whole_type(_: &ReturnFieldArgs) -> Result<DataType> {
+    Ok(DataType::Decimal128(DIGITS_MAX, 0))
+}
+
+pub fn power(call: &Call) -> Result<ArrayRef> {
+    combine(call, power_of)
+}
+
+fn power_of((base, s1): (i128, i8), (exponent, s2): (i128, i8), to: i8) -> Result<i128> {
+    let unit = power_of_ten(s2.unsigned_abs().into()).unwrap_or(1);
+    let whole = exponent / unit;
+    if exponent % unit != 0 || whole.unsigned_abs() > 1_000 {
+        return from_float(super::floats::power_of(to_float(base, s1), to_float(exponent, s2))?, to);
+    }
+    if base == 0 && exponent < 0 {
+        let message = "zero raised to a negative power is undefined";
+        return Err(Error::new(SqlState::InvalidArgumentForPowerFunction, message));
+    }
+    // Digits beyond the result's scale keep the error of the steps below the last digit shown.
+    let working = if to < 30 { to + 4 } else { to };
+    let one = rescale(1, 0, working)?;
+    let mut result = one;
+    let base = match rescale(base, s1, working) {
+        Ok(base) => base,
+        Err(_) => return from_float(super::floats::power_of(to_float(base, s1), whole as f64)?, to),
+    };
+    for _ in 0..whole.unsigned_abs() {
+        result = match product((result, working), (base, working), working) {
+            Ok(result) => result,
+            Err(_) => return from_float(super::floats::power_of(to_float(base, working), whole as f64)?, to),
+        };
+    }
+    if whole < 0 {
+        result = quotient((one, working), (result, working), working)?;
+    }
+    rescale(result, working, to)
+}
+
+/// The nearest float.
+pub fn to_float(value: i128, scale: i8) -> f64 {
+    if value.unsigned_abs() < (1 << 53) && (0..=22).contains(&scale) {
+        // Both are exact floats, so the quotient is rounded once.
+        return value as f64 / 10_f64.powi(scale.into());
+    }
+    format!("{value}e{}", -i32::from(scale)).parse().unwrap_or(f64::NAN)
+}
+
+/// A float at a scale. NaN and the infinities have no place in 38 digits: 22003.
+pub fn from_float(value: f64, scale: i8) -> Result<i128> {
+    if !value.is_finite() {
+        let message = if value.is_nan() { "cannot convert NaN to numeric" } else { "cannot convert infinity to numeric" };
+        return Err(Error::new(SqlState::NumericValueOutOfRange, message));
+    }
+    let scaled = value * 10_f64.powi(scale.into());
+    if scaled.abs() < 9_007_199_254_740_992.0 {
+        return Ok(scaled.round() as i128);
+    }
+    // Fifteen digits are what PostgreSQL takes of a float.
+    let text = format!("{value:.14e}");
+    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let digits: i128 = mantissa.replace('.', "").parse().map_err(|_| overflow())?;
+    let exponent: i32 = exponent.parse().map_err(|_| overflow())?;
+    let shift = exponent - 14 + i32::from(scale);
+    match power_of_ten(shift.unsigned_abs()) {
+        Some(power) if shift >= 0 => digits.checked_mul(power).ok_or_else(overflow).and_then(bounded),
+        Some(power) => Ok(divide_rounded(digits, power)),
+        None if shift < 0 => Ok(0),
+        None => Err(overflow()),
+    }
+}
+
+pub fn negate(call: &Call) -> Result<ArrayRef> {
+    let (values, _) = call.decimal(0)?;
+    call.values::<Decimal128Type>(|row| Ok(values.get(row).map(|value| -value)))
+}
+pub fn absolute(call: &Call) -> Result<ArrayRef> {
+    let (values, _) = call.decimal(0)?;
+    call.values::<Decimal128Type>(|row| Ok(values.get(row).map(i128::abs)))
+}
+
+/// Whether any row is NULL, for kernels that treat NULL apart.
+pub fn has_nulls(array: &dyn Array) -> bool {
+    array.null_count() > 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotients_of_constants_have_the_scale_of_postgresql() {
+        // (dividend, divisor, digits behind the point), as PostgreSQL shows them.
+        let cases = [((1, 0), (3, 0), 20), ((10, 0), (4, 0), 16), ((1, 0), (7, 0), 20), ((100000, 0), (3, 0), 16)];
+        for (dividend, divisor, scale) in cases {
+            assert_eq!(quotient_scale(dividend, divisor), scale, "{dividend:?} / {divisor:?}");
+        }
+    }
+
+    #[test]
+    fn rounding_goes_away_from_zero() {
+        assert_eq!(rescale(25, 1, 0).unwrap(), 3);
+        assert_eq!(rescale(-25, 1, 0).unwrap(), -3);
+        assert_eq!(rescale(24, 1, 0).unwrap(), 2);
+        assert_eq!(quotient((2, 0), (3, 0), 4).unwrap(), 6667);
+        assert_eq!(quotient((-2, 0), (3, 0), 4).unwrap(), -6667);
+    }
+
+    #[test]
+    fn wide_products_come_back_or_overflow() {
+        let big = 10_i128.pow(30);
+        assert_eq!(product((big, 20), (big, 20), 20).unwrap(), 10_i128.pow(40 - 20 + 20 - 20 + 20));
+        assert!(product((big, 0), (big, 0), 0).is_err());
+    }
+}

@@ -1,0 +1,27 @@
+//! Names of types beside `encode`'s: OIDs of pseudo-types, `typname` to OID.
+
+pub use crate::encode::types::{format_type, parse_type};
+use crate::encode::types::{array_of, all_types, type_info};
+
+pub const ANYCOMPATIBLE: u32 = 5077;
+pub const ANYCOMPATIBLEARRAY: u32 = 5078;
+pub const ANYCOMPATIBLENONARRAY: u32 = 5079;
+
+/// The OID behind a `typname`; a leading underscore makes it the array type.
+pub fn oid_of_typname(name: &str) -> Option<u32> {
+    match name {
+        "anycompatible" => return Some(ANYCOMPATIBLE),
+        "anycompatiblearray" => return Some(ANYCOMPATIBLEARRAY),
+        "anycompatiblenonarray" => return Some(ANYCOMPATIBLENONARRAY),
+        _ => {}
+    }
+    if let Some(found) = all_types().iter().find(|info| info.name == name) {
+        return Some(found.oid);
+    }
+    name.strip_prefix('_').and_then(oid_of_typname).and_then(array_of)
+}
+
+/// `typname` of a type.
+pub fn typname(type_oid: u32) -> Option<&'static str> {
+    type_info(type_oid).map(|info| info.name)
+}

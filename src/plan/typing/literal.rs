@@ -1,0 +1,56 @@
+//! Constants of the query text.
+
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::Expr;
+
+use super::{Typed, ast};
+use crate::encode::input::numeric_unbound;
+use crate::encode::types::PgType;
+use crate::error::{Error, Result};
+
+pub(super) fn literal(value: &ast::Value, position: Option<u32>) -> Result<Typed> {
+    use ast::Value;
+    let (value, ty) = match value {
+        Value::Number(text, _) => number(text).map_err(|error| error.at(position))?,
+        Value::Boolean(value) => (ScalarValue::Boolean(Some(*value)), PgType::BOOL),
+        Value::Null => (ScalarValue::Utf8(None), PgType::UNKNOWN),
+        Value::SingleQuotedString(text)
+        | Value::EscapedStringLiteral(text)
+        | Value::UnicodeStringLiteral(text)
+        | Value::NationalStringLiteral(text) => unknown(text),
+        Value::DollarQuotedString(quoted) => unknown(&quoted.value),
+        Value::SingleQuotedByteStringLiteral(_) | Value::HexStringLiteral(_) => {
+            return Err(Error::unsupported("a bit string constant").at(position));
+        }
+        other => return Err(Error::unsupported(format!("the constant {other}")).at(position)),
+    };
+    Ok(Typed { expr: Expr::Literal(value, None), ty, position })
+}
+
+fn unknown(text: &str) -> (ScalarValue, PgType) {
+    (ScalarValue::Utf8(Some(text.to_owned())), PgType::UNKNOWN)
+}
+
+/// The smallest of int4, int8 and numeric that holds the constant; a point or an exponent makes it numeric.
+fn number(text: &str) -> Result<(ScalarValue, PgType)> {
+    let digits = text.replace('_', "");
+    if let Some(value) = integer(&digits) {
+        return Ok(match i32::try_from(value) {
+            Ok(small) => (ScalarValue::Int32(Some(small)), PgType::INT4),
+            Err(_) => (ScalarValue::Int64(Some(value)), PgType::INT8),
+        });
+    }
+    let (value, precision, scale) = numeric_unbound(&digits)?;
+    Ok((ScalarValue::Decimal128(Some(value), precision, scale), PgType::NUMERIC))
+}
+
+/// Decimal, or after `0x`, `0o`, `0b` in that base.
+fn integer(digits: &str) -> Option<i64> {
+    let lower = digits.to_ascii_lowercase();
+    for (prefix, radix) in [("0x", 16), ("0o", 8), ("0b", 2)] {
+        if let Some(rest) = lower.strip_prefix(prefix) {
+            return i64::from_str_radix(rest, radix).ok();
+        }
+    }
+    digits.parse().ok()
+}
