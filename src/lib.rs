@@ -2,9 +2,12 @@
 
 pub mod builtins;
 pub mod catalog;
+pub mod config;
+pub mod console;
 pub mod encode;
 pub mod engine;
 pub mod error;
+pub mod observe;
 pub mod plan;
 pub mod query;
 pub mod session;

@@ -5,5 +5,9 @@
 
 pub mod context;
 pub mod functions;
+mod information_schema;
+mod lakegate;
+mod pg_catalog;
+pub mod tables;
 
 pub use context::*;

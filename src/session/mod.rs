@@ -111,6 +111,22 @@ impl Session {
         }
     }
 
+    /// The value as SHOW prints it; 42704 for an unknown name.
+    pub fn setting(&self, name: &str) -> Result<String> {
+        self.settings().get(name)
+    }
+
+    /// RESET.
+    pub fn reset_setting(&mut self, name: &str) -> Result<()> {
+        self.set(name, None, false)
+    }
+
+    /// RESET ALL.
+    pub fn reset_all_settings(&mut self) -> Result<()> {
+        self.settings().reset_all();
+        Ok(())
+    }
+
     /// Keeps a notice for the client, if `client_min_messages` lets it through.
     pub fn notice(&self, notice: Error) {
         self.handle.notice(notice);

@@ -164,14 +164,6 @@ impl Settings {
         Ok(value.shown(key.definition()))
     }
 
-    /// The name of SHOW's column: as the table spells it.
-    pub fn canonical_name(name: &str) -> Result<String> {
-        Ok(match Key::find(name)? {
-            Key::Known(at) => DEFINITIONS.get(at).map_or_else(|| name.to_owned(), |found| found.name.to_owned()),
-            Key::Custom(folded) => folded,
-        })
-    }
-
     /// SET, or SET LOCAL (until the end of the transaction). Answers the new value as SHOW prints it.
     pub fn set(&mut self, name: &str, text: &str, local: bool, superuser: bool) -> Result<String> {
         let key = Key::find(name)?;
@@ -299,6 +291,12 @@ impl Settings {
             })
             .collect()
     }
+}
+
+/// The name of SHOW's column: as the table spells it.
+pub fn display_name(name: &str) -> String {
+    let known = Key::find(name).ok().and_then(|key| key.definition());
+    known.map_or_else(|| name.to_ascii_lowercase(), |definition| definition.name.to_owned())
 }
 
 fn parse(key: &Key, text: &str) -> Result<Value> {

@@ -1,0 +1,47 @@
+//! `information_schema`: the SQL standard's view of relations, columns, constraints and privileges.
+//!
+//! As in PostgreSQL, a role sees what it owns or may use. A view that is not named below has no rows, because what it
+//! lists does not exist in Lakegate: domains, triggers, foreign tables, user mappings and so on.
+
+mod columns;
+mod constraints;
+mod general;
+mod privileges;
+mod relations;
+
+use arrow::record_batch::RecordBatch;
+
+use super::Context;
+use super::tables::listing::{self, Listed};
+use super::tables::rows::Request;
+use crate::error::Result;
+
+pub(super) fn rows(request: &Request<'_>) -> Result<RecordBatch> {
+    match request.name() {
+        "character_sets" => general::character_sets(request),
+        "check_constraints" => constraints::check_constraints(request),
+        "collations" => general::collations(request),
+        "column_privileges" | "role_column_grants" => privileges::column_privileges(request),
+        "columns" => columns::columns(request),
+        "constraint_column_usage" => constraints::constraint_column_usage(request),
+        "enabled_roles" => privileges::enabled_roles(request),
+        "information_schema_catalog_name" => general::catalog_name(request),
+        "role_table_grants" => privileges::table_privileges(request, false),
+        "schemata" => relations::schemata(request),
+        "table_constraints" => constraints::table_constraints(request),
+        "table_privileges" => privileges::table_privileges(request, true),
+        "tables" => relations::tables(request),
+        "views" => relations::views(request),
+        _ => request.empty(),
+    }
+}
+
+/// The relations that this role sees.
+fn accessible(context: &Context) -> Vec<Listed<'_>> {
+    listing::relations(context).into_iter().filter(|relation| relation.is_accessible(context)).collect()
+}
+
+/// The standard's word for a truth value.
+fn yes_or_no(value: bool) -> &'static str {
+    if value { "YES" } else { "NO" }
+}

@@ -1,0 +1,252 @@
+//! Every system table makes its rows; what psql and information_schema browsers read is there.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::{Int16Type, Int32Type, Int64Type};
+use arrow::record_batch::RecordBatch;
+use chrono::Utc;
+use datafusion::prelude::SessionContext;
+
+use super::*;
+use crate::builtins::{Activity, SessionView, SettingRow};
+use crate::catalog::{
+    BOOTSTRAP_ROLE_OID, Check, Column, Database, Document, PUBLIC_SCHEMA_OID, Relation, RelationKind, Role, Schema,
+    Table, View,
+};
+use crate::encode::TextTimeZone;
+use crate::encode::types::oid;
+use crate::error::Result;
+
+#[derive(Debug)]
+struct Nobody;
+
+impl SessionView for Nobody {
+    fn setting(&self, _name: &str) -> Result<String> {
+        Ok(String::new())
+    }
+    fn set_setting(&self, _name: &str, value: &str, _local: bool) -> Result<String> {
+        Ok(value.to_owned())
+    }
+    fn settings(&self) -> Vec<SettingRow> {
+        vec![SettingRow {
+            name: "bytea_output",
+            setting: "hex".to_owned(),
+            unit: None,
+            category: "",
+            short_desc: "",
+            context: "user",
+            vartype: "enum",
+            source: "default",
+            min_val: None,
+            max_val: None,
+            enumvals: Some(vec!["escape", "hex"]),
+            boot_val: None,
+            reset_val: None,
+        }]
+    }
+    fn activity(&self) -> Vec<Activity> {
+        vec![Activity {
+            pid: 7,
+            user: "lakegate".to_owned(),
+            database: "lakegate".to_owned(),
+            application_name: String::new(),
+            client_address: Some(([127, 0, 0, 1], 4000).into()),
+            backend_start: Utc::now(),
+            transaction_start: None,
+            query_start: None,
+            state_change: Utc::now(),
+            state: "idle",
+            query: String::new(),
+        }]
+    }
+    fn cancel_backend(&self, _pid: i32) -> Result<bool> {
+        Ok(false)
+    }
+    fn terminate_backend(&self, _pid: i32) -> Result<bool> {
+        Ok(false)
+    }
+    fn prepared_statements(&self) -> Vec<(String, String, Vec<u32>)> {
+        vec![("s".to_owned(), "SELECT $1".to_owned(), vec![oid::INT4])]
+    }
+    fn cursors(&self) -> Vec<(String, String, bool, bool, bool)> {
+        vec![("c".to_owned(), "SELECT 1".to_owned(), true, false, false)]
+    }
+}
+
+fn column(name: &str, ty: PgType, not_null: bool) -> Column {
+    Column { name: name.to_owned(), type_oid: ty.oid, typmod: ty.typmod, not_null, comment: None }
+}
+
+fn role(oid: u32, superuser: bool) -> Role {
+    Role {
+        oid,
+        superuser,
+        login: true,
+        create_role: false,
+        create_database: false,
+        inherit: true,
+        connection_limit: -1,
+        verifier: Some("SCRAM-SHA-256$secret".to_owned()),
+        valid_until: None,
+    }
+}
+
+fn document() -> Document {
+    let columns = vec![
+        column("a", PgType::INT4, true),
+        column("b", PgType::with_typmod(oid::VARCHAR, 14), false),
+        column("c", PgType::numeric(10, 2), false),
+        column("d", PgType::with_typmod(oid::TIMESTAMPTZ, 3), false),
+        column("e", PgType::of(1009), false),
+    ];
+    let check = Check { oid: 16390, name: "t_check".to_owned(), expression: "A > 1 AND c < 3".to_owned() };
+    let table = Table {
+        location: "file:///t".to_owned(),
+        managed: true,
+        partition_columns: vec!["a".to_owned()],
+        checks: vec![check],
+    };
+    let view = View { query: "SELECT a FROM t".to_owned(), search_path: vec!["public".to_owned()] };
+    let relation = |oid, columns, kind| Relation {
+        oid,
+        owner: BOOTSTRAP_ROLE_OID,
+        comment: Some("said".to_owned()),
+        columns,
+        kind,
+    };
+    let relations = BTreeMap::from([
+        ("t".to_owned(), relation(16384, columns, RelationKind::Table(table))),
+        ("v".to_owned(), relation(16385, vec![column("a", PgType::INT4, false)], RelationKind::View(view))),
+    ]);
+    let public = Schema { oid: PUBLIC_SCHEMA_OID, owner: BOOTSTRAP_ROLE_OID, comment: None, relations };
+    Document {
+        format: 1,
+        version: 1,
+        next_oid: 16400,
+        database: Database { oid: 5, name: "lakegate".to_owned(), owner: BOOTSTRAP_ROLE_OID },
+        schemas: BTreeMap::from([("public".to_owned(), public)]),
+        roles: BTreeMap::from([
+            ("lakegate".to_owned(), role(BOOTSTRAP_ROLE_OID, true)),
+            ("guest".to_owned(), role(16386, false)),
+        ]),
+    }
+}
+
+fn context(user: &str) -> Arc<Context> {
+    Arc::new(Context {
+        catalog: Arc::new(document()),
+        session: Arc::new(Nobody),
+        pid: 7,
+        user: user.to_owned(),
+        session_user: user.to_owned(),
+        database: "lakegate".to_owned(),
+        search_path: vec!["pg_catalog".to_owned(), "public".to_owned()],
+        time_zone: TextTimeZone::Fixed(0),
+        transaction_start: Utc::now(),
+        statement_start: Utc::now(),
+        server_start: Utc::now(),
+        server_address: None,
+        client_address: None,
+    })
+}
+
+async fn read(user: &str, schema: &str, name: &str) -> RecordBatch {
+    let table = lookup(schema, name, &context(user)).unwrap();
+    let frame = SessionContext::new().read_table(table.provider).unwrap();
+    let batches = frame.collect().await.unwrap();
+    arrow::compute::concat_batches(&batches[0].schema(), &batches).unwrap()
+}
+
+fn texts(batch: &RecordBatch, column: &str) -> Vec<String> {
+    let array = batch.column_by_name(column).unwrap().as_string::<i32>();
+    array.iter().map(|text| text.unwrap_or("NULL").to_owned()).collect()
+}
+
+#[tokio::test]
+async fn every_system_table_makes_its_rows() {
+    for (schema, name, _) in names() {
+        let table = lookup(schema, name, &context("lakegate")).unwrap();
+        assert_eq!(table.columns.len(), table.provider.schema().fields().len());
+        assert!(!table.columns.is_empty(), "{schema}.{name}");
+        read("lakegate", schema, name).await;
+    }
+}
+
+#[test]
+fn oids_are_unique_and_below_the_users() {
+    let mut seen = HashSet::new();
+    for (schema, name, oid) in names() {
+        assert!(oid < crate::catalog::FIRST_USER_OID && seen.insert(oid), "{schema}.{name}");
+    }
+    assert!(seen.len() > 180, "a line of the definitions is malformed");
+}
+
+#[tokio::test]
+async fn a_projection_makes_only_its_columns() {
+    let table = lookup("pg_catalog", "pg_class", &context("lakegate")).unwrap();
+    let frame = SessionContext::new().read_table(table.provider).unwrap();
+    let batches = frame.select_columns(&["relname", "oid"]).unwrap().collect().await.unwrap();
+    assert_eq!(batches[0].schema().fields().len(), 2);
+    assert_eq!(texts(&batches[0], "relname")[..2], ["t", "v"]);
+}
+
+#[tokio::test]
+async fn attributes_carry_true_typmods() {
+    let batch = read("lakegate", "pg_catalog", "pg_attribute").await;
+    let modifiers = batch.column_by_name("atttypmod").unwrap().as_primitive::<Int32Type>();
+    assert_eq!(texts(&batch, "attname")[..5], ["a", "b", "c", "d", "e"]);
+    assert_eq!(modifiers.values()[..5], [-1, 14, (10 << 16 | 2) + 4, 3, -1]);
+    let lengths = batch.column_by_name("attlen").unwrap().as_primitive::<Int16Type>();
+    assert_eq!(lengths.values()[..2], [4, -1]);
+}
+
+#[tokio::test]
+async fn columns_are_described_in_the_standards_words() {
+    let batch = read("lakegate", "information_schema", "columns").await;
+    assert_eq!(
+        texts(&batch, "data_type")[..5],
+        ["integer", "character varying", "numeric", "timestamp with time zone", "ARRAY"]
+    );
+    assert_eq!(texts(&batch, "udt_name")[4], "_text");
+    assert_eq!(texts(&batch, "is_nullable")[..2], ["NO", "YES"]);
+    let lengths = batch.column_by_name("character_octet_length").unwrap().as_primitive::<Int32Type>();
+    assert!(lengths.is_null(0));
+    assert_eq!(lengths.value(1), 40);
+}
+
+#[tokio::test]
+async fn checks_know_the_columns_they_read() {
+    let batch = read("lakegate", "pg_catalog", "pg_constraint").await;
+    let keys = batch.column_by_name("conkey").unwrap().as_list::<i32>().value(0);
+    assert_eq!(keys.as_primitive::<Int16Type>().values()[..], [1, 3]);
+    let usage = read("lakegate", "information_schema", "constraint_column_usage").await;
+    assert_eq!(texts(&usage, "column_name"), ["a", "c"]);
+}
+
+#[tokio::test]
+async fn every_type_of_a_system_column_is_in_pg_type() {
+    let batch = read("lakegate", "pg_catalog", "pg_type").await;
+    let known: HashSet<i64> =
+        batch.column_by_name("oid").unwrap().as_primitive::<Int64Type>().values().iter().copied().collect();
+    let missing: HashSet<u32> = definitions()
+        .iter()
+        .flat_map(|definition| &definition.columns)
+        .map(|column| column.ty.oid)
+        .filter(|oid| !known.contains(&i64::from(*oid)))
+        .collect();
+    assert_eq!(missing, HashSet::new());
+}
+
+#[tokio::test]
+async fn guests_see_neither_secrets_nor_the_tables_of_others() {
+    let table = lookup("pg_catalog", "pg_authid", &context("guest")).unwrap();
+    let frame = SessionContext::new().read_table(table.provider).unwrap();
+    let error: crate::error::Error = frame.collect().await.unwrap_err().into();
+    assert_eq!((error.sqlstate().code(), error.message()), ("42501", "permission denied for table pg_authid"));
+    let tables = read("guest", "information_schema", "tables").await;
+    assert!(!texts(&tables, "table_schema").contains(&"public".to_owned()));
+    let all = read("lakegate", "pg_catalog", "pg_authid").await;
+    assert!(texts(&all, "rolpassword").iter().all(|password| password == "NULL"));
+}
