@@ -11,7 +11,9 @@ use object_store::path::Path;
 use parking_lot::RwLock;
 use rand::Rng;
 
-use super::document::{BOOTSTRAP_ROLE_OID, Database, Document, FIRST_USER_OID, PUBLIC_SCHEMA_OID, Role, Schema, Snapshot};
+use super::document::{
+    BOOTSTRAP_ROLE_OID, Database, Document, FIRST_USER_OID, PUBLIC_SCHEMA_OID, Role, Schema, Snapshot,
+};
 use crate::error::{Error, Result, SqlState};
 use versions::{Put, Versions};
 

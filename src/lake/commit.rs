@@ -56,6 +56,7 @@ pub(super) async fn commit_files(
     adds: &[Add],
     operation: &Operation,
 ) -> Result<Committed, Failure> {
+    lake.stores.trust(location).await?;
     let queue = lake.queue(location);
     let _next_in_the_queue = queue.lock().await;
     let mut base = base(lake, location, target).await?;
@@ -80,6 +81,18 @@ pub(super) async fn commit_files(
         }
     }
     Err(conflict("Other writers committed each time before this statement could.").into())
+}
+
+/// Refuses at once what the commit would refuse anyway, before rows are drawn and staged for it.
+pub(super) async fn check_early(location: &Resolved, target: &Target) -> Result<()> {
+    match target {
+        Target::Append(table) | Target::Overwrite(table) => {
+            writable(table)?;
+            PROTOCOL.can_write_to(table.delta.snapshot()?).map_err(not_writable)
+        }
+        Target::Create(_) => check(target, newest(location, None).await?.as_deref()),
+        Target::Replace(spec) => spec.validate(),
+    }
 }
 
 /// A commit that is in the log.
@@ -116,9 +129,7 @@ pub(super) async fn commit(
         let committed = commit_files(&lake, &location, &target, &adds, &operation).await;
         match committed.map_err(|failure| failure.error)? {
             Committed { table: Some(table), .. } => Ok(table),
-            Committed { version, table: None } => {
-                lake.cache.table(&location, Freshness::AtLeast(version)).await
-            }
+            Committed { version, table: None } => lake.cache.table(&location, Freshness::AtLeast(version)).await,
         }
     });
     task.await.map_err(|error| Error::internal(format!("a commit ended early: {error}")))?
@@ -154,7 +165,9 @@ fn check(target: &Target, base: Option<&Table>) -> Result<()> {
             writable(base)?;
             same_definition(planned, base)
         }
-        (Target::Append(_) | Target::Overwrite(_), None) => Err(Error::internal("a table without a version was written")),
+        (Target::Append(_) | Target::Overwrite(_), None) => {
+            Err(Error::internal("a table without a version was written"))
+        }
         (Target::Create(spec), Some(_)) => {
             let message = format!("a Delta table already exists at \"{}\"", spec.location);
             Err(Error::new(SqlState::DuplicateTable, message)

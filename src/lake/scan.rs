@@ -112,7 +112,12 @@ impl LakeScan {
     }
 
     /// Decodes the columns that Parquet's own types do not carry.
-    fn decode(&self, state: &dyn Session, plan: Arc<dyn ExecutionPlan>, wanted: &Schema) -> Result<Arc<dyn ExecutionPlan>> {
+    fn decode(
+        &self,
+        state: &dyn Session,
+        plan: Arc<dyn ExecutionPlan>,
+        wanted: &Schema,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
         let scanned = plan.schema();
         if wanted.fields().iter().zip(scanned.fields()).all(|(to, from)| to.data_type() == from.data_type()) {
             return Ok(plan);
@@ -126,12 +131,7 @@ impl LakeScan {
     }
 
     /// delta-rs' scan of what only it can read.
-    async fn delegate(
-        &self,
-        state: &dyn Session,
-        filters: &[Expr],
-        wanted: &Schema,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
+    async fn delegate(&self, state: &dyn Session, filters: &[Expr], wanted: &Schema) -> Result<Arc<dyn ExecutionPlan>> {
         let Some(session) = state.as_any().downcast_ref::<SessionState>() else {
             return Err(DataFusionError::Internal("this table can be scanned by a SessionState only".to_owned()));
         };
@@ -209,11 +209,7 @@ struct LogStatistics<'a> {
 }
 
 impl LogStatistics<'_> {
-    fn values(
-        &self,
-        column: &Column,
-        of: impl Fn(&ColumnStatistics) -> &Precision<ScalarValue>,
-    ) -> Option<ArrayRef> {
+    fn values(&self, column: &Column, of: impl Fn(&ColumnStatistics) -> &Precision<ScalarValue>) -> Option<ArrayRef> {
         let index = self.schema.index_of(column.name()).ok()?;
         let null = ScalarValue::try_from(self.schema.field(index).data_type()).ok()?;
         let values = self.files.iter().map(|file| {

@@ -47,8 +47,7 @@ impl Table {
         let state = delta.snapshot()?;
         let snapshot = state.snapshot();
         let delta_schema: Schema = snapshot.schema().as_ref().try_into_arrow()?;
-        let (columns, fields): (Vec<_>, Vec<_>) =
-            delta_schema.fields().iter().map(|field| from_delta(field)).unzip();
+        let (columns, fields): (Vec<_>, Vec<_>) = delta_schema.fields().iter().map(|field| from_delta(field)).unzip();
         let metadata = snapshot.metadata();
         let partition_columns = metadata.partition_columns().to_vec();
         let properties: BTreeMap<String, String> =

@@ -96,10 +96,10 @@ impl Gate {
     fn check_nulls(&self, batch: &RecordBatch) -> Result<()> {
         let mut first: Option<(usize, &GateColumn)> = None;
         for (column, array) in self.columns.iter().zip(batch.columns()).filter(|(column, _)| column.not_null) {
-            if let Some(row) = first_null(array.as_ref()) {
-                if first.is_none_or(|(found, _)| row < found) {
-                    first = Some((row, column));
-                }
+            if let Some(row) = first_null(array.as_ref())
+                && first.is_none_or(|(found, _)| row < found)
+            {
+                first = Some((row, column));
             }
         }
         first.map_or(Ok(()), |(row, column)| Err(self.not_null_violation(batch, row, column)))
@@ -141,11 +141,7 @@ impl Gate {
 
     fn failing_row(&self, batch: &RecordBatch, row: usize) -> String {
         let values = (0..self.columns.len()).map(|column| {
-            if batch.column(column).is_null(row) {
-                "null".to_owned()
-            } else {
-                cut(self.text.value(batch, column, row))
-            }
+            if batch.column(column).is_null(row) { "null".to_owned() } else { cut(self.text.value(batch, column, row)) }
         });
         format!("Failing row contains ({}).", values.collect::<Vec<_>>().join(", "))
     }

@@ -145,5 +145,6 @@ fn decode(version: u64, bytes: &[u8]) -> Result<Document> {
 }
 
 fn corrupt(version: u64, why: &dyn std::fmt::Display) -> Error {
-    Error::new(SqlState::IoError, format!("version {version} of the catalog cannot be read")).with_detail(why.to_string())
+    Error::new(SqlState::IoError, format!("version {version} of the catalog cannot be read"))
+        .with_detail(why.to_string())
 }

@@ -44,7 +44,8 @@ impl Definition {
     pub(super) fn new(spec: &TableSpec, base: Option<&Table>) -> Result<Self> {
         let schema = Schema::new(spec.columns.iter().map(delta_field).collect::<Vec<_>>());
         let delta_schema: StructType = (&schema).try_into_kernel()?;
-        let metadata = new_metadata(&delta_schema, &spec.partition_columns, configuration(spec)?).map_err(unwritable)?;
+        let metadata =
+            new_metadata(&delta_schema, &spec.partition_columns, configuration(spec)?).map_err(unwritable)?;
         let metadata = match &spec.comment {
             Some(comment) => metadata.with_description(comment.clone()).map_err(unwritable)?,
             None => metadata,
@@ -82,7 +83,12 @@ fn protocol(without_zone: bool, checks: bool, base: Option<&Table>) -> Result<Pr
     let before = base.map(|base| base.snapshot().map(|snapshot| snapshot.protocol().clone())).transpose()?;
     let before = before.as_ref().map(serde_json::to_value).transpose().map_err(unwritable)?;
     let version = |key: &str, least: u64| {
-        before.as_ref().and_then(|before| before.get(key)).and_then(serde_json::Value::as_u64).unwrap_or(least).max(least)
+        before
+            .as_ref()
+            .and_then(|before| before.get(key))
+            .and_then(serde_json::Value::as_u64)
+            .unwrap_or(least)
+            .max(least)
     };
     let (reader, writer) = (version("minReaderVersion", 1), version("minWriterVersion", if checks { 3 } else { 2 }));
     let features = |key: &str| -> BTreeSet<String> {

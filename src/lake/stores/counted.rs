@@ -133,11 +133,7 @@ impl ObjectStore for Counted {
         self.counters.count(Operation::Put, self.inner.put_opts(location, payload, opts).await)
     }
 
-    async fn put_multipart_opts(
-        &self,
-        location: &Path,
-        opts: PutMultipartOptions,
-    ) -> Result<Box<dyn MultipartUpload>> {
+    async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
         self.counters.count(Operation::PutMultipart, self.inner.put_multipart_opts(location, opts).await)
     }
 

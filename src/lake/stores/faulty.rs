@@ -25,6 +25,7 @@ struct Orders {
     fail: AtomicUsize,
     fail_after_effect: AtomicUsize,
     delay_ms: AtomicUsize,
+    delay_gets_ms: AtomicUsize,
     /// Puts of keys without this text pass untouched.
     only: parking_lot::Mutex<String>,
 }
@@ -47,6 +48,11 @@ impl Faulty {
     /// Every put waits so long first.
     pub fn delay_puts(&self, delay: Duration) {
         self.orders.delay_ms.store(delay.as_millis() as usize, Ordering::SeqCst);
+    }
+
+    /// Every get waits so long first.
+    pub fn delay_gets(&self, delay: Duration) {
+        self.orders.delay_gets_ms.store(delay.as_millis() as usize, Ordering::SeqCst);
     }
 
     /// Orders hold for keys with this text only.
@@ -93,11 +99,7 @@ impl ObjectStore for Faulty {
         result
     }
 
-    async fn put_multipart_opts(
-        &self,
-        location: &Path,
-        opts: PutMultipartOptions,
-    ) -> Result<Box<dyn MultipartUpload>> {
+    async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
         if self.concerns(location) && Self::take(&self.orders.fail) {
             return Err(broken());
         }
@@ -105,6 +107,10 @@ impl ObjectStore for Faulty {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        let delay = self.orders.delay_gets_ms.load(Ordering::SeqCst) as u64;
+        if delay > 0 {
+            tokio::time::sleep(Duration::from_millis(delay)).await;
+        }
         self.inner.get_opts(location, options).await
     }
 

@@ -11,7 +11,7 @@ pub mod counted;
 pub mod faulty;
 pub mod probe;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,6 +64,8 @@ pub struct Stores {
     warehouse: Url,
     options: HashMap<String, String>,
     by_bucket: Mutex<HashMap<String, Arc<dyn ObjectStore>>>,
+    /// Buckets whose put-if-absent was put to the test.
+    trusted: Mutex<HashSet<String>>,
     counters: Arc<Counters>,
 }
 
@@ -78,8 +80,13 @@ impl Stores {
         if let Ok(folder) = url.to_file_path() {
             std::fs::create_dir_all(folder)?;
         }
-        let stores =
-            Self { warehouse: url, options, by_bucket: Mutex::default(), counters: Arc::new(Counters::default()) };
+        let stores = Self {
+            warehouse: url,
+            options,
+            by_bucket: Mutex::default(),
+            trusted: Mutex::default(),
+            counters: Arc::new(Counters::default()),
+        };
         stores.warehouse()?;
         Ok(stores)
     }
@@ -103,6 +110,21 @@ impl Stores {
     /// 22023 for what cannot be read, and what the store's builder refuses.
     pub fn resolve(&self, url_or_path: &str) -> Result<Resolved> {
         self.resolve_url(location_url(url_or_path)?)
+    }
+
+    /// Tests once whether the place's store honours conditions; whoever commits there calls it first. Local disks and memory
+    /// do. It writes and removes one object below the place.
+    ///
+    /// # Errors
+    /// 55000 with a hint when the store cannot be trusted, and the store's errors.
+    pub async fn trust(&self, place: &Resolved) -> Result<()> {
+        let bucket = place.url.as_str();
+        if matches!(place.location.scheme(), "file" | "memory") || self.trusted.lock().contains(bucket) {
+            return Ok(());
+        }
+        probe_put_if_absent(place.store.as_ref(), &place.path.clone().join("_lakegate_probe")).await?;
+        self.trusted.lock().insert(bucket.to_owned());
+        Ok(())
     }
 
     /// Requests of all stores.
@@ -187,8 +209,7 @@ impl Stores {
     }
 
     fn azure(&self, url: &Url) -> Result<Arc<dyn ObjectStore>> {
-        let mut builder =
-            MicrosoftAzureBuilder::from_env().with_client_options(client_options()).with_retry(retries());
+        let mut builder = MicrosoftAzureBuilder::from_env().with_client_options(client_options()).with_retry(retries());
         for (key, value) in &self.options {
             if let Ok(key) = key.to_ascii_lowercase().parse() {
                 builder = builder.with_config(key, value);

@@ -41,6 +41,8 @@ pub async fn probe_put_if_absent(store: &dyn ObjectStore, prefix: &Path) -> Resu
 
 fn untrusted(winners: usize) -> Error {
     Error::new(SqlState::ObjectNotInPrerequisiteState, "the object store does not support conditional writes")
-        .with_detail(format!("{RACERS} writers raced to create one object and {winners} of them were told that they won."))
+        .with_detail(format!(
+            "{RACERS} writers raced to create one object and {winners} of them were told that they won."
+        ))
         .with_hint("Use a store that honours If-None-Match; without it, concurrent commits would destroy tables.")
 }

@@ -78,9 +78,9 @@ async fn the_probe_trusts_memory_and_local_disk_only_with_one_winner() {
 /// A store that ignores conditions.
 mod careless {
     use futures::stream::BoxStream;
+    use object_store::memory::InMemory;
+    use object_store::path::Path;
     use object_store::*;
-
-    use super::*;
 
     #[derive(Debug)]
     pub struct Careless(pub InMemory);

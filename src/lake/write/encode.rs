@@ -31,9 +31,10 @@ impl Encoding {
         let fields = engine.fields();
         let is_partition = |index: &usize| fields.get(*index).is_some_and(|f| partition_columns.contains(f.name()));
         let stored: Vec<usize> = (0..fields.len()).filter(|index| !is_partition(index)).collect();
-        let file_fields = stored.iter().filter_map(|index| fields.get(*index)).map(|field| {
-            Field::new(field.name(), stored_type(field.data_type()), field.is_nullable())
-        });
+        let file_fields = stored
+            .iter()
+            .filter_map(|index| fields.get(*index))
+            .map(|field| Field::new(field.name(), stored_type(field.data_type()), field.is_nullable()));
         let partition = partition_columns.iter().filter_map(|name| engine.index_of(name).ok()).collect();
         Self {
             file_schema: Arc::new(Schema::new(file_fields.collect::<Vec<_>>())),

@@ -104,6 +104,7 @@ pub(super) async fn write(lake: Arc<Lake>, request: WriteRequest) -> Result<Writ
     let WriteRequest { mode, input, gate, operation, memory, cancel } = request;
     let (location, target) = target(&lake, mode)?;
     let (schema, partition_columns) = shape(&target)?;
+    commit::check_early(&location, &target).await?;
     let job = Arc::new(Job {
         encoding: Encoding::new(&schema, &partition_columns),
         gate,

@@ -76,9 +76,9 @@ pub(super) fn values<'a>(
         let text = ArrayFormatter::try_new(array, &FORMAT)
             .and_then(|formatter| formatter.value(row).try_to_string())
             .map_err(|error| {
-                let message = format!("value of partition column \"{}\" out of range", field.name());
-                Error::new(SqlState::DatetimeFieldOverflow, message).with_source(error)
-            })?;
+            let message = format!("value of partition column \"{}\" out of range", field.name());
+            Error::new(SqlState::DatetimeFieldOverflow, message).with_source(error)
+        })?;
         if text.is_empty() && field.data_type() == &DataType::Utf8View {
             let what = format!("an empty string in partition column \"{}\"", field.name());
             return Err(Error::unsupported(what).with_hint("Delta tables read it back as null."));

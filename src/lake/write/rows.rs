@@ -75,10 +75,7 @@ async fn share_out(
     Ok(Vec::new())
 }
 
-fn received(
-    schema: SchemaRef,
-    receiver: mpsc::Receiver<DataFusionResult<RecordBatch>>,
-) -> SendableRecordBatchStream {
+fn received(schema: SchemaRef, receiver: mpsc::Receiver<DataFusionResult<RecordBatch>>) -> SendableRecordBatchStream {
     let batches = futures::stream::unfold(receiver, |mut receiver| async move {
         let batch = receiver.recv().await?;
         Some((batch, receiver))
@@ -166,10 +163,10 @@ impl RowWriter {
         }
         let Some(file) = self.open.get_mut(&key) else { return Err(Error::internal("an open file is gone")) };
         file.write(rows).await?;
-        if file.bytes() >= self.job.options.file_bytes_max {
-            if let Some(file) = self.open.remove(&key) {
-                self.closed.push(file.close().await?);
-            }
+        if file.bytes() >= self.job.options.file_bytes_max
+            && let Some(file) = self.open.remove(&key)
+        {
+            self.closed.push(file.close().await?);
         }
         self.account().await
     }
