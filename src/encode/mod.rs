@@ -8,6 +8,9 @@
 //!
 //! Called by `protocol` (rows), `query` (params) and `execute` (copy). It does not know messages other than DataRow and CopyData.
 
+pub mod calendar;
+pub mod input;
+pub mod text;
 pub mod types;
 
 /// How values are written as text: what DateStyle, IntervalStyle, TimeZone, extra_float_digits and bytea_output say.

@@ -22,7 +22,15 @@
 //!
 //! The PostgreSQL type of a stored column is kept in its Arrow field's metadata under [`TYPE_KEY`].
 
+mod fields;
+mod format;
+mod info;
+
 use arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
+
+pub use fields::{carries, field, pg_type_of_field};
+pub use format::{format_type, interval_typmod, parse_type};
+pub use info::{TypeInfo, all_types, type_info};
 
 /// Key of a field's metadata that holds the PostgreSQL type as `format_type` writes it, e.g. `character varying(10)`.
 pub const TYPE_KEY: &str = "lakegate.type";
