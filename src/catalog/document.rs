@@ -20,6 +20,9 @@ pub struct Document {
     /// Format of this document; a newer one than we know is refused.
     pub format: u32,
     pub version: u64,
+    /// Made anew by each attempt to commit: tells whose document stands at a version when a put ended without an answer.
+    #[serde(default)]
+    pub commit_id: String,
     pub next_oid: u32,
     pub database: Database,
     /// By name. `public` is made with the warehouse; system schemas are not listed.

@@ -7,5 +7,9 @@
 //! one when another server won the race. It knows no SQL, no table data and no session.
 
 pub mod document;
+mod store;
+#[cfg(test)]
+mod tests;
 
 pub use document::*;
+pub use store::{Bootstrap, Catalog};

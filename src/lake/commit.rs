@@ -1,0 +1,309 @@
+//! One commit of one table: actions put at the next version, and again at a later one when another writer was faster and
+//! what it did leaves ours right.
+//!
+//! The outcome is always known: a put that ended without an answer is read back. delta-rs' own commit loop is not used,
+//! because it would append a CREATE to a table that somebody else just made.
+
+mod definition;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use deltalake::kernel::transaction::{CommitData, PROTOCOL, TransactionError};
+use deltalake::kernel::{Action, Add};
+use deltalake::protocol::{DeltaOperation, SaveMode};
+use rand::Rng;
+
+use super::columns::TableSpec;
+use super::log::{self, Put};
+use super::stores::Resolved;
+use super::table::Table;
+use super::write::Operation;
+use super::{Freshness, Lake, maintain};
+use crate::error::{Error, Result, SqlState};
+use definition::Definition;
+
+/// Versions tried before the statement ends with 40001.
+const ATTEMPTS_MAX: u32 = 40;
+const PAUSE_MAX: Duration = Duration::from_millis(250);
+/// Key of a commit's info that holds the unique text which tells our commit from others.
+const ID_KEY: &str = "lakegate.commit";
+const OPERATION_KEY: &str = "lakegate.operation";
+
+/// What the commit does to the table.
+#[derive(Debug, Clone)]
+pub(super) enum Target {
+    /// Adds files to the table as it was when the rows were checked.
+    Append(Arc<Table>),
+    /// Takes all files away, then adds.
+    Overwrite(Arc<Table>),
+    /// Makes the table: there must be none.
+    Create(TableSpec),
+    /// Makes the table, or gives the one that is there a new definition and new files.
+    Replace(TableSpec),
+}
+
+/// Commits the files to the table and gives the version with them.
+///
+/// # Errors
+/// 40001 when others' commits forbid it or were always faster; 42P07 for `Create` where a table is; 0A000 for a table that we
+/// cannot write. `Failure::may_appear` tells whether the commit could still come into being.
+pub(super) async fn commit_files(
+    lake: &Lake,
+    location: &Resolved,
+    target: &Target,
+    adds: &[Add],
+    operation: &Operation,
+) -> Result<Committed, Failure> {
+    lake.stores.trust(location).await?;
+    let queue = lake.queue(location);
+    let _next_in_the_queue = queue.lock().await;
+    let mut base = base(lake, location, target).await?;
+    let id = uuid::Uuid::new_v4().to_string();
+    for attempt in 0..ATTEMPTS_MAX {
+        check(target, base.as_deref())?;
+        let (actions, described) = actions(location, target, base.as_deref(), adds)?;
+        if let Some(base) = &base {
+            let state = base.delta.snapshot().map_err(Error::from)?;
+            PROTOCOL.can_commit(state, &actions, &described).map_err(not_writable)?;
+        }
+        let version = base.as_ref().map_or(0, |base| base.version() + 1);
+        let bytes = CommitData::new(actions, described, info(&id, operation), Vec::new()).get_bytes();
+        let bytes = bytes.map_err(|error| Error::from(deltalake::DeltaTableError::from(error)))?;
+        match log::put(&log::log_store(location), version, bytes, &id).await {
+            Put::Done => return Ok(finish(lake, location, base, version).await),
+            Put::Unknown(error) => return Err(Failure { error, may_appear: true }),
+            Put::Taken => {
+                tokio::time::sleep(pause(attempt)).await;
+                base = newest(location, base.as_deref()).await?;
+            }
+        }
+    }
+    Err(conflict("Other writers committed each time before this statement could.").into())
+}
+
+/// Refuses at once what the commit would refuse anyway, before rows are drawn and staged for it.
+pub(super) async fn check_early(location: &Resolved, target: &Target) -> Result<()> {
+    match target {
+        Target::Append(table) | Target::Overwrite(table) => {
+            writable(table)?;
+            PROTOCOL.can_write_to(table.delta.snapshot()?).map_err(not_writable)
+        }
+        Target::Create(_) => check(target, newest(location, None).await?.as_deref()),
+        Target::Replace(spec) => spec.validate(),
+    }
+}
+
+/// A commit that is in the log.
+#[derive(Debug)]
+pub(super) struct Committed {
+    pub(super) version: u64,
+    /// The table at that version; `None` when it could not be read again, which does not undo the commit.
+    pub(super) table: Option<Arc<Table>>,
+}
+
+/// Why there is no commit.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) error: Error,
+    /// Whether the store may still carry the put out: files that it names must stay.
+    pub(super) may_appear: bool,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self { error, may_appear: false }
+    }
+}
+
+/// Commits in a task of its own, which runs to its end even if the caller goes away, and gives the table.
+pub(super) async fn commit(
+    lake: Arc<Lake>,
+    location: Resolved,
+    target: Target,
+    adds: Vec<Add>,
+    operation: Operation,
+) -> Result<Arc<Table>> {
+    let task = tokio::spawn(async move {
+        let committed = commit_files(&lake, &location, &target, &adds, &operation).await;
+        match committed.map_err(|failure| failure.error)? {
+            Committed { table: Some(table), .. } => Ok(table),
+            Committed { version, table: None } => lake.cache.table(&location, Freshness::AtLeast(version)).await,
+        }
+    });
+    task.await.map_err(|error| Error::internal(format!("a commit ended early: {error}")))?
+}
+
+/// The version that the first attempt builds on: the newest that is known here.
+async fn base(lake: &Lake, location: &Resolved, target: &Target) -> Result<Option<Arc<Table>>> {
+    match target {
+        Target::Append(table) | Target::Overwrite(table) => {
+            let known = lake.cache.table(location, Freshness::AtLeast(table.version())).await?;
+            Ok(Some(known))
+        }
+        Target::Create(_) | Target::Replace(_) => newest(location, None).await,
+    }
+}
+
+async fn newest(location: &Resolved, before: Option<&Table>) -> Result<Option<Arc<Table>>> {
+    let delta = match before {
+        Some(before) => {
+            let mut delta = before.delta.clone();
+            delta.update_state().await?;
+            Some(delta)
+        }
+        None => log::load(location).await?,
+    };
+    delta.map(|delta| Table::new(location.clone(), delta, before).map(Arc::new)).transpose()
+}
+
+/// Whether the target can be done on the newest version.
+fn check(target: &Target, base: Option<&Table>) -> Result<()> {
+    match (target, base) {
+        (Target::Append(planned) | Target::Overwrite(planned), Some(base)) => {
+            writable(base)?;
+            same_definition(planned, base)
+        }
+        (Target::Append(_) | Target::Overwrite(_), None) => {
+            Err(Error::internal("a table without a version was written"))
+        }
+        (Target::Create(spec), Some(_)) => {
+            let message = format!("a Delta table already exists at \"{}\"", spec.location);
+            Err(Error::new(SqlState::DuplicateTable, message)
+                .with_hint("Leave the columns out to use the table that is there, or choose another location."))
+        }
+        (Target::Create(spec) | Target::Replace(spec), _) => spec.validate(),
+    }
+}
+
+/// Rows were checked and encoded for one definition: they may not land under another.
+fn same_definition(planned: &Table, base: &Table) -> Result<()> {
+    let (planned, base) = (planned.snapshot()?, base.snapshot()?);
+    if planned.metadata() == base.metadata() && planned.protocol() == base.protocol() {
+        return Ok(());
+    }
+    Err(conflict("The table's definition was changed by another transaction."))
+}
+
+/// Refuses tables with promises that our writer does not keep.
+fn writable(table: &Table) -> Result<()> {
+    let refused = [
+        ("delta.generationExpression", "generated columns"),
+        ("delta.identity.start", "identity columns"),
+        ("delta.invariants", "column invariants"),
+    ];
+    for field in table.snapshot()?.schema().fields() {
+        for (key, what) in refused {
+            if field.metadata().contains_key(key) {
+                return Err(Error::unsupported(format!("writing to a table with {what}")));
+            }
+        }
+    }
+    if table.properties().get("delta.columnMapping.mode").is_some_and(|mode| mode != "none") {
+        return Err(Error::unsupported("writing to a table with column mapping"));
+    }
+    Ok(())
+}
+
+fn actions(
+    location: &Resolved,
+    target: &Target,
+    base: Option<&Table>,
+    adds: &[Add],
+) -> Result<(Vec<Action>, DeltaOperation)> {
+    let added = adds.iter().cloned().map(Action::Add);
+    let write = |table: &Table, mode| DeltaOperation::Write {
+        mode,
+        partition_by: Some(table.partition_columns().to_vec()).filter(|columns| !columns.is_empty()),
+        predicate: None,
+    };
+    match target {
+        Target::Append(table) => Ok((added.collect(), write(table, SaveMode::Append))),
+        Target::Overwrite(table) => {
+            let actions = removes(base)?.into_iter().chain(added).collect();
+            Ok((actions, write(table, SaveMode::Overwrite)))
+        }
+        Target::Create(spec) | Target::Replace(spec) => {
+            let definition = Definition::new(spec, base)?;
+            let mode = if base.is_some() { SaveMode::Overwrite } else { SaveMode::ErrorIfExists };
+            let described = DeltaOperation::Create {
+                mode,
+                location: location.location.clone(),
+                protocol: definition.protocol.clone(),
+                metadata: definition.metadata.clone(),
+            };
+            let defined = [Action::Protocol(definition.protocol), Action::Metadata(definition.metadata)];
+            Ok((defined.into_iter().chain(removes(base)?).chain(added).collect(), described))
+        }
+    }
+}
+
+fn removes(base: Option<&Table>) -> Result<Vec<Action>> {
+    let Some(base) = base else { return Ok(Vec::new()) };
+    let files = base.snapshot()?.try_log_data()?;
+    Ok(files.iter().map(|file| Action::Remove(file.remove_action(true))).collect())
+}
+
+fn info(id: &str, operation: &Operation) -> HashMap<String, serde_json::Value> {
+    let mut info = HashMap::from([
+        (ID_KEY.to_owned(), id.into()),
+        (OPERATION_KEY.to_owned(), operation.name.as_str().into()),
+        ("clientVersion".to_owned(), concat!("lakegate ", env!("CARGO_PKG_VERSION")).into()),
+    ]);
+    info.extend(operation.parameters.iter().map(|(key, value)| (format!("lakegate.{key}"), value.as_str().into())));
+    info
+}
+
+/// After the commit: the cache gets the new version, and now and then the log a checkpoint.
+async fn finish(lake: &Lake, location: &Resolved, base: Option<Arc<Table>>, version: u64) -> Committed {
+    let loaded = match &base {
+        Some(base) => {
+            let mut delta = base.delta.clone();
+            let updated = delta.update_incremental(Some(version)).await.map_err(Error::from);
+            updated.and_then(|()| Table::new(location.clone(), delta, Some(base)))
+        }
+        None => match log::load(location).await {
+            Ok(Some(delta)) => Table::new(location.clone(), delta, None),
+            Ok(None) => Err(log::missing(location)),
+            Err(error) => Err(error),
+        },
+    };
+    match loaded {
+        Ok(table) => {
+            let table = Arc::new(table);
+            lake.cache.put(Arc::clone(&table));
+            if version > 0 && version.is_multiple_of(lake.options.checkpoint_commits.max(1)) {
+                maintain::checkpoint(table.delta.clone());
+            }
+            Committed { version, table: Some(table) }
+        }
+        Err(error) => {
+            tracing::warn!(table = %location.location, version, %error, "could not read a table after its commit");
+            lake.cache.forget(location);
+            Committed { version, table: None }
+        }
+    }
+}
+
+fn not_writable(error: TransactionError) -> Error {
+    match error {
+        TransactionError::DeltaTableAppendOnly => {
+            Error::new(SqlState::ObjectNotInPrerequisiteState, "cannot remove rows from an append-only table")
+                .with_hint("The table's property delta.appendOnly forbids it.")
+        }
+        other => Error::unsupported("writing to this Delta table").with_detail(other.to_string()),
+    }
+}
+
+fn conflict(detail: &str) -> Error {
+    Error::new(SqlState::SerializationFailure, "could not serialize access due to concurrent update")
+        .with_detail(detail)
+        .with_hint("Try the statement again.")
+}
+
+/// A random pause that grows with the attempts, so that racing servers draw apart.
+fn pause(attempt: u32) -> Duration {
+    let most = Duration::from_millis(2 << attempt.min(7)).min(PAUSE_MAX);
+    rand::rng().random_range(Duration::ZERO..=most)
+}

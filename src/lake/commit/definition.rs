@@ -1,0 +1,129 @@
+//! Protocol and metadata of a table that is made: only features that every engine can read and write.
+
+use std::collections::BTreeSet;
+
+use arrow::datatypes::{DataType, Schema};
+use deltalake::kernel::engine::arrow_conversion::TryIntoKernel;
+use deltalake::kernel::{Metadata, MetadataExt, Protocol, StructType, new_metadata};
+use serde_json::json;
+
+use crate::error::{Error, Result, SqlState};
+use crate::lake::columns::{TableSpec, delta_field};
+use crate::lake::table::{CONSTRAINT_PREFIX, Table, constraint_text};
+
+/// Delta's own properties that we honour. Others of that prefix would promise what we do not do.
+const PROPERTIES: &[&str] = &[
+    "delta.appendOnly",
+    "delta.checkpointInterval",
+    "delta.dataSkippingNumIndexedCols",
+    "delta.deletedFileRetentionDuration",
+    "delta.enableExpiredLogCleanup",
+    "delta.logRetentionDuration",
+];
+
+/// The features that a writer version below 7 stands for, by the version that brought them.
+const LEGACY_WRITER_FEATURES: &[(u64, &str)] = &[
+    (2, "appendOnly"),
+    (2, "invariants"),
+    (3, "checkConstraints"),
+    (4, "changeDataFeed"),
+    (4, "generatedColumns"),
+    (5, "columnMapping"),
+    (6, "identityColumns"),
+];
+
+const TIMESTAMP_NTZ: &str = "timestampNtz";
+
+pub(super) struct Definition {
+    pub(super) protocol: Protocol,
+    pub(super) metadata: Metadata,
+}
+
+impl Definition {
+    /// The definition of a new table, or one that takes the place of `base`.
+    pub(super) fn new(spec: &TableSpec, base: Option<&Table>) -> Result<Self> {
+        let schema = Schema::new(spec.columns.iter().map(delta_field).collect::<Vec<_>>());
+        let delta_schema: StructType = (&schema).try_into_kernel()?;
+        let metadata =
+            new_metadata(&delta_schema, &spec.partition_columns, configuration(spec)?).map_err(unwritable)?;
+        let metadata = match &spec.comment {
+            Some(comment) => metadata.with_description(comment.clone()).map_err(unwritable)?,
+            None => metadata,
+        };
+        let without_zone = schema.fields().iter().any(|field| has_timestamp_ntz(field.data_type()));
+        let protocol = protocol(without_zone, !spec.checks.is_empty(), base)?;
+        Ok(Self { protocol, metadata })
+    }
+}
+
+fn configuration(spec: &TableSpec) -> Result<Vec<(String, String)>> {
+    let mut configuration = Vec::new();
+    for (key, value) in &spec.properties {
+        if key.starts_with("delta.") && !PROPERTIES.contains(&key.as_str()) {
+            return Err(Error::unsupported(format!("table property \"{key}\"")));
+        }
+        configuration.push((key.clone(), value.clone()));
+    }
+    for (name, expression) in &spec.checks {
+        configuration.push((format!("{CONSTRAINT_PREFIX}{name}"), constraint_text(expression)));
+    }
+    Ok(configuration)
+}
+
+fn has_timestamp_ntz(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Timestamp(_, None) => true,
+        DataType::List(element) => has_timestamp_ntz(element.data_type()),
+        _ => false,
+    }
+}
+
+/// The lowest protocol that carries the table; never lower than that of the table it replaces, whose old versions stay.
+fn protocol(without_zone: bool, checks: bool, base: Option<&Table>) -> Result<Protocol> {
+    let before = base.map(|base| base.snapshot().map(|snapshot| snapshot.protocol().clone())).transpose()?;
+    let before = before.as_ref().map(serde_json::to_value).transpose().map_err(unwritable)?;
+    let version = |key: &str, least: u64| {
+        before
+            .as_ref()
+            .and_then(|before| before.get(key))
+            .and_then(serde_json::Value::as_u64)
+            .unwrap_or(least)
+            .max(least)
+    };
+    let (reader, writer) = (version("minReaderVersion", 1), version("minWriterVersion", if checks { 3 } else { 2 }));
+    let features = |key: &str| -> BTreeSet<String> {
+        let listed = before.as_ref().and_then(|before| before.get(key)).and_then(serde_json::Value::as_array);
+        listed.into_iter().flatten().filter_map(|feature| feature.as_str().map(str::to_owned)).collect()
+    };
+    let value = if !without_zone && reader < 3 && writer < 7 {
+        json!({ "minReaderVersion": reader, "minWriterVersion": writer })
+    } else {
+        let (mut of_readers, mut of_writers) = (features("readerFeatures"), features("writerFeatures"));
+        if writer < 7 {
+            let legacy = LEGACY_WRITER_FEATURES.iter().filter(|(since, _)| *since <= writer);
+            of_writers.extend(legacy.map(|(_, feature)| (*feature).to_owned()));
+        } else {
+            of_writers.extend(["appendOnly", "invariants"].map(str::to_owned));
+            of_writers.extend(checks.then(|| "checkConstraints".to_owned()));
+        }
+        if reader == 2 {
+            of_readers.insert("columnMapping".to_owned());
+            of_writers.insert("columnMapping".to_owned());
+        }
+        if without_zone {
+            of_readers.insert(TIMESTAMP_NTZ.to_owned());
+            of_writers.insert(TIMESTAMP_NTZ.to_owned());
+        }
+        if reader < 3 && !without_zone {
+            json!({ "minReaderVersion": reader, "minWriterVersion": 7, "writerFeatures": of_writers })
+        } else {
+            json!({ "minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": of_readers, "writerFeatures": of_writers })
+        }
+    };
+    serde_json::from_value(value).map_err(unwritable)
+}
+
+fn unwritable(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::new(SqlState::InvalidTableDefinition, "this definition cannot be written as a Delta table")
+        .with_detail(error.into().to_string())
+}

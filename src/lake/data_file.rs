@@ -1,0 +1,185 @@
+//! The data files of one version: where they are, their partition's values, and what the log says about their content.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Schema, TimeUnit};
+use datafusion::common::stats::Precision;
+use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
+use deltalake::kernel::LogicalFileView;
+use object_store::path::Path;
+use serde_json::Value;
+
+use crate::error::{Error, Result, SqlState};
+
+/// Decimals go through a double in some writers' statistics; these digits survive it.
+const EXACT_DECIMAL_DIGITS: u8 = 15;
+
+/// One data file.
+#[derive(Debug)]
+pub(super) struct DataFile {
+    /// Key in the store.
+    pub(super) path: Path,
+    /// Path as the log has it, decoded.
+    pub(super) name: String,
+    pub(super) bytes: u64,
+    pub(super) modified_ms: i64,
+    /// In the order of the table's partition columns.
+    pub(super) partition: Vec<ScalarValue>,
+    /// Of the file's columns and then the partition columns.
+    pub(super) statistics: Arc<Statistics>,
+    /// Whether only delta-rs can read it: deleted rows, or a place outside the table's folder.
+    pub(super) special: bool,
+}
+
+/// Columns of files and partitions, which log entries are read with.
+pub(super) struct Layout<'a> {
+    pub(super) root: &'a Path,
+    /// Columns inside the files, in the engine's types.
+    pub(super) file: &'a Schema,
+    pub(super) partition: &'a Schema,
+}
+
+impl DataFile {
+    /// Reads a file's entry of the log.
+    ///
+    /// # Errors
+    /// XX001 when a partition's value is not of its column's type.
+    pub(super) fn from_log(view: &LogicalFileView, layout: &Layout<'_>) -> Result<Self> {
+        let name = view.path().into_owned();
+        let absolute = name.contains("://") || name.starts_with('/');
+        let path: Path = layout.root.parts().chain(view.object_store_path().parts()).collect();
+        let values = view.partition_values_map();
+        let partition = layout.partition.fields().iter().map(|field| {
+            let text = values.get(field.name()).and_then(Option::as_deref);
+            partition_value(text, field.data_type())
+        });
+        let partition = partition.collect::<Result<Vec<_>>>()?;
+        let mut statistics = file_statistics(view.stats().as_deref(), layout.file);
+        statistics.total_byte_size = Precision::Absent;
+        let rows = statistics.num_rows;
+        statistics.column_statistics.extend(partition.iter().map(|value| partition_statistics(value, rows)));
+        Ok(Self {
+            path,
+            name,
+            bytes: u64::try_from(view.size()).unwrap_or(0),
+            modified_ms: view.modification_time(),
+            partition,
+            statistics: Arc::new(statistics),
+            special: absolute || view.deletion_vector_descriptor().is_some(),
+        })
+    }
+
+    /// Number of rows, when the log has it.
+    pub(super) fn rows(&self) -> Option<u64> {
+        match self.statistics.num_rows {
+            Precision::Exact(rows) => Some(rows as u64),
+            Precision::Inexact(_) | Precision::Absent => None,
+        }
+    }
+}
+
+/// The files of a version. Entries that the version before had are taken over, not read again.
+pub(super) fn read_all(
+    views: impl Iterator<Item = LogicalFileView>,
+    layout: &Layout<'_>,
+    before: &[Arc<DataFile>],
+) -> Result<Vec<Arc<DataFile>>> {
+    let known: HashMap<&str, &Arc<DataFile>> = before.iter().map(|file| (file.name.as_str(), file)).collect();
+    views
+        .map(|view| match known.get(view.path().as_ref()) {
+            // A file that got deleted rows since is another one.
+            Some(file) if !file.special && view.deletion_vector_descriptor().is_none() => Ok(Arc::clone(file)),
+            Some(_) | None => DataFile::from_log(&view, layout).map(Arc::new),
+        })
+        .collect()
+}
+
+/// A partition's value from its text; an empty text is null in Delta.
+fn partition_value(text: Option<&str>, data_type: &DataType) -> Result<ScalarValue> {
+    let text = text.filter(|text| !text.is_empty());
+    let value = match text {
+        None => ScalarValue::try_from(data_type),
+        Some(text) => ScalarValue::try_from_string(text.to_owned(), data_type),
+    };
+    value.map_err(|error| {
+        let message = format!("invalid partition value \"{}\" in a table's log", text.unwrap_or_default());
+        Error::new(SqlState::DataCorrupted, message).with_source(error)
+    })
+}
+
+fn partition_statistics(value: &ScalarValue, rows: Precision<usize>) -> ColumnStatistics {
+    if value.is_null() {
+        return ColumnStatistics { null_count: rows, ..ColumnStatistics::new_unknown() };
+    }
+    ColumnStatistics {
+        null_count: Precision::Exact(0),
+        min_value: Precision::Exact(value.clone()),
+        max_value: Precision::Exact(value.clone()),
+        ..ColumnStatistics::new_unknown()
+    }
+}
+
+fn file_statistics(json: Option<&str>, schema: &Schema) -> Statistics {
+    let mut statistics = Statistics::new_unknown(schema);
+    let Some(Value::Object(stats)) = json.and_then(|json| serde_json::from_str(json).ok()) else { return statistics };
+    let Some(rows) = count(stats.get("numRecords")) else { return statistics };
+    statistics.num_rows = Precision::Exact(rows);
+    // Bounds that deleted rows made loose still hold, but are not values of the column.
+    let tight = stats.get("tightBounds").and_then(Value::as_bool).unwrap_or(true);
+    let of = |key: &str, name: &str| stats.get(key).and_then(|values| values.get(name));
+    for (field, column) in schema.fields().iter().zip(&mut statistics.column_statistics) {
+        if let Some(nulls) = count(of("nullCount", field.name())).filter(|_| tight) {
+            column.null_count = Precision::Exact(nulls);
+        }
+        let bound = |value: Option<&Value>, upper| value.and_then(|value| bound(value, field.data_type(), upper));
+        column.min_value = precision(bound(of("minValues", field.name()), false), tight);
+        column.max_value = precision(bound(of("maxValues", field.name()), true), tight);
+    }
+    statistics
+}
+
+fn count(value: Option<&Value>) -> Option<usize> {
+    value?.as_u64().and_then(|count| usize::try_from(count).ok())
+}
+
+fn precision(bound: Option<(ScalarValue, bool)>, tight: bool) -> Precision<ScalarValue> {
+    match bound {
+        Some((value, true)) if tight => Precision::Exact(value),
+        Some((value, _)) => Precision::Inexact(value),
+        None => Precision::Absent,
+    }
+}
+
+/// A bound of a column and whether it is one of the column's values. `None` for what has no bounds or is not understood.
+fn bound(value: &Value, data_type: &DataType, upper: bool) -> Option<(ScalarValue, bool)> {
+    let scalar = match data_type {
+        DataType::Boolean => (ScalarValue::Boolean(Some(value.as_bool()?)), true),
+        DataType::Int16 => (ScalarValue::Int16(Some(value.as_i64()?.try_into().ok()?)), true),
+        DataType::Int32 => (ScalarValue::Int32(Some(value.as_i64()?.try_into().ok()?)), true),
+        DataType::Int64 => (ScalarValue::Int64(Some(value.as_i64()?)), true),
+        DataType::Time64(TimeUnit::Microsecond) => (ScalarValue::Time64Microsecond(Some(value.as_i64()?)), true),
+        // NaN stands in no bound, so the largest value may be another.
+        DataType::Float32 => (ScalarValue::Float32(Some(value.as_f64()? as f32)), false),
+        DataType::Float64 => (ScalarValue::Float64(Some(value.as_f64()?)), false),
+        DataType::Decimal128(precision, _) if *precision <= EXACT_DECIMAL_DIGITS => {
+            let text = value.as_number()?.to_string();
+            (ScalarValue::try_from_string(text, data_type).ok()?, true)
+        }
+        DataType::Date32 => (ScalarValue::try_from_string(value.as_str()?.to_owned(), data_type).ok()?, true),
+        DataType::Timestamp(TimeUnit::Microsecond, zone) => {
+            let text = value.as_str()?.to_owned();
+            let micros = match ScalarValue::try_from_string(text, data_type).ok()? {
+                ScalarValue::TimestampMicrosecond(Some(micros), _) => micros,
+                _ => return None,
+            };
+            // Some writers cut timestamps to milliseconds, which moves an upper bound below the values.
+            let micros = if upper && micros % 1000 == 0 { micros.checked_add(999)? } else { micros };
+            (ScalarValue::TimestampMicrosecond(Some(micros), zone.clone()), false)
+        }
+        // Long strings are cut, upper bounds then get a larger last character.
+        DataType::Utf8View => (ScalarValue::Utf8View(Some(value.as_str()?.to_owned())), false),
+        _ => return None,
+    };
+    Some(scalar)
+}

@@ -1,0 +1,95 @@
+//! The Delta log of one table: open it, ask for a newer version, put a commit.
+
+use std::sync::Arc;
+
+use deltalake::DeltaTable;
+use deltalake::kernel::transaction::TransactionError;
+use deltalake::logstore::{
+    CommitOrBytes, LogStoreRef, StorageConfig, commit_uri_from_version, default_logstore, object_store,
+};
+use object_store::ObjectStoreExt;
+use object_store::prefix::PrefixStore;
+
+use super::stores::Resolved;
+use crate::error::{Error, Result, SqlState};
+
+/// Attempts of a put whose outcome is not known.
+const PUT_ATTEMPTS_MAX: u32 = 4;
+
+/// delta-rs' way to the log of the table at that place.
+pub(super) fn log_store(location: &Resolved) -> LogStoreRef {
+    let prefixed = PrefixStore::new(Arc::clone(&location.store), location.path.clone());
+    let mut url = location.location.clone();
+    // The kernel joins names to this URL, which works on a folder only.
+    let folder = format!("{}/", url.path().trim_end_matches('/'));
+    url.set_path(&folder);
+    default_logstore(Arc::new(prefixed), Arc::clone(&location.store), &url, &StorageConfig::default())
+}
+
+/// The newest version of the table there; `None` when there is no Delta log.
+pub(super) async fn load(location: &Resolved) -> Result<Option<DeltaTable>> {
+    let mut table = DeltaTable::new(log_store(location));
+    if !table.verify_deltatable_existence().await? {
+        return Ok(None);
+    }
+    table.load().await?;
+    Ok(Some(table))
+}
+
+/// The error for a place without a table.
+pub(super) fn missing(location: &Resolved) -> Error {
+    let message = format!("there is no Delta table at \"{}\"", location.location);
+    Error::new(SqlState::UndefinedFile, message)
+}
+
+/// Whether a version is in the log as a commit: one small request.
+pub(super) async fn has_version(location: &Resolved, version: u64) -> Result<bool> {
+    let path = location.path.parts().chain(commit_uri_from_version(Some(version)).parts()).collect();
+    match location.store.head(&path).await {
+        Ok(_) => Ok(true),
+        Err(object_store::Error::NotFound { .. }) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// How a put of a commit ended.
+#[derive(Debug)]
+pub(super) enum Put {
+    Done,
+    /// Another commit stands at that version.
+    Taken,
+    /// The store gave errors and shows nothing: the commit may still appear.
+    Unknown(Error),
+}
+
+/// Puts a commit at a version unless there is one. `id` stands in the commit, so that an unclear outcome can be cleared up.
+pub(super) async fn put(log: &LogStoreRef, version: u64, commit: bytes::Bytes, id: &str) -> Put {
+    let mut attempt = 0;
+    loop {
+        let result =
+            log.write_commit_entry(version, CommitOrBytes::LogBytes(commit.clone()), uuid::Uuid::new_v4()).await;
+        let error = match result {
+            Ok(()) => return Put::Done,
+            Err(error) => error,
+        };
+        match log.read_commit_entry(version).await {
+            // Also after "already exists": an earlier attempt, or the client's own retry, may have been ours.
+            Ok(Some(standing)) if memchr::memmem::find(&standing, id.as_bytes()).is_some() => return Put::Done,
+            Ok(Some(_)) => return Put::Taken,
+            Ok(None) => {}
+            Err(error) => tracing::warn!(version, %error, "could not read a commit back"),
+        }
+        attempt += 1;
+        if attempt >= PUT_ATTEMPTS_MAX {
+            return Put::Unknown(put_error(error));
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20 << attempt)).await;
+    }
+}
+
+fn put_error(error: TransactionError) -> Error {
+    match error {
+        TransactionError::ObjectStore { source } => source.into(),
+        other => deltalake::DeltaTableError::from(other).into(),
+    }
+}

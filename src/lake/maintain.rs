@@ -1,0 +1,71 @@
+//! Work on a table's folder that nobody waits for: checkpoints, files that are no longer needed.
+
+use std::time::Duration;
+
+use deltalake::DeltaTable;
+use futures::{StreamExt, TryStreamExt};
+use object_store::path::Path;
+
+use super::stores::Resolved;
+
+/// Writes a checkpoint of the loaded version in the background, so that opening the table stays cheap.
+pub(super) fn checkpoint(table: DeltaTable) {
+    tokio::spawn(async move {
+        if let Err(error) = deltalake::checkpoints::create_checkpoint(&table, None).await {
+            tracing::warn!(table = %table.table_url(), %error, "could not write a checkpoint");
+        }
+    });
+}
+
+/// Removes a dropped table's folder in the background.
+pub(super) fn drop_files(location: Resolved, after: Duration) {
+    tokio::spawn(async move {
+        tokio::time::sleep(after).await;
+        // The log goes first: without it nobody takes the remaining files for a table.
+        let log = location.path.clone().join("_delta_log");
+        for prefix in [log, location.path.clone()] {
+            if let Err(error) = remove_prefix(&location, &prefix).await {
+                tracing::warn!(table = %location.location, %error, "could not remove the files of a dropped table");
+                return;
+            }
+        }
+        if let Ok(folder) = location.location.to_file_path() {
+            // Only empty folders are left; one that somebody is using stays.
+            let _ = tokio::task::spawn_blocking(move || remove_empty_folders(&folder)).await;
+        }
+    });
+}
+
+async fn remove_prefix(location: &Resolved, prefix: &Path) -> object_store::Result<()> {
+    let found = location.store.list(Some(prefix)).map_ok(|meta| meta.location).boxed();
+    let removed = location.store.delete_stream(found).filter(|result| {
+        let gone_already = matches!(result, Err(object_store::Error::NotFound { .. }));
+        std::future::ready(!gone_already)
+    });
+    removed.try_for_each(|_| std::future::ready(Ok(()))).await
+}
+
+fn remove_empty_folders(folder: &std::path::Path) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_empty_folders(&entry.path());
+        }
+    }
+    let _ = std::fs::remove_dir(folder);
+}
+
+/// Removes files that were staged for a commit that did not come.
+pub(super) fn remove_staged(location: Resolved, files: Vec<Path>) {
+    let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+    runtime.spawn(async move {
+        let paths = futures::stream::iter(files.into_iter().map(Ok)).boxed();
+        let mut removed = location.store.delete_stream(paths);
+        while let Some(result) = removed.next().await {
+            match result {
+                Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => tracing::warn!(table = %location.location, %error, "could not remove a staged file"),
+            }
+        }
+    });
+}

@@ -1,0 +1,180 @@
+//! Delta tables in object storage: read at a pinned version, written in one commit.
+//!
+//! ```text
+//! stores   URL → object store (one per bucket, counted)
+//! Lake     location → Arc<Table>: cache of loaded Delta snapshots, freshness, create, write, drop
+//! Table    one version of one table: columns, constraints, statistics, provider() for scans
+//! write    partitions of rows → gate → storage encoding → Parquet staged in parallel → one commit by put-if-absent
+//! ```
+//! Called by `engine`, `query` and `execute`. It knows no SQL text, no names of the catalog and no session. Only `execute`
+//! may call what commits.
+
+mod cache;
+pub mod columns;
+mod commit;
+mod data_file;
+mod interval;
+mod log;
+mod maintain;
+mod scan;
+mod statistics;
+pub mod stores;
+mod table;
+#[cfg(test)]
+mod tests;
+mod type_text;
+pub mod write;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::error::Result;
+pub use columns::{ColumnSpec, TableCheck, TableSpec};
+pub use stores::{Resolved, Stores};
+pub use table::Table;
+pub use write::{Input, Operation, WriteMode, WriteRequest, Written};
+
+/// How new a table must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freshness {
+    /// The newest version there is now: at least one request to the store.
+    Latest,
+    /// A version that was the newest at most so long ago.
+    Within(Duration),
+    /// This version or a newer one.
+    AtLeast(u64),
+}
+
+/// What `create` does where a table is already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CreateMode {
+    /// It is an error; a definition without columns adopts the table.
+    New,
+    /// Its rows and definition are replaced in one commit; older versions stay readable.
+    Replace,
+}
+
+/// Limits and habits of a [`Lake`].
+#[derive(Debug, Clone)]
+pub struct LakeOptions {
+    /// Tables kept loaded.
+    pub cached_tables_max: usize,
+    /// Data files of all loaded tables together; each takes about a kilobyte.
+    pub cached_files_max: usize,
+    /// A checkpoint is written after so many commits.
+    pub checkpoint_commits: u64,
+    /// Files of a dropped table go after this time.
+    pub retention: Duration,
+    /// 1 (fast) to 22 (small).
+    pub zstd_level: i32,
+    pub row_group_rows_max: usize,
+    pub row_group_bytes_max: usize,
+    /// A data file is closed when it is larger.
+    pub file_bytes_max: usize,
+    /// Files that one stream of rows may have open at a time, one for each partition.
+    pub open_partitions_max: usize,
+    /// Tasks that encode the rows of one statement.
+    pub writers_max: usize,
+}
+
+impl Default for LakeOptions {
+    fn default() -> Self {
+        Self {
+            cached_tables_max: 1_000,
+            cached_files_max: 200_000,
+            checkpoint_commits: 50,
+            retention: Duration::ZERO,
+            zstd_level: 1,
+            row_group_rows_max: 1 << 20,
+            row_group_bytes_max: 128 << 20,
+            file_bytes_max: 512 << 20,
+            open_partitions_max: 64,
+            writers_max: std::thread::available_parallelism().map_or(2, usize::from),
+        }
+    }
+}
+
+/// The tables of the process: loaded snapshots, and the ways to change them.
+#[derive(Debug)]
+pub struct Lake {
+    stores: Arc<Stores>,
+    options: LakeOptions,
+    cache: cache::TableCache,
+    /// One queue for each table that is being written: writers of this process do not race each other in the store.
+    queues: Mutex<HashMap<String, std::sync::Weak<tokio::sync::Mutex<()>>>>,
+}
+
+impl Lake {
+    pub fn new(stores: Arc<Stores>, options: LakeOptions) -> Arc<Self> {
+        let cache = cache::TableCache::new(options.cached_tables_max, options.cached_files_max);
+        Arc::new(Self { stores, options, cache, queues: Mutex::default() })
+    }
+
+    pub fn stores(&self) -> &Arc<Stores> {
+        &self.stores
+    }
+
+    pub fn options(&self) -> &LakeOptions {
+        &self.options
+    }
+
+    /// The table at a path or URL, pinned at one version.
+    ///
+    /// # Errors
+    /// 58P01 when there is no Delta table; 0A000 when it needs a feature that we cannot read; the store's errors.
+    pub async fn table(&self, location: &str, freshness: Freshness) -> Result<Arc<Table>> {
+        self.cache.table(&self.stores.resolve(location)?, freshness).await
+    }
+
+    /// Makes a table without rows. A definition without columns adopts the Delta table that is at its location.
+    ///
+    /// # Errors
+    /// 42P07 when a table is there already (with [`CreateMode::New`]), 0A000 for types and properties that we cannot write,
+    /// 40001 when others kept changing the table.
+    pub async fn create(self: &Arc<Self>, spec: &TableSpec, mode: CreateMode) -> Result<Arc<Table>> {
+        let location = self.stores.resolve(&spec.location)?;
+        if spec.columns.is_empty() && mode == CreateMode::New {
+            return self.cache.table(&location, Freshness::Latest).await;
+        }
+        let target = match mode {
+            CreateMode::New => commit::Target::Create(spec.clone()),
+            CreateMode::Replace => commit::Target::Replace(spec.clone()),
+        };
+        let operation = Operation::new("CREATE TABLE");
+        commit::commit(Arc::clone(self), location, target, Vec::new(), operation).await
+    }
+
+    /// Runs the rows of a request through its gate into the table, all of them or none.
+    ///
+    /// # Errors
+    /// The gate's and the input's; 57014 when the token was cancelled; 40001 when a concurrent change forbids the commit;
+    /// 53200 when the pool has no memory left. After an error nothing is visible and staged files are removed.
+    ///
+    /// Dropping the future before the commit began commits nothing; a commit that began runs to its end.
+    pub async fn write(self: &Arc<Self>, request: WriteRequest) -> Result<Written> {
+        write::write(Arc::clone(self), request).await
+    }
+
+    /// Removes the files of a table in the background, after the retention time. Older snapshots become unreadable then.
+    pub fn drop_files(self: &Arc<Self>, location: &str) -> Result<()> {
+        let location = self.stores.resolve(location)?;
+        self.cache.forget(&location);
+        maintain::drop_files(location, self.options.retention);
+        Ok(())
+    }
+
+    /// The queue of those who commit to one table.
+    fn queue(&self, location: &Resolved) -> Arc<tokio::sync::Mutex<()>> {
+        let mut queues = self.queues.lock();
+        if let Some(queue) = queues.get(location.location.as_str()).and_then(std::sync::Weak::upgrade) {
+            return queue;
+        }
+        queues.retain(|_, queue| queue.strong_count() > 0);
+        let queue = Arc::new(tokio::sync::Mutex::new(()));
+        queues.insert(location.location.to_string(), Arc::downgrade(&queue));
+        queue
+    }
+}

@@ -1,0 +1,106 @@
+//! The statistics of a new file for Delta's log, from the metadata that the Parquet writer gives back.
+
+use arrow::array::{Array, ArrayRef};
+use arrow::datatypes::{DataType, Schema, TimeUnit};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use datafusion::common::ScalarValue;
+use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
+use parquet::file::metadata::ParquetMetaData;
+use serde_json::Value;
+
+use crate::error::Result;
+
+const FORMAT: FormatOptions<'static> = FormatOptions::new()
+    .with_timestamp_format(Some("%Y-%m-%dT%H:%M:%S%.6f"))
+    .with_timestamp_tz_format(Some("%Y-%m-%dT%H:%M:%S%.6fZ"));
+
+/// Delta's JSON of one file: number of rows, and bounds and nulls of the first `columns_max` columns.
+pub(super) fn to_json(metadata: &ParquetMetaData, schema: &Schema, columns_max: usize) -> Result<String> {
+    let mut bounds = Bounds::default();
+    for field in schema.fields().iter().take(columns_max) {
+        if !field.data_type().is_nested() {
+            bounds.add(metadata, schema, field.name())?;
+        }
+    }
+    let rows = metadata.file_metadata().num_rows();
+    Ok(format!(
+        "{{\"numRecords\":{rows},\"minValues\":{{{}}},\"maxValues\":{{{}}},\"nullCount\":{{{}}}}}",
+        bounds.min.join(","),
+        bounds.max.join(","),
+        bounds.nulls.join(",")
+    ))
+}
+
+/// The members of the three JSON objects. They are text because a JSON number of serde_json would round decimals.
+#[derive(Default)]
+struct Bounds {
+    min: Vec<String>,
+    max: Vec<String>,
+    nulls: Vec<String>,
+}
+
+impl Bounds {
+    fn add(&mut self, metadata: &ParquetMetaData, schema: &Schema, name: &str) -> Result<()> {
+        let groups = metadata.row_groups();
+        let converter = StatisticsConverter::try_new(name, schema, metadata.file_metadata().schema_descr())?;
+        let key = Value::from(name).to_string();
+        let nulls = converter.row_group_null_counts(groups)?;
+        if nulls.null_count() == 0 {
+            self.nulls.push(format!("{key}:{}", nulls.iter().flatten().sum::<u64>()));
+        }
+        let counts = (0..groups.len()).map(|group| {
+            let rows = groups.get(group).map_or(0, |group| group.num_rows());
+            // A row group that holds only nulls has no bounds and needs none.
+            nulls.is_valid(group) && nulls.value(group) == rows.unsigned_abs()
+        });
+        let only_nulls: Vec<bool> = counts.collect();
+        let min = extreme(&converter.row_group_mins(groups)?, &only_nulls, std::cmp::Ordering::Less)?;
+        let max = extreme(&converter.row_group_maxes(groups)?, &only_nulls, std::cmp::Ordering::Greater)?;
+        if let (Some(min), Some(max)) = (min.as_ref().and_then(json), max.as_ref().and_then(json)) {
+            self.min.push(format!("{key}:{min}"));
+            self.max.push(format!("{key}:{max}"));
+        }
+        Ok(())
+    }
+}
+
+/// The least or greatest of the row groups' bounds; `None` when one that has values has no bound.
+fn extreme(bounds: &ArrayRef, only_nulls: &[bool], wanted: std::cmp::Ordering) -> Result<Option<ScalarValue>> {
+    let mut found: Option<ScalarValue> = None;
+    for (group, only_nulls) in only_nulls.iter().enumerate() {
+        if *only_nulls {
+            continue;
+        }
+        if bounds.is_null(group) {
+            return Ok(None);
+        }
+        let bound = ScalarValue::try_from_array(bounds, group)?;
+        if found.as_ref().is_none_or(|found| bound.partial_cmp(found) == Some(wanted)) {
+            found = Some(bound);
+        }
+    }
+    Ok(found)
+}
+
+/// A bound as Delta's JSON has it; `None` for what has none there: bytes, and floats that JSON cannot say.
+fn json(bound: &ScalarValue) -> Option<String> {
+    match bound.data_type() {
+        DataType::Boolean | DataType::Int16 | DataType::Int32 | DataType::Int64 | DataType::Decimal128(_, _) => {
+            text(bound)
+        }
+        DataType::Float32 | DataType::Float64 => {
+            let text = text(bound)?;
+            text.parse::<f64>().ok().filter(|value| value.is_finite()).map(|_| text)
+        }
+        DataType::Date32 | DataType::Timestamp(TimeUnit::Microsecond, _) | DataType::Utf8 | DataType::Utf8View => {
+            Some(Value::from(text(bound)?).to_string())
+        }
+        _ => None,
+    }
+}
+
+fn text(bound: &ScalarValue) -> Option<String> {
+    let array = bound.to_array().ok()?;
+    let formatter = ArrayFormatter::try_new(&array, &FORMAT).ok()?;
+    formatter.value(0).try_to_string().ok()
+}

@@ -1,0 +1,299 @@
+//! Object stores from URLs: one store object per bucket, counted, with time limits and retries.
+//!
+//! ```text
+//! path, file://, s3://, gs://, az:// abfss://, memory://name  ──resolve──→ Resolved { store, path, url }
+//! ```
+//! Whoever asks first for a bucket makes its store; everybody else gets the same one. [`Stores`] is also DataFusion's registry,
+//! so that a scan finds the store of its URL.
+
+pub mod counted;
+#[cfg(test)]
+pub mod faulty;
+pub mod probe;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use datafusion::datasource::object_store::ObjectStoreUrl;
+use datafusion::error::{DataFusionError, Result as DataFusionResult};
+use datafusion::execution::object_store::ObjectStoreRegistry;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
+use object_store::azure::MicrosoftAzureBuilder;
+use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::local::LocalFileSystem;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
+use parking_lot::Mutex;
+use url::Url;
+
+use crate::error::{Error, Result, SqlState};
+use counted::{Counted, Counters};
+pub use probe::probe_put_if_absent;
+
+/// The longest that one request of a cloud store may take, its body included.
+const REQUEST_TIMEOUT_SECONDS: u64 = 60;
+const CONNECT_TIMEOUT_SECONDS: u64 = 5;
+const RETRY_TIMEOUT_SECONDS: u64 = 90;
+const RETRIES_MAX: usize = 6;
+
+/// Where a URL or path points to.
+#[derive(Debug, Clone)]
+pub struct Resolved {
+    pub store: Arc<dyn ObjectStore>,
+    /// The key inside the store.
+    pub path: Path,
+    /// The store's own URL: scheme and bucket.
+    pub url: ObjectStoreUrl,
+    /// The whole location in its one normal form, without a slash at the end: the same text for the same place.
+    pub location: Url,
+}
+
+impl Resolved {
+    /// Whether it lies on a local disk.
+    pub fn is_local(&self) -> bool {
+        self.location.scheme() == "file"
+    }
+}
+
+/// The object stores of the process.
+#[derive(Debug)]
+pub struct Stores {
+    warehouse: Url,
+    options: HashMap<String, String>,
+    by_bucket: Mutex<HashMap<String, Arc<dyn ObjectStore>>>,
+    /// Buckets whose put-if-absent was put to the test.
+    trusted: Mutex<HashSet<String>>,
+    counters: Arc<Counters>,
+}
+
+impl Stores {
+    /// Stores with the warehouse at a path or URL. Options are object_store's configuration keys (`aws_endpoint`,
+    /// `aws_region`, `allow_http`, …); what they leave open comes from the environment. A local folder is made.
+    ///
+    /// # Errors
+    /// 22023 for a URL that cannot be read or a scheme that is not known; 58030 when the folder cannot be made.
+    pub fn new(warehouse: &str, options: HashMap<String, String>) -> Result<Self> {
+        let url = location_url(warehouse)?;
+        if let Ok(folder) = url.to_file_path() {
+            std::fs::create_dir_all(folder)?;
+        }
+        let stores = Self {
+            warehouse: url,
+            options,
+            by_bucket: Mutex::default(),
+            trusted: Mutex::default(),
+            counters: Arc::new(Counters::default()),
+        };
+        stores.warehouse()?;
+        Ok(stores)
+    }
+
+    /// The root of the warehouse.
+    pub fn warehouse(&self) -> Result<Resolved> {
+        self.resolve_url(self.warehouse.clone())
+    }
+
+    /// A place inside the warehouse, e.g. `tables/16384-…`.
+    pub fn in_warehouse(&self, relative: &str) -> Result<Resolved> {
+        let mut url = self.warehouse.clone();
+        let base = url.path().trim_end_matches('/').to_owned();
+        url.set_path(&format!("{base}/{relative}"));
+        self.resolve_url(url)
+    }
+
+    /// The store and key of a URL or local path; relative paths start at the process's directory.
+    ///
+    /// # Errors
+    /// 22023 for what cannot be read, and what the store's builder refuses.
+    pub fn resolve(&self, url_or_path: &str) -> Result<Resolved> {
+        self.resolve_url(location_url(url_or_path)?)
+    }
+
+    /// Tests once whether the place's store honours conditions; whoever commits there calls it first. Local disks and memory
+    /// do. It writes and removes one object below the place.
+    ///
+    /// # Errors
+    /// 55000 with a hint when the store cannot be trusted, and the store's errors.
+    pub async fn trust(&self, place: &Resolved) -> Result<()> {
+        let bucket = place.url.as_str();
+        if matches!(place.location.scheme(), "file" | "memory") || self.trusted.lock().contains(bucket) {
+            return Ok(());
+        }
+        probe_put_if_absent(place.store.as_ref(), &place.path.clone().join("_lakegate_probe")).await?;
+        self.trusted.lock().insert(bucket.to_owned());
+        Ok(())
+    }
+
+    /// Requests of all stores.
+    pub fn counters(&self) -> &Arc<Counters> {
+        &self.counters
+    }
+
+    /// Registers every store known so far with a runtime that has another registry than this one.
+    pub fn register(&self, runtime: &RuntimeEnv) {
+        let known: Vec<_> = self.by_bucket.lock().iter().map(|(url, store)| (url.clone(), Arc::clone(store))).collect();
+        for (url, store) in known {
+            if let Ok(url) = Url::parse(&url) {
+                runtime.register_object_store(&url, store);
+            }
+        }
+    }
+
+    /// Puts a store behind `memory://<name>`, so that a test can look into it or break it.
+    #[cfg(test)]
+    pub fn insert(&self, bucket: &str, store: Arc<dyn ObjectStore>) {
+        self.by_bucket.lock().insert(bucket.to_owned(), Arc::new(Counted::new(store, Arc::clone(&self.counters))));
+    }
+
+    fn resolve_url(&self, url: Url) -> Result<Resolved> {
+        let bucket = bucket_of(&url);
+        let store = self.store(&bucket, &url)?;
+        let path = Path::from_url_path(url.path()).map_err(|error| invalid(url.as_str(), &error.to_string()))?;
+        let store_url = ObjectStoreUrl::parse(&bucket).map_err(|error| invalid(&bucket, &error.to_string()))?;
+        let mut location = url;
+        let trimmed = location.path().trim_end_matches('/').to_owned();
+        location.set_path(&trimmed);
+        Ok(Resolved { store, path, url: store_url, location })
+    }
+
+    fn store(&self, bucket: &str, url: &Url) -> Result<Arc<dyn ObjectStore>> {
+        let mut by_bucket = self.by_bucket.lock();
+        if let Some(store) = by_bucket.get(bucket) {
+            return Ok(Arc::clone(store));
+        }
+        let store: Arc<dyn ObjectStore> = Arc::new(Counted::new(self.build(url)?, Arc::clone(&self.counters)));
+        by_bucket.insert(bucket.to_owned(), Arc::clone(&store));
+        Ok(store)
+    }
+
+    fn build(&self, url: &Url) -> Result<Arc<dyn ObjectStore>> {
+        match url.scheme() {
+            "file" => Ok(Arc::new(LocalFileSystem::new())),
+            "memory" => Ok(Arc::new(InMemory::new())),
+            "s3" | "s3a" => self.s3(url),
+            "gs" => self.gcs(url),
+            "az" | "azure" | "abfs" | "abfss" | "adl" => self.azure(url),
+            other => Err(invalid(url.as_str(), &format!("the scheme \"{other}\" is not known"))
+                .with_hint("Use a path, or a URL that starts with file, s3, gs, az, abfss or memory.")),
+        }
+    }
+
+    fn s3(&self, url: &Url) -> Result<Arc<dyn ObjectStore>> {
+        let mut builder = AmazonS3Builder::from_env()
+            .with_client_options(client_options())
+            .with_retry(retries())
+            .with_conditional_put(S3ConditionalPut::ETagMatch);
+        if self.environment_allows_http("AWS_ALLOW_HTTP") {
+            builder = builder.with_allow_http(true);
+        }
+        for (key, value) in &self.options {
+            if let Ok(key) = key.to_ascii_lowercase().parse() {
+                builder = builder.with_config(key, value);
+            }
+        }
+        Ok(Arc::new(builder.with_url(url.as_str()).build()?))
+    }
+
+    fn gcs(&self, url: &Url) -> Result<Arc<dyn ObjectStore>> {
+        let mut builder =
+            GoogleCloudStorageBuilder::from_env().with_client_options(client_options()).with_retry(retries());
+        for (key, value) in &self.options {
+            if let Ok(key) = key.to_ascii_lowercase().parse() {
+                builder = builder.with_config(key, value);
+            }
+        }
+        Ok(Arc::new(builder.with_url(url.as_str()).build()?))
+    }
+
+    fn azure(&self, url: &Url) -> Result<Arc<dyn ObjectStore>> {
+        let mut builder = MicrosoftAzureBuilder::from_env().with_client_options(client_options()).with_retry(retries());
+        for (key, value) in &self.options {
+            if let Ok(key) = key.to_ascii_lowercase().parse() {
+                builder = builder.with_config(key, value);
+            }
+        }
+        Ok(Arc::new(builder.with_url(url.as_str()).build()?))
+    }
+
+    /// Client options replace what `from_env` read, so this one is read again.
+    fn environment_allows_http(&self, key: &str) -> bool {
+        std::env::var(key).is_ok_and(|value| value.eq_ignore_ascii_case("true") || value == "1")
+    }
+}
+
+impl ObjectStoreRegistry for Stores {
+    fn register_store(&self, url: &Url, store: Arc<dyn ObjectStore>) -> Option<Arc<dyn ObjectStore>> {
+        // The first store of a bucket stays: its credentials are those that the statement was planned with.
+        let mut by_bucket = self.by_bucket.lock();
+        let bucket = bucket_of(url);
+        match by_bucket.get(&bucket) {
+            Some(known) => Some(Arc::clone(known)),
+            None => by_bucket.insert(bucket, store),
+        }
+    }
+
+    fn get_store(&self, url: &Url) -> DataFusionResult<Arc<dyn ObjectStore>> {
+        self.store(&bucket_of(url), url).map_err(|error| DataFusionError::External(Box::new(error)))
+    }
+}
+
+fn client_options() -> ClientOptions {
+    ClientOptions::new()
+        .with_timeout(Duration::from_secs(REQUEST_TIMEOUT_SECONDS))
+        .with_connect_timeout(Duration::from_secs(CONNECT_TIMEOUT_SECONDS))
+}
+
+fn retries() -> RetryConfig {
+    RetryConfig {
+        backoff: BackoffConfig::default(),
+        max_retries: RETRIES_MAX,
+        retry_timeout: Duration::from_secs(RETRY_TIMEOUT_SECONDS),
+    }
+}
+
+/// The URL of a URL or local path, with an absolute and clean path.
+fn location_url(url_or_path: &str) -> Result<Url> {
+    if url_or_path.is_empty() {
+        return Err(invalid(url_or_path, "it is empty"));
+    }
+    if url_or_path.contains("://") {
+        return Url::parse(url_or_path).map_err(|error| invalid(url_or_path, &error.to_string()));
+    }
+    let path = url_or_path.strip_prefix("file:").unwrap_or(url_or_path);
+    let absolute = std::path::absolute(path)?;
+    Url::from_file_path(clean(&absolute)).map_err(|()| invalid(url_or_path, "it is not a path"))
+}
+
+/// Takes `..` out of an absolute path without looking at the disk.
+fn clean(path: &std::path::Path) -> std::path::PathBuf {
+    let mut clean = std::path::PathBuf::new();
+    for part in path.components() {
+        match part {
+            std::path::Component::ParentDir => {
+                clean.pop();
+            }
+            std::path::Component::CurDir => {}
+            other @ (std::path::Component::Prefix(_)
+            | std::path::Component::RootDir
+            | std::path::Component::Normal(_)) => clean.push(other),
+        }
+    }
+    clean
+}
+
+/// Scheme and bucket (with Azure's container), which tell stores apart.
+fn bucket_of(url: &Url) -> String {
+    let user = if url.username().is_empty() { String::new() } else { format!("{}@", url.username()) };
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{}://{user}{}{port}/", url.scheme(), url.host_str().unwrap_or_default())
+}
+
+fn invalid(location: &str, why: &str) -> Error {
+    Error::new(SqlState::InvalidParameterValue, format!("invalid location \"{location}\": {why}"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,118 @@
+use std::collections::HashMap;
+
+use object_store::ObjectStoreExt;
+
+use super::counted::{Operation, Outcome};
+use super::*;
+
+fn stores(warehouse: &str) -> Stores {
+    Stores::new(warehouse, HashMap::new()).unwrap()
+}
+
+#[test]
+fn one_bucket_has_one_store() {
+    let stores = stores("memory://one");
+    let first = stores.resolve("memory://one/a").unwrap();
+    let second = stores.resolve("memory://one/b/c/").unwrap();
+    assert!(Arc::ptr_eq(&first.store, &second.store));
+    assert_eq!((second.path.as_ref(), second.location.as_str()), ("b/c", "memory://one/b/c"));
+    assert!(!Arc::ptr_eq(&first.store, &stores.resolve("memory://two/a").unwrap().store));
+}
+
+#[test]
+fn a_path_a_relative_path_and_a_file_url_are_the_same_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().to_str().unwrap();
+    let stores = stores(root);
+    let path = stores.resolve(&format!("{root}/x/../t 1")).unwrap();
+    let url = stores.resolve(&format!("file://{root}/t%201")).unwrap();
+    assert_eq!((path.location, path.path), (url.location, url.path));
+    assert!(stores.resolve("some/where").unwrap().location.path().ends_with("/some/where"));
+    assert_eq!(stores.in_warehouse("tables/1").unwrap().location.path(), format!("{root}/tables/1"));
+}
+
+#[test]
+fn what_is_no_location_is_refused() {
+    let stores = stores("memory://one");
+    for location in ["", "ftp://host/x", "http://[::1", "s3:///nobucket"] {
+        assert!(stores.resolve(location).is_err(), "{location}");
+    }
+}
+
+#[test]
+fn datafusion_finds_the_stores_by_url() {
+    let stores = stores("memory://one");
+    let resolved = stores.resolve("memory://one/a").unwrap();
+    let found = stores.get_store(resolved.url.as_ref()).unwrap();
+    assert!(Arc::ptr_eq(&found, &resolved.store));
+    let runtime = RuntimeEnv::default();
+    stores.register(&runtime);
+    assert!(Arc::ptr_eq(&runtime.object_store(&resolved.url).unwrap(), &resolved.store));
+}
+
+#[tokio::test]
+async fn requests_are_counted_by_outcome() {
+    let stores = stores("memory://one");
+    let at = stores.resolve("memory://one/a").unwrap();
+    at.store.put(&at.path, "x".into()).await.unwrap();
+    at.store.get(&at.path).await.unwrap();
+    at.store.get(&Path::from("none")).await.unwrap_err();
+    let counters = stores.counters();
+    assert_eq!(counters.get(Operation::Put, Outcome::Ok), 1);
+    assert_eq!(counters.get(Operation::Get, Outcome::Ok), 1);
+    assert_eq!(counters.get(Operation::Get, Outcome::Missing), 1);
+}
+
+#[tokio::test]
+async fn the_probe_trusts_memory_and_local_disk_only_with_one_winner() {
+    let folder = tempfile::tempdir().unwrap();
+    for warehouse in ["memory://one", folder.path().to_str().unwrap()] {
+        let root = stores(warehouse).warehouse().unwrap();
+        probe_put_if_absent(root.store.as_ref(), &root.path).await.unwrap();
+    }
+    let careless: Arc<dyn ObjectStore> = Arc::new(careless::Careless(InMemory::new()));
+    let error = probe_put_if_absent(careless.as_ref(), &Path::from("p")).await.unwrap_err();
+    assert_eq!(error.sqlstate(), SqlState::ObjectNotInPrerequisiteState);
+}
+
+/// A store that ignores conditions.
+mod careless {
+    use futures::stream::BoxStream;
+    use object_store::memory::InMemory;
+    use object_store::path::Path;
+    use object_store::*;
+
+    #[derive(Debug)]
+    pub struct Careless(pub InMemory);
+
+    impl std::fmt::Display for Careless {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("Careless")
+        }
+    }
+
+    #[async_trait::async_trait]
+    impl ObjectStore for Careless {
+        async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
+            self.0.put_opts(location, payload, PutOptions { mode: PutMode::Overwrite, ..opts }).await
+        }
+        async fn put_multipart_opts(&self, at: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+            self.0.put_multipart_opts(at, opts).await
+        }
+        async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+            self.0.get_opts(location, options).await
+        }
+        fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+            self.0.delete_stream(locations)
+        }
+        fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+            self.0.list(prefix)
+        }
+        async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+            self.0.list_with_delimiter(prefix).await
+        }
+        async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+            self.0.copy_opts(from, to, options).await
+        }
+    }
+}

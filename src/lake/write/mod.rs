@@ -1,0 +1,223 @@
+//! The one road of rows into a table.
+//!
+//! ```text
+//! partitions ─→ (one task each) gate → storage encoding → by partition → Parquet ─→ staged files ─→ one commit
+//! ```
+//! Nothing is visible before the commit. Files that were staged for a commit that did not come are removed.
+
+mod encode;
+mod file;
+mod partition;
+mod rows;
+mod staged;
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion::execution::memory_pool::MemoryPool;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_plan::ExecutionPlan;
+use deltalake::kernel::Add;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::columns::{ColumnSpec, TableSpec};
+use super::commit::{self, Committed, Failure, Target};
+use super::stores::Resolved;
+use super::table::Table;
+use super::{Lake, LakeOptions};
+use crate::error::{Error, Result, SqlState};
+use crate::quality::Gate;
+use encode::Encoding;
+use file::StagedFile;
+use staged::Staged;
+
+/// Where the rows come from. Columns are those of the table, in its order, in the engine's types.
+pub enum Input {
+    /// Every partition of the plan is run in a task of its own.
+    Plan(Arc<dyn ExecutionPlan>, Arc<TaskContext>),
+    /// Each stream is drained by a task of its own; a single one is shared out to several.
+    Streams(Vec<SendableRecordBatchStream>),
+}
+
+/// What the rows do to the table.
+#[derive(Debug, Clone)]
+pub enum WriteMode {
+    Append(Arc<Table>),
+    /// All earlier rows go. TRUNCATE is this with no rows.
+    Overwrite(Arc<Table>),
+    /// CREATE TABLE … AS: definition and rows in one commit.
+    Create(TableSpec),
+    /// CREATE OR REPLACE TABLE … AS: the same where a table may be already.
+    Replace(TableSpec),
+}
+
+/// What the commit's info in the log says about the statement.
+#[derive(Debug, Clone, Default)]
+pub struct Operation {
+    pub name: String,
+    pub parameters: Vec<(String, String)>,
+}
+
+impl Operation {
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), parameters: Vec::new() }
+    }
+}
+
+/// One statement's rows on their way into one table.
+pub struct WriteRequest {
+    pub mode: WriteMode,
+    pub input: Input,
+    pub gate: Gate,
+    pub operation: Operation,
+    pub memory: Arc<dyn MemoryPool>,
+    pub cancel: CancellationToken,
+}
+
+/// What was written.
+#[derive(Debug)]
+pub struct Written {
+    pub rows: u64,
+    pub bytes: u64,
+    pub files: usize,
+    /// The version with the rows; when there were none to append, the one that there was.
+    pub version: u64,
+    /// The table at that version; `None` when it could not be read again, which does not undo the commit.
+    pub table: Option<Arc<Table>>,
+}
+
+/// What the tasks of one statement share.
+#[derive(Debug)]
+struct Job {
+    encoding: Encoding,
+    gate: Gate,
+    options: LakeOptions,
+    /// Columns with statistics in the log.
+    statistics_columns: usize,
+    staged: Staged,
+    memory: Arc<dyn MemoryPool>,
+    cancel: CancellationToken,
+}
+
+pub(super) async fn write(lake: Arc<Lake>, request: WriteRequest) -> Result<Written> {
+    let WriteRequest { mode, input, gate, operation, memory, cancel } = request;
+    let (location, target) = target(&lake, mode)?;
+    let (schema, partition_columns) = shape(&target)?;
+    commit::check_early(&location, &target).await?;
+    let job = Arc::new(Job {
+        encoding: Encoding::new(&schema, &partition_columns),
+        gate,
+        options: lake.options.clone(),
+        statistics_columns: statistics_columns(&target),
+        staged: Staged::new(location.clone()),
+        memory,
+        cancel,
+    });
+    let files = stage(&job, input).await?;
+    let empty = Written {
+        rows: files.iter().map(|file| file.rows).sum(),
+        bytes: files.iter().map(|file| file.bytes).sum(),
+        files: files.len(),
+        version: 0,
+        table: None,
+    };
+    if let Some(unchanged) = unchanged(&target, &files) {
+        return Ok(Written { version: unchanged.version(), table: Some(unchanged), ..empty });
+    }
+    if job.cancel.is_cancelled() {
+        return Err(canceled());
+    }
+    let adds = files.into_iter().map(|file| file.add).collect();
+    // From here on the work runs to its end, whoever waits for it.
+    let task = tokio::spawn(commit_staged(lake, location, target, adds, operation, job));
+    let committed = task.await.map_err(|error| Error::internal(format!("a commit ended early: {error}")))??;
+    Ok(Written { version: committed.version, table: committed.table, ..empty })
+}
+
+async fn commit_staged(
+    lake: Arc<Lake>,
+    location: Resolved,
+    target: Target,
+    adds: Vec<Add>,
+    operation: Operation,
+    job: Arc<Job>,
+) -> Result<Committed> {
+    let committed = commit::commit_files(&lake, &location, &target, &adds, &operation).await;
+    match &committed {
+        Ok(_) | Err(Failure { may_appear: true, .. }) => job.staged.keep(),
+        Err(Failure { may_appear: false, .. }) => {}
+    }
+    committed.map_err(|failure| failure.error)
+}
+
+fn target(lake: &Lake, mode: WriteMode) -> Result<(Resolved, Target)> {
+    Ok(match mode {
+        WriteMode::Append(table) => (table.location.clone(), Target::Append(table)),
+        WriteMode::Overwrite(table) => (table.location.clone(), Target::Overwrite(table)),
+        WriteMode::Create(spec) => (lake.stores.resolve(&spec.location)?, Target::Create(spec)),
+        WriteMode::Replace(spec) => (lake.stores.resolve(&spec.location)?, Target::Replace(spec)),
+    })
+}
+
+/// The columns that rows must have, and the partition columns among them.
+fn shape(target: &Target) -> Result<(SchemaRef, Vec<String>)> {
+    match target {
+        Target::Append(table) | Target::Overwrite(table) => {
+            Ok((Arc::clone(table.arrow_schema()), table.partition_columns().to_vec()))
+        }
+        Target::Create(spec) | Target::Replace(spec) => {
+            spec.validate()?;
+            Ok((spec.engine_schema(), spec.partition_columns.clone()))
+        }
+    }
+}
+
+/// Delta's property for the number of columns with statistics; -1 means all.
+fn statistics_columns(target: &Target) -> usize {
+    const KEY: &str = "delta.dataSkippingNumIndexedCols";
+    const DEFAULT: usize = 32;
+    let value = match target {
+        Target::Append(table) | Target::Overwrite(table) => table.properties().get(KEY).cloned(),
+        Target::Create(spec) | Target::Replace(spec) => {
+            spec.properties.iter().find(|(key, _)| key == KEY).map(|(_, value)| value.clone())
+        }
+    };
+    match value.and_then(|value| value.parse::<i64>().ok()) {
+        None => DEFAULT,
+        Some(columns) => usize::try_from(columns).unwrap_or(usize::MAX),
+    }
+}
+
+/// The table as it is when there is nothing to commit: no rows to append, or none to take away either.
+fn unchanged(target: &Target, files: &[StagedFile]) -> Option<Arc<Table>> {
+    match target {
+        Target::Append(table) if files.is_empty() => Some(Arc::clone(table)),
+        Target::Append(_) | Target::Overwrite(_) | Target::Create(_) | Target::Replace(_) => None,
+    }
+}
+
+/// Drains the input in parallel into staged files.
+async fn stage(job: &Arc<Job>, input: Input) -> Result<Vec<StagedFile>> {
+    let mut tasks = JoinSet::new();
+    for stream in rows::streams(input, job, &mut tasks)? {
+        tasks.spawn(rows::drain(Arc::clone(job), stream));
+    }
+    let mut files = Vec::new();
+    // When one task fails the others are aborted, as the set is dropped.
+    while let Some(finished) = tasks.join_next().await {
+        let staged = finished.map_err(|error| Error::internal(format!("a writing task ended early: {error}")))?;
+        files.extend(staged?);
+    }
+    Ok(files)
+}
+
+fn canceled() -> Error {
+    Error::new(SqlState::QueryCanceled, "canceling statement due to user request")
+}
+
+/// The columns of a spec behind a gate that checks NOT NULL only: what CREATE TABLE AS of plain columns needs.
+pub fn gate_columns(columns: &[ColumnSpec]) -> Vec<crate::quality::GateColumn> {
+    let columns = columns.iter();
+    columns.map(|column| crate::quality::GateColumn { name: column.name.clone(), not_null: column.not_null }).collect()
+}

@@ -1,0 +1,215 @@
+//! One task's share of the rows: drawn from its stream, checked, encoded, split by partition, written.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use arrow::row::OwnedRow;
+use datafusion::error::Result as DataFusionResult;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use datafusion::physical_plan::execute_stream_partitioned;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use futures::StreamExt;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::file::{FileWriter, StagedFile};
+use super::partition::{Splitter, values};
+use super::{Input, Job, canceled};
+use crate::error::{Error, Result};
+
+/// Batches that wait for a task which is behind.
+const WAITING_BATCHES_MAX: usize = 2;
+
+/// The streams of an input, one for each writing task. A single stream is shared out by a task in `tasks`.
+pub(super) fn streams(
+    input: Input,
+    job: &Arc<Job>,
+    tasks: &mut JoinSet<Result<Vec<StagedFile>>>,
+) -> Result<Vec<SendableRecordBatchStream>> {
+    let mut streams = match input {
+        Input::Plan(plan, context) => execute_stream_partitioned(plan, context)?,
+        Input::Streams(streams) => streams,
+    };
+    let writers = job.options.writers_max;
+    if streams.len() != 1 || writers < 2 {
+        return Ok(streams);
+    }
+    let Some(single) = streams.pop() else { return Ok(streams) };
+    let schema = single.schema();
+    let (senders, receivers): (Vec<_>, Vec<_>) = (0..writers).map(|_| mpsc::channel(WAITING_BATCHES_MAX)).unzip();
+    tasks.spawn(share_out(single, senders));
+    Ok(receivers.into_iter().map(|receiver| received(Arc::clone(&schema), receiver)).collect())
+}
+
+/// Gives each batch to the first task that has room, so that few rows make few files.
+async fn share_out(
+    mut stream: SendableRecordBatchStream,
+    senders: Vec<mpsc::Sender<DataFusionResult<RecordBatch>>>,
+) -> Result<Vec<StagedFile>> {
+    let mut next = 0;
+    while let Some(batch) = stream.next().await {
+        let mut waiting = Some(batch);
+        for sender in &senders {
+            match waiting.take() {
+                None => break,
+                Some(batch) => match sender.try_send(batch) {
+                    Ok(()) => break,
+                    Err(mpsc::error::TrySendError::Full(batch) | mpsc::error::TrySendError::Closed(batch)) => {
+                        waiting = Some(batch);
+                    }
+                },
+            }
+        }
+        if let Some(batch) = waiting {
+            next = (next + 1) % senders.len().max(1);
+            let Some(sender) = senders.get(next) else { break };
+            // A closed channel means that a task failed: its error is the statement's.
+            if sender.send(batch).await.is_err() {
+                break;
+            }
+        }
+    }
+    Ok(Vec::new())
+}
+
+fn received(schema: SchemaRef, receiver: mpsc::Receiver<DataFusionResult<RecordBatch>>) -> SendableRecordBatchStream {
+    let batches = futures::stream::unfold(receiver, |mut receiver| async move {
+        let batch = receiver.recv().await?;
+        Some((batch, receiver))
+    });
+    Box::pin(RecordBatchStreamAdapter::new(schema, batches))
+}
+
+/// Writes all rows of a stream into staged files.
+pub(super) async fn drain(job: Arc<Job>, stream: SendableRecordBatchStream) -> Result<Vec<StagedFile>> {
+    let mut writer = RowWriter::new(Arc::clone(&job))?;
+    match draw(&job, stream, &mut writer).await {
+        Ok(()) => writer.close().await,
+        Err(error) => {
+            writer.abort().await;
+            Err(error)
+        }
+    }
+}
+
+async fn draw(job: &Job, mut stream: SendableRecordBatchStream, writer: &mut RowWriter) -> Result<()> {
+    loop {
+        let batch = tokio::select! {
+            biased;
+            () = job.cancel.cancelled() => return Err(canceled()),
+            batch = stream.next() => batch,
+        };
+        match batch {
+            None => return Ok(()),
+            Some(batch) => {
+                let batch = batch?;
+                if batch.num_rows() > 0 {
+                    writer.write(job.gate.apply(batch)?).await?;
+                }
+            }
+        }
+    }
+}
+
+/// The open files of one task.
+struct RowWriter {
+    job: Arc<Job>,
+    splitter: Option<Splitter>,
+    /// By partition; a table without partitions has one under `None`.
+    open: HashMap<Option<OwnedRow>, FileWriter>,
+    opened: usize,
+    closed: Vec<StagedFile>,
+    memory: MemoryReservation,
+}
+
+impl RowWriter {
+    fn new(job: Arc<Job>) -> Result<Self> {
+        let encoding = &job.encoding;
+        let splitter = encoding.is_partitioned().then(|| Splitter::new(encoding.partition_fields())).transpose()?;
+        let memory = MemoryConsumer::new("ParquetWriter").register(&job.memory);
+        Ok(Self { splitter, open: HashMap::new(), opened: 0, closed: Vec::new(), memory, job })
+    }
+
+    async fn write(&mut self, batch: RecordBatch) -> Result<()> {
+        let job = Arc::clone(&self.job);
+        let stored = job.encoding.encode(&batch)?;
+        let Some(splitter) = &self.splitter else {
+            return self.write_part(None, Vec::new, &stored).await;
+        };
+        let keys = job.encoding.partition_arrays(&batch)?;
+        for (key, row, part) in splitter.split(&keys, &stored)? {
+            let of_row = values(job.encoding.partition_fields(), &keys, row)?;
+            self.write_part(Some(key), || of_row, &part).await?;
+        }
+        Ok(())
+    }
+
+    async fn write_part(
+        &mut self,
+        key: Option<OwnedRow>,
+        values: impl FnOnce() -> super::partition::Values,
+        rows: &RecordBatch,
+    ) -> Result<()> {
+        if !self.open.contains_key(&key) {
+            while self.open.len() >= self.job.options.open_partitions_max.max(1) {
+                self.close_largest().await?;
+            }
+            let file = FileWriter::open(&self.job, self.opened, values())?;
+            self.opened += 1;
+            self.open.insert(key.clone(), file);
+        }
+        let Some(file) = self.open.get_mut(&key) else { return Err(Error::internal("an open file is gone")) };
+        file.write(rows).await?;
+        if file.bytes() >= self.job.options.file_bytes_max
+            && let Some(file) = self.open.remove(&key)
+        {
+            self.closed.push(file.close().await?);
+        }
+        self.account().await
+    }
+
+    /// Keeps the pool informed. When it has no more, row groups end early and files are closed before the statement fails.
+    async fn account(&mut self) -> Result<()> {
+        if self.memory.try_resize(self.memory_bytes()).is_ok() {
+            return Ok(());
+        }
+        if let Some(file) = self.open.values_mut().max_by_key(|file| file.memory_bytes()) {
+            file.flush().await?;
+        }
+        while self.memory.try_resize(self.memory_bytes()).is_err() {
+            if self.open.is_empty() {
+                break;
+            }
+            self.close_largest().await?;
+        }
+        Ok(self.memory.try_resize(self.memory_bytes())?)
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.open.values().map(FileWriter::memory_bytes).sum()
+    }
+
+    async fn close_largest(&mut self) -> Result<()> {
+        let largest = self.open.iter().max_by_key(|(_, file)| file.memory_bytes()).map(|(key, _)| key.clone());
+        if let Some(file) = largest.and_then(|key| self.open.remove(&key)) {
+            self.closed.push(file.close().await?);
+        }
+        Ok(())
+    }
+
+    async fn close(mut self) -> Result<Vec<StagedFile>> {
+        for (_, file) in self.open.drain() {
+            self.closed.push(file.close().await?);
+        }
+        Ok(self.closed)
+    }
+
+    async fn abort(mut self) {
+        for (_, file) in self.open.drain() {
+            file.abort().await;
+        }
+    }
+}
