@@ -1,0 +1,3 @@
+//! The lake: object stores, tables and files.
+
+pub mod files;
