@@ -4,6 +4,7 @@ pub mod builtins;
 pub mod catalog;
 pub mod encode;
 pub mod error;
+pub mod lake;
 pub mod plan;
 pub mod query;
 pub mod session;

@@ -190,3 +190,49 @@ fn array(bytes: &[u8], element: PgType, context: &InputContext) -> Result<Scalar
     let list = arrow::array::ListArray::try_new(field.into(), offsets, values, None)?;
     Ok(ScalarValue::List(std::sync::Arc::new(list)))
 }
+
+/// Appends a field: its length, then what `write` appends.
+pub(super) fn push_sized(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    out.extend_from_slice(&[0; 4]);
+    write(out);
+    let length = (out.len() - start - 4) as i32;
+    if let Some(place) = out.get_mut(start..start + 4) {
+        place.copy_from_slice(&length.to_be_bytes());
+    }
+}
+
+/// Days since 1970 to `date`.
+pub(super) fn push_date(out: &mut Vec<u8>, day: i32) {
+    let day = if matches!(day, i32::MIN | i32::MAX) { day } else { day.wrapping_sub(EPOCH_DAYS) };
+    out.extend(day.to_be_bytes());
+}
+
+/// Microseconds since 1970 to `timestamp` or `timestamptz`.
+pub(super) fn push_timestamp(out: &mut Vec<u8>, micros: i64) {
+    let micros = if matches!(micros, i64::MIN | i64::MAX) { micros } else { micros.wrapping_sub(EPOCH_MICROS) };
+    out.extend(micros.to_be_bytes());
+}
+
+/// An unscaled value to `numeric`: groups of four digits, those at both ends not zero.
+pub(super) fn push_numeric(out: &mut Vec<u8>, value: i128, scale: i8) {
+    let scale = i32::from(scale);
+    // Groups are aligned to the point: widen the fraction to whole groups. At most 39 digits and 3 zeros: text, not i128.
+    let fraction_groups = scale.max(0).div_euclid(4) + i32::from(scale.max(0) % 4 != 0);
+    let zeros = fraction_groups * 4 - scale;
+    let mut digits = value.unsigned_abs().to_string().into_bytes();
+    digits.resize(digits.len() + zeros.max(0) as usize, b'0');
+    let lead = (4 - digits.len() % 4) % 4;
+    digits.splice(0..0, std::iter::repeat_n(b'0', lead));
+    let number = |group: &[u8]| group.iter().fold(0_i16, |sum, digit| sum * 10 + i16::from(digit - b'0'));
+    let groups: Vec<i16> = digits.chunks_exact(4).map(number).collect();
+    let first = groups.iter().position(|group| *group != 0).unwrap_or(groups.len());
+    let last = groups.iter().rposition(|group| *group != 0).map_or(first, |last| last + 1);
+    let weight = groups.len() as i32 - fraction_groups - 1 - first as i32;
+    let kept = groups.get(first..last).unwrap_or_default();
+    out.extend((kept.len() as i16).to_be_bytes());
+    out.extend((if kept.is_empty() { 0 } else { weight as i16 }).to_be_bytes());
+    out.extend((if value < 0 { 0x4000_u16 } else { 0 }).to_be_bytes());
+    out.extend((scale.max(0) as i16).to_be_bytes());
+    kept.iter().for_each(|group| out.extend(group.to_be_bytes()));
+}

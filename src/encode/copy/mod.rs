@@ -17,9 +17,11 @@ mod decode;
 mod field;
 mod index;
 mod options;
+mod sample;
 mod split;
 
 pub use column::ColumnBuilder;
 pub use decode::{ChunkDecoder, Decoded, Reject, BATCH_ROWS_MAX, REJECTS_LISTED_MAX};
 pub use options::{Encoding, ForceQuote, Format, Header, OnError, Options, RequestedOptions};
+pub use sample::sample_rows;
 pub use split::{Chunk, Newline, Splitter, CHUNK_BYTES, RECORD_BYTES_MAX};

@@ -11,7 +11,6 @@
 //! [`decode_parallel`] serves COPY FROM STDIN as well.
 
 mod columnar;
-mod export;
 mod format;
 mod infer;
 mod json;
@@ -21,10 +20,6 @@ mod read;
 mod scan;
 mod table;
 
-#[cfg(test)]
-mod tests;
-
-pub use export::{write, ExportOptions, ExportTarget};
 pub use format::{Compression, FileFormat, FileOptions, HeaderChoice};
 pub use infer::infer;
 pub use list::list;

@@ -156,23 +156,33 @@ async fn distribute<P: Send + 'static>(
 
 /// Whether anybody took the piece.
 async fn give<P: Send + 'static>(piece: Result<P>, senders: &mut Vec<mpsc::Sender<Result<P>>>) -> bool {
+    let mut piece = Some(piece);
     while !senders.is_empty() {
-        let waiting = senders.iter().map(|sender| Box::pin(sender.reserve()));
-        let (permit, at, others) = futures::future::select_all(waiting).await;
-        drop(others);
-        match permit {
-            Ok(permit) => {
-                permit.send(piece);
-                // Turns are taken by rotation: whoever was served goes last.
-                senders.rotate_left(at + 1);
-                return true;
-            }
-            Err(_) => {
-                senders.swap_remove(at);
-            }
+        let (at, taken) = offer(&mut piece, senders).await;
+        if taken {
+            // Turns are taken by rotation: whoever was served goes last.
+            senders.rotate_left(at + 1);
+            return true;
         }
+        senders.swap_remove(at);
     }
     false
+}
+
+/// Waits for the first decoder with room; which it was, and whether it took the piece or has gone.
+async fn offer<P: Send + 'static>(piece: &mut Option<Result<P>>, senders: &[mpsc::Sender<Result<P>>]) -> (usize, bool) {
+    let waiting = senders.iter().map(|sender| Box::pin(sender.reserve()));
+    let (permit, at, _others) = futures::future::select_all(waiting).await;
+    match (permit, piece.take()) {
+        (Ok(permit), Some(taken)) => {
+            permit.send(taken);
+            (at, true)
+        }
+        (_, kept) => {
+            *piece = kept;
+            (at, false)
+        }
+    }
 }
 
 /// A decoder's thread: ends when the reader or the consumer does.
