@@ -12,16 +12,21 @@
 //! and REJECT_LIMIT are PostgreSQL 17's and 18's.
 
 mod binary_value;
+mod cell;
 mod column;
 mod decode;
+mod encode;
 mod field;
 mod index;
+mod json;
 mod options;
 mod sample;
 mod split;
 
 pub use column::ColumnBuilder;
 pub use decode::{ChunkDecoder, Decoded, Reject, BATCH_ROWS_MAX, REJECTS_LISTED_MAX};
+pub use encode::Encoder;
+pub use json::JsonEncoder;
 pub use options::{Encoding, ForceQuote, Format, Header, OnError, Options, RequestedOptions};
 pub use sample::sample_rows;
 pub use split::{Chunk, Newline, Splitter, CHUNK_BYTES, RECORD_BYTES_MAX};

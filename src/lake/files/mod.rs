@@ -11,6 +11,7 @@
 //! [`decode_parallel`] serves COPY FROM STDIN as well.
 
 mod columnar;
+mod export;
 mod format;
 mod infer;
 mod json;
@@ -20,6 +21,7 @@ mod read;
 mod scan;
 mod table;
 
+pub use export::{write, ExportFormat, ExportOptions, ExportTarget};
 pub use format::{Compression, FileFormat, FileOptions, HeaderChoice};
 pub use infer::infer;
 pub use list::list;
