@@ -267,8 +267,9 @@ impl ChunkDecoder {
     fn value_error(&self, walk: &Walk<'_>, index: &Index, fault: ValueFault) -> Error {
         let line = self.at_line(walk, self.line(walk, index, fault.row));
         let column = self.columns.get(fault.column).map(|(name, _)| name.as_str()).unwrap_or_default();
-        fault.error.with_context(match (self.options.format, fault.text) {
+        fault.error.with_context(match (self.options.format, &fault.text) {
             (Format::Binary, _) => format!("{line}, column {column}"),
+            _ if !fault.is_text => format!("{line}: \"{}\"", shown(row_bytes(walk, index, fault.row))),
             (_, Some(text)) => format!("{line}, column {column}: \"{}\"", shown(text.as_bytes())),
             (_, None) => format!("{line}, column {column}: null input"),
         })
@@ -353,12 +354,13 @@ fn shown(bytes: &[u8]) -> String {
     format!("{}...", text.get(..text.floor_char_boundary(SHOWN_BYTES_MAX)).unwrap_or_default())
 }
 
-/// A value that its type refused.
+/// A value that was refused: by its type, or, which ON_ERROR cannot ignore, because its escapes spell no text.
 struct ValueFault {
     row: usize,
     column: usize,
     text: Option<String>,
     error: Error,
+    is_text: bool,
 }
 
 /// Refused values of one batch.
@@ -386,14 +388,14 @@ impl Source for ColumnSource<'_, '_> {
         let mut scratch = Vec::new();
         let spans = self.index.spans.iter().skip(self.column).step_by(self.columns.max(1));
         for (row, span) in spans.take(self.rows).enumerate() {
-            let pushed = match self.reader.value(self.bytes, *span, &mut scratch) {
-                Ok(value) => push(value),
-                Err(error) => Err(error),
+            let (is_text, pushed) = match self.reader.value(self.bytes, *span, &mut scratch) {
+                Ok(value) => (true, push(value)),
+                Err(error) => (false, Err(error)),
             };
             if let Err(error) = pushed {
                 let value = self.reader.value(self.bytes, *span, &mut scratch).ok().flatten();
                 let text = value.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-                if !self.faults.take(ValueFault { row, column: self.column, text, error }) {
+                if !self.faults.take(ValueFault { row, column: self.column, text, error, is_text }) {
                     return;
                 }
                 // NULL is always taken; the row is filtered out later.
@@ -407,26 +409,28 @@ impl Faults {
     /// Notes a refused value. Whether the column is to be read on.
     fn take(&mut self, fault: ValueFault) -> bool {
         match self.policy {
-            OnError::Stop => {
-                let earlier = |first: &ValueFault| (first.row, first.column) <= (fault.row, fault.column);
-                if !self.first.as_ref().is_some_and(earlier) {
-                    self.first = Some(fault);
-                }
-                false
-            }
-            OnError::Ignore => {
-                if self.bad.len() <= fault.row {
-                    self.bad.resize(fault.row + 1, false);
-                }
-                let known = self.bad.get(fault.row).copied().unwrap_or_default();
-                if let Some(bad) = self.bad.get_mut(fault.row) {
-                    *bad = true;
-                }
-                if !known && self.found.len() < REJECTS_LISTED_MAX {
-                    self.found.push(fault);
-                }
-                true
-            }
+            _ if !fault.is_text => self.stop_at(fault),
+            OnError::Stop => self.stop_at(fault),
+            OnError::Ignore => self.skip(fault),
         }
+    }
+
+    fn stop_at(&mut self, fault: ValueFault) -> bool {
+        let earlier = |first: &ValueFault| (first.row, first.column) <= (fault.row, fault.column);
+        if !self.first.as_ref().is_some_and(earlier) {
+            self.first = Some(fault);
+        }
+        false
+    }
+
+    fn skip(&mut self, fault: ValueFault) -> bool {
+        if self.bad.len() <= fault.row {
+            self.bad.resize(fault.row + 1, false);
+        }
+        let known = self.bad.get_mut(fault.row).is_some_and(|bad| std::mem::replace(bad, true));
+        if !known && self.found.len() < REJECTS_LISTED_MAX {
+            self.found.push(fault);
+        }
+        true
     }
 }

@@ -23,6 +23,9 @@ mod options;
 mod sample;
 mod split;
 
+#[cfg(test)]
+mod tests;
+
 pub use column::ColumnBuilder;
 pub use decode::{ChunkDecoder, Decoded, Reject, BATCH_ROWS_MAX, REJECTS_LISTED_MAX};
 pub use encode::Encoder;

@@ -21,6 +21,9 @@ mod read;
 mod scan;
 mod table;
 
+#[cfg(test)]
+mod tests;
+
 pub use export::{write, ExportFormat, ExportOptions, ExportTarget};
 pub use format::{Compression, FileFormat, FileOptions, HeaderChoice};
 pub use infer::infer;

@@ -119,9 +119,9 @@ enum Cutter {
 }
 
 impl Cutter {
-    fn new(cutting: &Cutting) -> Self {
+    fn new(cutting: &Cutting, file: &str) -> Self {
         match cutting {
-            Cutting::Csv(options) => Self::Csv(Splitter::new(options)),
+            Cutting::Csv(options) => Self::Csv(Splitter::new(options).named(format!("file \"{file}\""))),
             Cutting::Json => Self::Json(JsonSplitter::default()),
         }
     }
@@ -179,7 +179,7 @@ impl Sources {
             Ok(bytes) => bytes,
             Err(error) => stream::iter([Err(error)]).boxed(),
         };
-        let state = (bytes, Cutter::new(&self.cutting), file);
+        let state = (bytes, Cutter::new(&self.cutting, &file.name), file);
         stream::try_unfold(state, |(mut bytes, mut cutter, file)| async move {
             loop {
                 if cutter.is_ended() {
@@ -207,8 +207,8 @@ impl FileChunk {
 }
 
 fn name_file(error: Error, name: &str) -> Error {
-    match error.context().map(str::to_owned) {
-        Some(context) => error.with_context(format!("file \"{name}\", {context}")),
+    match error.context() {
+        Some(_) => error,
         None => error.with_context(format!("file \"{name}\"")),
     }
 }

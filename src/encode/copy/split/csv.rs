@@ -34,7 +34,7 @@ impl Scanner {
         }
         let bytes: &[u8] = &pending.bytes;
         // A marker of which only a part had arrived may begin three bytes before the new ones.
-        if let Some(end) = self.end_marker(bytes, pending.scanned.saturating_sub(3), at_end) {
+        if let Some(end) = self.end_marker(bytes, pending.scanned.saturating_sub(3)) {
             return Ok(Cut::End(end));
         }
         if at_end {
@@ -70,19 +70,19 @@ impl Scanner {
     }
 
     /// Where `\.` stands alone on a line outside quotes, from `start` on.
-    fn end_marker(&self, bytes: &[u8], start: usize, at_end: bool) -> Option<usize> {
+    fn end_marker(&self, bytes: &[u8], start: usize) -> Option<usize> {
         let unseen = bytes.get(start..)?;
         memchr(b'\\', unseen)?;
         memchr::memmem::find_iter(unseen, b"\\.")
             .map(|at| at + start)
             .filter(|at| *at == 0 || bytes.get(at - 1) == Some(&self.newline.last_byte()))
-            .filter(|at| self.ends_line(bytes, at + 2, at_end))
+            .filter(|at| self.ends_line(bytes, at + 2))
             .find(|at| !self.is_quoted(bytes, *at))
     }
 
-    fn ends_line(&self, bytes: &[u8], at: usize, at_end: bool) -> bool {
+    fn ends_line(&self, bytes: &[u8], at: usize) -> bool {
         match (self.newline, bytes.get(at)) {
-            (_, None) => at_end,
+            (_, None) => false,
             (Newline::Lf | Newline::Unknown, Some(byte)) => *byte == b'\n',
             (Newline::Cr, Some(byte)) => *byte == b'\r',
             (Newline::CrLf, Some(byte)) => *byte == b'\r' && bytes.get(at + 1) == Some(&b'\n'),

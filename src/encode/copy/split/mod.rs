@@ -104,6 +104,7 @@ pub struct Splitter {
     line: u64,
     header: bool,
     ended: bool,
+    place: String,
 }
 
 impl Splitter {
@@ -129,7 +130,14 @@ impl Splitter {
             line: 1,
             header: options.header != super::options::Header::Absent,
             ended: false,
+            place: "COPY".to_owned(),
         }
+    }
+
+    /// What opens its errors' CONTEXT, e.g. `COPY t`.
+    pub fn named(mut self, place: impl Into<String>) -> Self {
+        self.place = place.into();
+        self
     }
 
     /// Takes a piece of the data; a chunk comes back whenever enough whole records are there.
@@ -173,13 +181,12 @@ impl Splitter {
     }
 
     fn cut(&mut self, at_end: bool) -> Result<Option<Chunk>> {
-        let line = self.line;
         let cut = match &mut self.scanner {
             Scanner::Text(scanner) => scanner.cut(&mut self.pending, at_end),
             Scanner::Csv(scanner) => scanner.cut(&mut self.pending, at_end),
             Scanner::Binary(scanner) => scanner.cut(&mut self.pending, at_end),
         };
-        let cut = cut.map_err(|error| self.locate(error, line))?;
+        let cut = cut.map_err(|error| self.locate(error))?;
         let end = match cut {
             Cut::None => 0,
             Cut::At(end) => end,
@@ -198,10 +205,16 @@ impl Splitter {
         Ok(chunk)
     }
 
-    fn locate(&self, error: Error, line: u64) -> Error {
-        match self.scanner {
-            Scanner::Binary(_) => error,
-            Scanner::Text(_) | Scanner::Csv(_) => error.with_context(format!("COPY data, near line {line}")),
+    /// Only the text format's end marker fails here.
+    fn locate(&self, error: Error) -> Error {
+        let bytes: &[u8] = &self.pending.bytes;
+        match &self.scanner {
+            Scanner::Binary(_) | Scanner::Csv(_) => error,
+            Scanner::Text(scanner) => {
+                let before = text::end_marker(bytes).and_then(|at| bytes.get(..at)).unwrap_or_default();
+                let line = self.line + text::lines(before, scanner.newline);
+                error.with_context(format!("{}, line {line}", self.place))
+            }
         }
     }
 
@@ -209,7 +222,7 @@ impl Splitter {
         Error::new(SqlState::ProgramLimitExceeded, "record of COPY data is too long")
             .with_detail(format!("A record may have {} bytes.", self.record_bytes_max))
             .with_hint("Look for a quote that is never closed.")
-            .with_context(format!("COPY data, line {}", self.line))
+            .with_context(format!("{}, line {}", self.place, self.line))
     }
 
     fn take(&mut self, end: usize) -> Option<Chunk> {

@@ -20,7 +20,7 @@ impl Scanner {
         let end = if at_end { bytes.len() } else { last_line_end(bytes, pending.scanned, self.newline) };
         let records = bytes.get(..end).unwrap_or_default();
         if let Some(marker) = end_marker(records) {
-            self.check_marker(records, marker, at_end)?;
+            self.check_marker(records, marker)?;
             return Ok(Cut::End(marker));
         }
         // The style may hang on the byte after a `\r`: until it is known every byte is looked at again from the last one.
@@ -29,10 +29,9 @@ impl Scanner {
     }
 
     /// What follows `\.` must be a line end of the style of the lines before it.
-    fn check_marker(&self, bytes: &[u8], marker: usize, at_end: bool) -> Result<()> {
+    fn check_marker(&self, bytes: &[u8], marker: usize) -> Result<()> {
         let after = bytes.get(marker + 2..).unwrap_or_default();
         match (self.newline, after) {
-            (_, []) if at_end => Ok(()),
             (Newline::CrLf, [b'\r', b'\n', ..]) | (Newline::Cr, [b'\r', ..]) => Ok(()),
             (Newline::Lf | Newline::Unknown, [b'\n', ..]) => Ok(()),
             (_, [b'\r' | b'\n', ..]) => {
@@ -70,7 +69,7 @@ fn is_escaped(bytes: &[u8], at: usize) -> bool {
 }
 
 /// Where the first `\.` stands whose backslash is not itself escaped.
-fn end_marker(bytes: &[u8]) -> Option<usize> {
+pub(super) fn end_marker(bytes: &[u8]) -> Option<usize> {
     memchr(b'\\', bytes)?;
     memmem::find_iter(bytes, b"\\.").find(|at| !is_escaped(bytes, *at))
 }
