@@ -9,6 +9,7 @@
 //! Called by `protocol` (rows), `query` (params) and `execute` (copy). It does not know messages other than DataRow and CopyData.
 
 pub mod calendar;
+pub mod copy;
 pub mod input;
 pub mod text;
 pub mod types;

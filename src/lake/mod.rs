@@ -13,6 +13,7 @@ mod cache;
 pub mod columns;
 mod commit;
 mod data_file;
+pub mod files;
 mod interval;
 mod log;
 mod maintain;

@@ -1,0 +1,285 @@
+//! Writing: record batches to COPY's text, csv and binary formats.
+//!
+//! A slice of a batch is written column by column into buffers of the encoder, escaped and quoted there, and then woven
+//! into rows: the loops over values dispatch on nothing. The rules are `CopyAttributeOutText` and `CopyAttributeOutCSV`.
+
+use arrow::array::RecordBatch;
+
+use super::binary_value as binary;
+use super::cell::{visit, Sink, Spelling};
+use super::options::{Encoding, Format, Header, Options};
+use super::split::SIGNATURE;
+use crate::encode::types::{oid, OutputColumn, PgType};
+use crate::encode::TextStyle;
+use crate::error::{Error, Result, SqlState};
+
+/// Rows that are woven at a time.
+const SLICE_ROWS: usize = 512;
+
+/// Encodes a result, batch after batch. Reuses its buffers.
+#[derive(Debug)]
+pub struct Encoder {
+    options: Options,
+    columns: Vec<OutputColumn>,
+    style: TextStyle,
+    cells: Vec<Cells>,
+}
+
+impl Encoder {
+    /// An encoder of batches with these columns, in this order.
+    pub fn new(options: Options, columns: Vec<OutputColumn>, style: TextStyle) -> Self {
+        let single = columns.len() == 1;
+        let cells = columns.iter().enumerate().map(|(at, column)| Cells::new(&options, at, column.ty, single)).collect();
+        Self { options, columns, style, cells }
+    }
+
+    /// Appends what stands before the rows: the header line or the binary signature.
+    pub fn header(&self, out: &mut Vec<u8>) -> Result<()> {
+        match (self.options.format, self.options.header) {
+            (Format::Binary, _) => {
+                out.extend_from_slice(SIGNATURE);
+                out.extend_from_slice(&[0; 8]);
+                Ok(())
+            }
+            (Format::Text | Format::Csv, Header::Absent) => Ok(()),
+            (Format::Text | Format::Csv, Header::Present | Header::Match) => self.header_line(out),
+        }
+    }
+
+    fn header_line(&self, out: &mut Vec<u8>) -> Result<()> {
+        let start = out.len();
+        let single = self.columns.len() == 1;
+        for (at, column) in self.columns.iter().enumerate() {
+            if at > 0 {
+                out.push(self.options.delimiter);
+            }
+            // Forced quotes are for values only.
+            let mut cell = Cells::new(&self.options, usize::MAX, PgType::TEXT, single);
+            cell.force = false;
+            cell.value(|out| out.extend_from_slice(column.name.as_bytes()));
+            out.extend_from_slice(&cell.bytes);
+        }
+        out.push(b'\n');
+        self.recode(out, start)
+    }
+
+    /// Appends rows of `batch` from `from_row` on until `out` holds `bytes_max`, and says how many: at least one if there is
+    /// one. Only whole rows are appended, so `out` may be cut off after each call.
+    ///
+    /// Errors: 0A000 for a column whose type cannot be written, 22P05 for a character that LATIN1 lacks.
+    pub fn encode(
+        &mut self,
+        batch: &RecordBatch,
+        from_row: usize,
+        bytes_max: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<usize> {
+        let mut row = from_row;
+        while row < batch.num_rows() && (row == from_row || out.len() < bytes_max) {
+            // A row's size is not known before it is written: begin small, so that huge rows do not overshoot by much.
+            let room = if row == from_row { 16 } else { SLICE_ROWS };
+            let end = batch.num_rows().min(row + room);
+            self.fill(batch, row..end)?;
+            let start = out.len();
+            row += self.weave(end - row, bytes_max, out);
+            self.recode(out, start)?;
+        }
+        Ok(row - from_row)
+    }
+
+    /// Appends what stands behind the rows: the binary trailer.
+    pub fn finish(&self, out: &mut Vec<u8>) {
+        if self.options.format == Format::Binary {
+            out.extend((-1_i16).to_be_bytes());
+        }
+    }
+
+    fn fill(&mut self, batch: &RecordBatch, rows: std::ops::Range<usize>) -> Result<()> {
+        if batch.num_columns() != self.columns.len() {
+            return Err(Error::internal("a batch has other columns than COPY was told"));
+        }
+        let spelling = match self.options.format {
+            Format::Binary => Spelling::Binary,
+            Format::Text | Format::Csv => Spelling::Text(&self.style),
+        };
+        for ((cells, column), array) in self.cells.iter_mut().zip(&self.columns).zip(batch.columns()) {
+            cells.clear();
+            visit(array, column.ty, rows.clone(), spelling, cells)?;
+        }
+        Ok(())
+    }
+
+    fn weave(&self, rows: usize, bytes_max: usize, out: &mut Vec<u8>) -> usize {
+        let binary = self.options.format == Format::Binary;
+        for row in 0..rows {
+            if row > 0 && out.len() >= bytes_max {
+                return row;
+            }
+            if binary {
+                out.extend((self.columns.len() as i16).to_be_bytes());
+            }
+            for (at, cells) in self.cells.iter().enumerate() {
+                if at > 0 && !binary {
+                    out.push(self.options.delimiter);
+                }
+                out.extend_from_slice(cells.get(row));
+            }
+            if !binary {
+                out.push(b'\n');
+            }
+        }
+        rows
+    }
+
+    /// UTF-8 to the client's encoding.
+    fn recode(&self, out: &mut Vec<u8>, start: usize) -> Result<()> {
+        let written = out.get(start..).unwrap_or_default();
+        if self.options.encoding == Encoding::Utf8 || self.options.format == Format::Binary || written.is_ascii() {
+            return Ok(());
+        }
+        let text = String::from_utf8(out.split_off(start)).map_err(|_| Error::internal("COPY wrote what is not UTF-8"))?;
+        for char in text.chars() {
+            out.push(u8::try_from(char).map_err(|_| untranslatable(char))?);
+        }
+        Ok(())
+    }
+}
+
+fn untranslatable(char: char) -> Error {
+    let mut buffer = [0; 4];
+    let bytes: Vec<String> = char.encode_utf8(&mut buffer).bytes().map(|byte| format!("0x{byte:02x}")).collect();
+    Error::new(
+        SqlState::UntranslatableCharacter,
+        format!(
+            "character with byte sequence {} in encoding \"UTF8\" has no equivalent in encoding \"LATIN1\"",
+            bytes.join(" ")
+        ),
+    )
+}
+
+/// One column's fields of a slice, as they will stand in the rows.
+#[derive(Debug)]
+struct Cells {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+    form: Form,
+    null: Vec<u8>,
+    force: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Form {
+    /// Nothing in the values can be mistaken.
+    Plain,
+    Text { delimiter: u8 },
+    Csv { delimiter: u8, quote: u8, escape: u8, single: bool },
+    Binary,
+}
+
+impl Cells {
+    fn new(options: &Options, column: usize, ty: PgType, single: bool) -> Self {
+        let force = options.format == Format::Csv && options.quotes_always(column);
+        let form = match options.format {
+            Format::Binary => Form::Binary,
+            Format::Text | Format::Csv if !force && is_plain(options, ty) => Form::Plain,
+            Format::Text => Form::Text { delimiter: options.delimiter },
+            Format::Csv => {
+                Form::Csv { delimiter: options.delimiter, quote: options.quote, escape: options.escape, single }
+            }
+        };
+        let null = match options.format {
+            Format::Binary => (-1_i32).to_be_bytes().to_vec(),
+            Format::Text | Format::Csv => options.null.clone().into_bytes(),
+        };
+        Self { bytes: Vec::new(), ends: Vec::new(), form, null, force }
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+    }
+
+    fn get(&self, row: usize) -> &[u8] {
+        let start = row.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or_default();
+        self.ends.get(row).and_then(|end| self.bytes.get(start..*end)).unwrap_or_default()
+    }
+}
+
+/// Numbers, dates and their kin need no escapes unless the options use their characters.
+fn is_plain(options: &Options, ty: PgType) -> bool {
+    let simple = matches!(
+        ty.oid,
+        oid::BOOL | oid::INT2 | oid::INT4 | oid::INT8 | oid::FLOAT4 | oid::FLOAT8 | oid::NUMERIC | oid::DATE | oid::OID
+    );
+    let harmless = |byte: u8| !byte.is_ascii_alphanumeric() && !matches!(byte, b'+' | b'-' | b'.' | b'/' | b' ');
+    let marks = [options.delimiter, options.quote, options.escape];
+    simple && marks.into_iter().all(harmless) && matches!(options.null.as_str(), "" | "\\N")
+}
+
+impl Sink for Cells {
+    #[inline]
+    fn null(&mut self) {
+        self.bytes.extend_from_slice(&self.null);
+        self.ends.push(self.bytes.len());
+    }
+
+    #[inline]
+    fn value(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.bytes.len();
+        match self.form {
+            Form::Plain => write(&mut self.bytes),
+            Form::Binary => binary::push_sized(&mut self.bytes, write),
+            Form::Text { delimiter } => {
+                write(&mut self.bytes);
+                escape_text(&mut self.bytes, start, delimiter);
+            }
+            Form::Csv { delimiter, quote, escape, single } => {
+                write(&mut self.bytes);
+                let text = self.bytes.get(start..).unwrap_or_default();
+                let special = |byte: &u8| *byte == delimiter || *byte == quote || matches!(byte, b'\n' | b'\r');
+                let quoted =
+                    self.force || text == self.null || (single && text == b"\\.") || text.iter().any(special);
+                if quoted {
+                    quote_csv(&mut self.bytes, start, quote, escape);
+                }
+            }
+        }
+        self.ends.push(self.bytes.len());
+    }
+}
+
+/// Puts backslashes into what stands from `start` on.
+fn escape_text(out: &mut Vec<u8>, start: usize, delimiter: u8) {
+    let special = |byte: &u8| matches!(byte, b'\\' | 8..=13) || *byte == delimiter;
+    let Some(first) = out.get(start..).unwrap_or_default().iter().position(special) else { return };
+    for byte in out.split_off(start + first) {
+        let letter = match byte {
+            8 => b'b',
+            b'\t' => b't',
+            b'\n' => b'n',
+            11 => b'v',
+            12 => b'f',
+            b'\r' => b'r',
+            other if other == b'\\' || other == delimiter => other,
+            other => {
+                out.push(other);
+                continue;
+            }
+        };
+        out.extend_from_slice(&[b'\\', letter]);
+    }
+}
+
+/// Puts quotes round what stands from `start` on.
+fn quote_csv(out: &mut Vec<u8>, start: usize, quote: u8, escape: u8) {
+    let text = out.split_off(start);
+    out.reserve(text.len() + 2);
+    out.push(quote);
+    for byte in text {
+        if byte == quote || byte == escape {
+            out.push(escape);
+        }
+        out.push(byte);
+    }
+    out.push(quote);
+}

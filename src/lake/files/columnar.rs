@@ -1,0 +1,249 @@
+//! Parquet and Avro files: their merged schema, and a table over DataFusion's readers with our list of files.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
+use async_trait::async_trait;
+use datafusion::arrow_avro::reader::ReaderBuilder;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::Statistics;
+use datafusion::common::stats::Precision;
+use datafusion::datasource::file_format::avro::AvroFormat;
+use datafusion::datasource::file_format::parquet::ParquetFormat;
+use datafusion::datasource::file_format::FileFormat as DataFusionFormat;
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::parquet::metadata::DFParquetMetadata;
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder};
+use datafusion::datasource::table_schema::TableSchema;
+use datafusion::datasource::TableType;
+use datafusion::error::Result as DataFusionResult;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::scalar::ScalarValue;
+use futures::{stream, StreamExt, TryStreamExt};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
+
+use super::format::FileFormat;
+use super::table::{file_columns, FileSet};
+use crate::encode::types::{arrow_type, oid, pg_type_of, PgType};
+use crate::error::{Error, Result, SqlState};
+
+/// Footers that are read at a time.
+const FOOTERS_AHEAD: usize = 16;
+/// An Avro header fits into this.
+const AVRO_HEADER_BYTES: u64 = 4 << 20;
+
+/// What the footers say.
+#[derive(Debug, Clone)]
+pub(super) struct Footers {
+    /// The files' schemas merged by name, in the engine's carrier types.
+    pub(super) schema: SchemaRef,
+    /// Rows of each file, where the format tells.
+    rows: Vec<Option<usize>>,
+}
+
+/// Reads the schemas of all files. Errors: 42804 when a column's types cannot be united, XX001 for a broken file.
+pub(super) async fn footers(set: &FileSet, format: FileFormat) -> Result<Footers> {
+    let found: Vec<(Schema, Option<usize>)> = stream::iter(set.files.iter())
+        .map(|file| async move {
+            match format {
+                FileFormat::Avro => Ok((avro_schema(&set.store, file).await?, None)),
+                FileFormat::Parquet | FileFormat::Csv | FileFormat::Json => parquet_footer(&set.store, file).await,
+            }
+        })
+        .buffered(FOOTERS_AHEAD)
+        .try_collect()
+        .await?;
+    let mut merged: Vec<Field> = Vec::new();
+    for ((schema, _), file) in found.iter().zip(set.files.iter()) {
+        merge(&mut merged, schema, format, file.location.as_ref())?;
+    }
+    Ok(Footers { schema: Arc::new(Schema::new(merged)), rows: found.into_iter().map(|(_, rows)| rows).collect() })
+}
+
+async fn parquet_footer(store: &Arc<dyn ObjectStore>, file: &ObjectMeta) -> Result<(Schema, Option<usize>)> {
+    let reader = DFParquetMetadata::new(store.as_ref(), file);
+    let metadata = reader.fetch_metadata().await.map_err(|error| broken(file, error.into()))?;
+    let rows = usize::try_from(metadata.file_metadata().num_rows()).ok();
+    let schema = parquet::arrow::parquet_to_arrow_schema(
+        metadata.file_metadata().schema_descr(),
+        metadata.file_metadata().key_value_metadata(),
+    );
+    Ok((schema.map_err(|error| broken(file, error.into()))?, rows))
+}
+
+async fn avro_schema(store: &Arc<dyn ObjectStore>, file: &ObjectMeta) -> Result<Schema> {
+    let head = store.get_range(&file.location, 0..file.size.min(AVRO_HEADER_BYTES)).await?;
+    let reader = ReaderBuilder::new().build(std::io::Cursor::new(head));
+    let reader = reader.map_err(|error| broken(file, Error::new(SqlState::DataCorrupted, error.to_string())))?;
+    Ok(reader.schema().as_ref().clone())
+}
+
+fn broken(file: &ObjectMeta, error: Error) -> Error {
+    error.with_context(format!("file \"{}\"", file.location))
+}
+
+fn merge(merged: &mut Vec<Field>, schema: &Schema, format: FileFormat, file: &str) -> Result<()> {
+    for field in schema.fields() {
+        let data_type = carrier(field, format);
+        match merged.iter_mut().find(|known| known.name() == field.name()) {
+            None => {
+                let field = Field::new(field.name(), data_type, true).with_metadata(field.metadata().clone());
+                merged.push(field);
+            }
+            Some(known) => {
+                let united = unite(known.data_type(), &data_type).ok_or_else(|| {
+                    Error::new(
+                        SqlState::DatatypeMismatch,
+                        format!(
+                            "column \"{}\" has type {} in one file and {} in another",
+                            field.name(),
+                            known.data_type(),
+                            data_type
+                        ),
+                    )
+                    .with_context(format!("file \"{file}\""))
+                })?;
+                known.set_data_type(united);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The engine's carrier of a file's column. Parquet strings stay views, which saves a copy; nested types stay as they are.
+fn carrier(field: &Field, format: FileFormat) -> DataType {
+    match field.data_type() {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View if format == FileFormat::Parquet => DataType::Utf8View,
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView if format == FileFormat::Parquet => {
+            DataType::BinaryView
+        }
+        DataType::Dictionary(_, value) => carrier(&Field::new("", value.as_ref().clone(), true), format),
+        nested if nested.is_nested() => nested.clone(),
+        DataType::Timestamp(_, None) => DataType::Timestamp(TimeUnit::Microsecond, None),
+        simple => arrow_type(pg_type_of(simple)),
+    }
+}
+
+/// The type that holds the values of both: integers widen, integers and floats become floats.
+fn unite(left: &DataType, right: &DataType) -> Option<DataType> {
+    use DataType::{Float32, Float64, Int16, Int32, Int64};
+    if left == right {
+        return Some(left.clone());
+    }
+    let rank = |data_type: &DataType| [Int16, Int32, Int64].iter().position(|of| of == data_type);
+    match (rank(left), rank(right)) {
+        (Some(a), Some(b)) => Some(if a > b { left.clone() } else { right.clone() }),
+        (Some(_), None) if matches!(right, Float32 | Float64) => Some(Float64),
+        (None, Some(_)) if matches!(left, Float32 | Float64) => Some(Float64),
+        _ if matches!((left, right), (Float32, Float64) | (Float64, Float32)) => Some(Float64),
+        _ => None,
+    }
+}
+
+/// Names and PostgreSQL types of a schema's columns, by [`TYPE_KEY`](crate::encode::types::TYPE_KEY) where a file says it.
+pub(super) fn columns_of(schema: &Schema) -> Vec<(String, PgType)> {
+    schema.fields().iter().map(|field| (field.name().clone(), column_type(field))).collect()
+}
+
+fn column_type(field: &Field) -> PgType {
+    let shown = pg_type_of(field.data_type());
+    let Some(text) = field.metadata().get(crate::encode::types::TYPE_KEY) else { return shown };
+    // Only what a string carries needs telling; everything else is known from Arrow.
+    match (shown.oid, text.as_str()) {
+        (oid::TEXT, "json") => PgType::JSON,
+        (oid::TEXT, "jsonb") => PgType::JSONB,
+        (oid::TEXT, "uuid") => PgType::UUID,
+        _ => shown,
+    }
+}
+
+/// A table over Parquet or Avro files.
+#[derive(Debug)]
+pub(super) struct ColumnarTable {
+    set: FileSet,
+    format: FileFormat,
+    footers: Footers,
+    schema: TableSchema,
+}
+
+impl ColumnarTable {
+    pub(super) fn new(set: FileSet, format: FileFormat, footers: Footers) -> Self {
+        let extra: Vec<FieldRef> = file_columns().into_iter().map(Arc::new).collect();
+        let schema = TableSchema::builder(footers.schema.clone()).with_table_partition_cols(extra).build();
+        Self { set, format, footers, schema }
+    }
+
+    fn reader(&self, state: &dyn Session) -> Arc<dyn DataFusionFormat> {
+        match self.format {
+            FileFormat::Avro => Arc::new(AvroFormat),
+            FileFormat::Parquet | FileFormat::Csv | FileFormat::Json => {
+                Arc::new(ParquetFormat::new().with_options(state.default_table_options().parquet))
+            }
+        }
+    }
+
+    fn partitioned_files(&self) -> Vec<PartitionedFile> {
+        let schema = self.schema.file_schema();
+        let file = |(file, rows): (&ObjectMeta, &Option<usize>)| {
+            let name = ScalarValue::Utf8(Some(file.location.to_string()));
+            let modified = file.last_modified.timestamp_micros();
+            let modified = ScalarValue::TimestampMicrosecond(Some(modified), Some("UTC".into()));
+            let part = PartitionedFile::new_from_meta(file.clone()).with_partition_values(vec![name, modified]);
+            match rows {
+                Some(rows) => {
+                    let unknown = Statistics::new_unknown(schema).with_num_rows(Precision::Exact(*rows));
+                    part.with_statistics(Arc::new(unknown))
+                }
+                None => part,
+            }
+        };
+        self.set.files.iter().zip(&self.footers.rows).map(file).collect()
+    }
+
+    fn statistics(&self) -> Statistics {
+        let rows: Option<usize> = self.footers.rows.iter().copied().sum();
+        let unknown = Statistics::new_unknown(self.schema.table_schema());
+        unknown.with_num_rows(rows.map_or(Precision::Absent, Precision::Exact))
+    }
+}
+
+#[async_trait]
+impl TableProvider for ColumnarTable {
+    fn schema(&self) -> SchemaRef {
+        self.schema.table_schema().clone()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn statistics(&self) -> Option<Statistics> {
+        Some(self.statistics())
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> DataFusionResult<Vec<TableProviderFilterPushDown>> {
+        // The filter stays above the scan; the physical optimiser carries it into the reader, which prunes by it.
+        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+        let reader = self.reader(state);
+        let partitions = state.config().target_partitions().max(1);
+        let groups = FileGroup::new(self.partitioned_files()).split_files(partitions);
+        let config = FileScanConfigBuilder::new(self.set.url.clone(), reader.file_source(self.schema.clone()))
+            .with_file_groups(groups)
+            .with_statistics(self.statistics())
+            .with_projection_indices(projection.cloned())?
+            // A limit counts rows before the filters above: it is the scan's only without any.
+            .with_limit(if filters.is_empty() { limit } else { None })
+            .build();
+        reader.create_physical_plan(state, config).await
+    }
+}

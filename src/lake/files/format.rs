@@ -1,0 +1,102 @@
+//! Which format a file has, and the options it is read with.
+
+use crate::encode::copy::{self, Options};
+
+/// The formats of files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FileFormat {
+    Csv,
+    /// One value a line, values one after the other, or one array of them.
+    Json,
+    Parquet,
+    Avro,
+}
+
+/// How a whole file is compressed; columnar formats compress inside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Compression {
+    #[default]
+    None,
+    Gzip,
+    Zstd,
+    Snappy,
+}
+
+/// Whether the first line of a CSV file names its columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum HeaderChoice {
+    /// Look at the sample.
+    #[default]
+    Detect,
+    Absent,
+    Present,
+}
+
+/// How files are read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FileOptions {
+    /// Delimiter, quotes, NULL marker, encoding and ON_ERROR of CSV. Its header is set from `header`.
+    pub csv: Options,
+    pub header: HeaderChoice,
+    /// `None`: by each file's name.
+    pub compression: Option<Compression>,
+    /// Inference stops after so many rows, bytes (uncompressed) and files.
+    pub sample_rows_max: usize,
+    pub sample_bytes_max: usize,
+    pub sample_files_max: usize,
+}
+
+impl Default for FileOptions {
+    fn default() -> Self {
+        Self {
+            csv: Options::defaults(copy::Format::Csv),
+            header: HeaderChoice::Detect,
+            compression: None,
+            sample_rows_max: 20_000,
+            sample_bytes_max: 64 << 20,
+            sample_files_max: 32,
+        }
+    }
+}
+
+impl FileOptions {
+    /// The defaults for a file of this name: a `.tsv` is delimited by tabs.
+    pub fn for_name(name: &str) -> Self {
+        let mut options = Self::default();
+        if stem(name).ends_with(".tsv") {
+            options.csv.delimiter = b'\t';
+        }
+        options
+    }
+}
+
+impl FileFormat {
+    /// The format that a file's name tells, its compression suffix aside.
+    pub fn of_name(name: &str) -> Option<Self> {
+        match stem(name).rsplit('.').next()? {
+            "csv" | "tsv" => Some(Self::Csv),
+            "json" | "ndjson" | "jsonl" => Some(Self::Json),
+            "parquet" | "parq" => Some(Self::Parquet),
+            "avro" => Some(Self::Avro),
+            _ => None,
+        }
+    }
+}
+
+impl Compression {
+    /// The compression that a file's name tells.
+    pub fn of_name(name: &str) -> Self {
+        match name.to_ascii_lowercase().rsplit('.').next() {
+            Some("gz" | "gzip") => Self::Gzip,
+            Some("zst" | "zstd") => Self::Zstd,
+            _ => Self::None,
+        }
+    }
+}
+
+/// The name in lower case without the suffix of a compression.
+fn stem(name: &str) -> String {
+    let lower = name.to_ascii_lowercase();
+    let known = [".gz", ".gzip", ".zst", ".zstd"];
+    known.iter().find_map(|suffix| lower.strip_suffix(suffix)).unwrap_or(&lower).to_owned()
+}

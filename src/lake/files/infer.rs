@@ -1,0 +1,303 @@
+//! What columns files have, from a bounded sample.
+
+use futures::StreamExt;
+use serde_json::Value;
+
+use super::columnar::{columns_of, footers};
+use super::format::{FileFormat, FileOptions, HeaderChoice};
+use super::json;
+use super::scan::{Cutting, Sources};
+use super::table::FileSet;
+use crate::encode::copy::{sample_rows, Chunk, Header};
+use crate::encode::input::{self, InputContext};
+use crate::encode::types::PgType;
+use crate::error::{Error, Result, SqlState};
+
+/// Names and types of the files' columns.
+///
+/// CSV: boolean, bigint, double precision, date, timestamp, timestamptz, else text; JSON the same, with nested values as
+/// jsonb; both from a sample (`FileOptions::sample_…`), so a later value may still be refused. Parquet and Avro: the files'
+/// own schemas, merged by name. Errors: the store's, 22P04 and 22P02 for what cannot be parsed, 42804 for schemas at odds.
+pub async fn infer(set: &FileSet, format: FileFormat, options: &FileOptions) -> Result<Vec<(String, PgType)>> {
+    match format {
+        FileFormat::Parquet | FileFormat::Avro => Ok(columns_of(&footers(set, format).await?.schema)),
+        FileFormat::Csv | FileFormat::Json => Ok(infer_text(set, format, options, None).await?.columns),
+    }
+}
+
+/// The columns of text files, and whether the first line names them.
+#[derive(Debug)]
+pub(super) struct TextColumns {
+    pub(super) columns: Vec<(String, PgType)>,
+    pub(super) has_header: bool,
+}
+
+/// Samples the files unless everything is known already.
+pub(super) async fn infer_text(
+    set: &FileSet,
+    format: FileFormat,
+    options: &FileOptions,
+    known: Option<Vec<(String, PgType)>>,
+) -> Result<TextColumns> {
+    let told = format == FileFormat::Json || options.header != HeaderChoice::Detect;
+    match known {
+        Some(columns) if told => Ok(TextColumns { columns, has_header: options.header == HeaderChoice::Present }),
+        known => {
+            let chunks = sample(set, format, options).await?;
+            let found = match format {
+                FileFormat::Json => TextColumns { columns: json_columns(&chunks, options)?, has_header: false },
+                FileFormat::Csv | FileFormat::Parquet | FileFormat::Avro => csv_columns(&chunks, options)?,
+            };
+            Ok(TextColumns { columns: known.unwrap_or(found.columns), has_header: found.has_header })
+        }
+    }
+}
+
+/// The first chunks of the first files; one list a file.
+async fn sample(set: &FileSet, format: FileFormat, options: &FileOptions) -> Result<Vec<Vec<Chunk>>> {
+    let mut csv = options.csv.clone();
+    csv.header = Header::Absent;
+    let cutting = if format == FileFormat::Json { Cutting::Json } else { Cutting::Csv(csv) };
+    let compression = options.compression;
+    let sources = Sources { store: set.store.clone(), files: set.files.clone(), cutting, compression };
+    let files = set.files.len().clamp(1, options.sample_files_max.max(1));
+    let (bytes_max, rows_max) = (options.sample_bytes_max / files, options.sample_rows_max.div_ceil(files));
+    let mut samples = Vec::new();
+    for file in set.files.iter().take(files) {
+        let (mut chunks, mut bytes, mut lines) = (Vec::new(), 0, 0);
+        let stream = sources.file_chunks(file);
+        futures::pin_mut!(stream);
+        while bytes < bytes_max.max(1) && lines < rows_max.max(1) {
+            let Some(chunk) = stream.next().await else { break };
+            let chunk = chunk?.into_chunk();
+            bytes += chunk.bytes.len();
+            lines += memchr::memchr_iter(b'\n', &chunk.bytes).count();
+            chunks.push(chunk);
+        }
+        samples.push(chunks);
+    }
+    Ok(samples)
+}
+
+/// What the values of a column have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Kind {
+    /// Only NULLs so far.
+    #[default]
+    Nothing,
+    Bool,
+    BigInt,
+    Double,
+    Date,
+    Timestamp,
+    Timestamptz,
+    Text,
+    Jsonb,
+}
+
+impl Kind {
+    /// What a text looks like. A number that begins with a zero is a code, not a number.
+    fn of(text: &str, context: &InputContext) -> Self {
+        let bytes = text.as_bytes();
+        match bytes {
+            [b't' | b'T' | b'f' | b'F', ..] if matches!(text.to_ascii_lowercase().as_str(), "true" | "false") => Self::Bool,
+            [b'0'..=b'9' | b'-' | b'+' | b'.', ..] => Self::of_digits(text, context),
+            _ => Self::Text,
+        }
+    }
+
+    fn of_digits(text: &str, context: &InputContext) -> Self {
+        let digits = text.trim_start_matches(['-', '+']).as_bytes();
+        if matches!(digits, [b'0', b'0'..=b'9', ..]) && !looks_like_date(text) {
+            return Self::Text;
+        }
+        if text.parse::<i64>().is_ok() {
+            return Self::BigInt;
+        }
+        let number = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'-' | b'+' | b'e' | b'E'));
+        if number && text.parse::<f64>().is_ok_and(f64::is_finite) {
+            return Self::Double;
+        }
+        if !looks_like_date(text) {
+            return Self::Text;
+        }
+        match text.get(10..) {
+            Some("") if input::date(text, context).is_ok() => Self::Date,
+            Some(time) if time.starts_with([' ', 'T']) && input::timestamp(text, -1, context).is_ok() => {
+                if time.ends_with(['Z', 'z']) || time.contains(['+', '-']) { Self::Timestamptz } else { Self::Timestamp }
+            }
+            _ => Self::Text,
+        }
+    }
+
+    fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (left, right) if left == right => left,
+            (Self::Nothing, known) | (known, Self::Nothing) => known,
+            (Self::BigInt, Self::Double) | (Self::Double, Self::BigInt) => Self::Double,
+            (Self::Date, Self::Timestamp) | (Self::Timestamp, Self::Date) => Self::Timestamp,
+            (Self::Date, Self::Timestamptz) | (Self::Timestamptz, Self::Date) => Self::Timestamptz,
+            (Self::Jsonb, _) | (_, Self::Jsonb) => Self::Jsonb,
+            _ => Self::Text,
+        }
+    }
+
+    fn pg_type(self) -> PgType {
+        match self {
+            Self::Nothing | Self::Text => PgType::TEXT,
+            Self::Bool => PgType::BOOL,
+            Self::BigInt => PgType::INT8,
+            Self::Double => PgType::FLOAT8,
+            Self::Date => PgType::DATE,
+            Self::Timestamp => PgType::TIMESTAMP,
+            Self::Timestamptz => PgType::TIMESTAMPTZ,
+            Self::Jsonb => PgType::JSONB,
+        }
+    }
+}
+
+/// `dddd-dd-dd`, and whatever follows.
+fn looks_like_date(text: &str) -> bool {
+    let shape = |(at, byte): (usize, u8)| if matches!(at, 4 | 7) { byte == b'-' } else { byte.is_ascii_digit() };
+    text.len() >= 10 && text.bytes().take(10).enumerate().all(shape)
+}
+
+fn context() -> InputContext {
+    // Only shapes are asked for here: the clock and the zone decide nothing.
+    InputContext::utc(chrono::DateTime::UNIX_EPOCH)
+}
+
+fn csv_columns(files: &[Vec<Chunk>], options: &FileOptions) -> Result<TextColumns> {
+    let (mut first_row, mut first_kinds, mut kinds) = (None, Vec::new(), Vec::new());
+    let rows_max = options.sample_rows_max.div_ceil(files.len().max(1)).max(2);
+    let context = context();
+    for file in files {
+        let (mut left, mut is_first) = (rows_max, true);
+        for chunk in file {
+            let rows = sample_rows(chunk, &options.csv, left)?;
+            left = left.saturating_sub(rows.len());
+            for row in rows {
+                // Each file's first row is judged apart: it may be a header.
+                let target = if is_first { &mut first_kinds } else { &mut kinds };
+                note(target, &row, &context);
+                if std::mem::take(&mut is_first) && first_row.is_none() {
+                    first_row = Some(row);
+                }
+            }
+        }
+    }
+    let Some(first_row) = first_row else {
+        return Err(Error::new(SqlState::BadCopyFileFormat, "cannot find the columns of empty files")
+            .with_hint("Name the columns and their types."));
+    };
+    let has_header = match options.header {
+        HeaderChoice::Present => true,
+        HeaderChoice::Absent => false,
+        HeaderChoice::Detect => is_header(&first_row, &kinds),
+    };
+    if !has_header {
+        let width = first_kinds.len().max(kinds.len());
+        kinds.resize(width, Kind::Nothing);
+        kinds.iter_mut().zip(&first_kinds).for_each(|(kind, first)| *kind = kind.and(*first));
+    }
+    let names = first_row.iter().enumerate().map(|(at, name)| match name {
+        Some(name) if has_header => name.trim().to_owned(),
+        _ => format!("column{}", at + 1),
+    });
+    let names = unique(names);
+    let columns = names.into_iter().enumerate();
+    let columns = columns.map(|(at, name)| (name, kinds.get(at).copied().unwrap_or_default().pg_type())).collect();
+    Ok(TextColumns { columns, has_header })
+}
+
+fn note(kinds: &mut Vec<Kind>, row: &[Option<String>], context: &InputContext) {
+    if kinds.len() < row.len() {
+        kinds.resize(row.len(), Kind::Nothing);
+    }
+    for (kind, value) in kinds.iter_mut().zip(row) {
+        // What is text stays text: no need to look at its other values.
+        if let (Some(value), true) = (value, *kind != Kind::Text) {
+            *kind = kind.and(Kind::of(value, context));
+        }
+    }
+}
+
+/// Names over values: the first row is all different texts, and below it something is more than text.
+fn is_header(first: &[Option<String>], kinds: &[Kind]) -> bool {
+    let context = context();
+    let is_name = |value: &Option<String>| value.as_ref().is_some_and(|text| Kind::of(text, &context) == Kind::Text);
+    let mut names: Vec<&str> = first.iter().flatten().map(String::as_str).collect();
+    names.sort_unstable();
+    let distinct = names.windows(2).all(|pair| pair.first() != pair.last());
+    let typed = kinds.iter().any(|kind| !matches!(kind, Kind::Text | Kind::Nothing));
+    distinct && typed && first.iter().all(is_name)
+}
+
+/// The names, a repeated or empty one with a number behind it.
+fn unique(names: impl Iterator<Item = String>) -> Vec<String> {
+    let mut seen = std::collections::HashSet::new();
+    let mut result = Vec::new();
+    for (at, name) in names.enumerate() {
+        let base = if name.is_empty() { format!("column{}", at + 1) } else { name };
+        let mut candidate = base.clone();
+        let mut number = 1;
+        while !seen.insert(candidate.clone()) {
+            candidate = format!("{base}_{number}");
+            number += 1;
+        }
+        result.push(candidate);
+    }
+    result
+}
+
+fn json_columns(files: &[Vec<Chunk>], options: &FileOptions) -> Result<Vec<(String, PgType)>> {
+    let mut columns: Vec<(String, Kind)> = Vec::new();
+    let mut at_name = std::collections::HashMap::new();
+    let rows_max = options.sample_rows_max.div_ceil(files.len().max(1)).max(1);
+    let context = context();
+    for chunks in files {
+        let mut left = rows_max;
+        for chunk in chunks {
+            let mut values = json::values(&chunk.bytes);
+            while left > 0 {
+                let start = values.byte_offset();
+                let Some(value) = values.next() else { break };
+                let value = value.map_err(|error| json::invalid(chunk, start, &error.to_string()))?;
+                let Value::Object(members) = value else {
+                    return Err(json::invalid(chunk, start, "Each record must be an object."));
+                };
+                left -= 1;
+                for (name, value) in &members {
+                    let at = *at_name.entry(name.clone()).or_insert_with(|| {
+                        columns.push((name.clone(), Kind::Nothing));
+                        columns.len() - 1
+                    });
+                    if let Some((_, kind)) = columns.get_mut(at) {
+                        *kind = kind.and(json_kind(value, &context));
+                    }
+                }
+            }
+        }
+    }
+    if columns.is_empty() {
+        return Err(Error::new(SqlState::BadCopyFileFormat, "cannot find the columns of empty files")
+            .with_hint("Name the columns and their types."));
+    }
+    Ok(columns.into_iter().map(|(name, kind)| (name, kind.pg_type())).collect())
+}
+
+/// A JSON string is a date or timestamp at most: quotes around a number were meant.
+fn json_kind(value: &Value, context: &InputContext) -> Kind {
+    match value {
+        Value::Null => Kind::Nothing,
+        Value::Bool(_) => Kind::Bool,
+        Value::Number(number) if number.is_i64() => Kind::BigInt,
+        Value::Number(_) => Kind::Double,
+        Value::String(text) if looks_like_date(text) => match Kind::of(text, context) {
+            kind @ (Kind::Date | Kind::Timestamp | Kind::Timestamptz) => kind,
+            _ => Kind::Text,
+        },
+        Value::String(_) => Kind::Text,
+        Value::Array(_) | Value::Object(_) => Kind::Jsonb,
+    }
+}

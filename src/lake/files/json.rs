@@ -1,0 +1,263 @@
+//! JSON files: one value a line, values one after the other, or one array of them.
+
+use std::sync::Arc;
+
+use arrow::array::{BooleanArray, RecordBatch, RecordBatchOptions};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use bytes::BytesMut;
+use serde_json::Value;
+
+use crate::encode::copy::{
+    Chunk, ColumnBuilder, Decoded, OnError, Reject, BATCH_ROWS_MAX, CHUNK_BYTES, RECORD_BYTES_MAX, REJECTS_LISTED_MAX,
+};
+use crate::encode::input::InputContext;
+use crate::encode::types::{arrow_type, PgType};
+use crate::error::{Error, Result, SqlState};
+
+/// Cuts JSON between values. An outer array is taken off: its brackets and commas become blanks.
+#[derive(Debug, Default)]
+pub(super) struct JsonSplitter {
+    pending: BytesMut,
+    scanned: usize,
+    /// The byte after the last value that ended in what was scanned.
+    boundary: usize,
+    shape: Shape,
+    depth: u32,
+    in_string: bool,
+    after_backslash: bool,
+    lines: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Shape {
+    /// Only white space so far.
+    #[default]
+    Unknown,
+    Values,
+    Array,
+    /// The outer array was closed.
+    Closed,
+}
+
+impl JsonSplitter {
+    /// As [`crate::encode::copy::Splitter::feed`].
+    pub(super) fn feed(&mut self, piece: &[u8]) -> Result<Option<Chunk>> {
+        self.pending.extend_from_slice(piece);
+        if self.pending.len() < CHUNK_BYTES {
+            return Ok(None);
+        }
+        self.scan();
+        if self.boundary == 0 && self.pending.len() > RECORD_BYTES_MAX {
+            return Err(Error::new(SqlState::ProgramLimitExceeded, "JSON value is too long"));
+        }
+        Ok(self.take(self.boundary))
+    }
+
+    /// As [`crate::encode::copy::Splitter::finish`].
+    pub(super) fn finish(&mut self) -> Result<Option<Chunk>> {
+        self.scan();
+        if self.shape == Shape::Array {
+            return Err(Error::new(SqlState::InvalidTextRepresentation, "invalid input syntax for type json")
+                .with_detail("The input string ended unexpectedly."));
+        }
+        let end = self.pending.len();
+        self.shape = Shape::Closed;
+        Ok(self.take(end))
+    }
+
+    /// Whether the data has ended by [`JsonSplitter::finish`].
+    pub(super) fn is_ended(&self) -> bool {
+        self.shape == Shape::Closed && self.pending.is_empty()
+    }
+
+    fn scan(&mut self) {
+        let unseen = self.pending.get_mut(self.scanned..).unwrap_or_default();
+        for (at, byte) in unseen.iter_mut().enumerate() {
+            if self.in_string {
+                match *byte {
+                    _ if self.after_backslash => self.after_backslash = false,
+                    b'\\' => self.after_backslash = true,
+                    b'"' => self.in_string = false,
+                    _ => {}
+                }
+                continue;
+            }
+            let mut ends_value = false;
+            match *byte {
+                b' ' | b'\t' | b'\r' => continue,
+                b'\n' => ends_value = self.depth == 0,
+                b'[' if self.shape == Shape::Unknown => {
+                    self.shape = Shape::Array;
+                    *byte = b' ';
+                    continue;
+                }
+                b'"' => self.in_string = true,
+                b'{' | b'[' => self.depth += 1,
+                b']' if self.depth == 0 && self.shape == Shape::Array => {
+                    self.shape = Shape::Closed;
+                    *byte = b' ';
+                    ends_value = true;
+                }
+                b'}' | b']' => {
+                    self.depth = self.depth.saturating_sub(1);
+                    ends_value = self.depth == 0;
+                }
+                b',' if self.depth == 0 && self.shape == Shape::Array => {
+                    *byte = b' ';
+                    ends_value = true;
+                }
+                _ => {}
+            }
+            if self.shape == Shape::Unknown && *byte != b'\n' {
+                self.shape = Shape::Values;
+            }
+            if ends_value {
+                self.boundary = self.scanned + at + 1;
+            }
+        }
+        self.scanned = self.pending.len();
+    }
+
+    fn take(&mut self, end: usize) -> Option<Chunk> {
+        if end == 0 {
+            return None;
+        }
+        let bytes = self.pending.split_to(end).freeze();
+        self.scanned = self.scanned.saturating_sub(end);
+        self.boundary = 0;
+        let first_line = self.lines + 1;
+        self.lines += memchr::memchr_iter(b'\n', &bytes).count() as u64;
+        Some(Chunk { bytes, first_line, ..Chunk::default() })
+    }
+}
+
+/// Objects to rows: a column is the member of its name; a missing one is NULL.
+#[derive(Debug)]
+pub(super) struct JsonDecoder {
+    columns: Vec<(String, PgType)>,
+    schema: SchemaRef,
+    context: InputContext,
+    on_error: OnError,
+}
+
+impl JsonDecoder {
+    /// A decoder of just these members.
+    pub(super) fn new(columns: Vec<(String, PgType)>, context: InputContext, on_error: OnError) -> Self {
+        let fields: Vec<_> = columns.iter().map(|(name, ty)| Field::new(name, arrow_type(*ty), true)).collect();
+        Self { columns, schema: Arc::new(Schema::new(fields)), context, on_error }
+    }
+
+    /// As [`crate::encode::copy::ChunkDecoder::decode`]. Errors: 22P02 for what is no JSON object, and each type's own.
+    pub(super) fn decode(&self, chunk: &Chunk) -> Result<Decoded> {
+        let mut decoded = Decoded::default();
+        let mut rows = Rows::new(self);
+        let mut values = values(&chunk.bytes);
+        loop {
+            let start = values.byte_offset();
+            let Some(value) = values.next() else { break };
+            let value = value.map_err(|error| invalid(chunk, start, &error.to_string()))?;
+            let Value::Object(members) = value else {
+                return Err(invalid(chunk, start, "Each record must be an object."));
+            };
+            rows.push(chunk, start, &members, &mut decoded)?;
+            if rows.count >= BATCH_ROWS_MAX {
+                std::mem::replace(&mut rows, Rows::new(self)).finish(&mut decoded)?;
+            }
+        }
+        rows.finish(&mut decoded)?;
+        Ok(decoded)
+    }
+}
+
+/// The values of a chunk, with their byte offsets.
+pub(super) fn values(bytes: &[u8]) -> serde_json::StreamDeserializer<'_, serde_json::de::SliceRead<'_>, Value> {
+    serde_json::Deserializer::from_slice(bytes).into_iter()
+}
+
+/// 22P02 with the place of the value that begins at or after `at`.
+pub(super) fn invalid(chunk: &Chunk, at: usize, detail: &str) -> Error {
+    Error::new(SqlState::InvalidTextRepresentation, "invalid input syntax for type json")
+        .with_detail(detail)
+        .with_context(place(chunk, at))
+}
+
+fn line(chunk: &Chunk, at: usize) -> u64 {
+    let rest = chunk.bytes.get(at..).unwrap_or_default();
+    let blank = rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+    let before = chunk.bytes.get(..at + blank).unwrap_or_default();
+    chunk.first_line + memchr::memchr_iter(b'\n', before).count() as u64
+}
+
+fn place(chunk: &Chunk, at: usize) -> String {
+    let file = chunk.source.as_deref().unwrap_or_default();
+    format!("file \"{file}\", line {}", line(chunk, at))
+}
+
+struct Rows<'a> {
+    decoder: &'a JsonDecoder,
+    builders: Vec<ColumnBuilder>,
+    count: usize,
+    kept: Vec<bool>,
+}
+
+impl<'a> Rows<'a> {
+    fn new(decoder: &'a JsonDecoder) -> Self {
+        let builders = decoder.columns.iter().map(|(_, ty)| ColumnBuilder::new(*ty, 0)).collect();
+        Self { decoder, builders, count: 0, kept: Vec::new() }
+    }
+
+    fn push(
+        &mut self,
+        chunk: &Chunk,
+        at: usize,
+        members: &serde_json::Map<String, Value>,
+        decoded: &mut Decoded,
+    ) -> Result<()> {
+        let mut kept = true;
+        for (builder, (name, ty)) in self.builders.iter_mut().zip(&self.decoder.columns) {
+            let text = text_of(members.get(name), *ty);
+            let Err(error) = builder.append_text(text.as_deref(), &self.decoder.context) else { continue };
+            if self.decoder.on_error == OnError::Stop {
+                let shown = text.unwrap_or_default();
+                return Err(error.with_context(format!("{}, column {name}: \"{shown}\"", place(chunk, at))));
+            }
+            builder.append_text(None, &self.decoder.context)?;
+            if std::mem::take(&mut kept) && decoded.rejects.len() < REJECTS_LISTED_MAX {
+                decoded.rejects.push(Reject {
+                    source: chunk.source.clone(),
+                    line: line(chunk, at),
+                    column: name.clone(),
+                    text: text.map(std::borrow::Cow::into_owned),
+                    message: error.message().to_owned(),
+                });
+            }
+        }
+        decoded.rejected += u64::from(!kept);
+        self.kept.push(kept);
+        self.count += 1;
+        Ok(())
+    }
+
+    fn finish(self, decoded: &mut Decoded) -> Result<()> {
+        let arrays = self.builders.into_iter().map(ColumnBuilder::finish).collect::<Result<Vec<_>>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(self.count));
+        let mut batch = RecordBatch::try_new_with_options(self.decoder.schema.clone(), arrays, &options)?;
+        if self.kept.contains(&false) {
+            batch = filter_record_batch(&batch, &BooleanArray::from(self.kept))?;
+        }
+        if batch.num_rows() > 0 {
+            decoded.batches.push(batch);
+        }
+        Ok(())
+    }
+}
+
+/// The text that a type's input function reads; nested values stay JSON.
+fn text_of(value: Option<&Value>, ty: PgType) -> Option<std::borrow::Cow<'_, str>> {
+    match value? {
+        Value::Null => None,
+        Value::String(text) if ty != PgType::JSON && ty != PgType::JSONB => Some(text.as_str().into()),
+        other => Some(other.to_string().into()),
+    }
+}

@@ -1,0 +1,158 @@
+//! From a path or glob to the files that it means.
+//!
+//! `*` and `?` stay inside one folder, `**` crosses folders, `[a-z]` and `[!a-z]` are one character, `{a,b}` alternatives.
+
+use std::sync::Arc;
+
+use futures::TryStreamExt;
+use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
+use regex::Regex;
+
+use crate::error::{Error, Result, SqlState};
+
+/// Files that one path may mean.
+const FILES_MAX: usize = 1_000_000;
+
+/// The files that `path_or_glob` means in `store`, sorted by path: the file itself, all files under a folder (those whose
+/// name or folder begins with `_` or `.` are hidden), or what a glob matches.
+///
+/// Errors: 58P01 when there is none, 22023 for a malformed glob, 54000 for too many, and the store's own.
+pub async fn list(store: &Arc<dyn ObjectStore>, path_or_glob: &str) -> Result<Vec<ObjectMeta>> {
+    let wanted = path_or_glob.trim_start_matches('/');
+    let mut files = match wanted.find(['*', '?', '[', '{']) {
+        Some(first) => list_glob(store, wanted, first).await?,
+        None => list_plain(store, wanted).await?,
+    };
+    if files.is_empty() {
+        return Err(not_found(path_or_glob));
+    }
+    files.sort_by(|left, right| left.location.cmp(&right.location));
+    Ok(files)
+}
+
+fn not_found(path: &str) -> Error {
+    Error::new(
+        SqlState::UndefinedFile,
+        format!("could not open file \"{path}\" for reading: No such file or directory"),
+    )
+}
+
+fn path_of(text: &str) -> Result<Path> {
+    Path::parse(text.trim_end_matches('/')).map_err(|error| {
+        Error::new(SqlState::InvalidParameterValue, format!("\"{text}\" is not a valid path")).with_source(error)
+    })
+}
+
+async fn list_plain(store: &Arc<dyn ObjectStore>, wanted: &str) -> Result<Vec<ObjectMeta>> {
+    let path = path_of(wanted)?;
+    if !wanted.ends_with('/') && !wanted.is_empty() {
+        match store.head(&path).await {
+            Ok(file) => return Ok(vec![file]),
+            Err(object_store::Error::NotFound { .. }) => {}
+            // A local folder is no file and is said so in other words.
+            Err(_) if !list_folder(store, &path).await?.is_empty() => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    list_folder(store, &path).await
+}
+
+async fn list_folder(store: &Arc<dyn ObjectStore>, folder: &Path) -> Result<Vec<ObjectMeta>> {
+    let depth = folder.parts().count();
+    let visible = |file: &ObjectMeta| !file.location.parts().skip(depth).any(|part| is_hidden(part.as_ref()));
+    collect(store, folder, visible).await
+}
+
+async fn list_glob(store: &Arc<dyn ObjectStore>, glob: &str, first: usize) -> Result<Vec<ObjectMeta>> {
+    let folder = glob.get(..first).and_then(|before| before.rfind('/')).and_then(|end| glob.get(..end)).unwrap_or("");
+    let pattern = glob_regex(glob)?;
+    let base = path_of(folder)?;
+    let depth = base.parts().count();
+    // Somebody who writes the underscore himself means it.
+    let shows_hidden = glob.split('/').skip(depth).any(is_hidden);
+    let matching = |file: &ObjectMeta| {
+        pattern.is_match(file.location.as_ref())
+            && (shows_hidden || !file.location.parts().skip(depth).any(|part| is_hidden(part.as_ref())))
+    };
+    collect(store, &base, matching).await
+}
+
+async fn collect(
+    store: &Arc<dyn ObjectStore>,
+    folder: &Path,
+    wanted: impl Fn(&ObjectMeta) -> bool,
+) -> Result<Vec<ObjectMeta>> {
+    let prefix = (!folder.as_ref().is_empty()).then_some(folder);
+    let mut found = Vec::new();
+    let mut files = store.list(prefix);
+    while let Some(file) = files.try_next().await? {
+        if !wanted(&file) {
+            continue;
+        }
+        if found.len() >= FILES_MAX {
+            return Err(Error::new(SqlState::ProgramLimitExceeded, format!("more than {FILES_MAX} files match")));
+        }
+        found.push(file);
+    }
+    Ok(found)
+}
+
+fn is_hidden(part: &str) -> bool {
+    part.starts_with(['_', '.'])
+}
+
+/// The glob as a regular expression over whole paths.
+fn glob_regex(glob: &str) -> Result<Regex> {
+    let mut pattern = String::from("^");
+    let mut rest = glob.chars().peekable();
+    let mut braces = 0_u32;
+    while let Some(char) = rest.next() {
+        match char {
+            '*' if rest.next_if_eq(&'*').is_some() => {
+                // `**/` also matches no folder at all.
+                pattern.push_str(if rest.next_if_eq(&'/').is_some() { "(?:.*/)?" } else { ".*" });
+            }
+            '*' => pattern.push_str("[^/]*"),
+            '?' => pattern.push_str("[^/]"),
+            '[' => class(&mut pattern, &mut rest),
+            '{' => {
+                braces += 1;
+                pattern.push_str("(?:");
+            }
+            '}' if braces > 0 => {
+                braces -= 1;
+                pattern.push(')');
+            }
+            ',' if braces > 0 => pattern.push('|'),
+            '\\' => pattern.push_str(&regex::escape(&rest.next().map(String::from).unwrap_or_default())),
+            other => pattern.push_str(&regex::escape(other.encode_utf8(&mut [0; 4]))),
+        }
+    }
+    pattern.push('$');
+    Regex::new(&pattern).map_err(|error| {
+        Error::new(SqlState::InvalidParameterValue, format!("\"{glob}\" is not a valid file pattern")).with_source(error)
+    })
+}
+
+/// `[a-z]`, `[!a-z]`, `[^a-z]`; what looks like syntax inside is taken literally.
+fn class(pattern: &mut String, rest: &mut std::iter::Peekable<std::str::Chars<'_>>) {
+    pattern.push('[');
+    if rest.next_if(|char| matches!(char, '!' | '^')).is_some() {
+        pattern.push_str("^/");
+    }
+    let mut first = true;
+    for char in rest.by_ref() {
+        match char {
+            ']' if !first => break,
+            '-' => pattern.push('-'),
+            '[' | ']' | '^' | '&' | '~' | '\\' => {
+                pattern.push('\\');
+                pattern.push(char);
+            }
+            other => pattern.push(other),
+        }
+        first = false;
+    }
+    pattern.push(']');
+}

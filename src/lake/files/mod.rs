@@ -1,0 +1,32 @@
+//! Files that are no tables: listed, understood, read and written. CSV, JSON, Parquet and Avro.
+//!
+//! ```text
+//! list(path or glob) ─→ infer(sample) ─→ table() ─→ scan, with pushdown and on every core
+//!   text formats:  blocks of a file ─ splitter ─→ chunks ─ bounded channels ─→ decoders (one per partition)
+//!   columnar ones: DataFusion's readers over our list of files
+//! write(batches) ─→ one file, or numbered part files, visible only when whole
+//! ```
+//!
+//! It does not resolve URLs, check privileges or know SQL: `plan` and `execute` hand it a store and a path. Its
+//! [`decode_parallel`] serves COPY FROM STDIN as well.
+
+mod columnar;
+mod export;
+mod format;
+mod infer;
+mod json;
+mod list;
+mod parallel;
+mod read;
+mod scan;
+mod table;
+
+#[cfg(test)]
+mod tests;
+
+pub use export::{write, ExportFormat, ExportOptions, ExportTarget};
+pub use format::{Compression, FileFormat, FileOptions, HeaderChoice};
+pub use infer::infer;
+pub use list::list;
+pub use parallel::{decode_parallel, Decode, Rejections, RowStreams};
+pub use table::{table, FileSet, FileTable, FILE_COLUMN, FILE_MODIFIED_COLUMN};
