@@ -209,6 +209,11 @@ impl Portal {
     pub async fn next(&mut self, _rows_max: Option<usize>) -> Result<Option<RecordBatch>> {
         todo!()
     }
+    /// Resolves with its error when the statement is to stop: cancel or a timeout. For what [`Portal::next`] does not guard:
+    /// a COPY that waits for the client.
+    pub fn interruption(&self) -> impl Future<Output = Error> + Send + 'static {
+        async { todo!() }
+    }
     /// The command tag for the rows sent in this Execute.
     pub fn tag(&self) -> String {
         todo!()
