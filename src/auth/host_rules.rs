@@ -42,7 +42,10 @@ pub enum Address {
     All,
     /// The address that the client reached us under, and loopback.
     SameHost,
-    Network { address: IpAddr, prefix_bits: u8 },
+    Network {
+        address: IpAddr,
+        prefix_bits: u8,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,13 +71,8 @@ pub struct Attempt<'a> {
 impl Default for HostRules {
     /// Trust for loopback, SCRAM-SHA-256 elsewhere.
     fn default() -> Self {
-        let rule = |connection, address, method| Rule {
-            connection,
-            database: Names::All,
-            user: Names::All,
-            address,
-            method,
-        };
+        let rule =
+            |connection, address, method| Rule { connection, database: Names::All, user: Names::All, address, method };
         let network = |address: IpAddr, prefix_bits| Address::Network { address, prefix_bits };
         Self(vec![
             rule(Connection::Local, Address::All, Method::Trust),

@@ -46,7 +46,9 @@ pub fn verifier_to_store(password: &str, iterations: u32) -> Result<String> {
         return Ok(password.to_owned());
     }
     if is_md5(password) {
-        return Err(Error::unsupported("an MD5 password").with_hint("Give the password itself or a SCRAM-SHA-256 verifier."));
+        return Err(
+            Error::unsupported("an MD5 password").with_hint("Give the password itself or a SCRAM-SHA-256 verifier.")
+        );
     }
     if password.is_empty() {
         return Err(Error::new(SqlState::InvalidParameterValue, "empty string is not a valid password"));
@@ -55,7 +57,9 @@ pub fn verifier_to_store(password: &str, iterations: u32) -> Result<String> {
 }
 
 fn is_md5(password: &str) -> bool {
-    password.strip_prefix("md5").is_some_and(|rest| rest.len() == 32 && rest.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    password
+        .strip_prefix("md5")
+        .is_some_and(|rest| rest.len() == 32 && rest.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 impl Verifier {
@@ -258,8 +262,7 @@ impl Exchange {
     }
 
     fn check_proof(&self, without_proof: &str, proof: &Key) -> Option<Vec<u8>> {
-        let message =
-            [&self.client_first_bare, ",", &self.server_first, ",", without_proof].map(str::as_bytes);
+        let message = [&self.client_first_bare, ",", &self.server_first, ",", without_proof].map(str::as_bytes);
         let signature = hmac(&self.verifier.stored_key, &message);
         let client_key: Vec<u8> = proof.iter().zip(signature).map(|(proof, signature)| proof ^ signature).collect();
         let stored_key: Key = Sha256::digest(client_key).into();

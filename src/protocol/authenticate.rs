@@ -9,7 +9,7 @@ use super::reader::{Reader, violation};
 use super::startup::Startup;
 use super::tls::Stream;
 use super::{Context, Peer, backend};
-use crate::auth::scram::{Exchange, Verifier};
+use crate::auth::scram::{Decoy, Exchange, Verifier};
 use crate::auth::{Attempt, Method, certificate};
 use crate::catalog::Role;
 use crate::error::{Error, Result, SqlState};
@@ -50,7 +50,7 @@ async fn prove<S: Transport>(
     match method {
         Method::Trust => {}
         Method::Cert => check_certificate(link.channel.stream(), user).map_err(fatal)?,
-        Method::ScramSha256 => check_password(link, role.as_ref(), user, context).await?,
+        Method::ScramSha256 => check_password(link, role.as_ref(), user, &context.decoy).await?,
         Method::Reject => return Err(Stop::Fatal(no_role(user))),
     }
     match role {
@@ -88,11 +88,11 @@ async fn check_password<S: Transport>(
     link: &mut Link<Stream<S>>,
     role: Option<&Role>,
     user: &str,
-    context: &Context,
+    decoy: &Decoy,
 ) -> Result<(), Stop> {
     let verifier = role.filter(|role| is_valid(role, Utc::now())).and_then(|role| role.verifier.as_deref());
     let end_point = link.channel.stream().end_point();
-    let mut exchange = Exchange::new(verifier.and_then(Verifier::parse), user, &context.decoy, end_point);
+    let mut exchange = Exchange::new(verifier.and_then(Verifier::parse), user, decoy, end_point);
 
     backend::authentication_sasl(&mut link.channel.output, exchange.mechanisms());
     link.flush().await?;

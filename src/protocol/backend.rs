@@ -243,7 +243,7 @@ mod tests {
     #[test]
     fn an_error_carries_its_fields_in_order() {
         let error = Error::new(SqlState::UndefinedTable, "relation \"t\" does not exist").at(15).with_hint("Look.");
-        let expected = b"E\0\0\0\x45SERROR\0VERROR\0C42P01\0Mrelation \"t\" does not exist\0HLook.\0P15\0\0";
+        let expected = b"E\0\0\0\x42SERROR\0VERROR\0C42P01\0Mrelation \"t\" does not exist\0HLook.\0P15\0\0";
         assert_eq!(written(|out| error_response(out, &error)), expected);
     }
 

@@ -11,7 +11,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
 use super::counters::Counters;
@@ -76,11 +76,11 @@ impl<S: Transport> Channel<S> {
             return Poll::Ready(Ok(()));
         }
         self.input.reserve(self.read_bytes);
-        let room = self.input.capacity() - self.input.len();
-        let read = ready!(pin!(self.stream.read_buf(&mut self.input)).poll(cx))?;
+        let mut room = (&mut self.input).limit(self.read_bytes);
+        let read = ready!(pin!(self.stream.read_buf(&mut room)).poll(cx))?;
         self.ended = read == 0;
         self.counters.received(read);
-        if read >= room {
+        if read >= self.read_bytes {
             self.read_bytes = (self.read_bytes * 2).min(READ_BYTES_MAX);
         }
         Poll::Ready(Ok(()))

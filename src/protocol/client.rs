@@ -66,9 +66,7 @@ impl<'a, S: Transport> Client<'a, S> {
     async fn handle(&mut self, frame: Frame) -> Result<(), Fault> {
         match frame.decode()? {
             Message::Query(text) => Ok(Box::pin(self.simple(text)).await?),
-            Message::Parse { name, text, parameter_oids } => {
-                Box::pin(self.parse(&name, &text, &parameter_oids)).await
-            }
+            Message::Parse { name, text, parameter_oids } => Box::pin(self.parse(&name, &text, &parameter_oids)).await,
             Message::Bind(bind) => Box::pin(self.bind(bind)).await,
             Message::Describe { target, name } => self.describe(target, &name),
             Message::Execute { portal, rows_max } => Box::pin(self.execute(&portal, rows_max)).await,

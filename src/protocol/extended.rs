@@ -16,8 +16,7 @@ impl<S: Transport> Client<'_, S> {
 
     pub(super) async fn bind(&mut self, bind: Bind) -> Result<(), Fault> {
         let Bind { portal, statement, parameter_formats, parameters, result_formats } = bind;
-        let bound =
-            self.conversation.bind(&portal, &statement, &parameter_formats, parameters, &result_formats);
+        let bound = self.conversation.bind(&portal, &statement, &parameter_formats, parameters, &result_formats);
         self.link.during(bound).await??;
         self.send_notices();
         backend::bind_complete(self.output());

@@ -27,12 +27,25 @@ pub enum Target {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Message {
     Query(String),
-    Parse { name: String, text: String, parameter_oids: Vec<u32> },
+    Parse {
+        name: String,
+        text: String,
+        parameter_oids: Vec<u32>,
+    },
     Bind(Bind),
-    Describe { target: Target, name: String },
+    Describe {
+        target: Target,
+        name: String,
+    },
     /// `rows_max` of 0 or less means no limit.
-    Execute { portal: String, rows_max: i32 },
-    Close { target: Target, name: String },
+    Execute {
+        portal: String,
+        rows_max: i32,
+    },
+    Close {
+        target: Target,
+        name: String,
+    },
     FunctionCall,
     Flush,
     Sync,
@@ -206,7 +219,12 @@ mod tests {
         for (tag, body) in samples() {
             for length in 0..body.len() {
                 let fault = frame(tag, &body[..length]).decode().unwrap_err();
-                assert_eq!(fault.sqlstate(), crate::error::SqlState::ProtocolViolation, "{} cut at {length}", tag as char);
+                assert_eq!(
+                    fault.sqlstate(),
+                    crate::error::SqlState::ProtocolViolation,
+                    "{} cut at {length}",
+                    tag as char
+                );
             }
         }
     }

@@ -4,17 +4,17 @@
 //! (CVE-2021-23214). A TLS fault is never answered: what it would say in clear could be forged.
 
 use std::io;
+use std::sync::Arc;
 
 use bytes::{BufMut, Bytes};
 use tokio_rustls::TlsAcceptor;
 
-use super::Context;
 use super::channel::{Channel, Transport};
 use super::counters::Counters;
 use super::link::Stop;
-use super::startup::{self, Packet, Startup};
 use super::reader::violation;
-use super::tls::{ALPN, Replayed, Stream};
+use super::startup::{self, Packet, Startup};
+use super::tls::{ALPN, Replayed, Stream, TlsSource};
 use crate::error::{Error, SqlState};
 
 /// The first byte of a TLS record that holds a ClientHello.
@@ -26,17 +26,23 @@ pub enum Wish {
     Start(Startup),
 }
 
+/// What the server has to offer.
+pub struct Terms<'a> {
+    pub tls: Option<&'a dyn TlsSource>,
+    pub counters: &'a Arc<Counters>,
+}
+
 /// The channel to go on with; its wish, or why there is none.
 pub type Negotiated<S> = (Option<Channel<Stream<S>>>, Result<Wish, Stop>);
 
 /// Agrees on encryption and reads what the client wants.
-pub async fn negotiate<S: Transport>(stream: S, context: &Context) -> Negotiated<S> {
-    let mut channel = Channel::new(Stream::plain(stream), context.counters.clone());
+pub async fn negotiate<S: Transport>(stream: S, terms: &Terms<'_>) -> Negotiated<S> {
+    let mut channel = Channel::new(Stream::plain(stream), terms.counters.clone());
     let mut asked = Asked::default();
     loop {
-        match step(&mut channel, context, &mut asked).await {
+        match step(&mut channel, terms, &mut asked).await {
             Ok(Step::Again) => {}
-            Ok(Step::Encrypt(replayed)) => match encrypt(channel, replayed, context).await {
+            Ok(Step::Encrypt(replayed)) => match encrypt(channel, replayed, terms).await {
                 Ok(encrypted) => channel = encrypted,
                 Err(stop) => return (None, Err(stop)),
             },
@@ -62,12 +68,12 @@ enum Step {
 
 async fn step<S: Transport>(
     channel: &mut Channel<Stream<S>>,
-    context: &Context,
+    terms: &Terms<'_>,
     asked: &mut Asked,
 ) -> Result<Step, Stop> {
     let mut length = [0; 4];
     channel.read_exactly(&mut length).await.map_err(quiet_end)?;
-    if length[0] == TLS_HANDSHAKE && !asked.tls && !asked.gss && context.tls.is_some() {
+    if length[0] == TLS_HANDSHAKE && !asked.tls && !asked.gss {
         asked.tls = true;
         return Ok(Step::Encrypt(Bytes::copy_from_slice(&length)));
     }
@@ -76,7 +82,7 @@ async fn step<S: Transport>(
     match startup::decode(Bytes::from(body)).map_err(Stop::Fatal)? {
         Packet::SslRequest if !asked.tls => {
             asked.tls = true;
-            answer_tls_request(channel, context.tls.is_some()).await
+            answer_tls_request(channel, terms.tls.is_some()).await
         }
         Packet::GssRequest if !asked.gss => {
             asked.gss = true;
@@ -127,15 +133,16 @@ async fn refuse_encryption<S: Transport>(channel: &mut Channel<Stream<S>>, reque
 async fn encrypt<S: Transport>(
     channel: Channel<Stream<S>>,
     replayed: Bytes,
-    context: &Context,
+    terms: &Terms<'_>,
 ) -> Result<Channel<Stream<S>>, Stop> {
-    let (Some(source), Stream::Plain(plain)) = (&context.tls, channel.into_stream()) else {
-        return Err(Stop::Gone(Some(io::Error::other("TLS is not to be had"))));
+    let (Some(source), Stream::Plain(plain)) = (&terms.tls, channel.into_stream()) else {
+        return Err(Stop::Gone(Some(io::Error::other("TLS is not configured"))));
     };
     let direct = !replayed.is_empty();
     let tls = source.current();
-    let accepted = TlsAcceptor::from(tls.config.clone()).accept(Replayed { bytes: replayed, stream: plain.stream }).await;
-    let stream = accepted.inspect_err(|_| Counters::count(&context.counters.tls_handshakes_failed))?;
+    let accepted =
+        TlsAcceptor::from(tls.config.clone()).accept(Replayed { bytes: replayed, stream: plain.stream }).await;
+    let stream = accepted.inspect_err(|_| Counters::count(&terms.counters.tls_handshakes_failed))?;
     // Without a request only ALPN shows that the client means PostgreSQL (and not, say, HTTPS: the ALPACA attack).
     if direct && stream.get_ref().1.alpn_protocol() != Some(ALPN) {
         return Err(Stop::Gone(Some(io::Error::other(
@@ -143,5 +150,5 @@ async fn encrypt<S: Transport>(
         ))));
     }
     let stream = Stream::Tls { stream: Box::new(stream), end_point: tls.end_point.clone() };
-    Ok(Channel::new(stream, context.counters.clone()))
+    Ok(Channel::new(stream, terms.counters.clone()))
 }

@@ -74,9 +74,7 @@ pub async fn answer<S: Transport>(
             let received = copy::receive(link, copy_in, interruption, limits.message_bytes_max);
             Ok(Outcome::Done(Box::pin(received).await?))
         }
-        Answered::CopyOut(copy_out) => {
-            Ok(Outcome::Done(copy::send(link, copy_out, portal.interruption()).await?))
-        }
+        Answered::CopyOut(copy_out) => Ok(Outcome::Done(copy::send(link, copy_out, portal.interruption()).await?)),
     }
 }
 

@@ -13,7 +13,7 @@ use super::channel::{Channel, Transport};
 use super::client::Client;
 use super::counters::Counters;
 use super::link::{Link, Shutdown, Stop};
-use super::negotiate::{Wish, negotiate};
+use super::negotiate::{Terms, Wish, negotiate};
 use super::report;
 use super::startup::Startup;
 use super::tls::{Stream, TlsSource};
@@ -49,7 +49,8 @@ pub struct Peer {
 /// Serves one client until it leaves, is refused or the server ends. Dropping the future ends the connection at once.
 pub async fn serve<S: Transport + 'static>(stream: S, peer: Peer, context: Arc<Context>) {
     let deadline = tokio::time::Instant::now() + context.authentication_timeout;
-    let greeting = tokio::time::timeout_at(deadline, Box::pin(negotiate(stream, &context)));
+    let terms = Terms { tls: context.tls.as_deref(), counters: &context.counters };
+    let greeting = tokio::time::timeout_at(deadline, Box::pin(negotiate(stream, &terms)));
     // As PostgreSQL does, a client that never says what it wants is left without a word.
     let Ok((channel, wish)) = greeting.await else {
         debug!("no startup packet came in time");

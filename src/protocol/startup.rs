@@ -139,9 +139,7 @@ fn parameters(reader: &mut Reader, startup: &mut Startup) -> Result<()> {
 
 fn layout(fault: Error) -> Error {
     match fault.sqlstate() {
-        SqlState::ProtocolViolation => {
-            violation("invalid startup packet layout: expected terminator as last byte")
-        }
+        SqlState::ProtocolViolation => violation("invalid startup packet layout: expected terminator as last byte"),
         _ => fault,
     }
 }

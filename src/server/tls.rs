@@ -94,7 +94,8 @@ impl TlsSettings {
         let modified = self.modified();
         let chain = certificates(&self.certificate)?;
         let end_point = chain.first().and_then(|server| certificate::end_point(server));
-        let key = PrivateKeyDer::from_pem_file(&self.key).map_err(|error| unreadable("private key file", &self.key, error))?;
+        let key = PrivateKeyDer::from_pem_file(&self.key)
+            .map_err(|error| unreadable("private key file", &self.key, error))?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = rustls::ServerConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(self.versions())

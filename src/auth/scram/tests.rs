@@ -90,10 +90,22 @@ fn downgrades_and_malformed_messages_are_refused() {
         (plus, SCRAM_SHA_256, "y,,n=,r=abc", "28000", "SCRAM channel binding negotiation error"),
         (plus, SCRAM_SHA_256_PLUS, "n,,n=,r=abc", "08P01", "malformed SCRAM message"),
         (plus, SCRAM_SHA_256, "p=tls-server-end-point,,n=,r=abc", "08P01", "malformed SCRAM message"),
-        (plus, SCRAM_SHA_256_PLUS, "p=tls-unique,,n=,r=abc", "08P01", "unsupported SCRAM channel-binding type \"tls-unique\""),
+        (
+            plus,
+            SCRAM_SHA_256_PLUS,
+            "p=tls-unique,,n=,r=abc",
+            "08P01",
+            "unsupported SCRAM channel-binding type \"tls-unique\"",
+        ),
         (None, SCRAM_SHA_256_PLUS, "p=x,,n=,r=a", "08P01", "client selected an invalid SASL authentication mechanism"),
         (None, "PLAIN", "n,,n=,r=abc", "08P01", "client selected an invalid SASL authentication mechanism"),
-        (None, SCRAM_SHA_256, "n,a=admin,n=,r=abc", "0A000", "client uses authorization identity, but it is not supported"),
+        (
+            None,
+            SCRAM_SHA_256,
+            "n,a=admin,n=,r=abc",
+            "0A000",
+            "client uses authorization identity, but it is not supported",
+        ),
         (None, SCRAM_SHA_256, "n,,m=x,n=,r=abc", "0A000", "client requires an unsupported SCRAM extension"),
         (None, SCRAM_SHA_256, "n,,n=,r=", "08P01", "non-printable characters in SCRAM nonce"),
         (None, SCRAM_SHA_256, "n", "08P01", "malformed SCRAM message"),
@@ -153,7 +165,7 @@ fn passwords_are_prepared_and_what_cannot_be_is_taken_as_it_is() {
 proptest! {
     #[test]
     fn random_messages_never_panic(first in "\\PC{0,40}", last in "\\PC{0,60}") {
-        let mut exchange = exchange(None);
+        let mut exchange = Exchange::new(None, "user", &Decoy::default(), None);
         let _ = exchange.first(SCRAM_SHA_256, first.as_bytes());
         let _ = exchange.last(last.as_bytes());
     }

@@ -1,1 +1,0 @@
-//! The parts of a connection that need no service: negotiation, waiting and flow.
