@@ -167,8 +167,8 @@ fn poll_connections(metrics: &Metrics, counters: &Arc<Counters>) -> Result<()> {
     poll(Source::ConnectionsOpen, |counters| counters.connections_open.load(Ordering::Relaxed))?;
     poll(Source::ConnectionsTotal, |counters| counters.connections_total.load(Ordering::Relaxed))?;
     poll(Source::ConnectionsRejected, |counters| counters.connections_refused.load(Ordering::Relaxed))?;
-    poll(Source::BytesIn, |counters| counters.bytes_received.load(Ordering::Relaxed))?;
-    poll(Source::BytesOut, |counters| counters.bytes_sent.load(Ordering::Relaxed))
+    poll(Source::BytesReceived, |counters| counters.bytes_received.load(Ordering::Relaxed))?;
+    poll(Source::BytesSent, |counters| counters.bytes_sent.load(Ordering::Relaxed))
 }
 
 impl App {

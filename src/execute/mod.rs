@@ -25,7 +25,7 @@ pub(crate) mod setting;
 pub(crate) mod truncate;
 
 pub use ground::{FileAccess, Ground};
-pub(crate) use road::{Pins, Road};
+pub(crate) use road::{Road, statement_context};
 
 use crate::error::{Error, Result};
 use crate::sql::Statement;

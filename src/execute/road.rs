@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::ground::Ground;
 use super::output::BatchStream;
 use crate::builtins::Context;
-use crate::builtins::names::CatalogNames;
+use crate::builtins::ContextNames;
 use crate::catalog::{Relation as CatalogRelation, RelationKind, Snapshot};
 use crate::encode::TextStyle;
 use crate::encode::input::InputContext;
@@ -125,6 +125,7 @@ impl<'a> Road<'a> {
         let superuser = self.session.superuser;
         let role_oid = self.role_oid();
         let freshness = self.freshness();
+        let input = self.input_context();
         let files = self.ground.files.clone();
         let check = move |location: &str| files.check(location, superuser, false);
         let mut own_pins = crate::session::Pins::default();
@@ -135,6 +136,7 @@ impl<'a> Road<'a> {
             context: &self.context,
             pins,
             freshness,
+            input,
             file_check: &check,
             superuser,
             role_oid,
@@ -394,7 +396,7 @@ impl<'a> Road<'a> {
     /// How this session writes values as text.
     pub(crate) fn style(&self) -> TextStyle {
         let mut style = self.session.settings().text_style();
-        style.names = Some(Arc::new(CatalogNames::new(Arc::clone(&self.context))));
+        style.names = Some(Arc::new(ContextNames::new(Arc::clone(&self.context))));
         style
     }
 

@@ -154,7 +154,7 @@ pub fn condition_on_rows(
 ) -> Result<Arc<dyn PhysicalExpr>> {
     let expr = bind_condition(table, columns, condition, context, source)?;
     let schema = DFSchema::try_from(rows.as_ref().clone())?;
-    Ok(create_physical_expr(&expr, &schema, &ExecutionProps::new())?)
+    Ok(physical_expr(&expr, &schema)?)
 }
 
 /// The query's rows under a new table's names and types, where both differ from what the query gives.
@@ -162,7 +162,7 @@ pub fn cast_columns(bound: BoundQuery, wanted: &[(String, PgType)]) -> Result<Lo
     let schema = Arc::clone(bound.plan.schema());
     let exprs = schema.columns().into_iter().zip(wanted).map(|(column, (name, ty))| {
         let wanted = arrow_type(*ty);
-        let given = schema.field_from_column(&column)?.data_type();
+        let given = schema.as_ref().as_arrow().field(schema.index_of_column(&column)?).data_type();
         let expr = Expr::Column(column.clone());
         let same = *given == wanted || is_text(given) && is_text(&wanted);
         Ok(if same { expr } else { cast(expr, wanted) }.alias(name))

@@ -15,10 +15,11 @@ use super::portal::{Portal, State};
 use super::prepared::{self, Prepared};
 use super::service::Service;
 use super::statement::{self, Access, Company};
+use crate::builtins::ContextNames;
 use crate::encode::TextStyle;
 use crate::encode::input::InputContext;
 use crate::encode::params::decode_parameter;
-use crate::encode::types::{Format, OutputColumn, PgType};
+use crate::encode::types::{Format, OutputColumn, PgType, element_of, oid};
 use crate::error::{Error, Result, SqlState};
 use crate::execute::output::Output;
 use crate::execute::{self, Road};
@@ -324,8 +325,15 @@ impl Conversation {
     }
 
     pub(super) fn style(&self) -> Arc<TextStyle> {
+        Arc::new(self.session.settings().text_style())
+    }
+
+    /// The style with names for `reg…` values.
+    fn style_with_names(&self) -> Arc<TextStyle> {
+        let snapshot = self.service.ground.catalog.snapshot();
+        let context = execute::statement_context(&self.session, &snapshot, self.service.started);
         let mut style = self.session.settings().text_style();
-        style.names = Some(Arc::new(crate::builtins::names::CatalogNames::new(self.service.ground.catalog.snapshot())));
+        style.names = Some(Arc::new(ContextNames::new(Arc::new(context))));
         Arc::new(style)
     }
 
@@ -453,6 +461,12 @@ impl Conversation {
         if let (true, Some(before), Output::Rows { columns, .. }) = (prepared.described, &prepared.columns, &output) {
             prepared::check_unchanged(before, columns)?;
         }
+        if let Output::Rows { columns, .. } = &output {
+            if columns.iter().any(|column| has_object_names(column.ty)) {
+                portal.style = self.style_with_names();
+            }
+        }
+        portal.guard = Some(guard.clone());
         portal.state = State::from_output(output, &portal.formats, guard)?;
         Ok(self.portals.entry(name.to_owned()).insert_entry(portal).into_mut())
     }
@@ -599,6 +613,15 @@ impl Conversation {
         self.committed |= matches!(access, Access::Writes(_));
         Ok(output)
     }
+}
+
+/// Whether values of the type are shown as names: `regclass` and its kin.
+fn has_object_names(ty: PgType) -> bool {
+    let element = element_of(ty.oid).unwrap_or(ty.oid);
+    matches!(
+        element,
+        oid::REGCLASS | oid::REGTYPE | oid::REGPROC | oid::REGPROCEDURE | oid::REGNAMESPACE | oid::REGROLE
+    )
 }
 
 fn modes_of(modes: sql::TransactionModes) -> Modes {

@@ -31,7 +31,7 @@ impl Guard {
     }
 
     /// Resolves when the statement must end, with the error that says why.
-    async fn ended(&self) -> Error {
+    pub(crate) async fn ended(&self) -> Error {
         let late = async {
             match self.deadline {
                 Some(deadline) => tokio::time::sleep_until(deadline).await,

@@ -6,7 +6,7 @@ use arrow::record_batch::RecordBatch;
 use futures::StreamExt;
 
 use super::guard::Guard;
-use super::output::{BatchStream, CopyIn, CopyOut, Output, RowsTag};
+use crate::execute::output::{BatchStream, CopyIn, CopyOut, Output, RowsTag};
 use super::prepared::Prepared;
 use crate::encode::TextStyle;
 use crate::encode::types::{Format, OutputColumn};
@@ -21,6 +21,8 @@ pub struct Portal {
     pub(super) formats: Vec<Format>,
     pub(super) style: Arc<TextStyle>,
     pub(super) state: State,
+    /// Of the running statement.
+    pub(super) guard: Option<Guard>,
     /// Made by DECLARE.
     pub(super) cursor: Option<Cursor>,
 }
@@ -109,7 +111,7 @@ pub(super) fn spread_formats(formats: &[Format], columns: usize) -> Result<Vec<F
 
 impl Portal {
     pub(super) fn new(prepared: Arc<Prepared>, parameters: Vec<ScalarValue>, formats: Vec<Format>, style: Arc<TextStyle>) -> Self {
-        Self { prepared, parameters, formats, style, state: State::Ready, cursor: None }
+        Self { prepared, parameters, formats, style, state: State::Ready, guard: None, cursor: None }
     }
 
     /// What is to be sent. A portal that already ended answers `Done` with the tag of no rows.
@@ -148,6 +150,18 @@ impl Portal {
         match &mut self.state {
             State::Rows(rows) => rows.next(rows_max).await,
             State::Ready | State::Done(_) | State::Empty | State::CopyIn(_) | State::CopyOut(_) | State::Spent => Ok(None),
+        }
+    }
+
+    /// Resolves with its error when the statement is to stop: cancel or a timeout. For what [`Portal::next`] does not guard:
+    /// a COPY that waits for the client.
+    pub fn interruption(&self) -> impl Future<Output = Error> + Send + 'static {
+        let guard = self.guard.clone();
+        async move {
+            match guard {
+                Some(guard) => guard.ended().await,
+                None => std::future::pending().await,
+            }
         }
     }
 
