@@ -162,5 +162,5 @@ pub(super) fn table_query(name: &crate::sql::QualifiedName, columns: &[crate::sq
         None => quote(&name.name),
     };
     crate::sql::parse_query(&format!("SELECT {list} FROM {table}"))
-        .map_err(|error| Error::new(SqlState::InvalidName, error.message().to_owned()))
+        .map_err(Error::without_position)
 }
