@@ -724,3 +724,21 @@ async fn statistics_bound_what_they_describe() {
     assert_eq!(files_scanned(&table, "SELECT c1 FROM t WHERE c13 < TIMESTAMP '1970-01-01 00:00:00.001'").await, 0);
     assert_eq!(files_scanned(&table, "SELECT c1 FROM t WHERE c6 > 'b'").await, 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nan_is_greater_than_everything_and_is_not_pruned() {
+    let lake = memory_lake();
+    let columns = vec![ColumnSpec::new("x", PgType::FLOAT8)];
+    let floats = |values: Vec<f64>| {
+        let array: ArrayRef = Arc::new(Float64Array::from(values));
+        RecordBatch::try_from_iter_with_nullable([("x", array, true)]).unwrap()
+    };
+    let batches = vec![floats(vec![1.0, f64::NAN]), floats(vec![-0.0, 2.5]), floats(vec![f64::INFINITY])];
+    let mut create = request(WriteMode::Create(spec("memory://lake/t", columns)), vec![]);
+    create.input = Input::Streams(batches.into_iter().map(|batch| stream(vec![batch])).collect());
+    let table = lake.write(create).await.unwrap().table.unwrap();
+    let count = "SELECT count(*) AS n FROM t WHERE x > 5";
+    assert_eq!(text(&table, count).await, "+---+\n| n |\n+---+\n| 2 |\n+---+");
+    assert_eq!(files_scanned(&table, "SELECT x FROM t WHERE x > 5").await, 2);
+    assert_eq!(files_scanned(&table, "SELECT x FROM t WHERE x = 0.0").await, 3);
+}
