@@ -742,3 +742,19 @@ async fn nan_is_greater_than_everything_and_is_not_pruned() {
     assert_eq!(files_scanned(&table, "SELECT x FROM t WHERE x > 5").await, 2);
     assert_eq!(files_scanned(&table, "SELECT x FROM t WHERE x = 0.0").await, 3);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn joins_are_planned_by_the_size_of_the_scanned_columns() {
+    let lake = memory_lake();
+    let (columns, batch) = all_types();
+    let written = lake.write(request(WriteMode::Create(spec("memory://lake/t", columns)), vec![batch])).await.unwrap();
+    let context = SessionContext::new();
+    context.register_table("t", written.table.unwrap().provider().unwrap()).unwrap();
+    let plan = context.sql("SELECT c1, c2, c7 FROM t").await.unwrap().create_physical_plan().await.unwrap();
+    let asked = datafusion::physical_plan::statistics::StatisticsArgs::new();
+    let context = datafusion::physical_plan::statistics::StatisticsContext::new();
+    let statistics = context.compute(plan.as_ref(), &asked).unwrap();
+    let bytes = statistics.column_statistics.iter().map(|column| column.byte_size.get_value().copied());
+    assert_eq!(statistics.num_rows.get_value(), Some(&2));
+    assert_eq!(bytes.collect::<Vec<_>>(), [Some(4), Some(16), Some(2)]);
+}
