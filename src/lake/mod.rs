@@ -23,7 +23,6 @@ pub mod stores;
 mod table;
 #[cfg(test)]
 mod tests;
-mod type_text;
 pub mod write;
 
 use std::collections::HashMap;
