@@ -14,7 +14,7 @@ use super::road::Road;
 use crate::encode::TextStyle;
 use crate::encode::copy::{Encoder, Format, Options};
 use crate::encode::types::{self, OutputColumn, PgType};
-use crate::error::{Error, Result, SqlState};
+use crate::error::{Error, Result};
 use crate::lake::files::{self, ExportFormat, ExportOptions, ExportTarget, FileFormat};
 use crate::plan::bind::BoundQuery;
 use crate::sql::{CopyEnd, CopySource, CopyTo};
@@ -161,6 +161,6 @@ pub(super) fn table_query(name: &crate::sql::QualifiedName, columns: &[crate::sq
         Some(schema) => format!("{}.{}", quote(schema), quote(&name.name)),
         None => quote(&name.name),
     };
-    crate::sql::parse_query(&format!("SELECT {list} FROM {table}"))
-        .map_err(Error::without_position)
+    let query = crate::sql::parse_query(&format!("SELECT {list} FROM {table}")).map_err(Error::without_position)?;
+    Ok(Box::new(query))
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::{DFSchema, ParamValues};
 use datafusion::execution::context::ExecutionProps;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast};
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion::scalar::ScalarValue;
@@ -154,7 +155,7 @@ pub fn condition_on_rows(
 ) -> Result<Arc<dyn PhysicalExpr>> {
     let expr = bind_condition(table, columns, condition, context, source)?;
     let schema = DFSchema::try_from(rows.as_ref().clone())?;
-    Ok(physical_expr(&expr, &schema)?)
+    Ok(create_physical_expr(&expr, &schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())?)
 }
 
 /// The query's rows under a new table's names and types, where both differ from what the query gives.

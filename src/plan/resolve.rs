@@ -22,6 +22,7 @@ use crate::lake::files::{self, FileSet, FileTable};
 use crate::lake::{self, Freshness, Lake};
 use crate::session::Pins;
 use crate::sql;
+use futures::future::BoxFuture;
 
 /// Views may use views this deep.
 const VIEW_DEPTH_MAX: usize = 64;
@@ -49,7 +50,17 @@ impl Resolver<'_> {
         self.resolve_names(names, &path, 0).await
     }
 
-    async fn resolve_names(&mut self, names: &[RelationName], path: &[String], depth: usize) -> Result<Relations> {
+    /// Boxed, because views resolve names too.
+    fn resolve_names<'s>(
+        &'s mut self,
+        names: &'s [RelationName],
+        path: &'s [String],
+        depth: usize,
+    ) -> BoxFuture<'s, Result<Relations>> {
+        Box::pin(self.resolve_each(names, path, depth))
+    }
+
+    async fn resolve_each(&mut self, names: &[RelationName], path: &[String], depth: usize) -> Result<Relations> {
         if depth > VIEW_DEPTH_MAX {
             return Err(Error::new(SqlState::StatementTooComplex, "views are nested too deeply"));
         }
@@ -154,7 +165,7 @@ impl Resolver<'_> {
                 let names = relations::names(&query, &view.query);
                 // A view reads with its owner's rights, as in PostgreSQL.
                 let superuser = std::mem::replace(&mut self.superuser, true);
-                let inner = Box::pin(self.resolve_names(&names, &view.search_path, depth + 1)).await;
+                let inner = self.resolve_names(&names, &view.search_path, depth + 1).await;
                 self.superuser = superuser;
                 Ok(Relation::View(ResolvedView {
                     schema: schema.to_owned(),
@@ -165,7 +176,7 @@ impl Resolver<'_> {
                         .iter()
                         .map(|column| RelationColumn { name: column.name.clone(), ty: column.ty(), not_null: false })
                         .collect(),
-                    query: Arc::from(query),
+                    query: Arc::new(query),
                     relations: Arc::new(inner?),
                 }))
             }

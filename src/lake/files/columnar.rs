@@ -20,7 +20,7 @@ use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::scalar::ScalarValue;
-use futures::{stream, StreamExt, TryStreamExt};
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 
 use super::format::FileFormat;
@@ -42,15 +42,19 @@ pub(super) struct Footers {
     rows: Vec<Option<usize>>,
 }
 
+/// The schema of one file, and its rows where the format tells. It owns what it needs: a future over borrowed files could
+/// not be sent between threads.
+async fn footer(store: Arc<dyn ObjectStore>, file: ObjectMeta, format: FileFormat) -> Result<(Schema, Option<usize>)> {
+    match format {
+        FileFormat::Avro => Ok((avro_schema(&store, &file).await?, None)),
+        FileFormat::Parquet | FileFormat::Csv | FileFormat::Json => parquet_footer(&store, &file).await,
+    }
+}
+
 /// Reads the schemas of all files. Errors: 42804 when a column's types cannot be united, XX001 for a broken file.
 pub(super) async fn footers(set: &FileSet, format: FileFormat) -> Result<Footers> {
-    let found: Vec<(Schema, Option<usize>)> = stream::iter(set.files.iter())
-        .map(|file| async move {
-            match format {
-                FileFormat::Avro => Ok((avro_schema(&set.store, file).await?, None)),
-                FileFormat::Parquet | FileFormat::Csv | FileFormat::Json => parquet_footer(&set.store, file).await,
-            }
-        })
+    let found: Vec<(Schema, Option<usize>)> = stream::iter(set.files.as_ref().clone())
+        .map(|file| footer(Arc::clone(&set.store), file, format).boxed())
         .buffered(FOOTERS_AHEAD)
         .try_collect()
         .await?;
