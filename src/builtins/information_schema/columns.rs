@@ -44,7 +44,7 @@ pub(super) fn columns(request: &Request<'_>) -> Result<RecordBatch> {
 }
 
 /// The standard's name of a type, without its modifier.
-fn data_type(type_oid: u32) -> &'static str {
+pub(super) fn data_type(type_oid: u32) -> &'static str {
     match type_oid {
         oid::BOOL => "boolean",
         oid::CHAR => "\"char\"",

@@ -17,6 +17,7 @@ use arrow::record_batch::RecordBatch;
 
 use super::tables::rows::Request;
 use crate::error::Result;
+pub(super) use functions::{ListedFunction, listed_functions};
 pub(super) use types::type_name;
 
 pub(super) fn rows(request: &Request<'_>) -> Result<RecordBatch> {

@@ -9,7 +9,7 @@ use crate::builtins::tables::listing::{
     Listed, ListedColumn, REWRITE_RULE_BIT, ROW_TYPE_BIT, relations, role_name, schemas,
 };
 use crate::builtins::tables::rows::Request;
-use crate::encode::types::element_of;
+use crate::encode::types::{TypeInfo, element_of};
 use crate::error::Result;
 
 /// OIDs of the catalogs that comments refer to.
@@ -41,7 +41,7 @@ pub(super) fn pg_class(request: &Request<'_>) -> Result<RecordBatch> {
 
 pub(super) fn pg_attribute(request: &Request<'_>) -> Result<RecordBatch> {
     let relations = relations(request.context());
-    let attributes: Vec<(u32, &ListedColumn<'_>, Option<&types::TypeRow>)> = relations
+    let attributes: Vec<(u32, &ListedColumn<'_>, Option<&TypeInfo>)> = relations
         .iter()
         .flat_map(|relation| {
             relation.columns.iter().map(|column| (relation.oid, column, types::find(column.ty.oid)))
@@ -52,17 +52,17 @@ pub(super) fn pg_attribute(request: &Request<'_>) -> Result<RecordBatch> {
         .set("attrelid", |(relation, ..)| *relation)
         .set("attname", |(_, column, _)| column.name)
         .set("atttypid", |(_, column, _)| column.ty.oid)
-        .set("attlen", |(_, _, ty)| ty.map_or(-1, |ty| ty.length))
+        .set("attlen", |(_, _, ty)| ty.map_or(-1, |ty| ty.typlen))
         .set("attnum", |(_, column, _)| column.number)
         .set("attcacheoff", |_| -1)
         .set("atttypmod", |(_, column, _)| column.ty.typmod)
         .set("attndims", |(_, column, _)| i64::from(element_of(column.ty.oid).is_some()))
-        .set("attbyval", |(_, _, ty)| ty.is_some_and(|ty| ty.by_value))
-        .set("attalign", |(_, _, ty)| ty.map_or('i', |ty| ty.alignment))
-        .set("attstorage", |(_, _, ty)| ty.map_or('x', |ty| ty.storage))
+        .set("attbyval", |(_, _, ty)| ty.is_some_and(|ty| ty.typbyval))
+        .set("attalign", |(_, _, ty)| ty.map_or('i', |ty| ty.typalign))
+        .set("attstorage", |(_, _, ty)| ty.map_or('x', |ty| ty.typstorage))
         .set("attnotnull", |(_, column, _)| column.not_null)
         .set("attislocal", |_| true)
-        .set("attcollation", |(_, _, ty)| ty.map_or(0, |ty| ty.collation))
+        .set("attcollation", |(_, column, _)| types::collation(column.ty.oid))
         .finish()
 }
 

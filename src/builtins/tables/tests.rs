@@ -250,3 +250,51 @@ async fn guests_see_neither_secrets_nor_the_tables_of_others() {
     let all = read("lakegate", "pg_catalog", "pg_authid").await;
     assert!(texts(&all, "rolpassword").iter().all(|password| password == "NULL"));
 }
+
+#[tokio::test]
+async fn types_find_their_functions() {
+    let types = read("lakegate", "pg_catalog", "pg_type").await;
+    let functions = read("lakegate", "pg_catalog", "pg_proc").await;
+    let known: HashSet<i64> =
+        functions.column_by_name("oid").unwrap().as_primitive::<Int64Type>().values().iter().copied().collect();
+    let names = texts(&types, "typname");
+    for column in ["typinput", "typoutput"] {
+        let oids = types.column_by_name(column).unwrap().as_primitive::<Int64Type>();
+        for (name, oid) in names.iter().zip(oids.values()) {
+            assert!(known.contains(oid), "{column} of {name}");
+        }
+    }
+    let at = names.iter().position(|name| name == "_varchar").unwrap();
+    let number = |column: &str| types.column_by_name(column).unwrap().as_primitive::<Int64Type>().value(at);
+    assert_eq!((number("typinput"), number("typmodin"), number("typcollation")), (750, 2915, 100));
+}
+
+#[tokio::test]
+async fn operators_and_casts_speak_of_known_types() {
+    let types = read("lakegate", "pg_catalog", "pg_type").await;
+    let known: HashSet<i64> =
+        types.column_by_name("oid").unwrap().as_primitive::<Int64Type>().values().iter().copied().collect();
+    for (table, columns) in [("pg_operator", ["oprright", "oprresult"]), ("pg_cast", ["castsource", "casttarget"])] {
+        let rows = read("lakegate", "pg_catalog", table).await;
+        assert!(rows.num_rows() > 100);
+        for column in columns {
+            let oids = rows.column_by_name(column).unwrap().as_primitive::<Int64Type>();
+            assert!(oids.values().iter().all(|oid| known.contains(oid)), "{table}.{column}");
+        }
+    }
+}
+
+#[test]
+fn psql_asks_only_for_system_tables_that_exist() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/psql");
+    let table = regex::Regex::new(r"(?i)\b(?:from|join|,)\s+pg_catalog\.(\w+)[\s,;)]").unwrap();
+    let mut seen = 0;
+    for file in std::fs::read_dir(folder).unwrap() {
+        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        for found in table.captures_iter(&text) {
+            seen += 1;
+            assert!(lookup("pg_catalog", &found[1], &context("lakegate")).is_some(), "{}", &found[1]);
+        }
+    }
+    assert!(seen > 100, "{seen}");
+}
