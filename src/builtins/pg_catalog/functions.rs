@@ -10,7 +10,7 @@ use super::{lines, number, word};
 use crate::builtins::functions::{self, Body, Function, Volatility};
 use crate::builtins::tables::rows::Request;
 use crate::catalog::{BOOTSTRAP_ROLE_OID, INFORMATION_SCHEMA_OID, PG_CATALOG_SCHEMA_OID};
-use crate::encode::types::array_of;
+use crate::encode::types::{array_of, element_of};
 use crate::error::Result;
 
 /// A function as the catalogs list it.
@@ -68,8 +68,8 @@ fn listed(function: &Function) -> ListedFunction {
     let mut arguments = function.arguments.clone();
     let mut variadic = 0;
     if let Some(last) = arguments.last_mut().filter(|_| function.variadic) {
-        variadic = *last;
-        *last = array_of(variadic).unwrap_or(variadic);
+        variadic = element_of(*last).unwrap_or(*last);
+        *last = array_of(variadic).unwrap_or(*last);
     }
     ListedFunction {
         oid: function.oid,

@@ -43,9 +43,7 @@ pub(super) fn pg_attribute(request: &Request<'_>) -> Result<RecordBatch> {
     let relations = relations(request.context());
     let attributes: Vec<(u32, &ListedColumn<'_>, Option<&TypeInfo>)> = relations
         .iter()
-        .flat_map(|relation| {
-            relation.columns.iter().map(|column| (relation.oid, column, types::find(column.ty.oid)))
-        })
+        .flat_map(|relation| relation.columns.iter().map(|column| (relation.oid, column, types::find(column.ty.oid))))
         .collect();
     request
         .rows(&attributes)
@@ -159,10 +157,8 @@ pub(super) fn pg_views(request: &Request<'_>) -> Result<RecordBatch> {
 
 /// `pg_stat_…_tables`: which tables there are. Nothing is counted per table, so the counters are NULL.
 pub(super) fn pg_stat_tables(request: &Request<'_>, wanted: impl Fn(&Listed<'_>) -> bool) -> Result<RecordBatch> {
-    let tables: Vec<Listed<'_>> = relations(request.context())
-        .into_iter()
-        .filter(|relation| relation.kind == 'r' && wanted(relation))
-        .collect();
+    let tables: Vec<Listed<'_>> =
+        relations(request.context()).into_iter().filter(|relation| relation.kind == 'r' && wanted(relation)).collect();
     request
         .rows(&tables)
         .set("relid", |table| table.oid)

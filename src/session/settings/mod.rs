@@ -31,6 +31,9 @@ use stack::Undo;
 /// A class of names that nobody may invent settings in.
 const RESERVED_CLASS: &str = "lakegate";
 
+/// Settings that belong to the running transaction and end with it, however they were set.
+const OF_TRANSACTION: [&str; 3] = ["transaction_isolation", "transaction_read_only", "transaction_deferrable"];
+
 static POSITIONS: LazyLock<HashMap<String, usize>> = LazyLock::new(|| {
     DEFINITIONS.iter().enumerate().map(|(at, definition)| (definition.name.to_ascii_lowercase(), at)).collect()
 });
@@ -50,6 +53,10 @@ impl Key {
         }
     }
 
+    fn is_of_transaction(&self) -> bool {
+        self.definition().is_some_and(|definition| OF_TRANSACTION.contains(&definition.name))
+    }
+
     /// The key of a name that exists or that a session may make; 42704 and 42602 otherwise.
     fn find(name: &str) -> Result<Self> {
         let folded = name.to_ascii_lowercase();
@@ -58,12 +65,12 @@ impl Key {
         }
         match folded.split_once('.') {
             None => Err(unknown(name)),
-            Some((RESERVED_CLASS, _)) => Err(invalid_name(name)
-                .with_detail(format!("\"{RESERVED_CLASS}\" is a reserved prefix."))),
+            Some((RESERVED_CLASS, _)) => {
+                Err(invalid_name(name).with_detail(format!("\"{RESERVED_CLASS}\" is a reserved prefix.")))
+            }
             Some(_) if folded.split('.').all(is_identifier) => Ok(Self::Custom(folded)),
-            Some(_) => Err(invalid_name(name).with_detail(
-                "Custom parameter names must be two or more simple identifiers separated by dots.",
-            )),
+            Some(_) => Err(invalid_name(name)
+                .with_detail("Custom parameter names must be two or more simple identifiers separated by dots.")),
         }
     }
 }
@@ -170,6 +177,7 @@ impl Settings {
         check_scope(&key, superuser)?;
         let value = parse(&key, text)?;
         let shown = value.shown(key.definition());
+        let local = local || key.is_of_transaction();
         self.assign(key, Some(value), local);
         Ok(shown)
     }
@@ -178,6 +186,7 @@ impl Settings {
     pub fn reset(&mut self, name: &str, local: bool, superuser: bool) -> Result<()> {
         let key = Key::find(name)?;
         check_scope(&key, superuser)?;
+        let local = local || key.is_of_transaction();
         self.assign(key, None, local);
         Ok(())
     }
@@ -307,15 +316,8 @@ fn parse(key: &Key, text: &str) -> Result<Value> {
 }
 
 fn is_kept_by_reset_all(key: &Key) -> bool {
-    const KEPT: [&str; 6] = [
-        "is_superuser",
-        "role",
-        "session_authorization",
-        "transaction_deferrable",
-        "transaction_isolation",
-        "transaction_read_only",
-    ];
-    key.definition().is_some_and(|definition| KEPT.contains(&definition.name))
+    const KEPT: [&str; 3] = ["is_superuser", "role", "session_authorization"];
+    key.is_of_transaction() || key.definition().is_some_and(|definition| KEPT.contains(&definition.name))
 }
 
 /// 55P02 for what no session may change, 42501 for what only a superuser may.
@@ -326,10 +328,9 @@ fn check_scope(key: &Key, superuser: bool) -> Result<()> {
     match definition.scope {
         Scope::User => Ok(()),
         Scope::Superuser if superuser => Ok(()),
-        Scope::Superuser => Err(Error::new(
-            SqlState::InsufficientPrivilege,
-            format!("permission denied to set parameter \"{name}\""),
-        )),
+        Scope::Superuser => {
+            Err(Error::new(SqlState::InsufficientPrivilege, format!("permission denied to set parameter \"{name}\"")))
+        }
         Scope::Internal => fixed("cannot be changed"),
         Scope::Postmaster => fixed("cannot be changed without restarting the server"),
         Scope::Sighup => fixed("cannot be changed now"),
