@@ -202,3 +202,38 @@ fn typed_accessors_follow_the_values() {
     settings.set("search_path", "Raw, \"My \"\"Schema\"", false, false).unwrap();
     assert_eq!(settings.search_path(), ["raw", "My \"Schema"]);
 }
+
+#[test]
+fn what_the_configuration_gives_is_valid() {
+    for file in ["", include_str!("../../../config/stage.toml"), include_str!("../../../config/prod.toml")] {
+        let config = crate::config::Config::from_layers(Some(file), [], &crate::config::Flags::default()).unwrap();
+        let given = config.session_settings();
+        let server = ServerSettings::new(given.iter().map(|(name, value)| (name.as_str(), value.as_str()))).unwrap();
+        let settings = Settings::new(Arc::new(server));
+        assert_eq!(settings.get("max_connections").unwrap(), config.server.connections_max.to_string());
+        assert_eq!(settings.get("ssl").unwrap() == "on", config.server.tls_key.is_some());
+        assert_eq!(settings.statement_timeout().unwrap_or_default(), config.query.statement_timeout);
+    }
+}
+
+#[test]
+fn startup_values_of_known_drivers_are_accepted() {
+    let sent = [
+        ("client_encoding", "'utf-8'"),
+        ("client_encoding", "UTF8"),
+        ("DateStyle", "ISO"),
+        ("TimeZone", "Europe/Berlin"),
+        ("TimeZone", "GMT+02:00"),
+        ("extra_float_digits", "2"),
+        ("application_name", "psql"),
+        ("search_path", "\"$user\",public"),
+        ("options_of.mine", "1"),
+        ("jit", "off"),
+        ("statement_timeout", "0"),
+    ];
+    for (name, value) in sent {
+        settings().initialize(name, value, false, false).expect(name);
+    }
+    assert!(settings().initialize("is_superuser", "on", false, false).is_err());
+    assert!(settings().initialize("is_superuser", "on", false, true).is_ok());
+}
