@@ -20,6 +20,9 @@ pub struct Document {
     /// Format of this document; a newer one than we know is refused.
     pub format: u32,
     pub version: u64,
+    /// Made anew by each attempt to commit: tells whose document stands at a version when a put ended without an answer.
+    #[serde(default)]
+    pub commit_id: String,
     pub next_oid: u32,
     pub database: Database,
     /// By name. `public` is made with the warehouse; system schemas are not listed.
@@ -62,6 +65,16 @@ pub enum RelationKind {
     View(View),
 }
 
+impl RelationKind {
+    /// What PostgreSQL calls it in messages.
+    pub fn noun(&self) -> &'static str {
+        match self {
+            Self::Table(_) => "table",
+            Self::View(_) => "view",
+        }
+    }
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Table {
     /// Root URL of the Delta table.
@@ -88,6 +101,9 @@ pub struct View {
     pub query: String,
     /// `search_path` at creation: names in the query are looked up in it.
     pub search_path: Vec<String>,
+    /// OIDs of the relations in the query: they cannot be dropped without CASCADE.
+    #[serde(default)]
+    pub depends_on: Vec<u32>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -34,6 +34,7 @@ pub(super) fn rows(request: &Request<'_>) -> Result<RecordBatch> {
         "table_constraints" => constraints::table_constraints(request),
         "table_privileges" => privileges::table_privileges(request, true),
         "tables" => relations::tables(request),
+        "view_table_usage" => relations::view_table_usage(request),
         "views" => relations::views(request),
         _ => request.empty(),
     }

@@ -32,6 +32,7 @@ pub(super) fn rows(request: &Request<'_>) -> Result<RecordBatch> {
         "pg_constraint" => constraints::pg_constraint(request),
         "pg_cursors" => server::pg_cursors(request),
         "pg_database" => databases::pg_database(request),
+        "pg_depend" => relations::pg_depend(request),
         "pg_description" => relations::pg_description(request),
         "pg_language" => fixed::pg_language(request),
         "pg_namespace" => relations::pg_namespace(request),

@@ -12,9 +12,10 @@ use crate::builtins::tables::rows::Request;
 use crate::encode::types::{TypeInfo, element_of};
 use crate::error::Result;
 
-/// OIDs of the catalogs that comments refer to.
+/// OIDs of the catalogs that comments and dependencies refer to.
 const PG_CLASS: u32 = 1259;
 const PG_NAMESPACE: u32 = 2615;
+const PG_REWRITE: u32 = 2618;
 
 pub(super) fn pg_class(request: &Request<'_>) -> Result<RecordBatch> {
     let relations = relations(request.context());
@@ -125,6 +126,26 @@ pub(super) fn pg_rewrite(request: &Request<'_>) -> Result<RecordBatch> {
         .set("ev_type", |_| '1')
         .set("ev_enabled", |_| 'O')
         .set("is_instead", |_| true)
+        .finish()
+}
+
+/// A view's rule depends on the view itself and on the relations in its query.
+pub(super) fn pg_depend(request: &Request<'_>) -> Result<RecordBatch> {
+    let relations = relations(request.context());
+    let mut dependencies: Vec<(u32, u32, char)> = Vec::new();
+    for relation in &relations {
+        let Some(view) = relation.view() else { continue };
+        let rule = relation.oid | REWRITE_RULE_BIT;
+        dependencies.push((rule, relation.oid, 'i'));
+        dependencies.extend(view.depends_on.iter().map(|read| (rule, *read, 'n')));
+    }
+    request
+        .rows(&dependencies)
+        .set("classid", |_| PG_REWRITE)
+        .set("objid", |(rule, ..)| *rule)
+        .set("refclassid", |_| PG_CLASS)
+        .set("refobjid", |(_, relation, _)| *relation)
+        .set("deptype", |(.., kind)| *kind)
         .finish()
 }
 

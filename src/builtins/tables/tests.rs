@@ -267,3 +267,12 @@ fn psql_asks_only_for_system_tables_that_exist() {
     }
     assert!(seen > 100, "{seen}");
 }
+
+#[tokio::test]
+async fn views_name_the_tables_they_read() {
+    let usage = read("lakegate", "information_schema", "view_table_usage").await;
+    assert_eq!((texts(&usage, "view_name"), texts(&usage, "table_name")), (vec!["v".to_owned()], vec!["t".to_owned()]));
+    let dependencies = read("lakegate", "pg_catalog", "pg_depend").await;
+    let referred = dependencies.column_by_name("refobjid").unwrap().as_primitive::<Int64Type>();
+    assert_eq!(referred.values()[..], [16385, 16384]);
+}

@@ -171,6 +171,14 @@ impl Settings {
         Ok(value.shown(key.definition()))
     }
 
+    /// The name of SHOW's column: as the table spells it. 42704 for a name that nothing could have.
+    pub fn canonical_name(name: &str) -> Result<String> {
+        match Key::find(name).map_err(|_| unknown(name))? {
+            Key::Known(at) => DEFINITIONS.get(at).map(|found| found.name.to_owned()).ok_or_else(|| unknown(name)),
+            Key::Custom(folded) => Ok(folded),
+        }
+    }
+
     /// SET, or SET LOCAL (until the end of the transaction). Answers the new value as SHOW prints it.
     pub fn set(&mut self, name: &str, text: &str, local: bool, superuser: bool) -> Result<String> {
         let key = Key::find(name)?;
@@ -300,12 +308,6 @@ impl Settings {
             })
             .collect()
     }
-}
-
-/// The name of SHOW's column: as the table spells it.
-pub fn display_name(name: &str) -> String {
-    let known = Key::find(name).ok().and_then(|key| key.definition());
-    known.map_or_else(|| name.to_ascii_lowercase(), |definition| definition.name.to_owned())
 }
 
 fn parse(key: &Key, text: &str) -> Result<Value> {
