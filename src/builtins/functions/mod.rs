@@ -2,6 +2,7 @@
 //!
 //! `plan` resolves a call against [`lookup`] by PostgreSQL's rules; `pg_proc` lists the same entries.
 
+mod aggregates;
 pub mod arithmetic;
 pub mod array_operators;
 pub mod bits;
@@ -9,15 +10,19 @@ mod build;
 pub mod casts;
 pub mod convert;
 pub mod date_arithmetic;
+pub mod datetime;
 pub mod floats;
 pub mod json_operators;
 pub mod kernel;
+mod math;
 pub mod names;
 pub mod numeric;
 pub mod regexp;
 pub mod style;
 pub mod text;
+pub mod time_field;
 pub mod to_text;
+mod total;
 pub mod type_names;
 
 use std::collections::HashMap;
@@ -104,7 +109,12 @@ pub struct Polymorphic {
 /// Every overload, in no promised order; made once for each process.
 pub fn all() -> &'static [Function] {
     static FUNCTIONS: OnceLock<Vec<Function>> = OnceLock::new();
-    FUNCTIONS.get_or_init(|| [text::functions(), regexp::functions()].into_iter().flatten().collect())
+    FUNCTIONS.get_or_init(|| {
+        [text::functions(), regexp::functions(), aggregates::functions(), math::functions(), datetime::functions()]
+            .into_iter()
+            .flatten()
+            .collect()
+    })
 }
 
 /// The overloads of one name.
