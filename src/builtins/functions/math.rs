@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Float64Array};
+use arrow::array::{ArrayRef, Float64Array};
 use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int32Type, Int64Type};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::ReturnFieldArgs;
@@ -308,11 +308,6 @@ fn width_bucket(call: &Call) -> Result<ArrayRef> {
 /// Absolute values of each number type.
 fn absolute_float(call: &Call) -> Result<ArrayRef> {
     floats::absolute(call)
-}
-
-/// Whether the argument is an array of 32-bit floats.
-pub fn is_narrow(array: &ArrayRef) -> bool {
-    array.as_primitive_opt::<arrow::datatypes::Float32Type>().is_some()
 }
 
 pub(super) fn functions() -> Vec<Function> {

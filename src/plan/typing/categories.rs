@@ -88,11 +88,6 @@ const OID_ALIASES: [u32; 10] = [
     oid::REGCOLLATION,
 ];
 
-/// Whether the type is `oid` or one of its aliases.
-pub(super) fn is_oid_like(type_oid: u32) -> bool {
-    type_oid == oid::OID || OID_ALIASES.contains(&type_oid)
-}
-
 fn casts() -> &'static HashMap<(u32, u32), Coercion> {
     static CASTS_BY_TYPES: OnceLock<HashMap<(u32, u32), Coercion>> = OnceLock::new();
     CASTS_BY_TYPES.get_or_init(|| {
