@@ -60,7 +60,8 @@ fn shown(batches: &[RecordBatch]) -> String {
     for batch in batches {
         for row in 0..batch.num_rows() {
             let cells = batch.columns().iter().map(|column| {
-                datafusion::scalar::ScalarValue::try_from_array(column, row).expect("a value").to_string()
+                let value = datafusion::scalar::ScalarValue::try_from_array(column, row).expect("a value");
+                if value.is_null() { String::new() } else { value.to_string() }
             });
             rows.push(cells.collect::<Vec<_>>().join("|"));
         }
