@@ -15,6 +15,7 @@ use datafusion::scalar::ScalarValue;
 
 use super::binary_value as binary;
 use crate::encode::input::{self, InputContext};
+use crate::encode::params;
 use crate::encode::types::{arrow_type, oid, PgType};
 use crate::error::Result;
 
@@ -95,13 +96,6 @@ impl ColumnBuilder {
         source.error.map_or(Ok(()), Err)
     }
 
-    /// Appends one value from PostgreSQL's binary format. Errors as [`ColumnBuilder::append_text`].
-    pub(super) fn append_binary(&mut self, value: Option<&[u8]>, context: &InputContext) -> Result<()> {
-        let mut source = One { value, error: None };
-        self.fill_from_binary(&mut source, context);
-        source.error.map_or(Ok(()), Err)
-    }
-
     /// Appends a source's values from their texts, which must be UTF-8.
     pub(super) fn fill_from_text(&mut self, source: &mut impl Source, context: &InputContext) {
         let ty = self.ty;
@@ -141,7 +135,7 @@ impl ColumnBuilder {
     }
 
     /// Appends a source's values from PostgreSQL's binary format.
-    pub(super) fn fill_from_binary(&mut self, source: &mut impl Source, context: &InputContext) {
+    pub(super) fn fill_from_binary(&mut self, source: &mut impl Source) {
         let ty = self.ty;
         match &mut self.values {
             Values::Bool(to) => source.visit(|bytes| push_bool(to, bytes, binary::boolean)),
@@ -178,7 +172,7 @@ impl ColumnBuilder {
             Values::Bytea(to) => source.visit(|bytes| to.push(bytes)),
             Values::Scalars(to) => source.visit(|bytes| {
                 to.push(match bytes {
-                    Some(bytes) => binary::scalar(bytes, ty, context)?,
+                    Some(bytes) => params::receive(bytes, ty)?,
                     None => input::null_scalar(ty)?,
                 });
                 Ok(())

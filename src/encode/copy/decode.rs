@@ -154,7 +154,7 @@ impl ChunkDecoder {
                 faults: &mut faults,
             };
             if self.options.format == Format::Binary {
-                builder.fill_from_binary(&mut source, &self.context);
+                builder.fill_from_binary(&mut source);
             } else {
                 builder.fill_from_text(&mut source, &self.context);
             }
