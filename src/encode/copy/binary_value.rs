@@ -18,9 +18,7 @@ fn bad(message: &str) -> Error {
 fn exactly<const N: usize>(bytes: &[u8]) -> Result<[u8; N]> {
     match bytes.try_into() {
         Ok(array) => Ok(array),
-        Err(_) if bytes.len() < N => {
-            Err(Error::new(SqlState::ProtocolViolation, "insufficient data left in message"))
-        }
+        Err(_) if bytes.len() < N => Err(Error::new(SqlState::ProtocolViolation, "insufficient data left in message")),
         Err(_) => Err(bad("incorrect binary data format")),
     }
 }
@@ -51,9 +49,9 @@ pub(super) fn float8(bytes: &[u8]) -> Result<f64> {
 pub(super) fn date(bytes: &[u8]) -> Result<i32> {
     match int4(bytes)? {
         infinite @ (i32::MIN | i32::MAX) => Ok(infinite),
-        days => days
-            .checked_add(EPOCH_DAYS)
-            .ok_or_else(|| Error::new(SqlState::DatetimeFieldOverflow, "date out of range")),
+        days => {
+            days.checked_add(EPOCH_DAYS).ok_or_else(|| Error::new(SqlState::DatetimeFieldOverflow, "date out of range"))
+        }
     }
 }
 
@@ -139,5 +137,6 @@ pub(super) fn push_sized(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> 
     let length = (out.len() - start - 4) as i32;
     if let Some(place) = out.get_mut(start..start + 4) {
         place.copy_from_slice(&length.to_be_bytes());
-    }    Ok(())
+    }
+    Ok(())
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, ArrowPrimitiveType, BinaryArray, BooleanBuilder, NullBufferBuilder, OffsetBufferBuilder,
-    PrimitiveArray, StringArray,
+    ArrayRef, ArrowPrimitiveType, BinaryArray, BooleanBuilder, NullBufferBuilder, OffsetBufferBuilder, PrimitiveArray,
+    StringArray,
 };
 use arrow::buffer::{Buffer, ScalarBuffer};
 use arrow::datatypes::{
@@ -16,7 +16,7 @@ use datafusion::scalar::ScalarValue;
 use super::binary_value as binary;
 use crate::encode::input::{self, InputContext};
 use crate::encode::params;
-use crate::encode::types::{arrow_type, oid, PgType};
+use crate::encode::types::{PgType, arrow_type, oid};
 use crate::error::Result;
 
 /// Values of one column, in row order.
@@ -257,11 +257,7 @@ fn push_text(to: &mut Varlen, rule: TextRule, bytes: &[u8]) -> Result<()> {
     }
 }
 
-fn push_bool(
-    to: &mut BooleanBuilder,
-    value: Option<&[u8]>,
-    parse: impl Fn(&[u8]) -> Result<bool>,
-) -> Result<()> {
+fn push_bool(to: &mut BooleanBuilder, value: Option<&[u8]>, parse: impl Fn(&[u8]) -> Result<bool>) -> Result<()> {
     to.append_option(value.map(parse).transpose()?);
     Ok(())
 }

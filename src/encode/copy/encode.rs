@@ -9,8 +9,8 @@ use super::binary_value as binary;
 use super::cell::{Fields, Sink, Writers};
 use super::options::{Encoding, Format, Header, Options};
 use super::split::SIGNATURE;
-use crate::encode::types::{oid, OutputColumn, PgType};
 use crate::encode::TextStyle;
+use crate::encode::types::{OutputColumn, PgType, oid};
 use crate::error::{Error, Result, SqlState};
 
 /// Rows that are woven at a time.
@@ -28,7 +28,8 @@ impl Encoder {
     /// An encoder of batches with these columns, in this order.
     pub fn new(options: Options, columns: Vec<OutputColumn>, style: TextStyle) -> Self {
         let single = columns.len() == 1;
-        let cells = columns.iter().enumerate().map(|(at, column)| Cells::new(&options, at, column.ty, single)).collect();
+        let cells =
+            columns.iter().enumerate().map(|(at, column)| Cells::new(&options, at, column.ty, single)).collect();
         let writers = Writers::new(columns, style, options.format == Format::Binary);
         Self { options, writers, cells }
     }
@@ -125,7 +126,8 @@ impl Encoder {
         if self.options.encoding == Encoding::Utf8 || self.options.format == Format::Binary || written.is_ascii() {
             return Ok(());
         }
-        let text = String::from_utf8(out.split_off(start)).map_err(|_| Error::internal("COPY wrote what is not UTF-8"))?;
+        let text =
+            String::from_utf8(out.split_off(start)).map_err(|_| Error::internal("COPY wrote what is not UTF-8"))?;
         for char in text.chars() {
             out.push(u8::try_from(char).map_err(|_| untranslatable(char))?);
         }
@@ -158,8 +160,15 @@ struct Cells {
 enum Form {
     /// Nothing in the values can be mistaken.
     Plain,
-    Text { delimiter: u8 },
-    Csv { delimiter: u8, quote: u8, escape: u8, single: bool },
+    Text {
+        delimiter: u8,
+    },
+    Csv {
+        delimiter: u8,
+        quote: u8,
+        escape: u8,
+        single: bool,
+    },
     Binary,
 }
 
@@ -219,8 +228,7 @@ impl Sink for Cells {
                 write(bytes)?;
                 let text = bytes.get(start..).unwrap_or_default();
                 let special = |byte: &u8| *byte == delimiter || *byte == quote || matches!(byte, b'\n' | b'\r');
-                let quoted =
-                    self.force || text == self.null || (single && text == b"\\.") || text.iter().any(special);
+                let quoted = self.force || text == self.null || (single && text == b"\\.") || text.iter().any(special);
                 if quoted {
                     quote_csv(bytes, start, quote, escape);
                 }

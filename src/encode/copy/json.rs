@@ -3,8 +3,8 @@
 use arrow::array::RecordBatch;
 
 use super::cell::{Fields, Sink, Writers};
-use crate::encode::types::{oid, OutputColumn};
 use crate::encode::TextStyle;
+use crate::encode::types::{OutputColumn, oid};
 use crate::error::Result;
 
 /// Encodes batches as lines of JSON. Reuses its buffers.
@@ -91,7 +91,10 @@ impl Sink for Cells {
             Form::Bool => self.fields.bytes.extend_from_slice(if text == b"t" { b"true" } else { b"false" }),
             Form::Number if is_finite => self.fields.bytes.extend_from_slice(text),
             // One value, one line: json keeps the white space it was written with.
-            Form::Json => self.fields.bytes.extend(text.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte })),
+            Form::Json => self
+                .fields
+                .bytes
+                .extend(text.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte })),
             Form::Number | Form::Text => push_string(&mut self.fields.bytes, text),
         }
         self.fields.end();

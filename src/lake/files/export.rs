@@ -19,9 +19,9 @@ use parquet::file::properties::WriterProperties;
 use tokio::io::AsyncWriteExt;
 
 use super::format::Compression;
+use crate::encode::TextStyle;
 use crate::encode::copy::{Encoder, Format, Header, JsonEncoder, Options};
 use crate::encode::types::OutputColumn;
-use crate::encode::TextStyle;
 use crate::error::{Error, Result};
 
 /// Parts of an upload under way at a time.

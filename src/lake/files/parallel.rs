@@ -10,8 +10,8 @@
 //! different partitions have no order. What is held is bounded by the channels. Dropping all partitions ends the reader and
 //! the decoders; dropping one means that its share of the rows is not wanted.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arrow::datatypes::SchemaRef;
 use datafusion::execution::SendableRecordBatchStream;
@@ -21,7 +21,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::encode::copy::{Chunk, ChunkDecoder, Decoded, Reject, REJECTS_LISTED_MAX};
+use crate::encode::copy::{Chunk, ChunkDecoder, Decoded, REJECTS_LISTED_MAX, Reject};
 use crate::error::{Error, Result, SqlState};
 
 /// Chunks that wait for one decoder, and batches that wait for one consumer.

@@ -12,15 +12,15 @@ use datafusion::logical_expr::Expr;
 use datafusion::physical_plan::ExecutionPlan;
 use object_store::{ObjectMeta, ObjectStore};
 
-use super::columnar::{columns_of, footers, ColumnarTable};
+use super::columnar::{ColumnarTable, columns_of, footers};
 use super::format::{FileFormat, FileOptions};
-use super::infer::{infer_text, TextColumns};
+use super::infer::{TextColumns, infer_text};
 use super::json::JsonDecoder;
 use super::parallel::Rejections;
-use super::scan::{projected, Cutting, FileDecoder, FileScanExec, Origin, RecordDecoder, Sources};
+use super::scan::{Cutting, FileDecoder, FileScanExec, Origin, RecordDecoder, Sources, projected};
 use crate::encode::copy::{ChunkDecoder, Header, Options};
 use crate::encode::input::InputContext;
-use crate::encode::types::{arrow_type, PgType};
+use crate::encode::types::{PgType, arrow_type};
 use crate::error::Result;
 
 /// The virtual column with the path of the file that a row comes from.

@@ -5,16 +5,16 @@ use arrow::datatypes::Int64Type;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::prelude::{SessionConfig, SessionContext};
-use futures::{stream, StreamExt, TryStreamExt};
+use futures::{StreamExt, TryStreamExt, stream};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
 use super::*;
+use crate::encode::TextStyle;
 use crate::encode::copy::{Format, Header, OnError, Options};
 use crate::encode::input::InputContext;
 use crate::encode::types::{OutputColumn, PgType};
-use crate::encode::TextStyle;
 use crate::error::{Error, Result, SqlState};
 
 async fn store_of(files: &[(&str, &str)]) -> Arc<dyn ObjectStore> {
@@ -145,7 +145,8 @@ async fn errors_name_file_line_and_column() -> Result<()> {
     let store = store_of(&[("a.csv", "n\n1\n2\nx\n"), ("a.json", "{\"n\": 1}\n{\"n\": \"x\"}\n")]).await;
     let columns = Some(vec![("n".to_owned(), PgType::INT4)]);
     let options = FileOptions { header: HeaderChoice::Present, ..FileOptions::default() };
-    let error = query(&store, "a.csv", &options, columns.clone(), "SELECT n FROM t").await.expect_err("x is no integer");
+    let error =
+        query(&store, "a.csv", &options, columns.clone(), "SELECT n FROM t").await.expect_err("x is no integer");
     assert_eq!(error.context(), Some("file \"a.csv\", line 4, column n: \"x\""));
     let error = query(&store, "a.json", &options, columns, "SELECT n FROM t").await.expect_err("x is no integer");
     assert_eq!(error.context(), Some("file \"a.json\", line 2, column n: \"x\""));
@@ -253,7 +254,8 @@ async fn parquet_schemas_are_merged_by_name() -> Result<()> {
     let store = store_of(&[]).await;
     let write_one = async |path: &str, columns: Vec<(&str, arrow::array::ArrayRef, PgType)>| {
         let output = columns.iter().map(|(name, _, ty)| OutputColumn::new(*name, *ty)).collect();
-        let batch = RecordBatch::try_from_iter(columns.into_iter().map(|(name, array, _)| (name, array))).expect("batch");
+        let batch =
+            RecordBatch::try_from_iter(columns.into_iter().map(|(name, array, _)| (name, array))).expect("batch");
         let rows = Box::pin(RecordBatchStreamAdapter::new(batch.schema(), stream::iter(vec![Ok(batch)])));
         let target = ExportTarget { store: store.clone(), path: Path::from(path), is_folder: false };
         let options = ExportOptions::new(ExportFormat::Parquet);

@@ -2,7 +2,7 @@
 
 use memchr::{memchr, memchr2_iter, memrchr};
 
-use super::{count, newline_at, Cut, Newline, Pending};
+use super::{Cut, Newline, Pending, count, newline_at};
 use crate::error::Result;
 
 #[derive(Debug)]
