@@ -290,3 +290,41 @@ async fn a_reader_that_fails_is_an_error_of_some_partition() {
     let batches = results.expect("no error").into_iter().flatten();
     assert_eq!(batches.map(|batch| batch.column(0).as_primitive::<Int64Type>().len()).sum::<usize>(), 100);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dropping_the_partitions_ends_the_reader() {
+    let columns = vec![("n".to_owned(), PgType::INT8)];
+    let options = Options::defaults(Format::Csv);
+    let decoder = Arc::new(crate::encode::copy::ChunkDecoder::new("COPY t", options, columns, context()));
+    let token = Arc::new(());
+    let held = token.clone();
+    let endless = stream::repeat_with(move || {
+        let _held = &held;
+        Ok(crate::encode::copy::Chunk { bytes: "1\n".into(), first_line: 1, ..Default::default() })
+    });
+    let mut streams = decode_parallel(endless, decoder, 2, Rejections::with_limit(None));
+    assert!(streams[0].next().await.is_some_and(|batch| batch.is_ok()));
+    drop(streams);
+    let gone = async {
+        while Arc::strong_count(&token) > 1 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(10), gone).await.expect("the reader ends");
+}
+
+#[tokio::test]
+async fn a_plan_can_run_twice() -> Result<()> {
+    let store = store_of(&[("a.txt", "1\tx\n2\t\\N\n")]).await;
+    let columns = vec![("n".to_owned(), PgType::INT4), ("s".to_owned(), PgType::TEXT)];
+    let options = FileOptions { csv: Options::default(), header: HeaderChoice::Absent, ..FileOptions::default() };
+    let table = table(set_of(&store, "a.txt").await?, FileFormat::Csv, &options, Some(columns), context()).await?;
+    let session = SessionContext::new();
+    session.register_table("t", table.provider)?;
+    let plan = session.sql("SELECT n, s FROM t").await?.create_physical_plan().await?;
+    for _ in 0..2 {
+        let batches = datafusion::physical_plan::collect(plan.clone(), session.task_ctx()).await?;
+        assert_eq!(shown(&batches), "1|x 2|");
+    }
+    Ok(())
+}
