@@ -10,7 +10,7 @@ use super::output::{BatchStream, Output, RowsTag};
 use super::road::Road;
 use crate::encode::types::{OutputColumn, PgType};
 use crate::error::Result;
-use crate::session::settings::display_name;
+use crate::session::Settings;
 use crate::sql::{Name, Set, Show};
 
 pub(crate) fn set(road: &mut Road<'_>, statement: &Set) -> Result<Output> {
@@ -33,7 +33,7 @@ pub(crate) fn reset(road: &mut Road<'_>, name: Option<&Name>) -> Result<Output> 
 pub(crate) fn show_columns(statement: &Show) -> Result<Vec<OutputColumn>> {
     Ok(match statement {
         Show::All => ["name", "setting", "description"].iter().map(|name| OutputColumn::new(*name, PgType::TEXT)).collect(),
-        Show::Setting(name) => vec![OutputColumn::new(display_name(&name.value), PgType::TEXT)],
+        Show::Setting(name) => vec![OutputColumn::new(Settings::canonical_name(&name.value)?, PgType::TEXT)],
     })
 }
 

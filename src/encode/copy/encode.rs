@@ -6,11 +6,11 @@
 use arrow::array::RecordBatch;
 
 use super::binary_value as binary;
-use super::cell::{visit, Sink, Spelling};
+use super::cell::{Fields, Sink, Writers};
 use super::options::{Encoding, Format, Header, Options};
 use super::split::SIGNATURE;
-use crate::encode::types::{oid, OutputColumn, PgType};
 use crate::encode::TextStyle;
+use crate::encode::types::{OutputColumn, PgType, oid};
 use crate::error::{Error, Result, SqlState};
 
 /// Rows that are woven at a time.
@@ -20,8 +20,7 @@ const SLICE_ROWS: usize = 512;
 #[derive(Debug)]
 pub struct Encoder {
     options: Options,
-    columns: Vec<OutputColumn>,
-    style: TextStyle,
+    writers: Writers,
     cells: Vec<Cells>,
 }
 
@@ -29,8 +28,10 @@ impl Encoder {
     /// An encoder of batches with these columns, in this order.
     pub fn new(options: Options, columns: Vec<OutputColumn>, style: TextStyle) -> Self {
         let single = columns.len() == 1;
-        let cells = columns.iter().enumerate().map(|(at, column)| Cells::new(&options, at, column.ty, single)).collect();
-        Self { options, columns, style, cells }
+        let cells =
+            columns.iter().enumerate().map(|(at, column)| Cells::new(&options, at, column.ty, single)).collect();
+        let writers = Writers::new(columns, style, options.format == Format::Binary);
+        Self { options, writers, cells }
     }
 
     /// Appends what stands before the rows: the header line or the binary signature.
@@ -48,16 +49,19 @@ impl Encoder {
 
     fn header_line(&self, out: &mut Vec<u8>) -> Result<()> {
         let start = out.len();
-        let single = self.columns.len() == 1;
-        for (at, column) in self.columns.iter().enumerate() {
+        let single = self.writers.columns().len() == 1;
+        for (at, column) in self.writers.columns().iter().enumerate() {
             if at > 0 {
                 out.push(self.options.delimiter);
             }
             // Forced quotes are for values only.
             let mut cell = Cells::new(&self.options, usize::MAX, PgType::TEXT, single);
             cell.force = false;
-            cell.value(|out| out.extend_from_slice(column.name.as_bytes()));
-            out.extend_from_slice(&cell.bytes);
+            cell.value(|out| {
+                out.extend_from_slice(column.name.as_bytes());
+                Ok(())
+            })?;
+            out.extend_from_slice(&cell.fields.bytes);
         }
         out.push(b'\n');
         self.recode(out, start)
@@ -79,7 +83,7 @@ impl Encoder {
             // A row's size is not known before it is written: begin small, so that huge rows do not overshoot by much.
             let room = if row == from_row { 16 } else { SLICE_ROWS };
             let end = batch.num_rows().min(row + room);
-            self.fill(batch, row..end)?;
+            self.writers.visit(batch, row..end, &mut self.cells)?;
             let start = out.len();
             row += self.weave(end - row, bytes_max, out);
             self.recode(out, start)?;
@@ -94,21 +98,6 @@ impl Encoder {
         }
     }
 
-    fn fill(&mut self, batch: &RecordBatch, rows: std::ops::Range<usize>) -> Result<()> {
-        if batch.num_columns() != self.columns.len() {
-            return Err(Error::internal("a batch has other columns than COPY was told"));
-        }
-        let spelling = match self.options.format {
-            Format::Binary => Spelling::Binary,
-            Format::Text | Format::Csv => Spelling::Text(&self.style),
-        };
-        for ((cells, column), array) in self.cells.iter_mut().zip(&self.columns).zip(batch.columns()) {
-            cells.clear();
-            visit(array, column.ty, rows.clone(), spelling, cells)?;
-        }
-        Ok(())
-    }
-
     fn weave(&self, rows: usize, bytes_max: usize, out: &mut Vec<u8>) -> usize {
         let binary = self.options.format == Format::Binary;
         for row in 0..rows {
@@ -116,13 +105,13 @@ impl Encoder {
                 return row;
             }
             if binary {
-                out.extend((self.columns.len() as i16).to_be_bytes());
+                out.extend((self.cells.len() as i16).to_be_bytes());
             }
             for (at, cells) in self.cells.iter().enumerate() {
                 if at > 0 && !binary {
                     out.push(self.options.delimiter);
                 }
-                out.extend_from_slice(cells.get(row));
+                out.extend_from_slice(cells.fields.get(row));
             }
             if !binary {
                 out.push(b'\n');
@@ -137,7 +126,8 @@ impl Encoder {
         if self.options.encoding == Encoding::Utf8 || self.options.format == Format::Binary || written.is_ascii() {
             return Ok(());
         }
-        let text = String::from_utf8(out.split_off(start)).map_err(|_| Error::internal("COPY wrote what is not UTF-8"))?;
+        let text =
+            String::from_utf8(out.split_off(start)).map_err(|_| Error::internal("COPY wrote what is not UTF-8"))?;
         for char in text.chars() {
             out.push(u8::try_from(char).map_err(|_| untranslatable(char))?);
         }
@@ -160,8 +150,7 @@ fn untranslatable(char: char) -> Error {
 /// One column's fields of a slice, as they will stand in the rows.
 #[derive(Debug)]
 struct Cells {
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
+    fields: Fields,
     form: Form,
     null: Vec<u8>,
     force: bool,
@@ -171,8 +160,15 @@ struct Cells {
 enum Form {
     /// Nothing in the values can be mistaken.
     Plain,
-    Text { delimiter: u8 },
-    Csv { delimiter: u8, quote: u8, escape: u8, single: bool },
+    Text {
+        delimiter: u8,
+    },
+    Csv {
+        delimiter: u8,
+        quote: u8,
+        escape: u8,
+        single: bool,
+    },
     Binary,
 }
 
@@ -191,17 +187,7 @@ impl Cells {
             Format::Binary => (-1_i32).to_be_bytes().to_vec(),
             Format::Text | Format::Csv => options.null.clone().into_bytes(),
         };
-        Self { bytes: Vec::new(), ends: Vec::new(), form, null, force }
-    }
-
-    fn clear(&mut self) {
-        self.bytes.clear();
-        self.ends.clear();
-    }
-
-    fn get(&self, row: usize) -> &[u8] {
-        let start = row.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or_default();
-        self.ends.get(row).and_then(|end| self.bytes.get(start..*end)).unwrap_or_default()
+        Self { fields: Fields::default(), form, null, force }
     }
 }
 
@@ -217,34 +203,39 @@ fn is_plain(options: &Options, ty: PgType) -> bool {
 }
 
 impl Sink for Cells {
-    #[inline]
-    fn null(&mut self) {
-        self.bytes.extend_from_slice(&self.null);
-        self.ends.push(self.bytes.len());
+    fn clear(&mut self) {
+        self.fields.clear();
     }
 
     #[inline]
-    fn value(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        let start = self.bytes.len();
+    fn null(&mut self) {
+        self.fields.bytes.extend_from_slice(&self.null);
+        self.fields.end();
+    }
+
+    #[inline]
+    fn value(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<()> {
+        let bytes = &mut self.fields.bytes;
+        let start = bytes.len();
         match self.form {
-            Form::Plain => write(&mut self.bytes),
-            Form::Binary => binary::push_sized(&mut self.bytes, write),
+            Form::Plain => write(bytes)?,
+            Form::Binary => binary::push_sized(bytes, write)?,
             Form::Text { delimiter } => {
-                write(&mut self.bytes);
-                escape_text(&mut self.bytes, start, delimiter);
+                write(bytes)?;
+                escape_text(bytes, start, delimiter);
             }
             Form::Csv { delimiter, quote, escape, single } => {
-                write(&mut self.bytes);
-                let text = self.bytes.get(start..).unwrap_or_default();
+                write(bytes)?;
+                let text = bytes.get(start..).unwrap_or_default();
                 let special = |byte: &u8| *byte == delimiter || *byte == quote || matches!(byte, b'\n' | b'\r');
-                let quoted =
-                    self.force || text == self.null || (single && text == b"\\.") || text.iter().any(special);
+                let quoted = self.force || text == self.null || (single && text == b"\\.") || text.iter().any(special);
                 if quoted {
-                    quote_csv(&mut self.bytes, start, quote, escape);
+                    quote_csv(bytes, start, quote, escape);
                 }
             }
         }
-        self.ends.push(self.bytes.len());
+        self.fields.end();
+        Ok(())
     }
 }
 

@@ -27,9 +27,9 @@ mod split;
 mod tests;
 
 pub use column::ColumnBuilder;
-pub use decode::{ChunkDecoder, Decoded, Reject, BATCH_ROWS_MAX, REJECTS_LISTED_MAX};
+pub use decode::{BATCH_ROWS_MAX, ChunkDecoder, Decoded, REJECTS_LISTED_MAX, Reject};
 pub use encode::Encoder;
 pub use json::JsonEncoder;
 pub use options::{Encoding, ForceQuote, Format, Header, OnError, Options, RequestedOptions};
 pub use sample::sample_rows;
-pub use split::{Chunk, Newline, Splitter, CHUNK_BYTES, RECORD_BYTES_MAX};
+pub use split::{CHUNK_BYTES, Chunk, Newline, RECORD_BYTES_MAX, Splitter};

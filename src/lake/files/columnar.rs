@@ -8,24 +8,24 @@ use datafusion::arrow_avro::reader::ReaderBuilder;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::Statistics;
 use datafusion::common::stats::Precision;
+use datafusion::datasource::TableType;
+use datafusion::datasource::file_format::FileFormat as DataFusionFormat;
 use datafusion::datasource::file_format::avro::AvroFormat;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
-use datafusion::datasource::file_format::FileFormat as DataFusionFormat;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::parquet::metadata::DFParquetMetadata;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder};
 use datafusion::datasource::table_schema::TableSchema;
-use datafusion::datasource::TableType;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::scalar::ScalarValue;
-use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 
 use super::format::FileFormat;
-use super::table::{file_columns, FileSet};
-use crate::encode::types::{arrow_type, oid, pg_type_of, PgType};
+use super::table::{FileSet, file_columns};
+use crate::encode::types::{PgType, arrow_type, oid, pg_type_of};
 use crate::error::{Error, Result, SqlState};
 
 /// Footers that are read at a time.
@@ -118,7 +118,9 @@ fn merge(merged: &mut Vec<Field>, schema: &Schema, format: FileFormat, file: &st
 /// The engine's carrier of a file's column. Parquet strings stay views, which saves a copy; nested types stay as they are.
 fn carrier(field: &Field, format: FileFormat) -> DataType {
     match field.data_type() {
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View if format == FileFormat::Parquet => DataType::Utf8View,
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View if format == FileFormat::Parquet => {
+            DataType::Utf8View
+        }
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView if format == FileFormat::Parquet => {
             DataType::BinaryView
         }

@@ -14,14 +14,14 @@ use futures::StreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, WriteMultipart};
 use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression as ParquetCompression, ZstdLevel};
+use parquet::basic::{Compression as ParquetCompression, GzipLevel, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use tokio::io::AsyncWriteExt;
 
 use super::format::Compression;
+use crate::encode::TextStyle;
 use crate::encode::copy::{Encoder, Format, Header, JsonEncoder, Options};
 use crate::encode::types::OutputColumn;
-use crate::encode::TextStyle;
 use crate::error::{Error, Result};
 
 /// Parts of an upload under way at a time.
@@ -193,8 +193,8 @@ fn parquet_writer(schema: SchemaRef, compression: Compression) -> Result<ArrowWr
     let codec = match compression {
         Compression::None => ParquetCompression::UNCOMPRESSED,
         Compression::Zstd => ParquetCompression::ZSTD(ZstdLevel::try_new(1)?),
-        Compression::Snappy => return Err(Error::unsupported("writing Parquet with snappy")),
-        Compression::Gzip => return Err(Error::unsupported("writing Parquet with gzip")),
+        Compression::Snappy => ParquetCompression::SNAPPY,
+        Compression::Gzip => ParquetCompression::GZIP(GzipLevel::default()),
     };
     let properties = WriterProperties::builder()
         .set_compression(codec)
