@@ -47,7 +47,10 @@ fn every_layout_of_a_string_is_written() {
 
 #[test]
 fn numbers_of_other_widths_are_written() {
-    assert_eq!(texts(Arc::new(UInt64Array::from(vec![u64::MAX])), PgType::numeric(20, 0)), some(&["18446744073709551615"]));
+    assert_eq!(
+        texts(Arc::new(UInt64Array::from(vec![u64::MAX])), PgType::numeric(20, 0)),
+        some(&["18446744073709551615"])
+    );
     assert_eq!(texts(Arc::new(UInt8Array::from(vec![255])), PgType::INT2), some(&["255"]));
     assert_eq!(texts(Arc::new(Int64Array::from(vec![7])), PgType::INT2), some(&["7"]));
     assert_eq!(texts(Arc::new(Int64Array::from(vec![4_294_967_295])), PgType::OID), some(&["4294967295"]));
@@ -79,11 +82,17 @@ fn times_of_other_units_are_written() {
 fn records_and_maps_are_written() {
     let record = StructArray::from(vec![
         (Arc::new(Field::new("a", DataType::Int32, true)), Arc::new(Int32Array::from(vec![Some(1), None])) as ArrayRef),
-        (Arc::new(Field::new("b", DataType::Utf8, true)), Arc::new(StringArray::from(vec!["a b", "q\"\\"])) as ArrayRef),
+        (
+            Arc::new(Field::new("b", DataType::Utf8, true)),
+            Arc::new(StringArray::from(vec!["a b", "q\"\\"])) as ArrayRef,
+        ),
     ]);
     let record: ArrayRef = Arc::new(record);
     assert_eq!(texts(Arc::clone(&record), PgType::RECORD), some(&["(1,\"a b\")", "(,\"q\"\"\\\\\")"]));
-    assert_eq!(texts(record, PgType::JSONB), some(&["{\"a\": 1, \"b\": \"a b\"}", "{\"a\": null, \"b\": \"q\\\"\\\\\"}"]));
+    assert_eq!(
+        texts(record, PgType::JSONB),
+        some(&["{\"a\": 1, \"b\": \"a b\"}", "{\"a\": null, \"b\": \"q\\\"\\\\\"}"])
+    );
     let mut map = MapBuilder::new(None, StringBuilder::new(), Int64Builder::new());
     map.keys().append_value("k");
     map.values().append_value(5);
@@ -108,10 +117,12 @@ fn lists_of_every_layout_are_written() {
 fn mixed_batch(rows: usize) -> RecordBatch {
     let null_at = |row: usize, step: usize| row % step == step - 1;
     let int: Int64Array = (0..rows).map(|row| (!null_at(row, 3)).then_some(row as i64 * 7 - 50)).collect();
-    let decimal: Decimal128Array = (0..rows).map(|row| (!null_at(row, 4)).then_some(row as i128 * 12_345 - 5)).collect();
+    let decimal: Decimal128Array =
+        (0..rows).map(|row| (!null_at(row, 4)).then_some(row as i128 * 12_345 - 5)).collect();
     let text: StringViewArray = (0..rows).map(|row| (!null_at(row, 5)).then(|| "x".repeat(row % 40))).collect();
     let day: Date32Array = (0..rows).map(|row| Some(row as i32 * 1000 - 400_000)).collect();
-    let moment: TimestampMicrosecondArray = (0..rows).map(|row| (!null_at(row, 2)).then_some(row as i64 * 99_999_999_999)).collect();
+    let moment: TimestampMicrosecondArray =
+        (0..rows).map(|row| (!null_at(row, 2)).then_some(row as i64 * 99_999_999_999)).collect();
     let flag: BooleanArray = (0..rows).map(|row| Some(row % 2 == 0)).collect();
     let float: Float64Array = (0..rows).map(|row| Some(row as f64 / 7.0)).collect();
     let columns: Vec<(&str, ArrayRef)> = vec![
@@ -160,7 +171,8 @@ fn rows_are_what_the_slow_encoder_writes() {
     let batch = mixed_batch(1000);
     let schema = batch.schema();
     let columns = outputs(&schema);
-    let mixed = [Format::Text, Format::Binary, Format::Text, Format::Binary, Format::Text, Format::Binary, Format::Text];
+    let mixed =
+        [Format::Text, Format::Binary, Format::Text, Format::Binary, Format::Text, Format::Binary, Format::Text];
     for formats in [vec![Format::Text; 7], vec![Format::Binary; 7], mixed.to_vec()] {
         let mut encoder = RowEncoder::new(&schema, &columns, &formats, &style()).unwrap();
         let mut whole = BytesMut::new();

@@ -33,7 +33,18 @@ fn type_names_and_their_aliases_are_read() {
     for (text, expected) in cases {
         assert_eq!(parse_type(text), Some(expected), "{text}");
     }
-    for text in ["", "nothing", "int(", "varchar(0)", "numeric(0)", "numeric(1001)", "float(54)", "int4 int4", "double", "public.int4"] {
+    for text in [
+        "",
+        "nothing",
+        "int(",
+        "varchar(0)",
+        "numeric(0)",
+        "numeric(1001)",
+        "float(54)",
+        "int4 int4",
+        "double",
+        "public.int4",
+    ] {
         assert_eq!(parse_type(text), None, "{text}");
     }
 }
