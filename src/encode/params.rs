@@ -70,9 +70,10 @@ struct Message<'a> {
 
 impl<'a> Message<'a> {
     fn take(&mut self, count: usize) -> Result<&'a [u8]> {
-        let (taken, rest) = self.rest.split_at_checked(count).ok_or_else(|| {
-            Error::new(SqlState::ProtocolViolation, "insufficient data left in message")
-        })?;
+        let (taken, rest) = self
+            .rest
+            .split_at_checked(count)
+            .ok_or_else(|| Error::new(SqlState::ProtocolViolation, "insufficient data left in message"))?;
         self.rest = rest;
         Ok(taken)
     }
@@ -106,7 +107,8 @@ impl<'a> Message<'a> {
 
 fn receive_from(message: &mut Message<'_>, ty: PgType) -> Result<ScalarValue> {
     if let Some(element) = element_of(ty.oid) {
-        return receive_array(message, PgType { oid: element, typmod: ty.typmod });
+        let first = if matches!(ty.oid, oid::INT2VECTOR | oid::OIDVECTOR) { 0 } else { 1 };
+        return receive_array(message, PgType { oid: element, typmod: ty.typmod }, first);
     }
     Ok(match ty.oid {
         oid::BOOL => ScalarValue::Boolean(Some(message.array::<1>()? != [0])),
@@ -249,7 +251,7 @@ fn numeric(message: &mut Message<'_>) -> Result<(i128, i8)> {
 const DIMENSIONS_MAX: i32 = 6;
 const ELEMENTS_MAX: usize = (1 << 30) / 8;
 
-fn receive_array(message: &mut Message<'_>, element: PgType) -> Result<ScalarValue> {
+fn receive_array(message: &mut Message<'_>, element: PgType, first: i32) -> Result<ScalarValue> {
     let dimensions = message.i32()?;
     let flags = message.i32()?;
     let sent = message.u32()?;
@@ -274,16 +276,19 @@ fn receive_array(message: &mut Message<'_>, element: PgType) -> Result<ScalarVal
     for _ in 0..dimensions {
         let length = usize::try_from(message.i32()?).map_err(|_| incorrect())?;
         let lower = message.i32()?;
-        if lower != 1 && length > 0 {
-            return Err(Error::unsupported("an array whose lower bound is not 1"));
+        if lower != first && length > 0 {
+            return Err(Error::unsupported(format!("an array whose lower bound is not {first}")));
         }
         lengths.push(length);
+    }
+    if lengths.is_empty() {
+        return input::list_of(&[], &arrow_type(element));
     }
     let total = lengths.iter().try_fold(1_usize, |total, length| total.checked_mul(*length));
     if total.is_none_or(|total| total > ELEMENTS_MAX || total > message.rest.len()) {
         return Err(Error::new(SqlState::ProtocolViolation, "insufficient data left in message"));
     }
-    if lengths.is_empty() || total == Some(0) {
+    if total == Some(0) {
         return input::list_of(&[], &arrow_type(element));
     }
     receive_level(message, &lengths, element)

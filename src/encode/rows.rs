@@ -9,9 +9,9 @@ use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::Schema;
 use bytes::BytesMut;
 
+use super::TextStyle;
 use super::column::{Column, ColumnWriter};
 use super::types::{Format, OutputColumn};
-use super::TextStyle;
 use crate::error::{Error, Result, SqlState};
 
 /// Largest message and field: PostgreSQL's MaxAllocSize.
@@ -41,12 +41,7 @@ struct Bound {
 impl RowEncoder {
     /// The encoder of batches of `schema`, shown as `columns`. `formats` is as Bind has it: none (text), one for all, or
     /// one a column; any other number is 08P01.
-    pub fn new(
-        schema: &Schema,
-        columns: &[OutputColumn],
-        formats: &[Format],
-        style: &Arc<TextStyle>,
-    ) -> Result<Self> {
+    pub fn new(schema: &Schema, columns: &[OutputColumn], formats: &[Format], style: &Arc<TextStyle>) -> Result<Self> {
         if schema.fields().len() != columns.len() {
             return Err(Error::internal(format!(
                 "a result of {} columns came with {}",

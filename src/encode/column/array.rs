@@ -51,7 +51,7 @@ impl ArrayValues {
     pub(super) fn push_binary(&self, row: usize, out: &mut Vec<u8>) -> Result<()> {
         let mut lengths = Vec::new();
         self.shape(row, 0, &mut lengths)?;
-        if lengths.contains(&0) {
+        if lengths.contains(&0) && !self.vector {
             lengths.clear();
         }
         let start = out.len();

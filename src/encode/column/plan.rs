@@ -11,16 +11,16 @@ use arrow::datatypes::{
     IntervalMonthDayNanoType, IntervalUnit, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType, UInt32Type,
 };
 
+use super::ColumnWriter;
 use super::array::ArrayValues;
 use super::json::JsonValues;
 use super::value::{RecordField, Strings, Values};
-use super::ColumnWriter;
-use crate::encode::{IntervalStyle, TextStyle};
 use crate::encode::input::{self, InputContext};
 use crate::encode::text::ZoneCache;
 use crate::encode::types::{
     NUMERIC_COLUMN, PgType, arrow_type, element_of, format_type, oid, pg_type_of, pg_type_of_field,
 };
+use crate::encode::{IntervalStyle, TextStyle};
 use crate::error::{Error, Result};
 
 /// How the arrays of one column are brought to [`Values`].
@@ -40,8 +40,15 @@ enum Kind {
     Plain,
     /// Strings that hold intervals, as tables keep them.
     IntervalText,
-    Numeric { scale: i8, trimmed: bool },
-    Array { element: Box<ColumnWriter>, element_oid: u32, nested: bool },
+    Numeric {
+        scale: i8,
+        trimmed: bool,
+    },
+    Array {
+        element: Box<ColumnWriter>,
+        element_oid: u32,
+        nested: bool,
+    },
     Record(Vec<(u32, ColumnWriter)>),
     Json(JsonPlan),
 }
@@ -101,9 +108,10 @@ impl Plan {
             }
             Kind::Record(fields) => {
                 let record = array.as_struct_opt().ok_or_else(|| self.mismatch(array))?;
-                let bound = fields.iter().zip(record.columns()).map(|((oid, writer), column)| {
-                    Ok(RecordField { oid: *oid, column: writer.bind(column)? })
-                });
+                let bound = fields
+                    .iter()
+                    .zip(record.columns())
+                    .map(|((oid, writer), column)| Ok(RecordField { oid: *oid, column: writer.bind(column)? }));
                 Ok(Values::Record(bound.collect::<Result<_>>()?))
             }
             Kind::Json(plan) => Ok(Values::NestedJson {
@@ -129,11 +137,9 @@ impl Plan {
             DataType::Int16 => Values::Int2(numbers!(Int16Type)),
             DataType::Int32 => Values::Int4(numbers!(Int32Type)),
             DataType::Int64 => Values::Int8(numbers!(Int64Type)),
-            DataType::UInt32 => Values::Oid {
-                values: numbers!(UInt32Type),
-                type_oid: self.ty.oid,
-                names: self.style.names.clone(),
-            },
+            DataType::UInt32 => {
+                Values::Oid { values: numbers!(UInt32Type), type_oid: self.ty.oid, names: self.style.names.clone() }
+            }
             DataType::Float32 => Values::Float4(numbers!(Float32Type), self.style.extra_float_digits),
             DataType::Float64 => Values::Float8(numbers!(Float64Type), self.style.extra_float_digits),
             DataType::Date32 => Values::Date(numbers!(Date32Type), Arc::clone(&self.style)),

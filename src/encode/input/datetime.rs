@@ -183,7 +183,7 @@ pub(crate) fn at_timestamp_precision(micros: i64, typmod: i32) -> i64 {
 }
 
 fn read(type_name: &str, text: &[u8], context: &InputContext) -> Result<Decoding> {
-    decode(text, context.date_order).map_err(|fault| fault_error(fault, type_name, text))
+    decode(text, context.date_order, type_name == "time").map_err(|fault| fault_error(fault, type_name, text))
 }
 
 #[cold]

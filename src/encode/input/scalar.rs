@@ -62,7 +62,7 @@ fn parse_text(text: &str, ty: PgType) -> Result<ScalarValue> {
         oid::VARCHAR => string::varchar(text, ty.length_max())?.to_owned(),
         oid::BPCHAR => string::bpchar(text, ty.length_max())?.into_owned(),
         oid::NAME => string::name(text).to_owned(),
-        oid::CHAR => string::char_type(text).to_owned(),
+        oid::CHAR => string::char_type(text).into_owned(),
         oid::UUID => binary_text::uuid(text)?,
         oid::JSON => json::json(text)?.to_owned(),
         oid::JSONB => json::jsonb(text)?,

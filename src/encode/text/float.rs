@@ -10,7 +10,11 @@ const FLOAT4_DIGITS: i32 = 6;
 #[inline]
 pub fn push_float8(out: &mut Vec<u8>, value: f64, extra_float_digits: i8) {
     let whole = value as i64;
-    if whole as f64 == value && whole.unsigned_abs() < 1_000_000_000_000_000 && extra_float_digits > 0 && (whole != 0 || value.is_sign_positive()) {
+    if whole as f64 == value
+        && whole.unsigned_abs() < 1_000_000_000_000_000
+        && extra_float_digits > 0
+        && (whole != 0 || value.is_sign_positive())
+    {
         return push_i64(out, whole);
     }
     if push_special(out, value) {

@@ -43,7 +43,11 @@ impl Parts {
     /// Seconds with decimals, without a sign.
     fn push_seconds(&self, out: &mut Vec<u8>, two_digits: bool) {
         let seconds = self.seconds.unsigned_abs();
-        if two_digits { push_pair(out, seconds as u32) } else { push_i64(out, seconds as i64) }
+        if two_digits {
+            push_pair(out, seconds as u32)
+        } else {
+            push_i64(out, seconds as i64)
+        }
         push_fraction(out, self.micros.unsigned_abs() as u32);
     }
 
@@ -157,10 +161,8 @@ fn push_verbose(out: &mut Vec<u8>, parts: &Parts) {
 /// `1-2`, `3 4:05:06`, and `+1-2 +3 +4:05:06` for what the standard cannot say.
 fn push_sql_standard(out: &mut Vec<u8>, parts: &Parts) {
     let negative = parts.years < 0 || parts.months < 0 || parts.days < 0 || parts.time_is_negative();
-    let positive = parts.years > 0
-        || parts.months > 0
-        || parts.days > 0
-        || (parts.has_time() && !parts.time_is_negative());
+    let positive =
+        parts.years > 0 || parts.months > 0 || parts.days > 0 || (parts.has_time() && !parts.time_is_negative());
     let has_months = parts.years != 0 || parts.months != 0;
     let has_days = parts.days != 0 || parts.has_time();
     if !negative && !positive {

@@ -9,9 +9,6 @@ mod interval;
 mod nested;
 mod number;
 
-#[cfg(test)]
-mod tests;
-
 pub use datetime::{ZoneCache, push_date, push_time, push_timestamp, push_timestamptz};
 pub use float::{push_float4, push_float8};
 pub use interval::push_interval;

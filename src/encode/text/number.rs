@@ -3,7 +3,8 @@
 use super::{push_block, push_with};
 
 /// The digits of 00 to 99.
-const PAIRS: &[u8; 200] = b"0001020304050607080910111213141516171819202122232425262728293031323334353637383940414243444546474849\
+const PAIRS: &[u8; 200] =
+    b"0001020304050607080910111213141516171819202122232425262728293031323334353637383940414243444546474849\
 5051525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899";
 
 /// Two decimal digits of a number below 100.
@@ -126,7 +127,11 @@ fn push_large(out: &mut Vec<u8>, value: i128, scale: i8) {
         return;
     };
     let point = digits.len().saturating_sub(scale);
-    if start < point { out.extend_from_slice(&digits[start..point]) } else { out.push(b'0') }
+    if start < point {
+        out.extend_from_slice(&digits[start..point])
+    } else {
+        out.push(b'0')
+    }
     if scale > 0 {
         out.push(b'.');
         out.extend(std::iter::repeat_n(b'0', scale.saturating_sub(digits.len())));
