@@ -80,11 +80,7 @@ pub fn offset_and_name_at(zone: TextTimeZone, micros: i64) -> (i32, Option<Strin
         TextTimeZone::Fixed(seconds) => (seconds, None),
         TextTimeZone::Named(tz) => {
             let offset = tz.offset_from_utc_datetime(&naive(micros));
-            let name = offset.to_string();
-            (
-                offset.fix().local_minus_utc(),
-                name.starts_with(|first: char| first.is_ascii_alphabetic()).then_some(name),
-            )
+            (offset.fix().local_minus_utc(), Some(offset.to_string()))
         }
     }
 }
