@@ -11,7 +11,7 @@ use futures::StreamExt;
 use super::backend;
 use super::channel::{Channel, OUTPUT_BYTES, Transport};
 use super::frontend::{Frame, Message};
-use super::link::{Fault, Link, Stop};
+use super::link::{Fault, Link, Stop, Turn};
 use super::reader::violation;
 use crate::error::{Error, SqlState};
 use crate::query::{CopyIn, CopyOut};
@@ -122,6 +122,7 @@ pub async fn send<S: Transport>(
     backend::copy_out_response(&mut link.channel.output, copy.format, copy.columns);
     let mut interruption = pin!(interruption);
     let mut stream = copy.stream;
+    let mut turn = Turn::default();
     loop {
         let piece = poll_fn(|cx| match interruption.as_mut().poll(cx) {
             Poll::Ready(error) => Poll::Ready(Some(Err(error))),
@@ -132,6 +133,7 @@ pub async fn send<S: Transport>(
         if link.channel.output.len() >= OUTPUT_BYTES {
             link.pass_on().await?;
         }
+        link.give_way(&mut turn).await?;
     }
     backend::copy_done(&mut link.channel.output);
     Ok(format!("COPY {}", copy.rows.load(Ordering::Acquire)))
