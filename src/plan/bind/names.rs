@@ -4,13 +4,7 @@ use sqlparser::ast;
 
 use super::expression::types::type_name;
 
-/// The identifier as PostgreSQL sees it: lower case unless it was quoted.
-pub fn fold(ident: &ast::Ident) -> String {
-    match ident.quote_style {
-        Some(_) => ident.value.clone(),
-        None => ident.value.to_ascii_lowercase(),
-    }
-}
+pub use crate::sql::fold;
 
 /// The last part of a qualified name, folded.
 pub fn last_name(name: &ast::ObjectName) -> String {

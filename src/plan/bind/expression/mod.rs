@@ -7,7 +7,7 @@ mod comparison;
 mod conditional;
 pub(super) mod row;
 mod special;
-pub mod types;
+pub(super) mod types;
 
 use datafusion::logical_expr::Expr;
 use sqlparser::ast;
@@ -36,7 +36,6 @@ pub(super) enum Clause {
     AggregateArgument,
     Filter,
     WindowDefinition,
-    WindowArgument,
     Check,
     Execute,
 }
@@ -59,7 +58,6 @@ impl Clause {
             Self::AggregateArgument => "aggregate arguments",
             Self::Filter => "FILTER",
             Self::WindowDefinition => "window definitions",
-            Self::WindowArgument => "window functions",
             Self::Check => "check constraints",
             Self::Execute => "EXECUTE parameters",
         }
@@ -73,7 +71,6 @@ impl Clause {
                 | Self::OrderBy
                 | Self::DistinctOn
                 | Self::WindowDefinition
-                | Self::WindowArgument
         )
     }
 

@@ -1,0 +1,1 @@
+//! Tests of the binder over tables in memory.
