@@ -1,1 +1,0 @@
-//! Tests of the binder over tables in memory.
