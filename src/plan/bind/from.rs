@@ -199,10 +199,10 @@ impl Binder<'_> {
         for (name, position) in &names {
             if names.iter().filter(|(other, _)| other == name).count() > 1 {
                 let message = format!("column name \"{name}\" appears more than once in USING clause");
-                return Err(Error::new(SqlState::DuplicateColumn, message).at(*position));
+                return Err(Error::new(SqlState::DuplicateColumn, message));
             }
-            let a = side_column(&left.items, name, "left").map_err(|error| error.at(*position))?;
-            let b = side_column(&right.items, name, "right").map_err(|error| error.at(*position))?;
+            let a = side_column(&left.items, name, "left")?;
+            let b = side_column(&right.items, name, "right")?;
             let typed = |column: &ScopeColumn| Typed { expr: column.expr.clone(), ty: column.ty, position: *position };
             let equal = typing::binary(self.typing, "=", typed(a), typed(b), *position, &schema)?;
             conditions.push(equal.expr);
@@ -236,7 +236,7 @@ impl Binder<'_> {
         Ok(ScopeColumn { name: a.name.clone(), expr, ty, origin })
     }
 
-    /// 42712 for a name that two items have.
+    /// 42712 for a name that two items have; PostgreSQL gives no position.
     fn check_aliases(&self, left: &[Item], right: &[Item]) -> Result<()> {
         for item in right.iter().filter(|item| item.relation_visible) {
             let Some(name) = &item.name else { continue };
@@ -248,7 +248,7 @@ impl Binder<'_> {
             };
             if left.iter().any(|other| same(&other)) {
                 let message = format!("table name \"{name}\" specified more than once");
-                return Err(Error::new(SqlState::DuplicateAlias, message).at(item.position));
+                return Err(Error::new(SqlState::DuplicateAlias, message));
             }
         }
         Ok(())
@@ -420,7 +420,7 @@ impl Binder<'_> {
                 item.columns.len(),
                 alias.columns.len()
             );
-            return Err(Error::new(SqlState::InvalidColumnReference, message).at(item.position));
+            return Err(Error::new(SqlState::InvalidColumnReference, message));
         }
         for (column, given) in item.columns.iter_mut().zip(&alias.columns) {
             column.name = fold(&given.name);

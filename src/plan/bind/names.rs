@@ -44,10 +44,6 @@ fn figure(expr: &ast::Expr) -> Figured {
         ast::Expr::Cast { expr, data_type, .. } => cast_name(figure(expr), data_type),
         ast::Expr::TypedString(typed) => cast_name(None, &typed.data_type),
         ast::Expr::Interval(_) => Some(("interval".to_owned(), Strength::Weak)),
-        ast::Expr::Value(value) => match value.value {
-            ast::Value::Boolean(_) => Some(("bool".to_owned(), Strength::Weak)),
-            _ => None,
-        },
         ast::Expr::Case { else_result, .. } => match else_result.as_deref().and_then(figure) {
             Some((name, Strength::Strong)) => strong(name),
             Some((_, Strength::Weak)) | None => Some(("case".to_owned(), Strength::Weak)),

@@ -60,9 +60,10 @@ impl Binder<'_> {
         }
         let modifiers = self.modifiers(function, list, position)?;
         let uses = self.uses.borrow().len();
-        let (mut arguments, variadic) = self.arguments(list, context)?;
+        let inner = context.within(argument_clause(name, function, context.clause));
+        let (mut arguments, variadic) = self.arguments(list, &inner)?;
         // The types of WITHIN GROUP's columns come after those of the direct arguments.
-        let within = self.sorts(&function.within_group, context)?;
+        let within = self.sorts(&function.within_group, &inner)?;
         let direct = arguments.len();
         arguments.extend(within.iter().map(|(value, _)| value.clone()));
         let call = typing::resolve_call(self.typing, schema, name, &arguments, variadic, position)?;
@@ -81,7 +82,7 @@ impl Binder<'_> {
                 Some(over) => self.window_call(call, over, &modifiers_of_window(&modifiers, position)?, context, position),
                 None => {
                     let message = format!("window function {name} requires an OVER clause");
-                    Err(Error::new(SqlState::WindowingError, message).at(position))
+                    Err(Error::new(SqlState::WrongObjectType, message).at(position))
                 }
             },
             Body::Aggregate(_) => {
@@ -308,6 +309,15 @@ impl Binder<'_> {
         self.uses.borrow_mut().truncate(uses);
         Ok(condition)
     }
+}
+
+/// What may be called in the arguments depends on what the name stands for: every overload of it is of one kind.
+fn argument_clause(name: &str, function: &ast::Function, clause: Clause) -> Clause {
+    if function.over.is_some() && clause.allows_windows() {
+        return Clause::WindowArgument;
+    }
+    let aggregate = crate::builtins::functions::lookup(name).any(|found| matches!(found.body, Body::Aggregate(_)));
+    if aggregate && clause.allows_aggregates() { Clause::AggregateArgument } else { clause }
 }
 
 /// PostgreSQL's order of NULLs: last in ascending, first in descending order.

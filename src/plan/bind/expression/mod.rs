@@ -36,6 +36,7 @@ pub(super) enum Clause {
     AggregateArgument,
     Filter,
     WindowDefinition,
+    WindowArgument,
     Check,
     Execute,
 }
@@ -58,6 +59,7 @@ impl Clause {
             Self::AggregateArgument => "aggregate arguments",
             Self::Filter => "FILTER",
             Self::WindowDefinition => "window definitions",
+            Self::WindowArgument => "window functions",
             Self::Check => "check constraints",
             Self::Execute => "EXECUTE parameters",
         }
@@ -71,6 +73,7 @@ impl Clause {
                 | Self::OrderBy
                 | Self::DistinctOn
                 | Self::WindowDefinition
+                | Self::WindowArgument
         )
     }
 
