@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use datafusion::common::{Column, Spans, TableReference};
 use datafusion::datasource::provider_as_source;
-use datafusion::logical_expr::{Expr, ExprFunctionExt as _, JoinType, LogicalPlan, LogicalPlanBuilder, Subquery};
+use datafusion::logical_expr::{Expr, JoinType, LogicalPlan, LogicalPlanBuilder, Subquery};
 use sqlparser::ast;
 use sqlparser::ast::Spanned as _;
 
@@ -12,7 +12,6 @@ use super::expression::{Clause, Context};
 use super::names::{fold, parts, unique};
 use super::scope::{Environment, Item, Origin, Scope, ScopeColumn};
 use super::{Binder, Bound, Unknowns, plan_columns};
-use crate::encode::types::PgType;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::relations::{FILE_FUNCTIONS, Relation, ResolvedTable};
 use crate::plan::typing::{self, Typed};
@@ -200,10 +199,10 @@ impl Binder<'_> {
         for (name, position) in &names {
             if names.iter().filter(|(other, _)| other == name).count() > 1 {
                 let message = format!("column name \"{name}\" appears more than once in USING clause");
-                return Err(Error::new(SqlState::DuplicateColumn, message).at(*position));
+                return Err(Error::new(SqlState::DuplicateColumn, message));
             }
-            let a = side_column(&left.items, name, "left").map_err(|error| error.at(*position))?;
-            let b = side_column(&right.items, name, "right").map_err(|error| error.at(*position))?;
+            let a = side_column(&left.items, name, "left")?;
+            let b = side_column(&right.items, name, "right")?;
             let typed = |column: &ScopeColumn| Typed { expr: column.expr.clone(), ty: column.ty, position: *position };
             let equal = typing::binary(self.typing, "=", typed(a), typed(b), *position, &schema)?;
             conditions.push(equal.expr);
@@ -237,7 +236,7 @@ impl Binder<'_> {
         Ok(ScopeColumn { name: a.name.clone(), expr, ty, origin })
     }
 
-    /// 42712 for a name that two items have.
+    /// 42712 for a name that two items have; PostgreSQL gives no position.
     fn check_aliases(&self, left: &[Item], right: &[Item]) -> Result<()> {
         for item in right.iter().filter(|item| item.relation_visible) {
             let Some(name) = &item.name else { continue };
@@ -249,7 +248,7 @@ impl Binder<'_> {
             };
             if left.iter().any(|other| same(&other)) {
                 let message = format!("table name \"{name}\" specified more than once");
-                return Err(Error::new(SqlState::DuplicateAlias, message).at(item.position));
+                return Err(Error::new(SqlState::DuplicateAlias, message));
             }
         }
         Ok(())
@@ -421,7 +420,7 @@ impl Binder<'_> {
                 item.columns.len(),
                 alias.columns.len()
             );
-            return Err(Error::new(SqlState::InvalidColumnReference, message).at(item.position));
+            return Err(Error::new(SqlState::InvalidColumnReference, message));
         }
         for (column, given) in item.columns.iter_mut().zip(&alias.columns) {
             column.name = fold(&given.name);
@@ -516,31 +515,6 @@ impl Binder<'_> {
             position: None,
         };
         Ok(From { plan, items: vec![item] })
-    }
-
-    /// Adds a row number from 1, `WITH ORDINALITY`'s column, behind the columns of the plan.
-    pub(super) fn with_ordinality(&self, plan: LogicalPlan) -> Result<(LogicalPlan, ScopeColumn)> {
-        let name = self.unique("ordinality");
-        let number = datafusion::functions_window::row_number::row_number()
-            .window_frame(datafusion::logical_expr::WindowFrame::new(None))
-            .build()?;
-        let columns = plan_columns(&plan);
-        let plan = LogicalPlanBuilder::from(plan).window([number.clone().alias(name.clone())])?.build()?;
-        let number = plan_columns(&plan).into_iter().last().unwrap_or(number);
-        let cast = Expr::Cast(datafusion::logical_expr::Cast::new(
-            Box::new(number),
-            arrow::datatypes::DataType::Int64,
-        ));
-        let plan = LogicalPlanBuilder::from(plan)
-            .project(columns.into_iter().chain([cast.alias(name.clone())]))?
-            .build()?;
-        let column = ScopeColumn {
-            name: "ordinality".to_owned(),
-            expr: Expr::Column(Column::from_name(name)),
-            ty: PgType::INT8,
-            origin: Origin::default(),
-        };
-        Ok((plan, column))
     }
 }
 

@@ -312,16 +312,6 @@ impl Binder<'_> {
     }
 }
 
-trait ContainsOuter {
-    fn contains_outer(&self) -> bool;
-}
-
-impl ContainsOuter for Expr {
-    fn contains_outer(&self) -> bool {
-        !datafusion::logical_expr::utils::find_out_reference_exprs(self).is_empty()
-    }
-}
-
 fn order_items(query: &ast::Query) -> Result<&[ast::OrderByExpr]> {
     let Some(order_by) = &query.order_by else { return Ok(&[]) };
     match &order_by.kind {

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{Column, DFSchemaRef};
+use datafusion::common::DFSchemaRef;
 use datafusion::logical_expr::Expr;
 use sqlparser::ast;
 
@@ -298,15 +298,6 @@ fn system_column(name: &str, item: Option<&Item>, position: Option<u32>) -> Opti
         "ctid" | "xmin" | "xmax" | "cmin" | "cmax" => {
             Some(Err(Error::unsupported(format!("the system column \"{name}\"")).at(position)))
         }
-        _ => None,
-    }
-}
-
-/// The field that a column expression has in a schema, by its column.
-pub(super) fn column_of(expr: &Expr) -> Option<&Column> {
-    match expr {
-        Expr::Column(column) => Some(column),
-        Expr::Alias(alias) => column_of(&alias.expr),
         _ => None,
     }
 }

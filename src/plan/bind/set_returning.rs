@@ -7,7 +7,7 @@ use datafusion::functions_nested::expr_fn as nested;
 use datafusion::logical_expr::expr::Unnest;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, lit, when};
 
-use super::expression::Context;
+use super::expression::{Clause, Context};
 use super::{Binder, plan_columns};
 use crate::builtins::functions::{Body, SetFunction};
 use crate::encode::types::{PgType, arrow_type, element_of, oid};
@@ -47,7 +47,15 @@ impl Binder<'_> {
         position: Option<u32>,
     ) -> Result<Typed> {
         if !context.clause.allows_sets() {
-            let message = format!("set-returning functions are not allowed in {}", context.clause.name());
+            let message = match context.clause {
+                Clause::AggregateArgument => {
+                    "aggregate function calls cannot contain set-returning function calls".to_owned()
+                }
+                Clause::WindowArgument => {
+                    "window function calls cannot contain set-returning function calls".to_owned()
+                }
+                other => format!("set-returning functions are not allowed in {}", other.name()),
+            };
             return Err(Error::new(SqlState::FeatureNotSupported, message).at(position));
         }
         for argument in &call.arguments {

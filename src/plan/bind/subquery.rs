@@ -39,7 +39,7 @@ impl Binder<'_> {
     ) -> Result<Typed> {
         let bound = self.inner_query(query, context)?;
         let [column] = bound.columns.as_slice() else {
-            return Err(one_column().at(self.source.word_before(query.span()).or(position)));
+            return Err(one_column().at(self.source.parenthesis_before(query.span()).or(position)));
         };
         let ty = column.ty;
         let plan = self.at_most_one_row(bound.plan)?;

@@ -38,6 +38,9 @@ impl Binder<'_> {
                     SqlState::GroupingError,
                     "aggregate function calls cannot contain window function calls".to_owned(),
                 ),
+                Clause::WindowArgument => {
+                    (SqlState::WindowingError, "window function calls cannot be nested".to_owned())
+                }
                 other => (SqlState::WindowingError, format!("window functions are not allowed in {}", other.name())),
             };
             return Err(Error::new(state, message).at(position));

@@ -12,7 +12,7 @@ use super::{Clause, Context};
 use crate::builtins::functions::Body;
 use crate::encode::types::PgType;
 use crate::error::{Error, Result, SqlState};
-use crate::plan::typing::{self, Coercion, Resolved, Typed};
+use crate::plan::typing::{self, Resolved, Typed};
 
 /// The clauses of a call beside its arguments.
 struct Modifiers<'a> {
@@ -60,12 +60,13 @@ impl Binder<'_> {
         }
         let modifiers = self.modifiers(function, list, position)?;
         let uses = self.uses.borrow().len();
-        let mut arguments = self.arguments(list, context)?;
+        let inner = context.within(argument_clause(name, function, context.clause));
+        let (mut arguments, variadic) = self.arguments(list, &inner)?;
         // The types of WITHIN GROUP's columns come after those of the direct arguments.
-        let within = self.sorts(&function.within_group, context)?;
+        let within = self.sorts(&function.within_group, &inner)?;
         let direct = arguments.len();
         arguments.extend(within.iter().map(|(value, _)| value.clone()));
-        let call = typing::resolve_call(self.typing, schema, name, &arguments, false, position)?;
+        let call = typing::resolve_call(self.typing, schema, name, &arguments, variadic, position)?;
         match &call.function.body {
             Body::Scalar(_) | Body::Expression(_) | Body::Contextual(_) => {
                 refuse_aggregate_clauses(name, &modifiers, position)?;
@@ -81,7 +82,7 @@ impl Binder<'_> {
                 Some(over) => self.window_call(call, over, &modifiers_of_window(&modifiers, position)?, context, position),
                 None => {
                     let message = format!("window function {name} requires an OVER clause");
-                    Err(Error::new(SqlState::WindowingError, message).at(position))
+                    Err(Error::new(SqlState::WrongObjectType, message).at(position))
                 }
             },
             Body::Aggregate(_) => {
@@ -115,7 +116,7 @@ impl Binder<'_> {
     ) -> Result<Option<Typed>> {
         match name {
             "coalesce" | "greatest" | "least" | "nullif" => {
-                let arguments = self.arguments(list, context)?;
+                let (arguments, _) = self.arguments(list, context)?;
                 self.conditional_call(name, &arguments, context, position)
             }
             "row" => match super::row::elements(&ast::Expr::Function(function.clone())) {
@@ -128,7 +129,7 @@ impl Binder<'_> {
                     return Err(Error::new(SqlState::GroupingError, message).at(position));
                 }
                 let uses = self.uses.borrow().len();
-                let arguments = self.arguments(list, context)?.into_iter().map(|value| value.expr).collect();
+                let arguments = self.arguments(list, context)?.0.into_iter().map(|value| value.expr).collect();
                 self.uses.borrow_mut().truncate(uses);
                 let udaf = datafusion::functions_aggregate::grouping::grouping_udaf();
                 let grouping = AggregateFunction::new_udf(udaf, arguments, false, None, Vec::new(), None);
@@ -163,17 +164,24 @@ impl Binder<'_> {
         &self,
         list: &ast::FunctionArgumentList,
         context: &Context<'_, '_>,
-    ) -> Result<Vec<Typed>> {
+    ) -> Result<(Vec<Typed>, bool)> {
         self.argument_list(&list.args, context)
     }
 
+    /// The arguments, and whether the last one was marked VARIADIC.
     pub(in super::super) fn argument_list(
         &self,
         list: &[ast::FunctionArg],
         context: &Context<'_, '_>,
-    ) -> Result<Vec<Typed>> {
+    ) -> Result<(Vec<Typed>, bool)> {
         let mut arguments = Vec::new();
+        let mut variadic = false;
         for argument in list {
+            if let Some(array) = crate::sql::variadic_argument(argument) {
+                variadic = true;
+                arguments.push(self.expr(array, context)?);
+                continue;
+            }
             match argument {
                 ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expr)) => arguments.push(self.expr(expr, context)?),
                 ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Wildcard) if list.len() == 1 => {}
@@ -187,7 +195,7 @@ impl Binder<'_> {
                 other => return Err(Error::unsupported("this argument").at(self.position(other.span()))),
             }
         }
-        Ok(arguments)
+        Ok((arguments, variadic))
     }
 
     /// `count(t.*)`: the row of `t` as one value.
@@ -301,11 +309,15 @@ impl Binder<'_> {
         self.uses.borrow_mut().truncate(uses);
         Ok(condition)
     }
+}
 
-    /// Coerces for callers that plan calls of their own.
-    pub(in super::super) fn coerced(&self, value: Typed, ty: PgType) -> Result<Typed> {
-        typing::coerce(self.typing, value, ty, Coercion::Implicit)
+/// What may be called in the arguments depends on what the name stands for: every overload of it is of one kind.
+fn argument_clause(name: &str, function: &ast::Function, clause: Clause) -> Clause {
+    if function.over.is_some() && clause.allows_windows() {
+        return Clause::WindowArgument;
     }
+    let aggregate = crate::builtins::functions::lookup(name).any(|found| matches!(found.body, Body::Aggregate(_)));
+    if aggregate && clause.allows_aggregates() { Clause::AggregateArgument } else { clause }
 }
 
 /// PostgreSQL's order of NULLs: last in ascending, first in descending order.

@@ -155,8 +155,7 @@ impl Binder<'_> {
         Ok(Typed { expr, ty: PgType::BOOL, position })
     }
 
-    /// `x BETWEEN a AND b` is `x >= a AND x <= b`, each comparison with its own operator. The parser hands SYMMETRIC over as
-    /// a call around the lower bound.
+    /// `x BETWEEN a AND b` is `x >= a AND x <= b`, each comparison with its own operator.
     pub(super) fn between(
         &self,
         operand: &ast::Expr,
@@ -192,9 +191,6 @@ impl Binder<'_> {
     ) -> Result<Typed> {
         let start = self.start(operand);
         let position = self.source.operator_after(operand.span());
-        if let Some((array, all)) = quantified_pattern(pattern) {
-            return self.compare_with_array(operand, op, array, all, context);
-        }
         let value = self.expr(operand, context)?;
         let mut pattern = self.expr(pattern, context)?;
         if let Some(escape) = escape {
@@ -227,20 +223,5 @@ impl Binder<'_> {
         let mut value = typing::binary(self.typing, op, value, pattern, position, &context.scope.schema)?;
         value.position = start;
         Ok(value)
-    }
-}
-
-/// `LIKE ANY (array)`: the parser reads the right side as a call of `any` or `all`.
-fn quantified_pattern(pattern: &ast::Expr) -> Option<(&ast::Expr, bool)> {
-    let ast::Expr::Function(function) = pattern else { return None };
-    let all = match super::super::names::last_name(&function.name).as_str() {
-        "any" | "some" => false,
-        "all" => true,
-        _ => return None,
-    };
-    let ast::FunctionArguments::List(list) = &function.args else { return None };
-    match list.args.as_slice() {
-        [ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(array))] => Some((array, all)),
-        _ => None,
     }
 }

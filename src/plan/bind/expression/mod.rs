@@ -7,7 +7,7 @@ mod comparison;
 mod conditional;
 pub(super) mod row;
 mod special;
-pub mod types;
+pub(super) mod types;
 
 use datafusion::logical_expr::Expr;
 use sqlparser::ast;

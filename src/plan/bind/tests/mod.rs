@@ -1,0 +1,7 @@
+//! The binder over tables in memory: queries are bound, run, and compared with PostgreSQL's answers.
+
+mod errors;
+mod fixture;
+mod inserts;
+mod results;
+mod tpch;
