@@ -68,10 +68,8 @@ pub fn check(config: &Config) -> Result<()> {
 /// The services below the road, on the configured warehouse.
 pub async fn ground(config: &Config) -> Result<Ground> {
     let stores = Arc::new(Stores::new(&config.warehouse.url, config.warehouse.storage.clone().into_iter().collect())?);
-    let warehouse = stores.warehouse()?;
-    if !warehouse.is_local() {
-        crate::lake::stores::probe_put_if_absent(&warehouse.store, &warehouse.path).await?;
-    }
+    // A store that ignores put-if-absent would lose commits: it is found out before anything is written.
+    stores.trust(&stores.warehouse()?).await?;
     let engine = Arc::new(Engine::new(&engine_options(config), Arc::new(LocalRunner))?);
     stores.register(engine.runtime());
     let bootstrap = Bootstrap {

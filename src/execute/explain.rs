@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use datafusion::common::stats::Precision;
+use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
 use datafusion::physical_plan::{DisplayFormatType, ExecutionPlan, ExecutionPlanProperties};
 use futures::StreamExt;
 use serde_json::{Map, Value, json};
@@ -67,7 +68,7 @@ fn milliseconds(duration: std::time::Duration) -> f64 {
 
 /// Rows and bytes that statistics promise for a node; 0 where nothing is known.
 fn estimate(plan: &dyn ExecutionPlan) -> (usize, usize) {
-    let Ok(statistics) = plan.partition_statistics(None) else { return (0, 0) };
+    let Ok(statistics) = StatisticsContext::new().compute(plan, &StatisticsArgs::new()) else { return (0, 0) };
     let value = |precision: &Precision<usize>| precision.get_value().copied().unwrap_or(0);
     let rows = value(&statistics.num_rows);
     let bytes = value(&statistics.total_byte_size);

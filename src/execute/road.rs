@@ -50,7 +50,6 @@ pub(crate) struct Road<'a> {
 pub(crate) struct Target {
     pub(crate) schema: String,
     pub(crate) name: String,
-    pub(crate) oid: u32,
     pub(crate) table: Arc<lake::Table>,
 }
 
@@ -190,7 +189,7 @@ impl<'a> Road<'a> {
             return Err(Error::new(SqlState::InsufficientPrivilege, message));
         }
         let table = self.ground.lake.table(&kind.location, Freshness::Latest).await?;
-        Ok(Target { schema, name: name.name.clone(), oid: relation.oid, table })
+        Ok(Target { schema, name: name.name.clone(), table })
     }
 
     /// The relation of that name in the search path; 42P01 with the name's position.

@@ -2,7 +2,6 @@
 
 use sqlparser::ast;
 
-use crate::encode::copy;
 use crate::encode::types::{PgType, parse_type};
 use crate::error::{Error, Result, SqlState};
 use crate::lake::files::{Compression, FileFormat, FileOptions, HeaderChoice};
@@ -86,11 +85,6 @@ impl FileCall {
             _ => return Err(Error::internal("an option without a meaning")),
         }
         Ok(())
-    }
-
-    /// Whether fields are read by COPY's rules: CSV only.
-    pub fn is_csv(&self) -> bool {
-        self.format == FileFormat::Csv && self.options.csv.format == copy::Format::Csv
     }
 }
 
