@@ -238,7 +238,8 @@ fn decode(fields: &[Field], mask: i32, style: IntervalStyle) -> Decoded<Interval
                 (next_unit, unused_unit) = (Some(Unit::Day), false);
             }
             Kind::Number | Kind::Date | Kind::Signed => {
-                let unit = next_unit.take().unwrap_or_else(|| default_unit(mask));
+                // A number without a unit of its own has that of the number behind it, and so comes twice.
+                let unit = *next_unit.get_or_insert_with(|| default_unit(mask));
                 unused_unit = false;
                 let dashed = text.get(1..).is_some_and(|tail| tail.contains('-'));
                 once(if dashed { MONTH_BITS } else { 1 << unit as u32 })?;
