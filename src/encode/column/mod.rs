@@ -24,6 +24,7 @@ use arrow::buffer::NullBuffer;
 use arrow::datatypes::DataType;
 
 use super::TextStyle;
+use super::text::push_block;
 use super::types::PgType;
 use crate::error::Result;
 use plan::Plan;
@@ -90,8 +91,7 @@ impl Column {
             out.extend_from_slice(&NULL_LENGTH);
             return Ok(());
         }
-        if let Some(text) = self.values.str_at(row) {
-            push_str_field(out, text);
+        if self.values.push_string_field(row, out) {
             return Ok(());
         }
         let start = out.len();
@@ -112,6 +112,9 @@ impl Column {
     }
 }
 
+/// Bytes that a string view holds itself.
+const MAX_INLINE_VIEW_LEN: u32 = 12;
+
 /// The length of NULL: -1.
 const NULL_LENGTH: [u8; 4] = (-1_i32).to_be_bytes();
 
@@ -124,9 +127,24 @@ fn set_length(out: &mut [u8], start: usize) {
     }
 }
 
-/// A length and a string; short ones are copied as a block.
+/// A length and a string.
 #[inline]
 fn push_str_field(out: &mut Vec<u8>, text: &[u8]) {
     out.extend_from_slice(&(text.len() as u32).to_be_bytes());
     out.extend_from_slice(text);
+}
+
+/// A length and a string that lies inside its view: both in one copy of a constant size. Tells whether it does.
+#[inline]
+fn push_inline_field(out: &mut Vec<u8>, view: u128) -> bool {
+    let length = view as u32;
+    if length > MAX_INLINE_VIEW_LEN {
+        return false;
+    }
+    let mut field = view.to_le_bytes();
+    if let Some(room) = field.first_chunk_mut::<4>() {
+        *room = length.to_be_bytes();
+    }
+    push_block(out, &field, 4 + length as usize);
+    true
 }

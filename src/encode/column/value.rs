@@ -73,14 +73,19 @@ pub(super) enum Values {
 }
 
 impl Values {
-    /// The bytes that are both the text and the binary form.
+    /// Length and bytes of a string, which are the same in both formats; tells whether the values are strings.
     #[inline]
-    pub(super) fn str_at(&self, row: usize) -> Option<&[u8]> {
+    pub(super) fn push_string_field(&self, row: usize, out: &mut Vec<u8>) -> bool {
         match self {
-            Self::Utf8(text) => Some(text.value(row).as_bytes()),
-            Self::Utf8View(text) => Some(text.value(row).as_bytes()),
-            _ => None,
+            Self::Utf8(text) => super::push_str_field(out, text.value(row).as_bytes()),
+            Self::Utf8View(text) => {
+                if !super::push_inline_field(out, text.views()[row]) {
+                    super::push_str_field(out, text.value(row).as_bytes());
+                }
+            }
+            _ => return false,
         }
+        true
     }
 
     #[inline]
@@ -136,8 +141,9 @@ impl Values {
             Self::Timestamp(values, _) | Self::TimestampTz(values, _, _) => {
                 out.extend_from_slice(&sized::<8, 12>(binary::timestamp(values[row])));
             }
-            Self::Utf8(text) => super::push_str_field(out, text.value(row).as_bytes()),
-            Self::Utf8View(text) => super::push_str_field(out, text.value(row).as_bytes()),
+            Self::Utf8(_) | Self::Utf8View(_) => {
+                self.push_string_field(row, out);
+            }
             _ => {
                 let start = out.len();
                 out.extend_from_slice(&[0; 4]);

@@ -187,6 +187,9 @@ impl Sum {
     }
 }
 
+/// `1-2` gives years and months.
+const MONTH_BITS: u32 = 1 << Unit::Year as u32 | 1 << Unit::Month as u32;
+
 /// A clock gives hours, minutes and seconds; each unit may come once.
 const CLOCK_BITS: u32 = 1 << Unit::Hour as u32 | 1 << Unit::Minute as u32 | 1 << Unit::Second as u32;
 
@@ -235,9 +238,11 @@ fn decode(fields: &[Field], mask: i32, style: IntervalStyle) -> Decoded<Interval
                 (next_unit, unused_unit) = (Some(Unit::Day), false);
             }
             Kind::Number | Kind::Date | Kind::Signed => {
-                let unit = next_unit.take().unwrap_or_else(|| default_unit(mask));
+                // A number without a unit of its own has that of the number behind it, and so comes twice.
+                let unit = *next_unit.get_or_insert_with(|| default_unit(mask));
                 unused_unit = false;
-                once(1 << unit as u32)?;
+                let dashed = text.get(1..).is_some_and(|tail| tail.contains('-'));
+                once(if dashed { MONTH_BITS } else { 1 << unit as u32 })?;
                 add_number(&mut sum, text, unit, force_negative(text))?;
             }
         }

@@ -216,10 +216,10 @@ fn push_offset(out: &mut Vec<u8>, seconds: i32) {
     let magnitude = seconds.unsigned_abs();
     out.push(if seconds < 0 { b'-' } else { b'+' });
     push_pair(out, magnitude / 3600);
-    if magnitude % 3600 != 0 {
+    if !magnitude.is_multiple_of(3600) {
         out.push(b':');
         push_pair(out, magnitude / 60 % 60);
-        if magnitude % 60 != 0 {
+        if !magnitude.is_multiple_of(60) {
             out.push(b':');
             push_pair(out, magnitude % 60);
         }

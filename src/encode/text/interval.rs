@@ -168,8 +168,7 @@ fn push_sql_standard(out: &mut Vec<u8>, parts: &Parts) {
     if !negative && !positive {
         return out.push(b'0');
     }
-    let standard = !(negative && positive) && !(has_months && has_days);
-    if !standard {
+    if (negative && positive) || (has_months && has_days) {
         return push_signed_sql(out, parts);
     }
     if negative {
