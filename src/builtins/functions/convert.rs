@@ -223,7 +223,7 @@ impl Conversion<'_> {
                 let values: Float64Array = carried(array, &DataType::Float64)?;
                 map::<_, Int64Type>(&values, |value| {
                     let rounded = value.round_ties_even();
-                    let fits = rounded >= -9_223_372_036_854_775_808.0 && rounded < 9_223_372_036_854_775_808.0;
+                    let fits = (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&rounded);
                     if fits { within(rounded as i64) } else { Err(refuse()) }
                 })?
             }

@@ -63,7 +63,10 @@ fn fields(call: &Call, as_text: bool) -> Result<ArrayRef> {
     call.texts(|row, out| {
         let (document, key) = (parse(some!(documents.get(row)))?, some!(keys.get(row)));
         let found = some!(document.get(key));
-        if as_text { Ok(write_text(found, out)) } else { Ok(Some(write(found, out))) }
+        if as_text { Ok(write_text(found, out)) } else { Ok({
+            write(found, out);
+            Some(())
+        }) }
     })
 }
 
@@ -79,7 +82,10 @@ fn items(call: &Call, as_text: bool) -> Result<ArrayRef> {
     call.texts(|row, out| {
         let (document, index) = (parse(some!(documents.get(row)))?, some!(indexes.get(row)));
         let found = some!(element(&document, index));
-        if as_text { Ok(write_text(found, out)) } else { Ok(Some(write(found, out))) }
+        if as_text { Ok(write_text(found, out)) } else { Ok({
+            write(found, out);
+            Some(())
+        }) }
     })
 }
 
@@ -119,7 +125,10 @@ fn paths(call: &Call, as_text: bool) -> Result<ArrayRef> {
     call.texts(|row, out| {
         let (document, keys) = (parse(some!(documents.get(row)))?, some!(keys_at(call, 1, row)?));
         let found = some!(walk(&document, &keys));
-        if as_text { Ok(write_text(found, out)) } else { Ok(Some(write(found, out))) }
+        if as_text { Ok(write_text(found, out)) } else { Ok({
+            write(found, out);
+            Some(())
+        }) }
     })
 }
 

@@ -52,6 +52,7 @@ fn typing_context() -> TypingContext {
     let document = crate::catalog::Document {
         format: 1,
         version: 1,
+        commit_id: String::new(),
         next_oid: 20_000,
         database: crate::catalog::Database { oid: 5, name: "lakegate".to_owned(), owner: 10 },
         schemas: Default::default(),

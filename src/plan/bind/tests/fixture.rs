@@ -56,6 +56,7 @@ pub(super) fn typing() -> TypingContext {
     let catalog = Document {
         format: 1,
         version: 1,
+        commit_id: String::new(),
         next_oid: 20_000,
         database: Database { oid: 1, name: "lakegate".to_owned(), owner: 10 },
         schemas: BTreeMap::new(),
