@@ -138,8 +138,9 @@ impl Binder<'_> {
         exprs: &mut [&mut Expr],
         uses_from: usize,
     ) -> Result<LogicalPlan> {
-        let aggregates = find_aggregate_exprs(exprs.iter().map(|expr| &**expr));
         let before = plan.schema().clone();
+        let plan = self.precomputed_subqueries(plan, exprs)?;
+        let aggregates = find_aggregate_exprs(exprs.iter().map(|expr| &**expr));
         let uses_grouping =
             aggregates.iter().any(|call| matches!(call, Expr::AggregateFunction(call) if call.func.name() == "grouping"));
         let mut keys: Vec<Expr> = Vec::new();
@@ -183,11 +184,46 @@ impl Binder<'_> {
                 calls.push(planned.alias(name));
             }
         }
+        if group_exprs.is_empty() && calls.is_empty() {
+            // HAVING alone makes one group of all rows; an Aggregate node needs something to compute.
+            let count = datafusion::functions_aggregate::expr_fn::count(datafusion::logical_expr::lit(1_i64));
+            calls.push(count.alias(self.unique("group")));
+        }
         let plan = LogicalPlanBuilder::from(plan).aggregate(group_exprs, calls)?.build()?;
         for expr in exprs {
             let taken = std::mem::take(*expr);
             **expr = replace(taken, &replacements)?;
             self.check_grouped(expr, &before, plan.schema(), uses_from)?;
+        }
+        Ok(plan)
+    }
+
+    /// Scalar subqueries in aggregates' arguments become columns below: DataFusion joins them in projections and filters only.
+    fn precomputed_subqueries(&self, plan: LogicalPlan, exprs: &mut [&mut Expr]) -> Result<LogicalPlan> {
+        let mut found: Vec<Expr> = Vec::new();
+        for call in find_aggregate_exprs(exprs.iter().map(|expr| &**expr)) {
+            call.apply(|expr| {
+                if matches!(expr, Expr::ScalarSubquery(_)) && !found.contains(expr) {
+                    found.push(expr.clone());
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })?;
+        }
+        if found.is_empty() {
+            return Ok(plan);
+        }
+        let (plan, columns) = self.precomputed(plan, &found)?;
+        let replacements: Vec<(Expr, Expr)> = found.into_iter().zip(columns).collect();
+        for expr in exprs {
+            let taken = std::mem::take(*expr);
+            let replaced = taken.transform_down(|expr| match expr {
+                Expr::AggregateFunction(_) => {
+                    let replaced = replace(expr, &replacements).map_err(Error::into_datafusion)?;
+                    Ok(Transformed::new(replaced, true, TreeNodeRecursion::Jump))
+                }
+                other => Ok(Transformed::no(other)),
+            })?;
+            **expr = replaced.data;
         }
         Ok(plan)
     }

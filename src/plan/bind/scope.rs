@@ -183,7 +183,7 @@ impl Binder<'_> {
             }
         };
         let Some((level, item)) = scope.item(schema, relation) else {
-            return Err(self.no_relation(schema, relation, scope).at(position));
+            return Err(self.no_relation(relation, scope).at(position));
         };
         let home = scope.levels().nth(level).unwrap_or(scope);
         let mut named = item.columns.iter().filter(|column| column.name == *name);
@@ -250,7 +250,7 @@ impl Binder<'_> {
             [] => return Err(Error::internal("an empty name before .*")),
         };
         let Some((level, item)) = scope.item(schema, relation) else {
-            return Err(self.no_relation(schema, relation, scope).at(position));
+            return Err(self.no_relation(relation, scope).at(position));
         };
         let home = scope.levels().nth(level).unwrap_or(scope);
         item.columns

@@ -56,7 +56,13 @@ impl Binder<'_> {
                 }
                 other => format!("set-returning functions are not allowed in {}", other.name()),
             };
-            return Err(Error::new(SqlState::FeatureNotSupported, message).at(position));
+            let error = Error::new(SqlState::FeatureNotSupported, message).at(position);
+            return Err(match context.clause {
+                Clause::AggregateArgument | Clause::WindowArgument => error.with_hint(
+                    "You might be able to move the set-returning function into a LATERAL FROM item.",
+                ),
+                _ => error,
+            });
         }
         for argument in &call.arguments {
             if super::window::has_set(&argument.expr)? {

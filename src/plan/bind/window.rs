@@ -122,7 +122,7 @@ impl Binder<'_> {
     fn merged_spec(&self, spec: &ast::WindowSpec, scope: &Scope<'_>) -> Result<ast::WindowSpec> {
         let Some(base_name) = &spec.window_name else { return Ok(spec.clone()) };
         let name = fold(base_name);
-        let position = self.position(base_name.span);
+        let position = self.source.parenthesis_before(base_name.span);
         let refuse = |what: &str| {
             Err(Error::new(SqlState::WindowingError, format!("cannot {what} of window \"{name}\"")).at(position))
         };

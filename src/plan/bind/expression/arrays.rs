@@ -106,8 +106,10 @@ fn ordered(plan: &LogicalPlan, value: Expr) -> (LogicalPlan, Expr, Vec<SortExpr>
         },
         _ => (Arc::new(plan.clone()), value),
     };
+    if let LogicalPlan::Sort(sort) = input.as_ref() {
+        return (sort.input.as_ref().clone(), value, sort.expr.clone());
+    }
     let sorts = match input.as_ref() {
-        LogicalPlan::Sort(sort) => sort.expr.clone(),
         LogicalPlan::Limit(limit) => match limit.input.as_ref() {
             LogicalPlan::Sort(sort) => sort.expr.clone(),
             _ => Vec::new(),

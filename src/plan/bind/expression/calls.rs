@@ -209,7 +209,7 @@ impl Binder<'_> {
         };
         match context.scope.item(schema, relation) {
             Some((level, item)) => Ok(self.whole_row(item, level, context.scope, position)?.typed),
-            None => Err(self.no_relation(schema, relation, context.scope).at(position)),
+            None => Err(self.no_relation(relation, context.scope).at(position)),
         }
     }
 

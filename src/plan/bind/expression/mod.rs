@@ -77,6 +77,11 @@ impl Clause {
         )
     }
 
+    /// Whether the expression is (part of) a filter, where DataFusion plans EXISTS and IN as joins.
+    pub(super) fn is_condition(self) -> bool {
+        matches!(self, Self::Where | Self::Having)
+    }
+
     pub(super) fn allows_windows(self) -> bool {
         matches!(self, Self::Select | Self::OrderBy | Self::DistinctOn)
     }
@@ -292,7 +297,8 @@ impl Binder<'_> {
                 Typed { expr, ty: PgType::BOOL, position: start }
             }
             other => {
-                typing::binary(self.typing, operator_name(other)?, left, right, position, &context.scope.schema)?
+                let name = operator_name(other).map_err(|error| error.at(position))?;
+                typing::binary(self.typing, name, left, right, position, &context.scope.schema)?
             }
         };
         value.position = start;
@@ -390,10 +396,10 @@ pub(super) fn operator_name(op: &ast::BinaryOperator) -> Result<&str> {
         B::PGCustomBinaryOperator(parts) => match parts.as_slice() {
             [name] => name,
             [schema, name] if schema == "pg_catalog" => name,
-            [.., name] => {
-                let message = format!("operator does not exist: {}", parts.join("."));
-                let _ = name;
-                return Err(Error::new(SqlState::UndefinedFunction, message));
+            // Operators live in pg_catalog only.
+            [schema, ..] => {
+                let message = format!("schema \"{schema}\" does not exist");
+                return Err(Error::new(SqlState::InvalidSchemaName, message));
             }
             [] => return Err(Error::internal("an operator without a name")),
         },
