@@ -82,7 +82,8 @@ impl Conversion<'_> {
             (oid::INT4, oid::CHAR) => self.int_to_char(array),
             (oid::CHAR, oid::INT4) => {
                 let texts = text_of(array)?;
-                let values = texts.iter().map(|text| text.map(|text| text.bytes().next().map_or(0, |b| i32::from(b as i8))));
+                let values =
+                    texts.iter().map(|text| text.map(|text| text.bytes().next().map_or(0, |b| i32::from(b as i8))));
                 Ok(Arc::new(values.collect::<Int32Array>()))
             }
             _ if self.carrier.is_integer() => self.to_integer(array),
@@ -155,9 +156,8 @@ impl Conversion<'_> {
             oid::TIMESTAMP => {
                 self.parsed::<TimestampMicrosecondType>(&texts, |text| input::timestamp(text, self.to.typmod, &context))
             }
-            oid::TIMESTAMPTZ => {
-                self.parsed::<TimestampMicrosecondType>(&texts, |text| input::timestamptz(text, self.to.typmod, &context))
-            }
+            oid::TIMESTAMPTZ => self
+                .parsed::<TimestampMicrosecondType>(&texts, |text| input::timestamptz(text, self.to.typmod, &context)),
             _ => {
                 let null = ScalarValue::try_from(self.carrier)?;
                 let values = texts.iter().map(|text| match text {
@@ -317,7 +317,8 @@ impl Conversion<'_> {
         }
         // By way of numeric, which rounds.
         let carrier = DataType::Decimal128(38, 10);
-        let numbers = Conversion { from: PgType::TEXT, to: PgType::NUMERIC, carrier: &carrier, ..*self }.from_text(&plain)?;
+        let numbers =
+            Conversion { from: PgType::TEXT, to: PgType::NUMERIC, carrier: &carrier, ..*self }.from_text(&plain)?;
         Conversion { from: PgType::NUMERIC, ..*self }.value(&numbers)
     }
 
@@ -370,7 +371,10 @@ impl Conversion<'_> {
             }
             (oid::INTERVAL, oid::TIME) => {
                 let spans: IntervalMonthDayNanoArray = carried(array, &DataType::Interval(IntervalUnit::MonthDayNano))?;
-                Arc::new(map::<_, Time64MicrosecondType>(&spans, |span| Ok(micros_of(span).rem_euclid(MICROS_PER_DAY)))?)
+                Arc::new(map::<_, Time64MicrosecondType>(
+                    &spans,
+                    |span| Ok(micros_of(span).rem_euclid(MICROS_PER_DAY)),
+                )?)
             }
             (from, to) => {
                 let (from, to) = (format_type(PgType::of(from)), format_type(PgType::of(to)));
@@ -387,7 +391,11 @@ impl Conversion<'_> {
         }
         if let Some(element) = element_of(self.to.oid) {
             // Elements were fitted one by one, unless only the modifier differs.
-            return if self.from.oid == self.to.oid { self.elements(array, element, element) } else { Ok(array.clone()) };
+            return if self.from.oid == self.to.oid {
+                self.elements(array, element, element)
+            } else {
+                Ok(array.clone())
+            };
         }
         let length = self.to.length_max();
         match self.to.oid {
@@ -423,7 +431,8 @@ impl Conversion<'_> {
                 Ok(Arc::new(values.unary::<_, Time64MicrosecondType>(|micros| round_micros(micros, typmod))))
             }
             oid::INTERVAL => {
-                let values: IntervalMonthDayNanoArray = carried(array, &DataType::Interval(IntervalUnit::MonthDayNano))?;
+                let values: IntervalMonthDayNanoArray =
+                    carried(array, &DataType::Interval(IntervalUnit::MonthDayNano))?;
                 Ok(Arc::new(map::<_, IntervalMonthDayNanoType>(&values, |value| {
                     fit_interval(IntervalValue::from_arrow(value), typmod).to_arrow()
                 })?))

@@ -133,9 +133,9 @@ pub fn path_text(call: &Call) -> Result<ArrayRef> {
 /// `@>`: every part of the second is somewhere in the first. An array contains a scalar that it holds, at the top only.
 fn holds(document: &Value, part: &Value, top: bool) -> bool {
     match (document, part) {
-        (Value::Object(fields), Value::Object(wanted)) => wanted
-            .iter()
-            .all(|(key, value)| fields.get(key).is_some_and(|found| holds(found, value, false))),
+        (Value::Object(fields), Value::Object(wanted)) => {
+            wanted.iter().all(|(key, value)| fields.get(key).is_some_and(|found| holds(found, value, false)))
+        }
         (Value::Array(items), Value::Array(wanted)) => {
             wanted.iter().all(|value| items.iter().any(|item| holds(item, value, false)))
         }

@@ -306,7 +306,8 @@ pub fn to_float(value: i128, scale: i8) -> f64 {
 /// A float at a scale. NaN and the infinities have no place in 38 digits: 22003.
 pub fn from_float(value: f64, scale: i8) -> Result<i128> {
     if !value.is_finite() {
-        let message = if value.is_nan() { "cannot convert NaN to numeric" } else { "cannot convert infinity to numeric" };
+        let message =
+            if value.is_nan() { "cannot convert NaN to numeric" } else { "cannot convert infinity to numeric" };
         return Err(Error::new(SqlState::NumericValueOutOfRange, message));
     }
     let scaled = value * 10_f64.powi(scale.into());

@@ -9,6 +9,8 @@ mod coerce;
 mod literal;
 mod operators;
 mod parameter;
+#[cfg(test)]
+mod tests;
 
 use std::cell::RefCell;
 use std::sync::Arc;
