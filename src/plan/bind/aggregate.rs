@@ -139,7 +139,8 @@ impl Binder<'_> {
         uses_from: usize,
     ) -> Result<LogicalPlan> {
         let before = plan.schema().clone();
-        let plan = self.precomputed_subqueries(plan, exprs)?;
+        let calls = find_aggregate_exprs(exprs.iter().map(|expr| &**expr));
+        let plan = self.precomputed_subqueries(plan, exprs, &calls)?;
         let aggregates = find_aggregate_exprs(exprs.iter().map(|expr| &**expr));
         let uses_grouping =
             aggregates.iter().any(|call| matches!(call, Expr::AggregateFunction(call) if call.func.name() == "grouping"));
@@ -198,10 +199,15 @@ impl Binder<'_> {
         Ok(plan)
     }
 
-    /// Scalar subqueries in aggregates' arguments become columns below: DataFusion joins them in projections and filters only.
-    fn precomputed_subqueries(&self, plan: LogicalPlan, exprs: &mut [&mut Expr]) -> Result<LogicalPlan> {
+    /// Scalar subqueries inside calls of aggregates or window functions become columns below: DataFusion joins them in projections and filters only.
+    pub(super) fn precomputed_subqueries(
+        &self,
+        plan: LogicalPlan,
+        exprs: &mut [&mut Expr],
+        calls: &[Expr],
+    ) -> Result<LogicalPlan> {
         let mut found: Vec<Expr> = Vec::new();
-        for call in find_aggregate_exprs(exprs.iter().map(|expr| &**expr)) {
+        for call in calls {
             call.apply(|expr| {
                 if matches!(expr, Expr::ScalarSubquery(_)) && !found.contains(expr) {
                     found.push(expr.clone());
@@ -217,7 +223,7 @@ impl Binder<'_> {
         for expr in exprs {
             let taken = std::mem::take(*expr);
             let replaced = taken.transform_down(|expr| match expr {
-                Expr::AggregateFunction(_) => {
+                expr if calls.contains(&expr) => {
                     let replaced = replace(expr, &replacements).map_err(Error::into_datafusion)?;
                     Ok(Transformed::new(replaced, true, TreeNodeRecursion::Jump))
                 }

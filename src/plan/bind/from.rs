@@ -175,8 +175,15 @@ impl Binder<'_> {
         let schema = Arc::new(left.plan.schema().join(right.plan.schema())?);
         let items = left.items.iter().chain(&right.items).chain(siblings).cloned().collect();
         let scope = Scope { items, environment: environment.clone(), schema, windows: Vec::new() };
+        let position = self.start(condition);
         let condition = self.boolean(condition, &Context::new(&scope, Clause::JoinOn), "JOIN/ON")?;
-        let plan = LogicalPlanBuilder::from(left.plan.clone()).join_on(right.plan, join_type, [condition])?.build()?;
+        let builder = LogicalPlanBuilder::from(left.plan.clone());
+        let plan = match (super::values::has_subquery(&condition)?, join_type) {
+            (false, _) => builder.join_on(right.plan, join_type, [condition])?.build()?,
+            // A filter's subqueries are planned as joins; a join's own are not.
+            (true, JoinType::Inner) => builder.cross_join(right.plan)?.filter(condition)?.build()?,
+            (true, _) => return Err(Error::unsupported("a subquery in an outer join's condition").at(position)),
+        };
         let mut items = left.items.clone();
         items.extend(right.items);
         Ok(From { plan, items })
@@ -497,7 +504,20 @@ impl Binder<'_> {
         } else {
             LogicalPlan::Subquery(Subquery { subquery: Arc::new(plan), outer_ref_columns, spans: Spans::new() })
         };
-        let plan = LogicalPlanBuilder::from(plan).alias(qualifier)?.build()?;
+        let correlated = matches!(&plan, LogicalPlan::Subquery(_)) || plan.all_out_ref_exprs().is_empty();
+        let builder = LogicalPlanBuilder::from(plan);
+        let plan = if correlated {
+            builder.alias(qualifier)?.build()?
+        } else {
+            // DataFusion cannot take the correlated conditions out from under an alias, but from under a projection it can.
+            let columns = plan_columns(builder.plan()).into_iter();
+            let renamed = columns.map(|column| {
+                let name = super::scope::name_of(&column);
+                column.alias_qualified(Some(qualifier.clone()), name)
+            });
+            let renamed: Vec<Expr> = renamed.collect();
+            builder.project(renamed)?.build()?
+        };
         let columns = columns
             .into_iter()
             .zip(plan_columns(&plan))

@@ -301,3 +301,20 @@ fn system_column(name: &str, item: Option<&Item>, position: Option<u32>) -> Opti
         _ => None,
     }
 }
+
+/// The name of a column expression, without its qualifier.
+pub(super) fn name_of(expr: &Expr) -> String {
+    match expr {
+        Expr::Column(column) => column.name.clone(),
+        other => other.schema_name().to_string(),
+    }
+}
+
+/// The expression of an inner query as one of the scope around it: its outer columns become columns.
+pub(super) fn moved_out(expr: &Expr, home: &DFSchemaRef) -> Result<Expr> {
+    let moved = expr.clone().transform(|expr| match expr {
+        Expr::OuterReferenceColumn(_, column) if home.has_column(&column) => Ok(Transformed::yes(Expr::Column(column))),
+        other => Ok(Transformed::no(other)),
+    })?;
+    Ok(moved.data)
+}

@@ -22,6 +22,30 @@ pub(super) fn subquery(plan: LogicalPlan) -> Subquery {
     Subquery { subquery: Arc::new(plan), outer_ref_columns, spans: Spans::new() }
 }
 
+/// The only value of a SELECT without FROM and without anything that makes it more or less than one row.
+fn fromless(plan: &LogicalPlan) -> Option<&Expr> {
+    let LogicalPlan::Projection(projection) = plan else { return None };
+    let LogicalPlan::EmptyRelation(relation) = projection.input.as_ref() else { return None };
+    match projection.expr.as_slice() {
+        [Expr::Alias(alias)] if relation.produce_one_row => Some(&alias.expr),
+        [value] if relation.produce_one_row => Some(value),
+        _ => None,
+    }
+}
+
+/// Under EXISTS a LIMIT of one or more rows says nothing.
+fn unlimited(plan: LogicalPlan) -> LogicalPlan {
+    match plan {
+        LogicalPlan::Limit(limit) if limit.skip.is_none() => {
+            match limit.fetch.as_deref().and_then(super::window::constant) {
+                Some(ScalarValue::Int64(Some(rows))) if rows > 0 => unsorted(Arc::unwrap_or_clone(limit.input)),
+                _ => LogicalPlan::Limit(limit),
+            }
+        }
+        other => other,
+    }
+}
+
 /// The plan without an ORDER BY that no LIMIT makes count.
 pub(super) fn unsorted(plan: LogicalPlan) -> LogicalPlan {
     match plan {
@@ -59,6 +83,11 @@ impl Binder<'_> {
             return Err(one_column().at(self.source.parenthesis_before(query.span()).or(position)));
         };
         let ty = column.ty;
+        if let Some(value) = fromless(&bound.plan) {
+            // `(SELECT t.a + 1)` is the expression itself.
+            let expr = super::scope::moved_out(value, &context.scope.schema)?;
+            return Ok(Typed { expr, ty, position });
+        }
         let plan = self.at_most_one_row(unsorted(bound.plan))?;
         Ok(Typed { expr: Expr::ScalarSubquery(subquery(plan)), ty, position })
     }
@@ -154,7 +183,7 @@ impl Binder<'_> {
             let expr = if negated { rows.eq(lit(0_i64)) } else { rows.gt(lit(0_i64)) };
             return Ok(Typed { expr, ty: PgType::BOOL, position });
         }
-        let expr = Expr::Exists(Exists::new(subquery(plan), negated));
+        let expr = Expr::Exists(Exists::new(subquery(unlimited(plan)), negated));
         Ok(Typed { expr, ty: PgType::BOOL, position })
     }
 

@@ -249,6 +249,8 @@ impl Binder<'_> {
 
     /// Puts the Window nodes on the plan and makes `exprs` expressions over them.
     pub(super) fn windows(&self, mut plan: LogicalPlan, exprs: &mut [&mut Expr]) -> Result<LogicalPlan> {
+        let calls = find_window_exprs(exprs.iter().map(|expr| &**expr));
+        plan = self.precomputed_subqueries(plan, exprs, &calls)?;
         let mut pending = find_window_exprs(exprs.iter().map(|expr| &**expr));
         let mut replacements = Vec::new();
         while !pending.is_empty() {

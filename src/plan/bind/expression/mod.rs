@@ -79,7 +79,7 @@ impl Clause {
 
     /// Whether the expression is (part of) a filter, where DataFusion plans EXISTS and IN as joins.
     pub(super) fn is_condition(self) -> bool {
-        matches!(self, Self::Where | Self::Having)
+        matches!(self, Self::Where | Self::Having | Self::JoinOn)
     }
 
     pub(super) fn allows_windows(self) -> bool {
