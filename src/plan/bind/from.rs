@@ -46,7 +46,7 @@ pub(super) enum Placed {
 
 impl Binder<'_> {
     /// The whole clause; no clause is one row without columns.
-    pub(super) fn from_clause(&self, tables: &[ast::TableWithJoins], environment: &Environment<'_>) -> Result<From> {
+    pub(super) fn bind_tables(&self, tables: &[ast::TableWithJoins], environment: &Environment<'_>) -> Result<From> {
         let mut result: Option<From> = None;
         for table in tables {
             result = Some(match result {
@@ -290,7 +290,8 @@ impl Binder<'_> {
                 })
             }
             ast::TableFactor::Derived { lateral, subquery, alias, sample: None } => {
-                self.derived(*lateral, subquery, alias.as_ref(), left).map(Placed::Beside)
+                let from = self.derived(*lateral, subquery, alias.as_ref(), left)?;
+                computed_beside(from, left.lateral, left.join)
             }
             ast::TableFactor::NestedJoin { table_with_joins, alias } => {
                 let environment = left.environment;
@@ -536,6 +537,28 @@ impl Binder<'_> {
         };
         Ok(From { plan, items: vec![item] })
     }
+}
+
+/// `LATERAL (SELECT t.a + 1 AS b)`: a row of expressions over the left side is more columns of the left side.
+fn computed_beside(from: From, left: Option<&From>, join: JoinType) -> Result<Placed> {
+    let Some(left) = left.filter(|_| matches!(join, JoinType::Inner | JoinType::Left)) else {
+        return Ok(Placed::Beside(from));
+    };
+    let LogicalPlan::SubqueryAlias(alias) = &from.plan else { return Ok(Placed::Beside(from)) };
+    let LogicalPlan::Subquery(subquery) = alias.input.as_ref() else { return Ok(Placed::Beside(from)) };
+    let LogicalPlan::Projection(projection) = subquery.subquery.as_ref() else { return Ok(Placed::Beside(from)) };
+    if !matches!(projection.input.as_ref(), LogicalPlan::EmptyRelation(relation) if relation.produce_one_row) {
+        return Ok(Placed::Beside(from));
+    }
+    let mut exprs = plan_columns(&left.plan);
+    for (value, field) in projection.expr.iter().zip(projection.schema.fields()) {
+        let value = super::scope::moved_out(&value.clone().unalias(), left.plan.schema())?;
+        exprs.push(value.alias_qualified(Some(alias.alias.clone()), field.name()));
+    }
+    let plan = LogicalPlanBuilder::from(left.plan.clone()).project(exprs)?.build()?;
+    let mut items = left.items.clone();
+    items.extend(from.items);
+    Ok(Placed::Joined(From { plan, items }))
 }
 
 fn cross(left: From, right: From) -> Result<From> {

@@ -107,7 +107,7 @@ impl Binder<'_> {
             sample: None,
             index_hints: Vec::new(),
         };
-        let from = self.from_clause(&[ast::TableWithJoins { relation: factor, joins: Vec::new() }], environment)?;
+        let from = self.bind_tables(&[ast::TableWithJoins { relation: factor, joins: Vec::new() }], environment)?;
         let Some(item) = from.items.into_iter().next() else { return Err(Error::internal("TABLE without a table")) };
         let columns = item
             .columns
@@ -299,6 +299,9 @@ impl Binder<'_> {
         if !value.expr.column_refs().is_empty() || value.expr.contains_outer() {
             let message = format!("argument of {} must not contain variables", clause.name());
             return Err(Error::new(SqlState::InvalidColumnReference, message).at(position));
+        }
+        if super::values::has_subquery(&value.expr)? {
+            return Err(Error::unsupported(format!("a subquery in {}", clause.name())).at(position));
         }
         let value = typing::coerce(self.typing, value, PgType::INT8, Coercion::Assignment)?;
         let Some(constant) = constant(&value.expr) else { return Ok(Some(value.expr)) };

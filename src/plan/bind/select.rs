@@ -57,7 +57,7 @@ impl Binder<'_> {
         unknowns: Unknowns,
     ) -> Result<Bound> {
         self.refuse_clauses(select)?;
-        let from = self.from_clause(&select.from, environment)?;
+        let from = self.bind_tables(&select.from, environment)?;
         let mut scope = self.scope_of(&from, environment, &[]);
         scope.windows.clone_from(&select.named_window);
         self.check_windows(&scope)?;

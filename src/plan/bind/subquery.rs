@@ -9,7 +9,7 @@ use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, LogicalPlanBuilder
 use sqlparser::ast;
 use sqlparser::ast::Spanned as _;
 
-use super::expression::{Context, operator_name};
+use super::expression::{Clause, Context, operator_name};
 use super::scope::Environment;
 use super::{Binder, Bound, Unknowns};
 use crate::encode::types::PgType;
@@ -67,7 +67,16 @@ pub(super) fn one_column() -> Error {
 }
 
 impl Binder<'_> {
-    fn inner_query(&self, query: &ast::Query, context: &Context<'_, '_>) -> Result<Bound> {
+    pub(super) fn inner_query(&self, query: &ast::Query, context: &Context<'_, '_>) -> Result<Bound> {
+        let refused = match context.clause {
+            Clause::Check => Some("cannot use subquery in check constraint"),
+            Clause::Execute => Some("cannot use subquery in EXECUTE parameter"),
+            _ => None,
+        };
+        if let Some(message) = refused {
+            let position = self.source.parenthesis_before(query.span());
+            return Err(Error::new(SqlState::FeatureNotSupported, message).at(position));
+        }
         let environment = Environment { outer: Some(context.scope), ctes: context.scope.environment.ctes.clone() };
         self.query(query, &environment, Unknowns::Text)
     }

@@ -6,9 +6,8 @@ use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, SortExpr, lit};
 use sqlparser::ast;
 
-use super::super::{Binder, Unknowns};
+use super::super::Binder;
 use super::Context;
-use super::super::scope::Environment;
 use crate::encode::types::{PgType, array_of, arrow_type, element_of};
 use crate::error::{Error, Result, SqlState};
 use crate::plan::typing::{self, Coercion, Typed};
@@ -69,8 +68,7 @@ impl Binder<'_> {
         context: &Context<'_, '_>,
         position: Option<u32>,
     ) -> Result<Typed> {
-        let inner = Environment { outer: Some(context.scope), ctes: context.scope.environment.ctes.clone() };
-        let bound = self.query(query, &inner, Unknowns::Text)?;
+        let bound = self.inner_query(query, context)?;
         let [column] = bound.columns.as_slice() else {
             return Err(super::super::subquery::one_column().at(position));
         };

@@ -268,7 +268,6 @@ impl Binder<'_> {
         Ok(aggregate)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "each is one clause of the call")]
     fn aggregate_of(
         &self,
         call: Resolved,
