@@ -47,10 +47,7 @@ impl Binder<'_> {
         let mut sets: Vec<Vec<Expr>> = vec![Vec::new()];
         let mut explicit_sets = false;
         for element in elements {
-            explicit_sets |= matches!(
-                element,
-                ast::Expr::GroupingSets(_) | ast::Expr::Rollup(_) | ast::Expr::Cube(_)
-            );
+            explicit_sets |= matches!(element, ast::Expr::GroupingSets(_) | ast::Expr::Rollup(_) | ast::Expr::Cube(_));
             let choices = self.grouping_element(element, targets, scope)?;
             if sets.len() * choices.len() > SETS_MAX {
                 let message = format!("too many grouping sets present (maximum {SETS_MAX})");
@@ -63,12 +60,7 @@ impl Binder<'_> {
         Ok(Grouping { sets, present: !elements.is_empty(), explicit_sets })
     }
 
-    fn grouping_element(
-        &self,
-        element: &ast::Expr,
-        targets: &[Target],
-        scope: &Scope<'_>,
-    ) -> Result<Vec<Vec<Expr>>> {
+    fn grouping_element(&self, element: &ast::Expr, targets: &[Target], scope: &Scope<'_>) -> Result<Vec<Vec<Expr>>> {
         let key = |exprs: &[ast::Expr]| -> Result<Vec<Expr>> {
             let mut keys = Vec::new();
             for expr in exprs {
@@ -142,8 +134,9 @@ impl Binder<'_> {
         let calls = find_aggregate_exprs(exprs.iter().map(|expr| &**expr));
         let plan = self.precomputed_subqueries(plan, exprs, &calls)?;
         let aggregates = find_aggregate_exprs(exprs.iter().map(|expr| &**expr));
-        let uses_grouping =
-            aggregates.iter().any(|call| matches!(call, Expr::AggregateFunction(call) if call.func.name() == "grouping"));
+        let uses_grouping = aggregates
+            .iter()
+            .any(|call| matches!(call, Expr::AggregateFunction(call) if call.func.name() == "grouping"));
         let mut keys: Vec<Expr> = Vec::new();
         for key in grouping.sets.iter().flatten() {
             if !keys.contains(key) {

@@ -57,8 +57,9 @@ fn out_of_reach<'i>(name: &str, scope: &'i Scope<'_>) -> Option<&'i str> {
 fn with_guess(error: Error, relation: Option<&str>, name: &str, scope: &Scope<'_>) -> Error {
     match guesses(relation, name, scope).as_slice() {
         [one] => error.with_hint(format!("Perhaps you meant to reference the column \"{one}\".")),
-        [one, two] => error
-            .with_hint(format!("Perhaps you meant to reference the column \"{one}\" or the column \"{two}\".")),
+        [one, two] => {
+            error.with_hint(format!("Perhaps you meant to reference the column \"{one}\" or the column \"{two}\"."))
+        }
         _ => error,
     }
 }

@@ -17,21 +17,11 @@ use crate::plan::typing::{self, Coercion};
 
 impl Binder<'_> {
     /// A query at any level.
-    pub(super) fn query(
-        &self,
-        query: &ast::Query,
-        environment: &Environment<'_>,
-        unknowns: Unknowns,
-    ) -> Result<Bound> {
+    pub(super) fn query(&self, query: &ast::Query, environment: &Environment<'_>, unknowns: Unknowns) -> Result<Bound> {
         self.deeper(|| self.query_here(query, environment, unknowns))
     }
 
-    fn query_here(
-        &self,
-        query: &ast::Query,
-        environment: &Environment<'_>,
-        unknowns: Unknowns,
-    ) -> Result<Bound> {
+    fn query_here(&self, query: &ast::Query, environment: &Environment<'_>, unknowns: Unknowns) -> Result<Bound> {
         let refused = [
             (!query.locks.is_empty(), "FOR UPDATE or FOR SHARE"),
             (query.for_clause.is_some(), "this FOR clause"),
@@ -276,7 +266,8 @@ impl Binder<'_> {
             limit = Some(fetch.quantity.as_ref().unwrap_or(&one));
         }
         let fetch = self.row_count(limit, Clause::Limit, SqlState::InvalidRowCountInLimitClause, environment)?;
-        let skip = self.row_count(offset, Clause::Offset, SqlState::InvalidRowCountInResultOffsetClause, environment)?;
+        let skip =
+            self.row_count(offset, Clause::Offset, SqlState::InvalidRowCountInResultOffsetClause, environment)?;
         if fetch.is_none() && skip.is_none() {
             return Ok(bound);
         }

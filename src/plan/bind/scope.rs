@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
-use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::DFSchemaRef;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::logical_expr::Expr;
 use sqlparser::ast;
 
@@ -195,13 +195,7 @@ impl Binder<'_> {
         }
     }
 
-    fn use_column(
-        &self,
-        found: &Found<'_>,
-        level: usize,
-        home: &Scope<'_>,
-        position: Option<u32>,
-    ) -> Result<Resolved> {
+    fn use_column(&self, found: &Found<'_>, level: usize, home: &Scope<'_>, position: Option<u32>) -> Result<Resolved> {
         let label = match &found.item.name {
             Some(relation) => format!("{relation}.{}", found.column.name),
             None => found.column.name.clone(),

@@ -105,10 +105,7 @@ impl Binder<'_> {
 
 pub(super) fn has_subquery(expr: &Expr) -> Result<bool> {
     Ok(expr.exists(|expr| {
-        Ok(matches!(
-            expr,
-            Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_)
-        ))
+        Ok(matches!(expr, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_)))
     })?)
 }
 

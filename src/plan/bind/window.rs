@@ -229,7 +229,11 @@ impl Binder<'_> {
         } else {
             let Some((sort, _)) = sorts.first() else { return Err(Error::internal("RANGE without ORDER BY")) };
             let arrow = sort.expr.get_type(&context.scope.schema)?;
-            if is_time(&arrow) { (PgType::INTERVAL, DataType::Interval(arrow::datatypes::IntervalUnit::MonthDayNano)) } else { (sort.ty, arrow) }
+            if is_time(&arrow) {
+                (PgType::INTERVAL, DataType::Interval(arrow::datatypes::IntervalUnit::MonthDayNano))
+            } else {
+                (sort.ty, arrow)
+            }
         };
         let value = typing::coerce(self.typing, value, target, Coercion::Implicit)?;
         let Some(constant) = constant(&value.expr) else {

@@ -1,8 +1,8 @@
 //! Subscripts, slices and fields: `a[1]`, `a[2:3]`, `(row).field`.
 
 use arrow::datatypes::DataType;
-use datafusion::logical_expr::{Expr, ExprSchemable as _, cast, lit, when};
 use datafusion::functions_nested::expr_fn as nested;
+use datafusion::logical_expr::{Expr, ExprSchemable as _, cast, lit, when};
 use sqlparser::ast;
 
 use super::super::Binder;

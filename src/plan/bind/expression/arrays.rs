@@ -13,12 +13,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::plan::typing::{self, Coercion, Typed};
 
 impl Binder<'_> {
-    pub(super) fn array(
-        &self,
-        array: &ast::Array,
-        context: &Context<'_, '_>,
-        position: Option<u32>,
-    ) -> Result<Typed> {
+    pub(super) fn array(&self, array: &ast::Array, context: &Context<'_, '_>, position: Option<u32>) -> Result<Typed> {
         if array.elem.is_empty() {
             return Err(Error::new(SqlState::IndeterminateDatatype, "cannot determine type of empty array")
                 .with_hint("Explicitly cast to the desired type, for example ARRAY[]::integer[].")

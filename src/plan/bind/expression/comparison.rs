@@ -80,7 +80,9 @@ impl Binder<'_> {
         let mut all = vec![value.clone()];
         all.extend(items.iter().cloned());
         let expr = match typing::common_type(self.typing, &all, "IN") {
-            Ok(ty) if ty.oid != PgType::RECORD.oid => self.one_type_list(value, items, ty, negated, position, context)?,
+            Ok(ty) if ty.oid != PgType::RECORD.oid => {
+                self.one_type_list(value, items, ty, negated, position, context)?
+            }
             _ => self.each_equal(&value, items, negated, position, context)?,
         };
         Ok(Typed { expr, ty: PgType::BOOL, position: start })
@@ -103,7 +105,8 @@ impl Binder<'_> {
         let coerce = |item: Typed| typing::coerce(self.typing, item, ty, Coercion::Implicit);
         let left = if value.ty.oid == ty.oid { value } else { coerce(value)? };
         let probe = typing::binary(self.typing, "=", left.clone(), coerce(first)?, position, &context.scope.schema)?;
-        let plain = matches!(&probe.expr, Expr::BinaryExpr(equal) if equal.op == Operator::Eq && *equal.left == left.expr);
+        let plain =
+            matches!(&probe.expr, Expr::BinaryExpr(equal) if equal.op == Operator::Eq && *equal.left == left.expr);
         if !plain {
             return self.each_equal(&left, items, negated, position, context);
         }

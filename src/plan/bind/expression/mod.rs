@@ -211,9 +211,7 @@ impl Binder<'_> {
             ast::Value::Placeholder(name) => {
                 let number = name.strip_prefix('$').and_then(|digits| digits.parse::<usize>().ok());
                 match number {
-                    Some(number) if (1..=65_535).contains(&number) => {
-                        typing::parameter(self.typing, number, position)
-                    }
+                    Some(number) if (1..=65_535).contains(&number) => typing::parameter(self.typing, number, position),
                     _ => {
                         let message = format!("there is no parameter {name}");
                         Err(Error::new(SqlState::UndefinedParameter, message).at(position))
@@ -224,14 +222,8 @@ impl Binder<'_> {
         }
     }
 
-    pub(super) fn call(
-        &self,
-        name: &str,
-        arguments: Vec<Typed>,
-        position: Option<u32>,
-    ) -> Result<Typed> {
-        let resolved =
-            typing::resolve_call(self.typing, Some("pg_catalog"), name, &arguments, false, position)?;
+    pub(super) fn call(&self, name: &str, arguments: Vec<Typed>, position: Option<u32>) -> Result<Typed> {
+        let resolved = typing::resolve_call(self.typing, Some("pg_catalog"), name, &arguments, false, position)?;
         let mut value = typing::scalar_call(self.typing, resolved)?;
         value.position = position;
         Ok(value)
@@ -305,12 +297,7 @@ impl Binder<'_> {
         Ok(value)
     }
 
-    fn unary_operator(
-        &self,
-        op: ast::UnaryOperator,
-        operand: &ast::Expr,
-        context: &Context<'_, '_>,
-    ) -> Result<Typed> {
+    fn unary_operator(&self, op: ast::UnaryOperator, operand: &ast::Expr, context: &Context<'_, '_>) -> Result<Typed> {
         let position = self.source.word_before(operand.span());
         if op == ast::UnaryOperator::Not {
             let value = self.boolean(operand, context, "NOT")?;

@@ -7,7 +7,9 @@ use crate::sql::Statement;
 
 /// The parameters' types after binding, joined by `,`.
 fn parameters(text: &str) -> String {
-    let Statement::Query(query) = crate::sql::parse(text).unwrap().remove(0).statement else { panic!("a query: {text}") };
+    let Statement::Query(query) = crate::sql::parse(text).unwrap().remove(0).statement else {
+        panic!("a query: {text}")
+    };
     let (mut typing, relations) = (typing(), relations());
     typing.parameters_allowed = true;
     Binder::new(&typing, &relations, text).bind_query(&query).unwrap_or_else(|error| panic!("{text}: {error:?}"));
