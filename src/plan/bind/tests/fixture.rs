@@ -90,9 +90,14 @@ fn schema_of(columns: &[RelationColumn]) -> Arc<Schema> {
     ))
 }
 
-fn add(relations: &mut Relations, name: &str, oid: u32, columns: Vec<RelationColumn>, provider: Arc<dyn TableProvider>) {
-    let table =
-        ResolvedTable { schema: "public".to_owned(), name: name.to_owned(), oid, columns, provider };
+fn add(
+    relations: &mut Relations,
+    name: &str,
+    oid: u32,
+    columns: Vec<RelationColumn>,
+    provider: Arc<dyn TableProvider>,
+) {
+    let table = ResolvedTable { schema: "public".to_owned(), name: name.to_owned(), oid, columns, provider };
     relations.by_name.insert((None, name.to_owned()), Relation::Table(table.clone()));
     relations.by_name.insert((Some("public".to_owned()), name.to_owned()), Relation::Table(table));
 }
