@@ -234,13 +234,7 @@ fn age_between(later: i64, earlier: i64) -> Result<IntervalMonthDayNano> {
         days -= 1;
     }
     if days < 0 {
-        // The month that is borrowed from is the earlier date's, or the one before the later date's when reversed.
-        let (year, month) = if negative {
-            let before = late_months - 1;
-            (before.div_euclid(12), before.rem_euclid(12) as u32 + 1)
-        } else {
-            (year, month)
-        };
+        // Borrowed from the month of the earlier date, whichever argument that is.
         days += i64::from(days_in_month(year, month));
         months -= 1;
     }

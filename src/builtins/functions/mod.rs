@@ -5,6 +5,7 @@
 mod aggregates;
 pub mod arithmetic;
 pub mod array_operators;
+mod arrays;
 pub mod bits;
 mod build;
 pub mod casts;
@@ -23,6 +24,7 @@ mod session;
 pub mod style;
 pub mod text;
 pub mod time_field;
+mod to_char;
 pub mod to_text;
 mod total;
 pub mod type_names;
@@ -120,6 +122,8 @@ pub fn all() -> &'static [Function] {
             datetime::functions(),
             session::functions(),
             catalog_functions::functions(),
+            arrays::functions(),
+            to_char::functions(),
             sets(),
         ]
         .into_iter()
