@@ -62,7 +62,7 @@ impl Conversion<'_> {
         match (self.from.oid, self.to.oid) {
             (oid::BPCHAR, to) if is_text(to) => self.without_padding(array),
             (from, to) if is_text(from) && to == oid::CHAR => self.texts(array, |text, out| {
-                out.push_str(input::char_type(text));
+                out.push_str(&input::char_type(text));
                 Ok(())
             }),
             (from, to) if is_text(from) && to == oid::NAME => self.texts(array, |text, out| {

@@ -14,6 +14,7 @@ pub mod convert;
 pub mod date_arithmetic;
 pub mod datetime;
 pub mod floats;
+mod json;
 pub mod json_operators;
 pub mod kernel;
 mod math;
@@ -28,6 +29,9 @@ mod to_char;
 pub mod to_text;
 mod total;
 pub mod type_names;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -124,6 +128,7 @@ pub fn all() -> &'static [Function] {
             catalog_functions::functions(),
             arrays::functions(),
             to_char::functions(),
+            json::functions(),
             sets(),
         ]
         .into_iter()
