@@ -66,7 +66,7 @@ fn cardinality(call: &Call) -> Result<ArrayRef> {
 fn position(call: &Call) -> Result<ArrayRef> {
     let wanted = call.raw(1)?;
     let converter = RowConverter::new(vec![SortField::new(wanted.data_type().clone())])?;
-    let wanted_rows = converter.convert_columns(&[wanted.clone()])?;
+    let wanted_rows = converter.convert_columns(std::slice::from_ref(wanted))?;
     call.values::<Int32Type>(|row| {
         let items = some!(list_at(call, 0, row)?);
         let items = if items.data_type() == wanted.data_type() {

@@ -155,8 +155,11 @@ fn trunc_interval(call: &Call) -> Result<ArrayRef> {
     })
 }
 
+/// Gives a row's value in millionths.
+type PartOf<'a> = Box<dyn Fn(usize) -> Result<Option<i128>> + 'a>;
+
 /// A part's value in millionths, for one row of argument 1.
-fn part_values<'a>(call: &'a Call) -> Result<Box<dyn Fn(usize) -> Result<Option<i128>> + 'a>> {
+fn part_values<'a>(call: &'a Call) -> Result<PartOf<'a>> {
     let units = call.text(0)?;
     let zone = call.context_if_any().map_or(TextTimeZone::Fixed(0), |context| context.time_zone);
     Ok(match call.raw(1)?.data_type() {

@@ -6,7 +6,7 @@ use serde_json::Value;
 use sha2::Digest;
 
 use super::Function;
-use super::build::scalar;
+use super::build::{engine, scalar};
 use super::json_operators::{parse, write};
 use super::kernel::{Call, some};
 use crate::error::{Error, Result, SqlState};
@@ -75,6 +75,8 @@ fn digest<D: Digest>(call: &Call) -> Result<ArrayRef> {
 
 pub(super) fn functions() -> Vec<Function> {
     vec![
+        engine(2311, "md5(text) text", datafusion::functions::crypto::md5()),
+        engine(2321, "md5(bytea) text", datafusion::functions::crypto::md5()),
         scalar(3968, "json_typeof(json) text", type_name),
         scalar(3210, "jsonb_typeof(jsonb) text", type_name),
         scalar(3956, "json_array_length(json) int4", array_length),

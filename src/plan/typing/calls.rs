@@ -124,7 +124,7 @@ fn function_style_cast(
     argument: &Typed,
     position: Option<u32>,
 ) -> Result<Option<Resolved>> {
-    let target = parse_type(name).filter(|ty| typname(ty.oid).as_deref() == Some(name));
+    let target = parse_type(name).filter(|ty| typname(ty.oid) == Some(name));
     let Some(target) = target.filter(|target| is_function_style_cast(argument.ty.oid, target.oid)) else {
         return Ok(None);
     };
