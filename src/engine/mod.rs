@@ -180,5 +180,10 @@ fn session_config(tuning: &Tuning) -> SessionConfig {
 }
 
 fn build_state(tuning: &Tuning, runtime: Arc<RuntimeEnv>) -> SessionState {
-    SessionStateBuilder::new().with_config(session_config(tuning)).with_runtime_env(runtime).build()
+    SessionStateBuilder::new()
+        .with_config(session_config(tuning))
+        .with_runtime_env(runtime)
+        // The optimizer asks for it by name: it makes an aggregate of DISTINCT ON.
+        .with_aggregate_functions(vec![datafusion::functions_aggregate::first_last::first_value_udaf()])
+        .build()
 }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TreeNode as _};
-use datafusion::common::{Column, ScalarValue, TableReference};
+use datafusion::common::{Column, ScalarValue};
 use datafusion::functions::core::expr_fn::coalesce;
 use datafusion::functions_window::row_number::row_number;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
@@ -54,12 +54,11 @@ impl<'a> Domain<'a> {
 
     /// The domain as a plan, under names of its own.
     fn rows(&self) -> Result<Dependent> {
-        let qualifier = TableReference::bare((self.unique)("domain"));
         let (mut exprs, mut keys) = (Vec::new(), Vec::new());
-        for (index, column) in self.columns.iter().enumerate() {
-            let name = format!("key {index}");
-            exprs.push(Expr::Column(column.clone()).alias_qualified(Some(qualifier.clone()), &name));
-            keys.push(Expr::Column(Column::new(Some(qualifier.clone()), name)));
+        for column in &self.columns {
+            let name = (self.unique)("key");
+            exprs.push(Expr::Column(column.clone()).alias(&name));
+            keys.push(Expr::Column(Column::from_name(name)));
         }
         let plan = LogicalPlanBuilder::from(self.input.clone()).project(exprs)?.distinct()?.build()?;
         Ok(Dependent { plan, keys })
@@ -244,11 +243,10 @@ impl<'a> Domain<'a> {
     }
 
     fn window(&self, window: Window) -> Result<Dependent> {
-        let names = NamePreserver::new_for_projection();
+        let columns = window.schema.columns();
         let input = self.push(Arc::unwrap_or_clone(window.input), false)?;
         let mut exprs = Vec::new();
         for expr in window.window_expr {
-            let name = names.save(&expr);
             let partitioned = self.bound(expr, &input.keys)?.transform(|expr| match expr {
                 Expr::WindowFunction(mut function) => {
                     function.params.partition_by.extend(input.keys.iter().cloned());
@@ -256,10 +254,17 @@ impl<'a> Domain<'a> {
                 }
                 other => Ok(Transformed::no(other)),
             })?;
-            exprs.push(name.restore(partitioned.data));
+            exprs.push(partitioned.data);
         }
-        let plan = LogicalPlanBuilder::window_plan(input.plan, exprs)?;
-        Ok(Dependent { plan, keys: input.keys })
+        let count = exprs.len();
+        let plan = LogicalPlan::Window(Window::try_new(exprs, Arc::new(input.plan))?);
+        // A window's column is named after its text, which the keys have changed.
+        let made = plan_columns(&plan);
+        let made = made.iter().skip(made.len().saturating_sub(count)).cloned();
+        let kept = columns.len().saturating_sub(count);
+        let named = made.zip(columns.iter().skip(kept).cloned()).map(|(expr, name)| expr.alias_qualified(name.relation, name.name));
+        let exprs: Vec<Expr> = columns.iter().take(kept).cloned().map(Expr::Column).chain(named).collect();
+        Dependent { plan, keys: input.keys }.keeping(exprs)
     }
 
     /// Branches meet by position; their names and the keys are given anew on top.
@@ -270,10 +275,8 @@ impl<'a> Domain<'a> {
             branches.push(Arc::new(self.push(Arc::unwrap_or_clone(input), false)?.keeping(columns)?.plan));
         }
         let plan = LogicalPlan::Union(Union::try_new_with_loose_types(branches)?);
-        let qualifier = TableReference::bare((self.unique)("domain"));
-        let names = union.schema.columns().into_iter().chain(
-            (0..self.columns.len()).map(|index| Column::new(Some(qualifier.clone()), format!("key {index}"))),
-        );
+        let fresh: Vec<Column> = self.columns.iter().map(|_| Column::from_name((self.unique)("key"))).collect();
+        let names = union.schema.columns().into_iter().chain(fresh);
         let keys = names.clone().skip(union.schema.fields().len()).map(Expr::Column).collect();
         let exprs: Vec<Expr> =
             plan_columns(&plan).into_iter().zip(names).map(|(expr, name)| expr.alias_qualified(name.relation, name.name)).collect();
@@ -340,13 +343,12 @@ impl<'a> Domain<'a> {
 
     /// A full join's row has its key on the left or on the right.
     fn full(&self, plan: LogicalPlan, left: &[Expr], right: &[Expr], columns: Vec<Column>) -> Result<Dependent> {
-        let qualifier = TableReference::bare((self.unique)("domain"));
         let mut exprs: Vec<Expr> = columns.into_iter().map(Expr::Column).collect();
         let mut keys = Vec::new();
-        for (index, (left, right)) in left.iter().zip(right).enumerate() {
-            let name = format!("key {index}");
-            exprs.push(coalesce(vec![left.clone(), right.clone()]).alias_qualified(Some(qualifier.clone()), &name));
-            keys.push(Expr::Column(Column::new(Some(qualifier.clone()), name)));
+        for (left, right) in left.iter().zip(right) {
+            let name = (self.unique)("key");
+            exprs.push(coalesce(vec![left.clone(), right.clone()]).alias(&name));
+            keys.push(Expr::Column(Column::from_name(name)));
         }
         Ok(Dependent { plan: LogicalPlanBuilder::from(plan).project(exprs)?.build()?, keys })
     }

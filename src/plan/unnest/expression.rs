@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TreeNode as _};
-use datafusion::common::{Column, DFSchema, ScalarValue, TableReference};
-use datafusion::logical_expr::expr::AggregateFunction;
+use datafusion::common::{Column, DFSchema, ScalarValue};
+use datafusion::logical_expr::expr::{AggregateFunction, Exists, InSubquery, SetComparison, SetQuantifier};
 use datafusion::logical_expr::{Expr, JoinType, LogicalPlan, LogicalPlanBuilder, Subquery, lit};
 
 use super::dependent::{Dependent, Domain};
@@ -34,22 +34,39 @@ impl Unnester<'_> {
         Ok(rewritten.data)
     }
 
+    /// The expression with the plans of its subqueries rewritten, each for itself.
+    pub(super) fn flat_inside(&self, expr: Expr) -> Result<Expr> {
+        let flat = |subquery: Subquery| -> datafusion::error::Result<Subquery> {
+            let plan = self.unnest(Arc::unwrap_or_clone(subquery.subquery)).map_err(Error::into_datafusion)?;
+            Ok(subquery_of(plan))
+        };
+        let rewritten = expr.transform_up(|expr| {
+            Ok(Transformed::yes(match expr {
+                Expr::ScalarSubquery(subquery) => Expr::ScalarSubquery(flat(subquery)?),
+                Expr::Exists(exists) => Expr::Exists(Exists { subquery: flat(exists.subquery)?, ..exists }),
+                Expr::InSubquery(within) => {
+                    Expr::InSubquery(InSubquery { subquery: flat(within.subquery)?, ..within })
+                }
+                Expr::SetComparison(set) => {
+                    Expr::SetComparison(SetComparison { subquery: flat(set.subquery)?, ..set })
+                }
+                other => return Ok(Transformed::no(other)),
+            }))
+        })?;
+        Ok(rewritten.data)
+    }
+
     fn subquery(&self, expr: Expr, input: &mut LogicalPlan) -> Result<Expr> {
         match expr {
-            Expr::ScalarSubquery(subquery) => self.scalar(self.inner(subquery)?, input),
-            Expr::Exists(exists) => self.exists(self.inner(exists.subquery)?, exists.negated, input),
-            Expr::InSubquery(within) => self.within(*within.expr, self.inner(within.subquery)?, within.negated, input),
+            Expr::ScalarSubquery(subquery) => self.scalar(plan_of(subquery), input),
+            Expr::Exists(exists) => self.exists(plan_of(exists.subquery), exists.negated, input),
+            Expr::InSubquery(within) => self.within(*within.expr, plan_of(within.subquery), within.negated, input),
             Expr::SetComparison(set) => {
-                let all = set.quantifier == datafusion::logical_expr::expr::SetQuantifier::All;
-                self.compared(*set.expr, set.op, all, self.inner(set.subquery)?, input)
+                let all = set.quantifier == SetQuantifier::All;
+                self.compared(*set.expr, set.op, all, plan_of(set.subquery), input)
             }
             other => Ok(other),
         }
-    }
-
-    /// A subquery's plan, itself rewritten.
-    fn inner(&self, subquery: Subquery) -> Result<LogicalPlan> {
-        self.unnest(Arc::unwrap_or_clone(subquery.subquery))
     }
 
     /// `(SELECT x …)`: at most one row for each of the input's rows, which the binder has seen to.
@@ -100,18 +117,21 @@ impl Unnester<'_> {
         let domain = Domain::new(input, columns, self.unique);
         let dependent = shape(domain.push(plan, true)?)?;
         // Fresh names: the same domain may be joined to the same input by another subquery.
-        let qualifier = TableReference::bare((self.unique)("correlated"));
-        let mut exprs: Vec<Expr> = plan_columns(&dependent.plan).into_iter().filter(|expr| !dependent.keys.contains(expr)).collect();
+        let mut exprs: Vec<Expr> =
+            plan_columns(&dependent.plan).into_iter().filter(|expr| !dependent.keys.contains(expr)).collect();
         let mut conditions = Vec::new();
-        for (index, (key, column)) in dependent.keys.iter().zip(domain.columns()).enumerate() {
-            let name = format!("key {index}");
-            exprs.push(key.clone().alias_qualified(Some(qualifier.clone()), &name));
-            let key = Expr::Column(Column::new(Some(qualifier.clone()), name));
-            conditions.push(not_distinct(Expr::Column(column.clone()), key));
+        for (key, column) in dependent.keys.iter().zip(domain.columns()) {
+            let name = (self.unique)("correlated");
+            exprs.push(key.clone().alias(&name));
+            conditions.push(not_distinct(Expr::Column(column.clone()), Expr::Column(Column::from_name(name))));
         }
         let plan = LogicalPlanBuilder::from(dependent.plan).project(exprs)?.build()?;
         Ok(Attached { plan, conditions })
     }
+}
+
+fn plan_of(subquery: Subquery) -> LogicalPlan {
+    Arc::unwrap_or_clone(subquery.subquery)
 }
 
 /// `a IS NOT DISTINCT FROM b`.

@@ -31,6 +31,7 @@ impl Unnester<'_> {
         let mut exprs = Vec::new();
         for expr in plan.expressions() {
             let name = names.save(&expr);
+            let expr = self.flat_inside(expr)?;
             let rewritten = if filter {
                 self.conjunction(expr, &mut input)?
             } else {
@@ -90,7 +91,7 @@ impl Unnester<'_> {
         let (mut left, mut right) = (join.left.as_ref().clone(), join.right.as_ref().clone());
         let mut conditions = Vec::new();
         for condition in datafusion::logical_expr::utils::split_conjunction_owned(filter) {
-            conditions.push(self.rewrite_for_side(condition, &mut left, &mut right)?);
+            conditions.push(self.rewrite_for_side(self.flat_inside(condition)?, &mut left, &mut right)?);
         }
         let on: Vec<Expr> = join.on.into_iter().map(|(left, right)| left.eq(right)).collect();
         let plan = LogicalPlanBuilder::from(left)

@@ -10,6 +10,7 @@ use datafusion::optimizer::decorrelate::PullUpCorrelatedExpr;
 
 use super::{each_outer_column, is_correlated, is_subquery, plan_of};
 use crate::error::Result;
+use crate::plan::bind::only_value;
 
 /// A condition of WHERE by itself: EXISTS, IN, or an expression that [`is_joined_inside_filter`] accepts throughout.
 pub(super) fn is_joined_by_filter(condition: &Expr, schema: &DFSchema) -> bool {
@@ -79,6 +80,10 @@ fn is_simple(plan: &LogicalPlan, schema: &DFSchema, rows: Rows) -> bool {
         return false;
     }
     let aggregates = u32::from(rows == Rows::One);
+    // The optimizer would count rows for keys that no outer row has.
+    if rows == Rows::One && counts_rows(plan) {
+        return false;
+    }
     if !is_path(plan, rows, aggregates) || (rows == Rows::One && !plan.max_rows().is_some_and(|rows| rows <= 1)) {
         return false;
     }
@@ -86,6 +91,18 @@ fn is_simple(plan: &LogicalPlan, schema: &DFSchema, rows: Rows) -> bool {
         .with_need_handle_count_bug(rows != Rows::Exist)
         .with_exists_sub_query(rows == Rows::Exist);
     plan.clone().rewrite(&mut pull_up).is_ok() && pull_up.can_pull_up
+}
+
+/// Whether a second row is an error.
+fn counts_rows(plan: &LogicalPlan) -> bool {
+    plan.exists(|node| match node {
+        LogicalPlan::Aggregate(aggregate) => Ok(aggregate.aggr_expr.iter().any(|expr| {
+            let only = only_value();
+            expr.exists(|expr| Ok(matches!(expr, Expr::AggregateFunction(call) if call.func == only))).unwrap_or(true)
+        })),
+        _ => Ok(false),
+    })
+    .unwrap_or(true)
 }
 
 /// Whether all references to the outer query are in filters that can move up.
