@@ -45,6 +45,9 @@ use sqlparser::tokenizer::Span;
 
 use self::scope::{Environment, Origin};
 use self::source::Source;
+pub(super) use self::only_value::only_value;
+pub(super) use self::subquery::subquery as subquery_of;
+use super::unnest::Unnester;
 use super::relations::Relations;
 use super::typing::{self, Typed, TypingContext};
 use crate::encode::types::{OutputColumn, PgType};
@@ -132,7 +135,12 @@ impl<'a> Binder<'a> {
                 attribute: column.origin.attribute,
             })
             .collect();
-        Ok(BoundQuery { plan: bound.plan, columns })
+        Ok(BoundQuery { plan: self.unnested(bound.plan)?, columns })
+    }
+
+    /// The plan with its subqueries in shapes that the optimizer joins.
+    fn unnested(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        Unnester { unique: &|name| self.unique(name) }.unnest(plan)
     }
 
     /// A name that nothing else in the statement has. No user's identifier holds a colon unless it is quoted, and the
@@ -179,7 +187,7 @@ impl Bound {
 }
 
 /// The columns of a plan as expressions, in order.
-fn plan_columns(plan: &LogicalPlan) -> Vec<Expr> {
+pub(super) fn plan_columns(plan: &LogicalPlan) -> Vec<Expr> {
     plan.schema().columns().into_iter().map(Expr::Column).collect()
 }
 
