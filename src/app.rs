@@ -68,10 +68,8 @@ pub fn check(config: &Config) -> Result<()> {
 /// The services below the road, on the configured warehouse.
 pub async fn ground(config: &Config) -> Result<Ground> {
     let stores = Arc::new(Stores::new(&config.warehouse.url, config.warehouse.storage.clone().into_iter().collect())?);
-    let warehouse = stores.warehouse()?;
-    if !warehouse.is_local() {
-        crate::lake::stores::probe_put_if_absent(&warehouse.store, &warehouse.path).await?;
-    }
+    // A store that ignores put-if-absent would lose commits: it is found out before anything is written.
+    stores.trust(&stores.warehouse()?).await?;
     let engine = Arc::new(Engine::new(&engine_options(config), Arc::new(LocalRunner))?);
     stores.register(engine.runtime());
     let bootstrap = Bootstrap {
@@ -167,8 +165,8 @@ fn poll_connections(metrics: &Metrics, counters: &Arc<Counters>) -> Result<()> {
     poll(Source::ConnectionsOpen, |counters| counters.connections_open.load(Ordering::Relaxed))?;
     poll(Source::ConnectionsTotal, |counters| counters.connections_total.load(Ordering::Relaxed))?;
     poll(Source::ConnectionsRejected, |counters| counters.connections_refused.load(Ordering::Relaxed))?;
-    poll(Source::BytesIn, |counters| counters.bytes_received.load(Ordering::Relaxed))?;
-    poll(Source::BytesOut, |counters| counters.bytes_sent.load(Ordering::Relaxed))
+    poll(Source::BytesReceived, |counters| counters.bytes_received.load(Ordering::Relaxed))?;
+    poll(Source::BytesSent, |counters| counters.bytes_sent.load(Ordering::Relaxed))
 }
 
 impl App {
@@ -244,11 +242,10 @@ impl App {
                     shutdown.cancel();
                 }
                 _ = signals.hangup.recv() => {
-                    if let Some(tls) = &tls {
-                        if let Err(error) = tls.reload() {
+                    if let Some(tls) = &tls
+                        && let Err(error) = tls.reload() {
                             tracing::warn!(%error, "could not load the certificates again");
                         }
-                    }
                 }
             }
         };

@@ -11,7 +11,6 @@ const LAYERS: &[&str] = &[
 
 /// Crates that only one module may name.
 const FENCES: &[(&str, &[&str])] = &[
-    ("pgwire", &["protocol"]),
     ("rustls", &["server", "protocol"]),
     ("axum", &["console"]),
     ("clap", &["cli"]),

@@ -85,3 +85,19 @@ pub struct Context {
     pub server_address: Option<std::net::SocketAddr>,
     pub client_address: Option<std::net::SocketAddr>,
 }
+
+/// Names behind OIDs, as a statement's context knows them.
+#[derive(Debug)]
+pub struct ContextNames(Arc<Context>);
+
+impl ContextNames {
+    pub fn new(context: Arc<Context>) -> Self {
+        Self(context)
+    }
+}
+
+impl crate::encode::ObjectNames for ContextNames {
+    fn name(&self, type_oid: u32, oid: u32) -> Option<String> {
+        super::functions::names::name_of(&self.0, type_oid, oid)
+    }
+}

@@ -59,7 +59,10 @@ fn check_numbers(config: &Config) -> Result<()> {
     require(!server.superuser.is_empty(), "server.superuser is empty")?;
     require(!server.database.is_empty(), "server.database is empty")?;
     require(!config.warehouse.url.is_empty(), "warehouse.url is empty")?;
-    require(memory.pool_fraction > 0.0 && memory.pool_fraction <= 1.0, "memory.pool_fraction must be above 0, at most 1")?;
+    require(
+        memory.pool_fraction > 0.0 && memory.pool_fraction <= 1.0,
+        "memory.pool_fraction must be above 0, at most 1",
+    )?;
     require(memory.pool_bytes.is_none_or(|bytes| bytes.0 >= 16 << 20), "memory.pool_bytes must be at least 16MB")?;
     require((1..=1_048_576).contains(&query.batch_rows), "query.batch_rows must be 1 to 1048576")?;
     require(

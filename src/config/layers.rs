@@ -91,9 +91,8 @@ pub(super) fn from_flags(flags: &Flags) -> Result<Vec<Entry>> {
         }
     }
     for pair in &flags.set {
-        let (key, value) = pair
-            .split_once('=')
-            .ok_or_else(|| fault(format!("--set takes key=value, not \"{pair}\"")))?;
+        let (key, value) =
+            pair.split_once('=').ok_or_else(|| fault(format!("--set takes key=value, not \"{pair}\"")))?;
         entries.push(Entry {
             key: key.trim().to_owned(),
             value: Raw::One(value.to_owned()),

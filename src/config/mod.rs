@@ -56,7 +56,11 @@ impl Config {
     /// Reads all layers and checks the result. F0000 with the key's name, and the nearest one for an unknown key.
     pub fn load(flags: &Flags) -> Result<Self> {
         let file = flags.config.as_ref().map(|path| layers::read_file(path)).transpose()?;
-        Self::from_layers(file.as_deref(), std::env::vars(), flags)
+        // Variables that are no Unicode cannot be ours; `std::env::vars` would panic on them.
+        let variables = std::env::vars_os();
+        let variables =
+            variables.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        Self::from_layers(file.as_deref(), variables, flags)
     }
 
     /// The same from texts, for tests.
@@ -94,6 +98,7 @@ impl Config {
         put("max_connections", self.server.connections_max.to_string());
         put("superuser_reserved_connections", self.server.superuser_reserved.to_string());
         put("authentication_timeout", format!("{}s", self.server.authentication_timeout.as_secs()));
+        put("tcp_keepalives_idle", format!("{}s", self.server.tcp_keepalive.as_secs()));
         put("ssl", on_off(self.server.tls_certificate.is_some()));
         put("statement_timeout", format!("{}ms", self.query.statement_timeout.as_millis()));
         put("lakegate.batch_rows", self.query.batch_rows.to_string());

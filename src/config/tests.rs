@@ -13,7 +13,8 @@ fn load(file: &str, environment: &[(&str, &str)], set: &[&str]) -> Result<Config
 #[test]
 fn later_layers_win() {
     let file = "[server]\nconnections_max = 10\nauthentication_timeout = \"5s\"\nsuperuser = \"root\"\n";
-    let environment = [("LAKEGATE_SERVER__CONNECTIONS_MAX", "20"), ("LAKEGATE_SERVER__SUPERUSER", "admin"), ("LAKEGATE_HOME", "x")];
+    let environment =
+        [("LAKEGATE_SERVER__CONNECTIONS_MAX", "20"), ("LAKEGATE_SERVER__SUPERUSER", "admin"), ("LAKEGATE_HOME", "x")];
     let config = load(file, &environment, &["server.connections_max=30"]).unwrap();
     assert_eq!(config.server.connections_max, 30);
     assert_eq!(config.server.superuser, "admin");

@@ -80,11 +80,7 @@ pub fn offset_and_name_at(zone: TextTimeZone, micros: i64) -> (i32, Option<Strin
         TextTimeZone::Fixed(seconds) => (seconds, None),
         TextTimeZone::Named(tz) => {
             let offset = tz.offset_from_utc_datetime(&naive(micros));
-            let name = offset.to_string();
-            (
-                offset.fix().local_minus_utc(),
-                name.starts_with(|first: char| first.is_ascii_alphabetic()).then_some(name),
-            )
+            (offset.fix().local_minus_utc(), Some(offset.to_string()))
         }
     }
 }
@@ -105,16 +101,27 @@ pub fn offset_at_local(zone: TextTimeZone, local_micros: i64) -> i32 {
     tz.offset_from_local_datetime(&before).latest().map_or(0, |offset| offset.fix().local_minus_utc())
 }
 
-/// Chrono's time for a count of microseconds; beyond chrono's years the same day of a year that it knows, for no zone
-/// changes its rules there.
+/// Where the tables of zones end to be complete: 2090-01-01.
+const TABLE_END_MICROS: i64 = days_from_civil(2090, 1, 1) * MICROS_PER_DAY;
+
+/// A year within the tables that has the same calendar.
+fn twin_year(year: i64) -> i32 {
+    let first = |year| days_from_civil(year, 1, 1).rem_euclid(7);
+    let same = |twin: &i64| is_leap(*twin) == is_leap(year) && first(*twin) == first(year);
+    (2060..2088).find(same).map_or(2060, |twin| twin as i32)
+}
+
+/// Chrono's time for a count of microseconds; beyond the tables the same day of a year with the same calendar, for the
+/// last rules hold for ever.
 fn naive(micros: i64) -> NaiveDateTime {
-    if let Some(moment) = DateTime::from_timestamp_micros(micros) {
+    let in_table = micros < TABLE_END_MICROS;
+    if let Some(moment) = DateTime::from_timestamp_micros(micros).filter(|_| in_table) {
         return moment.naive_utc();
     }
-    let (_, month, day) = civil_from_days(micros.div_euclid(MICROS_PER_DAY));
+    let (own_year, month, day) = civil_from_days(micros.div_euclid(MICROS_PER_DAY));
     let seconds = (micros.rem_euclid(MICROS_PER_DAY) / MICROS_PER_SECOND) as u32;
-    let year = if micros < 0 { NaiveDate::MIN.year() + 400 } else { 260_000 };
-    let date = NaiveDate::from_ymd_opt(year, month, day.min(28)).unwrap_or_default();
+    let year = if micros < 0 { NaiveDate::MIN.year() + 400 } else { twin_year(own_year) };
+    let date = NaiveDate::from_ymd_opt(year, month, day).unwrap_or_default();
     date.and_time(NaiveTime::from_num_seconds_from_midnight_opt(seconds, 0).unwrap_or_default())
 }
 

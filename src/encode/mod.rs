@@ -8,9 +8,13 @@
 //!
 //! Called by `protocol` (rows), `query` (params) and `execute` (copy). It does not know messages other than DataRow and CopyData.
 
+pub mod binary;
 pub mod calendar;
+pub mod column;
 pub mod copy;
 pub mod input;
+pub mod params;
+pub mod rows;
 pub mod text;
 pub mod types;
 

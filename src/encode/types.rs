@@ -25,6 +25,8 @@
 mod fields;
 mod format;
 mod info;
+#[cfg(test)]
+mod tests;
 
 use arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
 

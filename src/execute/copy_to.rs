@@ -14,12 +14,12 @@ use super::road::Road;
 use crate::encode::TextStyle;
 use crate::encode::copy::{Encoder, Format, Options};
 use crate::encode::types::{self, OutputColumn, PgType};
-use crate::error::{Error, Result, SqlState};
+use crate::error::{Error, Result};
 use crate::lake::files::{self, ExportFormat, ExportOptions, ExportTarget, FileFormat};
 use crate::plan::bind::BoundQuery;
 use crate::sql::{CopyEnd, CopySource, CopyTo};
 
-/// Rows are handed on in pieces of about this size.
+/// Rows are handed on in pieces of about this size, each row in its CopyData message.
 const PIECE_BYTES: usize = 64 * 1024;
 
 pub(crate) async fn run(road: &mut Road<'_>, statement: &CopyTo) -> Result<Output> {
@@ -69,7 +69,7 @@ fn encoded(
     style: TextStyle,
     rows: Arc<AtomicU64>,
 ) -> Result<super::output::ByteStream> {
-    let encoder = Encoder::new(options, columns, style);
+    let mut encoder = Encoder::new(options, columns, style).framed();
     let mut pending = Vec::new();
     encoder.header(&mut pending)?;
     let start = Encoding { batches, encoder, current: None, pending, rows, ended: false };
@@ -80,7 +80,7 @@ fn encoded(
 }
 
 impl Encoding {
-    /// The next piece of whole rows, `None` at the end.
+    /// The next piece of whole messages, `None` at the end.
     async fn next(&mut self) -> Result<Option<Bytes>> {
         loop {
             if !self.pending.is_empty() {
@@ -91,9 +91,10 @@ impl Encoding {
             }
             let Some((batch, row)) = self.take_batch().await? else {
                 self.ended = true;
-                self.encoder.finish(&mut self.pending);
+                self.encoder.finish(&mut self.pending)?;
                 continue;
             };
+            self.pending.reserve(PIECE_BYTES.min(batch.get_array_memory_size()));
             let done = self.encoder.encode(&batch, row, PIECE_BYTES, &mut self.pending)?;
             self.rows.fetch_add(done as u64, Ordering::Relaxed);
             if row + done < batch.num_rows() {
@@ -161,6 +162,6 @@ pub(super) fn table_query(name: &crate::sql::QualifiedName, columns: &[crate::sq
         Some(schema) => format!("{}.{}", quote(schema), quote(&name.name)),
         None => quote(&name.name),
     };
-    crate::sql::parse_query(&format!("SELECT {list} FROM {table}"))
-        .map_err(|error| Error::new(SqlState::InvalidName, error.message().to_owned()))
+    let query = crate::sql::parse_query(&format!("SELECT {list} FROM {table}")).map_err(Error::without_position)?;
+    Ok(Box::new(query))
 }

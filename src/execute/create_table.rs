@@ -47,7 +47,8 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateTable) -> Result<
     let made = make(road, (&schema, &name), statement, &location, existing.is_some()).await?;
     let recorded = record(road, (&schema, &name), statement, &made, managed, existing.as_ref()).await;
     if recorded.is_err() && managed && existing.is_none() {
-        road.ground.lake.drop_files(&location);
+        // The first error is the one to tell.
+        let _ = road.ground.lake.drop_files(&location);
     }
     recorded?;
     Ok(Output::Done(tag(statement, made.rows)))

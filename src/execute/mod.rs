@@ -25,7 +25,9 @@ pub(crate) mod setting;
 pub(crate) mod truncate;
 
 pub use ground::{FileAccess, Ground};
-pub(crate) use road::{Pins, Road};
+pub(crate) use road::{Road, statement_context};
+
+use futures::future::BoxFuture;
 
 use crate::error::{Error, Result};
 use crate::sql::Statement;
@@ -33,7 +35,13 @@ use output::Output;
 
 /// Runs a statement that reads or writes the lake, the catalog or a setting. What belongs to a conversation (transactions,
 /// prepared statements, cursors) never comes here.
-pub(crate) async fn run(road: &mut Road<'_>, statement: &Statement) -> Result<Output> {
+///
+/// The future is boxed: it is the largest of all, and most statements need a small part of it.
+pub(crate) fn run<'a>(road: &'a mut Road<'_>, statement: &'a Statement) -> BoxFuture<'a, Result<Output>> {
+    Box::pin(dispatch(road, statement))
+}
+
+async fn dispatch(road: &mut Road<'_>, statement: &Statement) -> Result<Output> {
     match statement {
         Statement::Query(query) => select::run(road, query).await,
         Statement::Explain(explain) => explain::run(road, explain).await,

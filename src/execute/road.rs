@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::ground::Ground;
 use super::output::BatchStream;
 use crate::builtins::Context;
-use crate::builtins::names::CatalogNames;
+use crate::builtins::ContextNames;
 use crate::catalog::{Relation as CatalogRelation, RelationKind, Snapshot};
 use crate::encode::TextStyle;
 use crate::encode::input::InputContext;
@@ -50,7 +50,6 @@ pub(crate) struct Road<'a> {
 pub(crate) struct Target {
     pub(crate) schema: String,
     pub(crate) name: String,
-    pub(crate) oid: u32,
     pub(crate) table: Arc<lake::Table>,
 }
 
@@ -112,12 +111,8 @@ impl<'a> Road<'a> {
         }
     }
 
-    fn tuning(&self) -> Tuning {
-        let settings = self.session.settings();
-        Tuning {
-            target_partitions: settings.target_partitions().unwrap_or_else(|| self.ground.engine.default_partitions()),
-            batch_rows: settings.batch_rows(),
-        }
+    pub(super) fn tuning(&self) -> Tuning {
+        tuning(self.ground, self.session)
     }
 
     /// Finds and pins every relation of the names.
@@ -125,6 +120,7 @@ impl<'a> Road<'a> {
         let superuser = self.session.superuser;
         let role_oid = self.role_oid();
         let freshness = self.freshness();
+        let input = self.input_context();
         let files = self.ground.files.clone();
         let check = move |location: &str| files.check(location, superuser, false);
         let mut own_pins = crate::session::Pins::default();
@@ -135,6 +131,7 @@ impl<'a> Road<'a> {
             context: &self.context,
             pins,
             freshness,
+            input,
             file_check: &check,
             superuser,
             role_oid,
@@ -188,7 +185,7 @@ impl<'a> Road<'a> {
             return Err(Error::new(SqlState::InsufficientPrivilege, message));
         }
         let table = self.ground.lake.table(&kind.location, Freshness::Latest).await?;
-        Ok(Target { schema, name: name.name.clone(), oid: relation.oid, table })
+        Ok(Target { schema, name: name.name.clone(), table })
     }
 
     /// The relation of that name in the search path; 42P01 with the name's position.
@@ -394,7 +391,7 @@ impl<'a> Road<'a> {
     /// How this session writes values as text.
     pub(crate) fn style(&self) -> TextStyle {
         let mut style = self.session.settings().text_style();
-        style.names = Some(Arc::new(CatalogNames::new(Arc::clone(&self.context))));
+        style.names = Some(Arc::new(ContextNames::new(Arc::clone(&self.context))));
         style
     }
 
@@ -427,6 +424,15 @@ impl<'a> Road<'a> {
             return Err(Error::internal("constants gave no row"));
         };
         batch.columns().iter().map(|column| Ok(ScalarValue::try_from_array(column, 0)?)).collect()
+    }
+}
+
+/// How the session wants its plans.
+pub(super) fn tuning(ground: &Ground, session: &Session) -> Tuning {
+    let settings = session.settings();
+    Tuning {
+        target_partitions: settings.target_partitions().unwrap_or_else(|| ground.engine.default_partitions()),
+        batch_rows: settings.batch_rows(),
     }
 }
 

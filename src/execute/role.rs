@@ -175,7 +175,7 @@ async fn new_verifier(password: Option<&Option<String>>, iterations: u32) -> Res
     if password.is_empty() {
         return Ok(Some(None));
     }
-    let verifier = tokio::task::spawn_blocking(move || scram::verifier(&password, iterations))
+    let verifier = tokio::task::spawn_blocking(move || scram::verifier_to_store(&password, iterations))
         .await
         .map_err(|error| Error::internal("hashing a password failed").with_source(error))??;
     Ok(Some(Some(verifier)))

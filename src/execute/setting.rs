@@ -10,42 +10,48 @@ use super::output::{BatchStream, Output, RowsTag};
 use super::road::Road;
 use crate::encode::types::{OutputColumn, PgType};
 use crate::error::Result;
+use crate::session::Settings;
 use crate::sql::{Name, Set, Show};
 
-pub(crate) async fn set(road: &mut Road<'_>, statement: &Set) -> Result<Output> {
-    road.set_setting(statement).await?;
+pub(crate) fn set(road: &mut Road<'_>, statement: &Set) -> Result<Output> {
+    road.set_setting(statement)?;
     Ok(Output::Done("SET".into()))
 }
 
 pub(crate) fn reset(road: &mut Road<'_>, name: Option<&Name>) -> Result<Output> {
     match name {
-        Some(name) => road.session.reset_setting(&name.value).map_err(|error| error.at(None))?,
-        None => road.session.reset_all_settings()?,
+        Some(name) => {
+            let set = Set { name: name.clone(), value: None, local: false };
+            road.set_setting(&set)?;
+        }
+        None => road.session.settings().reset_all(),
     }
     Ok(Output::Done("RESET".into()))
 }
 
-/// Columns of a SHOW, known before it runs.
-pub(crate) fn show_columns(statement: &Show) -> Vec<OutputColumn> {
-    match statement {
+/// Columns of a SHOW, known before it runs. 42704 for an unknown name.
+pub(crate) fn show_columns(statement: &Show) -> Result<Vec<OutputColumn>> {
+    Ok(match statement {
         Show::All => ["name", "setting", "description"].iter().map(|name| OutputColumn::new(*name, PgType::TEXT)).collect(),
-        Show::Setting(name) => vec![OutputColumn::new(crate::session::settings::display_name(&name.value), PgType::TEXT)],
-    }
+        Show::Setting(name) => vec![OutputColumn::new(Settings::canonical_name(&name.value)?, PgType::TEXT)],
+    })
 }
 
 pub(crate) fn show(road: &Road<'_>, statement: &Show) -> Result<Output> {
-    let columns = show_columns(statement);
+    let columns = show_columns(statement)?;
+    let settings = road.session.settings();
     let values: Vec<Vec<String>> = match statement {
-        Show::Setting(name) => vec![vec![road.session.setting(&name.value)?]],
+        Show::Setting(name) => vec![vec![settings.get(&name.value)?]],
         Show::All => {
-            let rows = road.context.session.settings();
+            let rows = settings.shown();
             vec![
-                rows.iter().map(|row| row.name.to_owned()).collect(),
-                rows.iter().map(|row| road.session.setting(row.name)).collect::<Result<_>>()?,
-                rows.iter().map(|row| row.short_desc.to_owned()).collect(),
+                rows.iter().map(|(name, ..)| name.clone()).collect(),
+                rows.iter().map(|(_, value, _)| value.clone()).collect(),
+                rows.iter().map(|(.., description)| (*description).to_owned()).collect(),
             ]
         }
     };
+    drop(settings);
     Ok(Output::Rows { stream: text_rows(&columns, values)?, columns: columns.into(), tag: RowsTag::Fixed("SHOW") })
 }
 

@@ -75,11 +75,10 @@ impl TableCache {
         }
     }
 
-    /// Takes over what an own commit made: the newest version without asking the store.
-    pub(super) fn put(&self, table: Arc<Table>) {
-        let now = Instant::now();
+    /// Takes over what an own commit made, which was the newest version when its put began: nobody has to ask the store.
+    pub(super) fn put(&self, table: Arc<Table>, put_began: Instant) {
         let entry = self.entry(&table.location);
-        entry.keep(Loaded { table, checked: now, listed: now });
+        entry.keep(Loaded { table, checked: put_began, listed: put_began });
         self.evict();
     }
 

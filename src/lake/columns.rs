@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 
-use super::type_text;
-use crate::encode::types::{self, PgType, TYPE_KEY};
+use crate::encode::types::{self, PgType, TYPE_KEY, format_type, parse_type};
 use crate::error::{Error, Result, SqlState};
 
 /// Key of a field's metadata that Delta's writers keep a column's comment under.
@@ -88,7 +87,7 @@ impl TableSpec {
             if !can_partition(&engine_type(column.ty)) {
                 return Err(Error::unsupported(format!(
                     "partitioning by column \"{name}\" of type {}",
-                    type_text::format(column.ty)
+                    format_type(column.ty)
                 )));
             }
         }
@@ -101,7 +100,7 @@ impl TableSpec {
 
 fn validate_type(column: &ColumnSpec) -> Result<()> {
     let unsupported = || {
-        let name = type_text::format(column.ty);
+        let name = format_type(column.ty);
         Err(Error::unsupported(format!("type {name} of column \"{}\" in a table", column.name)))
     };
     match engine_type(column.ty) {
@@ -141,7 +140,7 @@ pub(super) fn engine_field(column: &ColumnSpec) -> Field {
 }
 
 fn field(column: &ColumnSpec, data_type: DataType) -> Field {
-    let mut metadata = HashMap::from([(TYPE_KEY.to_owned(), type_text::format(column.ty))]);
+    let mut metadata = HashMap::from([(TYPE_KEY.to_owned(), format_type(column.ty))]);
     if let Some(comment) = &column.comment {
         metadata.insert(COMMENT_KEY.to_owned(), comment.clone());
     }
@@ -155,7 +154,7 @@ pub(super) fn delta_field(column: &ColumnSpec) -> Field {
 
 /// Column and engine field of a field in a Delta schema: from the type that we noted there, or from its own.
 pub(super) fn from_delta(delta: &Field) -> (ColumnSpec, FieldRef) {
-    let noted = delta.metadata().get(TYPE_KEY).and_then(|text| type_text::parse(text));
+    let noted = delta.metadata().get(TYPE_KEY).and_then(|text| parse_type(text));
     // A note that another writer left behind after it changed the column's type is not believed.
     let noted = noted.filter(|ty| same_storage(&stored_type(&engine_type(*ty)), delta.data_type()));
     let ty = noted.unwrap_or_else(|| types::pg_type_of(delta.data_type()));

@@ -8,7 +8,7 @@ mod definition;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use deltalake::kernel::transaction::{CommitData, PROTOCOL, TransactionError};
 use deltalake::kernel::{Action, Add};
@@ -71,8 +71,9 @@ pub(super) async fn commit_files(
         let version = base.as_ref().map_or(0, |base| base.version() + 1);
         let bytes = CommitData::new(actions, described, info(&id, operation), Vec::new()).get_bytes();
         let bytes = bytes.map_err(|error| Error::from(deltalake::DeltaTableError::from(error)))?;
+        let began = Instant::now();
         match log::put(&log::log_store(location), version, bytes, &id).await {
-            Put::Done => return Ok(finish(lake, location, base, version).await),
+            Put::Done => return Ok(finish(lake, location, base, version, began).await),
             Put::Unknown(error) => return Err(Failure { error, may_appear: true }),
             Put::Taken => {
                 tokio::time::sleep(pause(attempt)).await;
@@ -256,7 +257,13 @@ fn info(id: &str, operation: &Operation) -> HashMap<String, serde_json::Value> {
 }
 
 /// After the commit: the cache gets the new version, and now and then the log a checkpoint.
-async fn finish(lake: &Lake, location: &Resolved, base: Option<Arc<Table>>, version: u64) -> Committed {
+async fn finish(
+    lake: &Lake,
+    location: &Resolved,
+    base: Option<Arc<Table>>,
+    version: u64,
+    put_began: Instant,
+) -> Committed {
     let loaded = match &base {
         Some(base) => {
             let mut delta = base.delta.clone();
@@ -272,7 +279,7 @@ async fn finish(lake: &Lake, location: &Resolved, base: Option<Arc<Table>>, vers
     match loaded {
         Ok(table) => {
             let table = Arc::new(table);
-            lake.cache.put(Arc::clone(&table));
+            lake.cache.put(Arc::clone(&table), put_began);
             if version > 0 && version.is_multiple_of(lake.options.checkpoint_commits.max(1)) {
                 maintain::checkpoint(table.delta.clone());
             }

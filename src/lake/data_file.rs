@@ -15,6 +15,9 @@ use crate::error::{Error, Result, SqlState};
 /// Decimals go through a double in some writers' statistics; these digits survive it.
 const EXACT_DECIMAL_DIGITS: u8 = 15;
 
+/// Bytes of a value of a type without a fixed width, when nothing is known about them.
+const VALUE_BYTES_GUESS: usize = 16;
+
 /// One data file.
 #[derive(Debug)]
 pub(super) struct DataFile {
@@ -109,11 +112,14 @@ fn partition_value(text: Option<&str>, data_type: &DataType) -> Result<ScalarVal
 }
 
 fn partition_statistics(value: &ScalarValue, rows: Precision<usize>) -> ColumnStatistics {
+    let width = value.data_type().primitive_width().unwrap_or_else(|| value_bytes(value));
+    let byte_size = rows.multiply(&Precision::Exact(width));
     if value.is_null() {
-        return ColumnStatistics { null_count: rows, ..ColumnStatistics::new_unknown() };
+        return ColumnStatistics { null_count: rows, byte_size, ..ColumnStatistics::new_unknown() };
     }
     ColumnStatistics {
         null_count: Precision::Exact(0),
+        byte_size,
         min_value: Precision::Exact(value.clone()),
         max_value: Precision::Exact(value.clone()),
         ..ColumnStatistics::new_unknown()
@@ -135,8 +141,26 @@ fn file_statistics(json: Option<&str>, schema: &Schema) -> Statistics {
         let bound = |value: Option<&Value>, upper| value.and_then(|value| bound(value, field.data_type(), upper));
         column.min_value = precision(bound(of("minValues", field.name()), false), tight);
         column.max_value = precision(bound(of("maxValues", field.name()), true), tight);
+        column.byte_size = byte_size(field.data_type(), column, rows);
     }
     statistics
+}
+
+/// Bytes of a column in memory, which joins are planned by. For texts a guess from the lengths of the bounds.
+fn byte_size(data_type: &DataType, column: &ColumnStatistics, rows: usize) -> Precision<usize> {
+    if let Some(width) = data_type.primitive_width() {
+        return Precision::Exact(rows.saturating_mul(width));
+    }
+    let of_bound = |bound: &Precision<ScalarValue>| bound.get_value().map(value_bytes);
+    let width = match (of_bound(&column.min_value), of_bound(&column.max_value)) {
+        (Some(least), Some(greatest)) => least.midpoint(greatest),
+        _ => VALUE_BYTES_GUESS,
+    };
+    Precision::Inexact(rows.saturating_mul(width))
+}
+
+fn value_bytes(value: &ScalarValue) -> usize {
+    value.try_as_str().flatten().map_or(VALUE_BYTES_GUESS, str::len)
 }
 
 fn count(value: Option<&Value>) -> Option<usize> {

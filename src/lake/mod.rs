@@ -23,7 +23,6 @@ pub mod stores;
 mod table;
 #[cfg(test)]
 mod tests;
-mod type_text;
 pub mod write;
 
 use std::collections::HashMap;
@@ -159,6 +158,26 @@ impl Lake {
         write::write(Arc::clone(self), request).await
     }
 
+    /// Where a new managed table of that name goes: `<warehouse>/<schema>/<table>`, or a numbered folder beside it while the
+    /// files of a dropped table of the same name are still there.
+    pub async fn free_location(&self, schema: &str, name: &str) -> Result<String> {
+        let folder = |text: &str| percent_encode(text);
+        let base = format!("{}/{}", folder(schema), folder(name));
+        let plain = self.stores.in_warehouse(&base)?;
+        if self.is_free(&plain).await? {
+            return Ok(plain.location.to_string());
+        }
+        let unique = format!("{base}-{}", uuid::Uuid::now_v7().simple());
+        Ok(self.stores.in_warehouse(&unique)?.location.to_string())
+    }
+
+    /// Whether nothing is stored under the folder.
+    async fn is_free(&self, folder: &Resolved) -> Result<bool> {
+        use futures::TryStreamExt;
+        let mut listed = folder.store.list(Some(&folder.path));
+        Ok(listed.try_next().await?.is_none())
+    }
+
     /// Removes the files of a table in the background, after the retention time. Older snapshots become unreadable then.
     pub fn drop_files(self: &Arc<Self>, location: &str) -> Result<()> {
         let location = self.stores.resolve(location)?;
@@ -178,4 +197,17 @@ impl Lake {
         queues.insert(location.location.to_string(), Arc::downgrade(&queue));
         queue
     }
+}
+
+/// A name as one path segment of every store: letters, digits, `_`, `-` and what is not ASCII stay as they are.
+fn percent_encode(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for character in name.chars() {
+        if character.is_ascii_alphanumeric() || matches!(character, '_' | '-') || !character.is_ascii() {
+            out.push(character);
+        } else {
+            out.push_str(&format!("%{:02X}", u32::from(character)));
+        }
+    }
+    out
 }

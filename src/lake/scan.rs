@@ -91,9 +91,14 @@ impl LakeScan {
         runtime.register_object_store(url.as_ref(), Arc::clone(&self.table.location.store));
         let store = runtime.object_store(&url)?;
         let metadata = runtime.cache_manager.get_file_metadata_cache();
-        let source = ParquetSource::new(self.scanned.clone())
-            .with_table_parquet_options(state.default_table_options().parquet)
+        let options = state.default_table_options().parquet;
+        let footer_bytes = options.global.metadata_size_hint;
+        let mut source = ParquetSource::new(self.scanned.clone())
+            .with_table_parquet_options(options)
             .with_parquet_file_reader_factory(Arc::new(CachedParquetFileReaderFactory::new(store, metadata)));
+        if let Some(bytes) = footer_bytes {
+            source = source.with_metadata_size_hint(bytes);
+        }
         let schema = self.scanned.table_schema();
         let statistics = Statistics::try_merge_iter(files.iter().map(|file| file.statistics.as_ref()), schema)?;
         let all = FileGroup::new(files.iter().map(|file| self.partitioned_file(file)).collect());

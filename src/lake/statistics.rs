@@ -1,7 +1,9 @@
 //! The statistics of a new file for Delta's log, from the metadata that the Parquet writer gives back.
 
-use arrow::array::{Array, ArrayRef};
-use arrow::datatypes::{DataType, Schema, TimeUnit};
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::compute::{max, min};
+use arrow::datatypes::{DataType, Float32Type, Float64Type, Schema, TimeUnit};
+use arrow::record_batch::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::common::ScalarValue;
 use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
@@ -15,10 +17,17 @@ const FORMAT: FormatOptions<'static> = FormatOptions::new()
     .with_timestamp_tz_format(Some("%Y-%m-%dT%H:%M:%S%.6fZ"));
 
 /// Delta's JSON of one file: number of rows, and bounds and nulls of the first `columns_max` columns.
-pub(super) fn to_json(metadata: &ParquetMetaData, schema: &Schema, columns_max: usize) -> Result<String> {
+pub(super) fn to_json(
+    metadata: &ParquetMetaData,
+    floats: &FloatBounds,
+    schema: &Schema,
+    columns_max: usize,
+) -> Result<String> {
     let mut bounds = Bounds::default();
-    for field in schema.fields().iter().take(columns_max) {
-        if !field.data_type().is_nested() {
+    for (index, field) in schema.fields().iter().enumerate().take(columns_max) {
+        if let Some(float) = floats.0.iter().find(|float| float.column == index) {
+            bounds.add_float(field.name(), float);
+        } else if !field.data_type().is_nested() {
             bounds.add(metadata, schema, field.name())?;
         }
     }
@@ -31,6 +40,60 @@ pub(super) fn to_json(metadata: &ParquetMetaData, schema: &Schema, columns_max: 
     ))
 }
 
+/// Bounds of the float columns of a file. Parquet's own leave NaN out, but NaN is PostgreSQL's greatest float: a scan for
+/// `x > 5` would skip the file. So Parquet keeps none for floats, and the log gets those of files without NaN.
+#[derive(Debug)]
+pub(super) struct FloatBounds(Vec<FloatBound>);
+
+#[derive(Debug)]
+struct FloatBound {
+    column: usize,
+    /// Least and greatest; the greatest is NaN if there is one.
+    bounds: Option<(f64, f64)>,
+    nulls: usize,
+}
+
+impl FloatBounds {
+    /// Nothing observed yet of a file with that schema.
+    pub(super) fn new(schema: &Schema) -> Self {
+        let floats = schema.fields().iter().enumerate().filter(|(_, field)| is_float(field.data_type()));
+        Self(floats.map(|(column, _)| FloatBound { column, bounds: None, nulls: 0 }).collect())
+    }
+
+    /// Takes account of rows that go into the file.
+    pub(super) fn observe(&mut self, rows: &RecordBatch) {
+        for float in &mut self.0 {
+            let array = rows.column(float.column);
+            float.nulls += array.null_count();
+            // Arrow's order puts NaN last, as PostgreSQL's does.
+            let of_rows = match array.data_type() {
+                DataType::Float32 => {
+                    let array = array.as_primitive::<Float32Type>();
+                    min(array).map(f64::from).zip(max(array).map(f64::from))
+                }
+                DataType::Float64 => {
+                    let array = array.as_primitive::<Float64Type>();
+                    min(array).zip(max(array))
+                }
+                _ => None,
+            };
+            float.bounds = match (float.bounds, of_rows) {
+                (Some((low, high)), Some((least, greatest))) => Some((
+                    if least.total_cmp(&low).is_lt() { least } else { low },
+                    if greatest.total_cmp(&high).is_gt() { greatest } else { high },
+                )),
+                (known, None) => known,
+                (None, new) => new,
+            };
+        }
+    }
+}
+
+/// Whether a file's own statistics are of no use for the type.
+pub(super) fn is_float(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Float32 | DataType::Float64)
+}
+
 /// The members of the three JSON objects. They are text because a JSON number of serde_json would round decimals.
 #[derive(Default)]
 struct Bounds {
@@ -40,6 +103,16 @@ struct Bounds {
 }
 
 impl Bounds {
+    fn add_float(&mut self, name: &str, float: &FloatBound) {
+        let key = Value::from(name).to_string();
+        self.nulls.push(format!("{key}:{}", float.nulls));
+        // Zero has two signs, which are equal in PostgreSQL.
+        if let Some((low, high)) = float.bounds.filter(|(low, high)| low.is_finite() && high.is_finite()) {
+            self.min.push(format!("{key}:{}", Value::from(if low == 0.0 { -0.0 } else { low })));
+            self.max.push(format!("{key}:{}", Value::from(if high == 0.0 { 0.0 } else { high })));
+        }
+    }
+
     fn add(&mut self, metadata: &ParquetMetaData, schema: &Schema, name: &str) -> Result<()> {
         let groups = metadata.row_groups();
         let converter = StatisticsConverter::try_new(name, schema, metadata.file_metadata().schema_descr())?;
@@ -82,15 +155,11 @@ fn extreme(bounds: &ArrayRef, only_nulls: &[bool], wanted: std::cmp::Ordering) -
     Ok(found)
 }
 
-/// A bound as Delta's JSON has it; `None` for what has none there: bytes, and floats that JSON cannot say.
+/// A bound as Delta's JSON has it; `None` for what has none there, as bytes.
 fn json(bound: &ScalarValue) -> Option<String> {
     match bound.data_type() {
         DataType::Boolean | DataType::Int16 | DataType::Int32 | DataType::Int64 | DataType::Decimal128(_, _) => {
             text(bound)
-        }
-        DataType::Float32 | DataType::Float64 => {
-            let text = text(bound)?;
-            text.parse::<f64>().ok().filter(|value| value.is_finite()).map(|_| text)
         }
         DataType::Date32 | DataType::Timestamp(TimeUnit::Microsecond, _) | DataType::Utf8 | DataType::Utf8View => {
             Some(Value::from(text(bound)?).to_string())

@@ -637,3 +637,124 @@ async fn deletes_of_delta_rs_are_seen_and_its_appends_are_read() {
     let bytes = table.location.store.head(&table.files[0].path).await.unwrap().size;
     assert_eq!(table.files[0].bytes, bytes);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_with_mapped_columns_is_read_but_not_written() {
+    use deltalake::kernel::DataType as DeltaType;
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().to_str().unwrap();
+    let location = format!("{root}/t");
+    std::fs::create_dir_all(&location).unwrap();
+    let theirs = deltalake::operations::create::CreateBuilder::new()
+        .with_location(url::Url::from_directory_path(&location).unwrap().to_string())
+        .with_column("a", DeltaType::INTEGER, true, None)
+        .with_column("p", DeltaType::STRING, true, None)
+        .with_partition_columns(["p"])
+        .with_configuration_property(deltalake::TableProperty::ColumnMappingMode, Some("name"))
+        .await
+        .unwrap();
+    let batch = RecordBatch::try_from_iter_with_nullable([
+        ("a", Arc::new(Int32Array::from(vec![1, 2])) as ArrayRef, true),
+        ("p", Arc::new(StringArray::from(vec!["x", "y"])) as ArrayRef, true),
+    ]);
+    theirs.write(vec![batch.unwrap()]).await.unwrap();
+    let lake = lake_at(root);
+    let table = lake.table(&location, Freshness::Latest).await.unwrap();
+    let expected = "+---+---+\n| p | a |\n+---+---+\n| y | 2 |\n+---+---+";
+    assert_eq!(text(&table, "SELECT p, a FROM t WHERE p > 'x'").await, expected);
+    let error = lake.write(request(WriteMode::Append(table), vec![])).await.unwrap_err();
+    assert_eq!(error.sqlstate(), SqlState::FeatureNotSupported);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_that_delta_rs_wrote_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().to_str().unwrap();
+    let location = format!("{root}/t");
+    std::fs::create_dir_all(&location).unwrap();
+    let url = url::Url::from_directory_path(&location).unwrap();
+    let theirs = deltalake::DeltaTable::try_from_url(url).await.unwrap();
+    let batch = RecordBatch::try_from_iter_with_nullable([
+        ("d", Arc::new(Date32Array::from(vec![Some(0), None])) as ArrayRef, true),
+        ("s", Arc::new(StringArray::from(vec!["a b%/c", "ü"])) as ArrayRef, true),
+        ("a", Arc::new(Int32Array::from(vec![1, 2])) as ArrayRef, true),
+    ]);
+    theirs.write(vec![batch.unwrap()]).with_partition_columns(["s", "d"]).await.unwrap();
+    let table = lake_at(root).table(&location, Freshness::Latest).await.unwrap();
+    let expected = "\
++------------+--------+---+
+| d          | s      | a |
++------------+--------+---+
+| 1970-01-01 | a b%/c | 1 |
+|            | ü      | 2 |
++------------+--------+---+";
+    assert_eq!(text(&table, "SELECT * FROM t ORDER BY a").await, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn statistics_bound_what_they_describe() {
+    let lake = memory_lake();
+    let (columns, batch) = all_types();
+    let written = lake.write(request(WriteMode::Create(spec("memory://lake/t", columns)), vec![batch])).await.unwrap();
+    let table = written.table.unwrap();
+    let log = table.snapshot().unwrap().try_log_data().unwrap();
+    let stats: serde_json::Value = serde_json::from_str(&log.iter().next().unwrap().stats().unwrap()).unwrap();
+    assert_eq!((&stats["numRecords"], &stats["nullCount"]["c1"]), (&2.into(), &1.into()));
+    for (column, bound) in [
+        ("c1", "-1"),
+        ("c2", "-9223372036854775808"),
+        ("c6", "\"ä'\\\"\\\\\""),
+        ("c11", "\"1969-12-31\""),
+        ("c12", "86399999999"),
+        ("c13", "\"1970-01-01T00:00:00.001001\""),
+        ("c14", "\"1970-01-01T00:00:00.001001Z\""),
+    ] {
+        assert_eq!(stats["minValues"][column].to_string(), bound, "{column}");
+        assert_eq!(stats["maxValues"][column].to_string(), bound, "{column}");
+    }
+    assert_eq!((stats["minValues"].get("c4"), stats["minValues"].get("c10")), (None, None));
+    for filter in [
+        "c13 = TIMESTAMP '1970-01-01 00:00:00.001001'",
+        "c12 = arrow_cast('23:59:59.999999', 'Time64(Microsecond)')",
+        "c5 > 6456360425",
+    ] {
+        let sql = format!("SELECT count(*) AS n FROM t WHERE {filter}");
+        assert_eq!(text(&table, &sql).await, "+---+\n| n |\n+---+\n| 1 |\n+---+", "{filter}");
+    }
+    assert_eq!(files_scanned(&table, "SELECT c1 FROM t WHERE c13 < TIMESTAMP '1970-01-01 00:00:00.001'").await, 0);
+    assert_eq!(files_scanned(&table, "SELECT c1 FROM t WHERE c6 > 'b'").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nan_is_greater_than_everything_and_is_not_pruned() {
+    let lake = memory_lake();
+    let columns = vec![ColumnSpec::new("x", PgType::FLOAT8)];
+    let floats = |values: Vec<f64>| {
+        let array: ArrayRef = Arc::new(Float64Array::from(values));
+        RecordBatch::try_from_iter_with_nullable([("x", array, true)]).unwrap()
+    };
+    let batches = vec![floats(vec![1.0, f64::NAN]), floats(vec![-0.0, 2.5]), floats(vec![f64::INFINITY])];
+    let mut create = request(WriteMode::Create(spec("memory://lake/t", columns)), vec![]);
+    create.input = Input::Streams(batches.into_iter().map(|batch| stream(vec![batch])).collect());
+    let table = lake.write(create).await.unwrap().table.unwrap();
+    let count = "SELECT count(*) AS n FROM t WHERE x > 5";
+    assert_eq!(text(&table, count).await, "+---+\n| n |\n+---+\n| 2 |\n+---+");
+    assert_eq!(files_scanned(&table, "SELECT x FROM t WHERE x > 5").await, 2);
+    assert_eq!(files_scanned(&table, "SELECT x FROM t WHERE x = 0.0").await, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn joins_are_planned_by_the_size_of_the_scanned_columns() {
+    let lake = memory_lake();
+    let (columns, batch) = all_types();
+    let written = lake.write(request(WriteMode::Create(spec("memory://lake/t", columns)), vec![batch])).await.unwrap();
+    let context = SessionContext::new();
+    context.register_table("t", written.table.unwrap().provider().unwrap()).unwrap();
+    let plan = context.sql("SELECT c1, c2, c7 FROM t").await.unwrap().create_physical_plan().await.unwrap();
+    let asked = datafusion::physical_plan::statistics::StatisticsArgs::new();
+    let context = datafusion::physical_plan::statistics::StatisticsContext::new();
+    let statistics = context.compute(plan.as_ref(), &asked).unwrap();
+    let bytes = statistics.column_statistics.iter().map(|column| column.byte_size.get_value().copied());
+    assert_eq!(statistics.num_rows.get_value(), Some(&2));
+    assert_eq!(bytes.collect::<Vec<_>>(), [Some(4), Some(16), Some(2)]);
+}

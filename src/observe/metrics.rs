@@ -13,7 +13,8 @@ use super::names::{self, Named, Source, SourceKind};
 use crate::error::{Error, Result};
 
 /// Seconds, from a prepared `SELECT 1` to a long load.
-const SECONDS_BUCKETS: [f64; 14] = [0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0, 300.0, 3600.0];
+const SECONDS_BUCKETS: [f64; 14] =
+    [0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0, 300.0, 3600.0];
 
 /// The way that COPY's rows go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,6 +7,7 @@
 //! give Arrow's types for PostgreSQL's, and lose positions.
 
 pub mod bind;
+mod file_call;
 mod parameters;
 pub mod relations;
 pub mod resolve;

@@ -1,11 +1,12 @@
 //! `$1`, `$2`, …: their types as they become known, and their values once a client has bound them.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::{DFSchema, ParamValues};
 use datafusion::execution::context::ExecutionProps;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast};
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion::scalar::ScalarValue;
@@ -28,6 +29,8 @@ pub struct Parameters {
     pub allowed: bool,
     /// Values, once bound: then the plan holds them in place of the placeholders.
     pub values: Option<Vec<ScalarValue>>,
+    /// Whether what was bound depends on the session or the moment: then the plan is good for one execution.
+    pub contextual: bool,
 }
 
 impl Parameters {
@@ -38,12 +41,12 @@ impl Parameters {
 
     /// To find out a prepared statement's types; those the client gave are settled.
     pub fn to_infer(given: Vec<Option<PgType>>) -> Self {
-        Self { types: given, allowed: true, values: None }
+        Self { types: given, allowed: true, ..Self::default() }
     }
 
     /// To run with values.
     pub fn bound(types: &[PgType], values: Vec<ScalarValue>) -> Self {
-        Self { types: types.iter().copied().map(Some).collect(), allowed: true, values: Some(values) }
+        Self { types: types.iter().copied().map(Some).collect(), allowed: true, values: Some(values), contextual: false }
     }
 
     /// All types, or 42P18 for one that nothing settled.
@@ -65,8 +68,10 @@ impl Parameters {
             context: Arc::clone(context),
             parameters: RefCell::new(std::mem::take(&mut self.types)),
             parameters_allowed: self.allowed,
+            contextual: Cell::new(false),
         };
         let bound = bind(&typing);
+        self.contextual |= typing.contextual.get();
         self.types = typing.parameters.into_inner();
         bound
     }
@@ -154,7 +159,7 @@ pub fn condition_on_rows(
 ) -> Result<Arc<dyn PhysicalExpr>> {
     let expr = bind_condition(table, columns, condition, context, source)?;
     let schema = DFSchema::try_from(rows.as_ref().clone())?;
-    Ok(create_physical_expr(&expr, &schema, &ExecutionProps::new())?)
+    Ok(create_physical_expr(&expr, &schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())?)
 }
 
 /// The query's rows under a new table's names and types, where both differ from what the query gives.
@@ -162,7 +167,7 @@ pub fn cast_columns(bound: BoundQuery, wanted: &[(String, PgType)]) -> Result<Lo
     let schema = Arc::clone(bound.plan.schema());
     let exprs = schema.columns().into_iter().zip(wanted).map(|(column, (name, ty))| {
         let wanted = arrow_type(*ty);
-        let given = schema.field_from_column(&column)?.data_type();
+        let given = schema.as_ref().as_arrow().field(schema.index_of_column(&column)?).data_type();
         let expr = Expr::Column(column.clone());
         let same = *given == wanted || is_text(given) && is_text(&wanted);
         Ok(if same { expr } else { cast(expr, wanted) }.alias(name))

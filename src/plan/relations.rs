@@ -103,6 +103,26 @@ struct Collector {
     names: Vec<RelationName>,
 }
 
+impl RelationName {
+    /// Whether it names files rather than a relation.
+    pub fn is_file(&self) -> bool {
+        match self.kind {
+            RelationNameKind::Named { .. } => false,
+            RelationNameKind::Path(_) | RelationNameKind::FileFunction { .. } => true,
+        }
+    }
+}
+
+impl Relation {
+    /// 0 for what has no OID.
+    pub fn oid(&self) -> u32 {
+        match self {
+            Self::Table(table) => table.oid,
+            Self::View(view) => view.oid,
+        }
+    }
+}
+
 impl Visitor for Collector {
     type Break = std::convert::Infallible;
 
@@ -147,14 +167,10 @@ impl Collector {
         let kind = match parts.as_slice() {
             [path] if path.quote_style == Some('\'') => RelationNameKind::Path(path.value.clone()),
             [name] => RelationNameKind::Named { database: None, schema: None, name: fold(name) },
-            [schema, name] => {
-                RelationNameKind::Named { database: None, schema: Some(fold(schema)), name: fold(name) }
+            [schema, name] => RelationNameKind::Named { database: None, schema: Some(fold(schema)), name: fold(name) },
+            [database, schema, name] => {
+                RelationNameKind::Named { database: Some(fold(database)), schema: Some(fold(schema)), name: fold(name) }
             }
-            [database, schema, name] => RelationNameKind::Named {
-                database: Some(fold(database)),
-                schema: Some(fold(schema)),
-                name: fold(name),
-            },
             _ => return,
         };
         self.names.push(RelationName { kind, position });

@@ -8,21 +8,24 @@
 //! ```
 //! A name that nothing has is no error here: a common table expression may carry it. The binder reports it.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::relations::{self, FileCall, Relation, RelationColumn, RelationName, Relations, ResolvedTable, ResolvedView};
+use super::file_call::FileCall;
+use super::relations::{
+    self, Relation, RelationColumn, RelationName, RelationNameKind, Relations, ResolvedTable, ResolvedView,
+};
 use crate::builtins::{self, Context};
 use crate::catalog::{self, RelationKind, Snapshot};
+use crate::encode::input::InputContext;
 use crate::error::{Error, Result, SqlState};
+use crate::lake::files::{self, FileSet, FileTable};
 use crate::lake::{self, Freshness, Lake};
+use crate::session::Pins;
 use crate::sql;
+use futures::future::BoxFuture;
 
 /// Views may use views this deep.
 const VIEW_DEPTH_MAX: usize = 64;
-
-/// The table versions that a transaction has seen, by location.
-pub type Pins = HashMap<String, Arc<lake::Table>>;
 
 /// Resolves names against one catalog snapshot.
 pub struct Resolver<'a> {
@@ -31,68 +34,111 @@ pub struct Resolver<'a> {
     pub context: &'a Arc<Context>,
     pub pins: &'a mut Pins,
     pub freshness: Freshness,
+    /// How text in files is read.
+    pub input: InputContext,
     /// Refuses a file location that this role may not read.
     pub file_check: &'a (dyn Fn(&str) -> Result<()> + Send + Sync),
-    /// Whether the role may read the relation: owner or superuser.
+    /// Whether the role may read everything; otherwise only what it owns.
     pub superuser: bool,
     pub role_oid: u32,
 }
 
 impl Resolver<'_> {
-    /// Resolves the relations that the names stand for, and the file calls.
-    pub async fn resolve(&mut self, names: &[RelationName], files: &[FileCall]) -> Result<Relations> {
+    /// Resolves what the names stand for.
+    pub async fn resolve(&mut self, names: &[RelationName]) -> Result<Relations> {
         let path = self.context.search_path.clone();
-        let mut relations = self.resolve_names(names, &path, 0).await?;
-        for call in files {
-            (self.file_check)(&call.location)?;
-            let table = lake::files::open(self.lake.stores(), &call.location, &call.options).await.map_err(|error| error.at(call.position))?;
-            relations.by_position.insert(call.position, Relation::Table(file_table(&call.location, table)));
-        }
-        Ok(relations)
+        self.resolve_names(names, &path, 0).await
     }
 
-    async fn resolve_names(&mut self, names: &[RelationName], path: &[String], depth: usize) -> Result<Relations> {
+    /// Boxed, because views resolve names too.
+    fn resolve_names<'s>(
+        &'s mut self,
+        names: &'s [RelationName],
+        path: &'s [String],
+        depth: usize,
+    ) -> BoxFuture<'s, Result<Relations>> {
+        Box::pin(self.resolve_each(names, path, depth))
+    }
+
+    async fn resolve_each(&mut self, names: &[RelationName], path: &[String], depth: usize) -> Result<Relations> {
         if depth > VIEW_DEPTH_MAX {
             return Err(Error::new(SqlState::StatementTooComplex, "views are nested too deeply"));
         }
         let mut relations = Relations::default();
         for name in names {
-            let key = (name.schema.clone(), name.name.clone());
-            if relations.by_name.contains_key(&key) {
-                continue;
-            }
-            match self.resolve_name(name, path, depth).await? {
-                Some(relation) => {
-                    relations.by_name.insert(key, relation);
+            let call = match &name.kind {
+                RelationNameKind::Named { schema, name, .. } => {
+                    self.resolve_into(&mut relations, schema.as_ref(), name, path, depth).await?;
+                    continue;
                 }
-                None => {
-                    if let Some(schema) = name.schema.as_ref().filter(|schema| !schema_exists(self.snapshot, schema)) {
-                        relations.missing_schemas.push(schema.clone());
-                    }
-                }
-            }
+                RelationNameKind::Path(path) => FileCall::of_path(path),
+                RelationNameKind::FileFunction { name, arguments } => FileCall::of_function(name, arguments),
+            };
+            let file = self.open_file(&call.map_err(|error| error.at(name.position))?).await;
+            let file = file.map_err(|error| error.at(name.position))?;
+            relations.by_position.insert(name.position, file);
         }
         Ok(relations)
     }
 
-    async fn resolve_name(&mut self, name: &RelationName, path: &[String], depth: usize) -> Result<Option<Relation>> {
-        let schemas: Vec<&str> = match &name.schema {
-            Some(schema) => vec![schema.as_str()],
-            None => path.iter().map(String::as_str).collect(),
+    async fn resolve_into(
+        &mut self,
+        relations: &mut Relations,
+        schema: Option<&String>,
+        name: &str,
+        path: &[String],
+        depth: usize,
+    ) -> Result<()> {
+        let key = (schema.cloned(), name.to_owned());
+        if relations.by_name.contains_key(&key) {
+            return Ok(());
+        }
+        match self.resolve_name(schema, name, path, depth).await? {
+            Some(relation) => {
+                relations.by_name.insert(key, relation);
+            }
+            None => {
+                if let Some(schema) = schema.filter(|schema| !schema_exists(self.snapshot, schema)) {
+                    relations.missing_schemas.push(schema.clone());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn resolve_name(
+        &mut self,
+        schema: Option<&String>,
+        name: &str,
+        path: &[String],
+        depth: usize,
+    ) -> Result<Option<Relation>> {
+        let schemas: Vec<&String> = match schema {
+            Some(schema) => vec![schema],
+            None => path.iter().collect(),
         };
         for schema in schemas {
-            if let Some(table) = builtins::tables::lookup(schema, &name.name, self.context) {
-                return Ok(Some(Relation::Table(system_table(schema, &name.name, table))));
+            if let Some(table) = builtins::tables::lookup(schema, name, self.context) {
+                return Ok(Some(Relation::Table(system_table(schema, name, table))));
             }
             let snapshot = Arc::clone(self.snapshot);
-            if let Some(relation) = snapshot.relation(schema, &name.name) {
-                self.authorise(&name.name, relation)?;
-                return self.open(schema, &name.name, relation, depth).await.map(Some);
+            if let Some(relation) = snapshot.relation(schema, name) {
+                self.authorise(name, relation)?;
+                return self.open(schema, name, relation, depth).await.map(Some);
             }
         }
         Ok(None)
     }
 
+    /// Files as a relation.
+    async fn open_file(&self, call: &FileCall) -> Result<Relation> {
+        (self.file_check)(&call.location)?;
+        let resolved = self.lake.stores().resolve(&call.location)?;
+        let listed = files::list(&resolved.store, resolved.path.as_ref()).await?;
+        let set = FileSet { store: resolved.store, url: resolved.url, files: Arc::new(listed) };
+        let table = files::table(set, call.format, &call.options, call.columns.clone(), self.input).await?;
+        Ok(Relation::Table(file_table(&call.location, table)))
+    }
     /// Without GRANT only the owner and superusers may read.
     fn authorise(&self, name: &str, relation: &catalog::Relation) -> Result<()> {
         if self.superuser || relation.owner == self.role_oid {
@@ -116,13 +162,10 @@ impl Resolver<'_> {
             }
             RelationKind::View(view) => {
                 let query = sql::parse_query(&view.query)?;
-                let (names, files) = relations::names_of_query(&query, &view.query)?;
-                if !files.is_empty() {
-                    return Err(Error::unsupported("a view over files"));
-                }
+                let names = relations::names(&query, &view.query);
                 // A view reads with its owner's rights, as in PostgreSQL.
                 let superuser = std::mem::replace(&mut self.superuser, true);
-                let inner = Box::pin(self.resolve_names(&names, &view.search_path, depth + 1)).await;
+                let inner = self.resolve_names(&names, &view.search_path, depth + 1).await;
                 self.superuser = superuser;
                 Ok(Relation::View(ResolvedView {
                     schema: schema.to_owned(),
@@ -133,8 +176,7 @@ impl Resolver<'_> {
                         .iter()
                         .map(|column| RelationColumn { name: column.name.clone(), ty: column.ty(), not_null: false })
                         .collect(),
-                    query: Arc::new(*query),
-                    source: view.query.as_str().into(),
+                    query: Arc::new(query),
                     relations: Arc::new(inner?),
                 }))
             }
@@ -143,11 +185,11 @@ impl Resolver<'_> {
 
     /// The table at the version this transaction saw first.
     pub async fn pin(&mut self, location: &str) -> Result<Arc<lake::Table>> {
-        if let Some(pinned) = self.pins.get(location) {
-            return Ok(Arc::clone(pinned));
+        if let Some(pinned) = self.pins.table::<lake::Table>(location) {
+            return Ok(pinned);
         }
         let table = self.lake.table(location, self.freshness).await?;
-        self.pins.insert(location.to_owned(), Arc::clone(&table));
+        self.pins.pin(location, Arc::clone(&table));
         Ok(table)
     }
 }
@@ -157,7 +199,8 @@ pub fn schema_exists(snapshot: &Snapshot, schema: &str) -> bool {
     matches!(schema, "pg_catalog" | "information_schema" | "lakegate") || snapshot.schemas.contains_key(schema)
 }
 
-fn column_of(column: &lake::ColumnSpec) -> RelationColumn {
+/// A table's column as the binder sees it.
+pub fn column_of(column: &lake::ColumnSpec) -> RelationColumn {
     RelationColumn { name: column.name.clone(), ty: column.ty, not_null: column.not_null }
 }
 
@@ -175,7 +218,7 @@ fn system_table(schema: &str, name: &str, table: builtins::tables::SystemTable) 
     }
 }
 
-fn file_table(location: &str, table: lake::files::FileTable) -> ResolvedTable {
+fn file_table(location: &str, table: FileTable) -> ResolvedTable {
     ResolvedTable {
         schema: String::new(),
         name: location.to_owned(),

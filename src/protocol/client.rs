@@ -10,6 +10,13 @@ use super::{backend, report};
 use crate::error::{Error, Result, Severity};
 use crate::query::Conversation;
 
+/// ParameterStatus for each reported setting that changed.
+pub fn send_parameter_changes(output: &mut BytesMut, conversation: &mut Conversation) {
+    for (name, value) in conversation.take_parameter_changes() {
+        backend::parameter_status(output, name, &value);
+    }
+}
+
 /// A client that was let in.
 pub struct Client<'a, S> {
     pub(super) link: &'a mut Link<S>,
@@ -51,6 +58,8 @@ impl<'a, S: Transport> Client<'a, S> {
                 self.report(error)?;
                 if is_extended(tag) {
                     self.skipping = true;
+                    // At once, as PostgreSQL does: a Flush after it would be skipped too.
+                    self.link.flush().await?;
                 } else {
                     self.ready().await?;
                 }
@@ -91,11 +100,9 @@ impl<'a, S: Transport> Client<'a, S> {
     /// ReadyForQuery, after the settings that changed; everything is sent.
     pub(super) async fn ready(&mut self) -> Result<(), Stop> {
         self.send_notices();
-        let output = &mut self.link.channel.output;
-        for (name, value) in self.conversation.take_parameter_changes() {
-            backend::parameter_status(output, name, &value);
-        }
-        backend::ready_for_query(output, self.conversation.transaction_status());
+        send_parameter_changes(&mut self.link.channel.output, &mut self.conversation);
+        let status = self.conversation.transaction_status();
+        backend::ready_for_query(self.output(), status);
         self.is_ready = true;
         self.link.flush().await
     }

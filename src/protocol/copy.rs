@@ -1,4 +1,4 @@
-//! COPY over the wire: the client's CopyData into a sink, a stream's pieces out as CopyData.
+//! COPY over the wire: the client's CopyData into a sink, a stream of CopyData out.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -11,7 +11,7 @@ use futures::StreamExt;
 use super::backend;
 use super::channel::{Channel, OUTPUT_BYTES, Transport};
 use super::frontend::{Frame, Message};
-use super::link::{Fault, Link, Stop};
+use super::link::{Fault, Link, Stop, Turn};
 use super::reader::violation;
 use crate::error::{Error, SqlState};
 use crate::query::{CopyIn, CopyOut};
@@ -113,7 +113,7 @@ fn lost_synchronization<S: Transport>(channel: &mut Channel<S>, tag: u8) -> Faul
     Fault::Stop(Stop::Fatal(end.fatal()))
 }
 
-/// Sends the stream's pieces, each as one CopyData; answers the command tag.
+/// Sends the stream's pieces, which are CopyData messages already; answers the command tag.
 pub async fn send<S: Transport>(
     link: &mut Link<S>,
     copy: CopyOut,
@@ -122,16 +122,18 @@ pub async fn send<S: Transport>(
     backend::copy_out_response(&mut link.channel.output, copy.format, copy.columns);
     let mut interruption = pin!(interruption);
     let mut stream = copy.stream;
+    let mut turn = Turn::default();
     loop {
         let piece = poll_fn(|cx| match interruption.as_mut().poll(cx) {
             Poll::Ready(error) => Poll::Ready(Some(Err(error))),
             Poll::Pending => stream.poll_next_unpin(cx),
         });
         let Some(piece) = link.during(piece).await? else { break };
-        backend::copy_data(&mut link.channel.output, &piece?);
+        link.channel.output.extend_from_slice(&piece?);
         if link.channel.output.len() >= OUTPUT_BYTES {
             link.pass_on().await?;
         }
+        link.give_way(&mut turn).await?;
     }
     backend::copy_done(&mut link.channel.output);
     Ok(format!("COPY {}", copy.rows.load(Ordering::Acquire)))

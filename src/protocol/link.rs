@@ -18,6 +18,8 @@ use crate::error::{Error, SqlState};
 
 /// Rows that wait for others to follow are sent after this time.
 const OUTPUT_DELAY: Duration = Duration::from_millis(4);
+/// Work that never waits gives way to other tasks after this time.
+const TURN: Duration = Duration::from_millis(1);
 /// How long the last message of a connection may take to leave.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
@@ -94,6 +96,15 @@ impl Interrupts {
     }
 }
 
+/// The time that a task has worked without waiting.
+pub struct Turn(Instant);
+
+impl Default for Turn {
+    fn default() -> Self {
+        Self(Instant::now())
+    }
+}
+
 /// A client's channel together with what may interrupt it.
 pub struct Link<S> {
     pub channel: Channel<S>,
@@ -155,6 +166,19 @@ impl<S: Transport> Link<S> {
             return Poll::Ready(Stop::Gone(read.err()));
         }
         self.interrupts.poll_busy(cx)
+    }
+
+    /// Looks up and lets other tasks run, for work that never waits, once its turn is over.
+    pub async fn give_way(&mut self, turn: &mut Turn) -> Result<(), Stop> {
+        if turn.0.elapsed() < TURN {
+            return Ok(());
+        }
+        if let Poll::Ready(stop) = poll_fn(|cx| Poll::Ready(self.poll_watch(cx))).await {
+            return Err(stop);
+        }
+        tokio::task::yield_now().await;
+        *turn = Turn::default();
+        Ok(())
     }
 
     /// Hands the gathered output over and goes on while it is written; waits only for the buffer before it.

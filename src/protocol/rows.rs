@@ -1,21 +1,17 @@
 //! A portal's answer on its way to the client. Rows are encoded into the output buffer and leave while more are made.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use arrow::record_batch::RecordBatch;
 
 use super::channel::{OUTPUT_BYTES, Transport};
-use super::link::{Fault, Link};
+use super::link::{Fault, Link, Turn};
 use super::{backend, copy};
 use crate::encode::TextStyle;
 use crate::encode::rows::RowEncoder;
 use crate::encode::types::{Format, OutputColumn};
 use crate::error::{Error, Result};
 use crate::query::{Answer, CopyIn, CopyOut, Portal};
-
-/// Encoding gives way to other tasks after this time.
-const TURN: Duration = Duration::from_millis(1);
 
 /// How a portal's run ended.
 #[derive(Debug, PartialEq)]
@@ -98,11 +94,14 @@ async fn send_rows<S: Transport>(
 ) -> Result<Outcome, Fault> {
     let mut encoder = None;
     let mut left = rows_max;
+    let mut turn = Turn::default();
     while left != Some(0) {
         let Some(batch) = link.during(portal.next(left)).await?? else {
             return Ok(Outcome::Done(portal.tag()));
         };
-        send_batch(link, &mut encoder, &batch, rows).await?;
+        send_batch(link, &mut encoder, &batch, rows, &mut turn).await?;
+        // A stream that is always ready may give nothing but empty batches.
+        link.give_way(&mut turn).await?;
         left = left.map(|left| left.saturating_sub(batch.num_rows()));
     }
     Ok(Outcome::Suspended)
@@ -113,6 +112,7 @@ async fn send_batch<S: Transport>(
     encoder: &mut Option<RowEncoder>,
     batch: &RecordBatch,
     rows: &RowsAnswer,
+    turn: &mut Turn,
 ) -> Result<(), Fault> {
     let encoder = match encoder {
         Some(encoder) => encoder,
@@ -120,16 +120,12 @@ async fn send_batch<S: Transport>(
         None => encoder.insert(RowEncoder::new(&batch.schema(), &rows.columns, &rows.formats, &rows.style)?),
     };
     let mut from_row = 0;
-    let mut turn = Instant::now();
     while from_row < batch.num_rows() {
         from_row += encode(link, encoder, batch, from_row)?;
         if from_row < batch.num_rows() || link.channel.output.len() >= OUTPUT_BYTES {
             link.pass_on().await?;
         }
-        if turn.elapsed() > TURN {
-            tokio::task::yield_now().await;
-            turn = Instant::now();
-        }
+        link.give_way(turn).await?;
     }
     Ok(())
 }
@@ -143,8 +139,7 @@ fn encode<S: Transport>(
 ) -> Result<usize> {
     let output = &mut link.channel.output;
     let start = output.len();
-    let room = OUTPUT_BYTES.saturating_sub(start).max(1);
-    match encoder.encode(batch, from_row, room, output) {
+    match encoder.encode(batch, from_row, OUTPUT_BYTES.max(start + 1), output) {
         Ok(0) => Err(Error::internal("the row encoder took no row")),
         Ok(rows) => Ok(rows),
         Err(error) => {

@@ -10,7 +10,7 @@ use super::admission::{Admission, Place};
 use super::authenticate::authenticate;
 use super::backend;
 use super::channel::{Channel, Transport};
-use super::client::Client;
+use super::client::{Client, send_parameter_changes};
 use super::counters::Counters;
 use super::link::{Link, Shutdown, Stop};
 use super::negotiate::{Terms, Wish, negotiate};
@@ -136,8 +136,9 @@ async fn open<S: Transport>(
         tls: link.channel.stream().is_tls(),
     };
     let connected = link.during(context.service.connect(request)).await?;
-    let conversation = connected.map_err(|error| Stop::Fatal(error.fatal()))?;
+    let mut conversation = connected.map_err(|error| Stop::Fatal(error.fatal()))?;
     link.terminate_on(conversation.termination());
+    send_parameter_changes(&mut link.channel.output, &mut conversation);
     let secret = conversation.secret();
     let secret = secret.get(..startup.version.secret_bytes()).unwrap_or(secret);
     backend::backend_key_data(&mut link.channel.output, conversation.pid(), secret);

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -15,12 +15,14 @@ use super::portal::{Portal, State};
 use super::prepared::{self, Prepared};
 use super::service::Service;
 use super::statement::{self, Access, Company};
+use crate::builtins::ContextNames;
 use crate::encode::TextStyle;
 use crate::encode::input::InputContext;
 use crate::encode::params::decode_parameter;
-use crate::encode::types::{Format, OutputColumn, PgType};
+use crate::encode::types::{Format, OutputColumn, PgType, element_of, oid};
 use crate::error::{Error, Result, SqlState};
 use crate::execute::output::Output;
+use crate::execute::select::Reusable;
 use crate::execute::{self, Road};
 use crate::plan::Parameters;
 use crate::session::{Entry, Isolation, Modes, Session};
@@ -216,7 +218,7 @@ impl Conversation {
     async fn prepare(&mut self, parsed: Parsed, parameters: Parameters) -> Result<Prepared> {
         if statement::ends_transaction(&parsed.statement) || statement::access(&parsed.statement) == Access::Control {
             let columns = self.control_columns(&parsed.statement)?;
-            return Ok(Prepared { parameters: parameters.settled()?, parsed, columns, described: true });
+            return Ok(Prepared { parameters: parameters.settled()?, parsed, columns, described: true, reusable: OnceLock::new() });
         }
         let guard = self.begin_statement(&parsed.text);
         let ground = Arc::clone(&self.service.ground);
@@ -324,8 +326,15 @@ impl Conversation {
     }
 
     pub(super) fn style(&self) -> Arc<TextStyle> {
+        Arc::new(self.session.settings().text_style())
+    }
+
+    /// The style with names for `reg…` values.
+    fn style_with_names(&self) -> Arc<TextStyle> {
+        let snapshot = self.service.ground.catalog.snapshot();
+        let context = execute::statement_context(&self.session, &snapshot, self.service.started);
         let mut style = self.session.settings().text_style();
-        style.names = Some(Arc::new(crate::builtins::names::CatalogNames::new(self.service.ground.catalog.snapshot())));
+        style.names = Some(Arc::new(ContextNames::new(Arc::new(context))));
         Arc::new(style)
     }
 
@@ -453,6 +462,17 @@ impl Conversation {
         if let (true, Some(before), Output::Rows { columns, .. }) = (prepared.described, &prepared.columns, &output) {
             prepared::check_unchanged(before, columns)?;
         }
+        if let Statement::Fetch(fetch) = &prepared.parsed.statement {
+            // A BINARY cursor's rows are binary whatever the protocol of the FETCH.
+            if self.is_binary_cursor(&fetch.cursor.value) {
+                portal.formats = vec![Format::Binary];
+            }
+        }
+        if let Output::Rows { columns, .. } = &output
+            && columns.iter().any(|column| has_object_names(column.ty)) {
+                portal.style = self.style_with_names();
+            }
+        portal.guard = Some(guard.clone());
         portal.state = State::from_output(output, &portal.formats, guard)?;
         Ok(self.portals.entry(name.to_owned()).insert_entry(portal).into_mut())
     }
@@ -577,6 +597,11 @@ impl Conversation {
     /// Runs a statement that `execute` knows.
     async fn on_road(&mut self, prepared: &Prepared, values: &[ScalarValue], guard: &Guard) -> Result<Output> {
         let access = prepared.access();
+        if let Some(Some(reusable)) = prepared.reusable.get() {
+            if let Some(output) = reusable.run(&self.service.ground, &self.session) {
+                return output;
+            }
+        }
         let company = Company { followed: self.simple_left > 0, committed_before: self.committed };
         statement::check_write(&self.session, access, company)?;
         let parameters = if prepared.parameters.is_empty() && values.is_empty() {
@@ -591,6 +616,16 @@ impl Conversation {
         let output = guard
             .run(async move {
                 let mut road = Road::new(&ground, session, source, parameters, token, started).await?;
+                // A described statement is executed again and again: what can be planned once is.
+                if let (Statement::Query(query), true, None) = (statement, prepared.described, prepared.reusable.get()) {
+                    let plan = Reusable::plan(&mut road, query).await?;
+                    let _ = prepared.reusable.set(plan);
+                }
+                if let Some(Some(reusable)) = prepared.reusable.get() {
+                    if let Some(output) = reusable.run(&ground, road.session) {
+                        return output;
+                    }
+                }
                 let output = execute::run(&mut road, statement).await;
                 road.session.note_query();
                 output
@@ -599,6 +634,15 @@ impl Conversation {
         self.committed |= matches!(access, Access::Writes(_));
         Ok(output)
     }
+}
+
+/// Whether values of the type are shown as names: `regclass` and its kin.
+fn has_object_names(ty: PgType) -> bool {
+    let element = element_of(ty.oid).unwrap_or(ty.oid);
+    matches!(
+        element,
+        oid::REGCLASS | oid::REGTYPE | oid::REGPROC | oid::REGPROCEDURE | oid::REGNAMESPACE | oid::REGROLE
+    )
 }
 
 fn modes_of(modes: sql::TransactionModes) -> Modes {

@@ -6,7 +6,7 @@ use arrow::record_batch::RecordBatch;
 use futures::StreamExt;
 
 use super::guard::Guard;
-use super::output::{BatchStream, CopyIn, CopyOut, Output, RowsTag};
+use crate::execute::output::{BatchStream, CopyIn, CopyOut, Output, RowsTag};
 use super::prepared::Prepared;
 use crate::encode::TextStyle;
 use crate::encode::types::{Format, OutputColumn};
@@ -21,6 +21,8 @@ pub struct Portal {
     pub(super) formats: Vec<Format>,
     pub(super) style: Arc<TextStyle>,
     pub(super) state: State,
+    /// Of the running statement.
+    pub(super) guard: Option<Guard>,
     /// Made by DECLARE.
     pub(super) cursor: Option<Cursor>,
 }
@@ -35,6 +37,9 @@ pub(super) struct Cursor {
     /// Its transaction committed: from now on it ends with the session.
     pub(super) outlives: bool,
 }
+
+/// Columns and their formats.
+pub(super) type Described = (Arc<[OutputColumn]>, Vec<Format>);
 
 pub(super) enum State {
     /// Bound, not started.
@@ -109,7 +114,7 @@ pub(super) fn spread_formats(formats: &[Format], columns: usize) -> Result<Vec<F
 
 impl Portal {
     pub(super) fn new(prepared: Arc<Prepared>, parameters: Vec<ScalarValue>, formats: Vec<Format>, style: Arc<TextStyle>) -> Self {
-        Self { prepared, parameters, formats, style, state: State::Ready, cursor: None }
+        Self { prepared, parameters, formats, style, state: State::Ready, guard: None, cursor: None }
     }
 
     /// What is to be sent. A portal that already ended answers `Done` with the tag of no rows.
@@ -151,6 +156,18 @@ impl Portal {
         }
     }
 
+    /// Resolves with its error when the statement is to stop: cancel or a timeout. For what [`Portal::next`] does not guard:
+    /// a COPY that waits for the client.
+    pub fn interruption(&self) -> impl Future<Output = Error> + Send + 'static {
+        let guard = self.guard.clone();
+        async move {
+            match guard {
+                Some(guard) => guard.ended().await,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
     /// The command tag for the rows given in this Execute.
     pub fn tag(&self) -> String {
         match &self.state {
@@ -160,7 +177,7 @@ impl Portal {
     }
 
     /// Columns and formats of the rows, `None` for a statement without rows.
-    pub(super) fn description(&self) -> Result<Option<(Arc<[OutputColumn]>, Vec<Format>)>> {
+    pub(super) fn description(&self) -> Result<Option<Described>> {
         match (&self.state, &self.prepared.columns) {
             (State::Rows(rows), _) => Ok(Some((Arc::clone(&rows.columns), rows.formats.clone()))),
             (_, Some(columns)) => Ok(Some((Arc::clone(columns), spread_formats(&self.formats, columns.len())?))),

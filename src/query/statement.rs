@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result, SqlState};
 use crate::session::Session;
-use crate::sql::{CopyEnd, Statement};
+use crate::sql::Statement;
 
 /// How a statement touches what is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,11 +48,6 @@ pub(crate) fn access(statement: &Statement) -> Access {
 /// What a failed block still takes.
 pub(crate) fn ends_transaction(statement: &Statement) -> bool {
     matches!(statement, Statement::Commit { .. } | Statement::Rollback { .. })
-}
-
-/// Whether the client's data follows: its rows are not known when the statement is answered first.
-pub(crate) fn copies_from_client(statement: &Statement) -> bool {
-    matches!(statement, Statement::CopyFrom(copy) if matches!(copy.source, CopyEnd::Client))
 }
 
 /// Where a statement stands among others that PostgreSQL would commit together with it.

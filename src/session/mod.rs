@@ -102,8 +102,6 @@ impl Session {
         }
         self.check_transaction_setting(name)?;
         let superuser = self.superuser;
-        // The transaction's own characteristics end with it, whichever way they were set.
-        let local = local || is_of_transaction(name);
         let mut settings = self.settings();
         match value {
             Some(value) => settings.set(name, value, local, superuser).map(drop),
@@ -140,12 +138,6 @@ impl Session {
     fn warn(&self, sqlstate: SqlState, message: impl Into<String>) {
         self.notice(Error::notice(Severity::Warning, sqlstate, message));
     }
-}
-
-fn is_of_transaction(name: &str) -> bool {
-    ["transaction_isolation", "transaction_read_only", "transaction_deferrable"]
-        .iter()
-        .any(|own| own.eq_ignore_ascii_case(name))
 }
 
 /// A bounded list of notices.

@@ -107,9 +107,7 @@ impl Registry {
             return refuse("sorry, too many clients already".to_owned());
         }
         if !newcomer.superuser && open + self.limits.superuser_reserved >= self.limits.connections_max {
-            return refuse(
-                "remaining connection slots are reserved for roles with the SUPERUSER attribute".to_owned(),
-            );
+            return refuse("remaining connection slots are reserved for roles with the SUPERUSER attribute".to_owned());
         }
         let limit = usize::try_from(newcomer.connection_limit).unwrap_or(usize::MAX);
         let own = || state.sessions.values().filter(|entry| entry.user == newcomer.user).count();
@@ -197,7 +195,12 @@ impl Entry {
     }
 
     /// A statement starts: the token that stops it, also noted for `pg_stat_activity`.
-    pub fn start_statement(&self, text: &str, transaction_start: DateTime<Utc>, now: DateTime<Utc>) -> CancellationToken {
+    pub fn start_statement(
+        &self,
+        text: &str,
+        transaction_start: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> CancellationToken {
         let token = CancellationToken::new();
         *self.statement.lock() = Some(token.clone());
         let mut activity = self.activity.lock();

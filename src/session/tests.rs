@@ -40,7 +40,10 @@ fn begin_and_commit_warn_where_postgresql_warns() {
     assert_eq!(session.commit(false, now).unwrap().tag(), "COMMIT");
     assert_eq!(session.commit(false, now).unwrap().tag(), "COMMIT");
     assert_eq!(warnings(&session), [("25P01", "there is no transaction in progress".to_owned())]);
-    assert_eq!(session.commit(true, now).unwrap_err().message(), "COMMIT AND CHAIN can only be used in transaction blocks");
+    assert_eq!(
+        session.commit(true, now).unwrap_err().message(),
+        "COMMIT AND CHAIN can only be used in transaction blocks"
+    );
 }
 
 #[test]

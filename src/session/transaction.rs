@@ -40,7 +40,9 @@ pub enum Transaction {
     Idle,
     Active(Active),
     /// A statement of a block failed: everything but its end is refused.
-    Failed { started: DateTime<Utc> },
+    Failed {
+        started: DateTime<Utc>,
+    },
 }
 
 /// A transaction that runs. Its characteristics are the settings `transaction_…`.

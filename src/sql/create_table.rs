@@ -122,12 +122,14 @@ impl Grammar<'_> {
         self.refuse_constraint()?;
         self.expect("check")?;
         self.open()?;
+        let first = self.token();
         let expression = Box::new(self.expression()?);
+        let text = self.text_from(first);
         self.close()?;
         if self.take(&["no", "inherit"]) || self.take(&["not", "valid"]) {
             return Err(self.unsupported_at("NO INHERIT or NOT VALID", self.last()));
         }
-        table.checks.push(CheckConstraint { name, column, expression });
+        table.checks.push(CheckConstraint { name, column, expression, text });
         Ok(())
     }
 

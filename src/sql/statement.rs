@@ -146,6 +146,8 @@ pub struct CheckConstraint {
     /// The column whose definition holds it.
     pub column: Option<String>,
     pub expression: Box<ast::Expr>,
+    /// The expression as the user wrote it.
+    pub text: String,
 }
 
 #[derive(Debug, Clone)]

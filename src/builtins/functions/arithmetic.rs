@@ -41,10 +41,7 @@ pub(super) fn apply(
     }
 }
 
-fn checked(
-    call: &Call,
-    kernel: fn(&dyn Datum, &dyn Datum) -> Result<ArrayRef, ArrowError>,
-) -> Result<ArrayRef> {
+fn checked(call: &Call, kernel: fn(&dyn Datum, &dyn Datum) -> Result<ArrayRef, ArrowError>) -> Result<ArrayRef> {
     apply(call, kernel).map_err(|error| match error {
         ArrowError::DivideByZero => division_by_zero(),
         ArrowError::ArithmeticOverflow(_) => out_of_range(call.returns),

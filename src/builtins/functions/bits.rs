@@ -66,10 +66,16 @@ where
 
 /// The processor's shift, as in PostgreSQL: the distance counts modulo 32 (64 for bigint).
 pub fn shift_left(call: &Call) -> Result<ArrayRef> {
-    shift(call, |value, by, wide| if wide { value.wrapping_shl(by) } else { i64::from((value as i32).wrapping_shl(by)) })
+    shift(
+        call,
+        |value, by, wide| if wide { value.wrapping_shl(by) } else { i64::from((value as i32).wrapping_shl(by)) },
+    )
 }
 pub fn shift_right(call: &Call) -> Result<ArrayRef> {
-    shift(call, |value, by, wide| if wide { value.wrapping_shr(by) } else { i64::from((value as i32).wrapping_shr(by)) })
+    shift(
+        call,
+        |value, by, wide| if wide { value.wrapping_shr(by) } else { i64::from((value as i32).wrapping_shr(by)) },
+    )
 }
 
 fn shift(call: &Call, op: impl Fn(i64, u32, bool) -> i64) -> Result<ArrayRef> {

@@ -85,10 +85,6 @@ pub(super) fn engine(oid: u32, spec: &'static str, udf: Arc<ScalarUDF>) -> Funct
     entry(oid, spec, |_| Body::Scalar(udf))
 }
 
-pub(super) fn expression(oid: u32, spec: &'static str, build: fn(Vec<Expr>) -> Result<Expr>) -> Function {
-    entry(oid, spec, |_| Body::Expression(build))
-}
-
 /// A stable function of the statement's context.
 pub(super) fn contextual(
     oid: u32,

@@ -62,7 +62,7 @@ impl Conversion<'_> {
         match (self.from.oid, self.to.oid) {
             (oid::BPCHAR, to) if is_text(to) => self.without_padding(array),
             (from, to) if is_text(from) && to == oid::CHAR => self.texts(array, |text, out| {
-                out.push_str(input::char_type(text));
+                out.push_str(&input::char_type(text));
                 Ok(())
             }),
             (from, to) if is_text(from) && to == oid::NAME => self.texts(array, |text, out| {
@@ -74,15 +74,16 @@ impl Conversion<'_> {
                 out.push_str(&input::jsonb(text)?);
                 Ok(())
             }),
-            (oid::JSONB, to) if to != oid::JSON && !is_text(to) => self.from_jsonb(array),
+            (oid::JSONB, to) if to != oid::JSON && !is_text(to) => self.jsonb_value(array),
             (_, to) if is_text(to) => to_text::texts(array, self.from, &style::text_style(self.context)),
-            (from, _) if is_text(from) => self.from_text(array),
+            (from, _) if is_text(from) => self.parsed_text(array),
             (oid::BOOL, oid::INT4) => Ok(arrow::compute::cast(array, &DataType::Int32)?),
             (oid::INT4, oid::BOOL) => Ok(arrow::compute::cast(array, &DataType::Boolean)?),
             (oid::INT4, oid::CHAR) => self.int_to_char(array),
             (oid::CHAR, oid::INT4) => {
                 let texts = text_of(array)?;
-                let values = texts.iter().map(|text| text.map(|text| text.bytes().next().map_or(0, |b| i32::from(b as i8))));
+                let values =
+                    texts.iter().map(|text| text.map(|text| text.bytes().next().map_or(0, |b| i32::from(b as i8))));
                 Ok(Arc::new(values.collect::<Int32Array>()))
             }
             _ if self.carrier.is_integer() => self.to_integer(array),
@@ -140,7 +141,7 @@ impl Conversion<'_> {
     }
 
     /// By the type's input function; numeric at the scale of the result.
-    fn from_text(&self, array: &ArrayRef) -> Result<ArrayRef> {
+    fn parsed_text(&self, array: &ArrayRef) -> Result<ArrayRef> {
         let texts = text_of(array)?;
         let context = style::input_context(self.context);
         let target = match self.carrier {
@@ -155,9 +156,8 @@ impl Conversion<'_> {
             oid::TIMESTAMP => {
                 self.parsed::<TimestampMicrosecondType>(&texts, |text| input::timestamp(text, self.to.typmod, &context))
             }
-            oid::TIMESTAMPTZ => {
-                self.parsed::<TimestampMicrosecondType>(&texts, |text| input::timestamptz(text, self.to.typmod, &context))
-            }
+            oid::TIMESTAMPTZ => self
+                .parsed::<TimestampMicrosecondType>(&texts, |text| input::timestamptz(text, self.to.typmod, &context)),
             _ => {
                 let null = ScalarValue::try_from(self.carrier)?;
                 let values = texts.iter().map(|text| match text {
@@ -223,7 +223,7 @@ impl Conversion<'_> {
                 let values: Float64Array = carried(array, &DataType::Float64)?;
                 map::<_, Int64Type>(&values, |value| {
                     let rounded = value.round_ties_even();
-                    let fits = rounded >= -9_223_372_036_854_775_808.0 && rounded < 9_223_372_036_854_775_808.0;
+                    let fits = (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&rounded);
                     if fits { within(rounded as i64) } else { Err(refuse()) }
                 })?
             }
@@ -287,7 +287,7 @@ impl Conversion<'_> {
         })?))
     }
 
-    fn from_jsonb(&self, array: &ArrayRef) -> Result<ArrayRef> {
+    fn jsonb_value(&self, array: &ArrayRef) -> Result<ArrayRef> {
         let texts = text_of(array)?;
         let target = format_type(PgType::of(self.to.oid));
         let mut plain = StringBuilder::new();
@@ -313,11 +313,12 @@ impl Conversion<'_> {
         }
         let plain: ArrayRef = Arc::new(plain.finish());
         if self.to.oid == oid::BOOL || self.to.oid == oid::NUMERIC {
-            return self.from_text(&plain);
+            return self.parsed_text(&plain);
         }
         // By way of numeric, which rounds.
         let carrier = DataType::Decimal128(38, 10);
-        let numbers = Conversion { from: PgType::TEXT, to: PgType::NUMERIC, carrier: &carrier, ..*self }.from_text(&plain)?;
+        let numbers =
+            Conversion { from: PgType::TEXT, to: PgType::NUMERIC, carrier: &carrier, ..*self }.parsed_text(&plain)?;
         Conversion { from: PgType::NUMERIC, ..*self }.value(&numbers)
     }
 
@@ -370,7 +371,10 @@ impl Conversion<'_> {
             }
             (oid::INTERVAL, oid::TIME) => {
                 let spans: IntervalMonthDayNanoArray = carried(array, &DataType::Interval(IntervalUnit::MonthDayNano))?;
-                Arc::new(map::<_, Time64MicrosecondType>(&spans, |span| Ok(micros_of(span).rem_euclid(MICROS_PER_DAY)))?)
+                Arc::new(map::<_, Time64MicrosecondType>(
+                    &spans,
+                    |span| Ok(micros_of(span).rem_euclid(MICROS_PER_DAY)),
+                )?)
             }
             (from, to) => {
                 let (from, to) = (format_type(PgType::of(from)), format_type(PgType::of(to)));
@@ -387,7 +391,11 @@ impl Conversion<'_> {
         }
         if let Some(element) = element_of(self.to.oid) {
             // Elements were fitted one by one, unless only the modifier differs.
-            return if self.from.oid == self.to.oid { self.elements(array, element, element) } else { Ok(array.clone()) };
+            return if self.from.oid == self.to.oid {
+                self.elements(array, element, element)
+            } else {
+                Ok(array.clone())
+            };
         }
         let length = self.to.length_max();
         match self.to.oid {
@@ -423,7 +431,8 @@ impl Conversion<'_> {
                 Ok(Arc::new(values.unary::<_, Time64MicrosecondType>(|micros| round_micros(micros, typmod))))
             }
             oid::INTERVAL => {
-                let values: IntervalMonthDayNanoArray = carried(array, &DataType::Interval(IntervalUnit::MonthDayNano))?;
+                let values: IntervalMonthDayNanoArray =
+                    carried(array, &DataType::Interval(IntervalUnit::MonthDayNano))?;
                 Ok(Arc::new(map::<_, IntervalMonthDayNanoType>(&values, |value| {
                     fit_interval(IntervalValue::from_arrow(value), typmod).to_arrow()
                 })?))

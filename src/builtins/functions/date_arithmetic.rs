@@ -2,8 +2,8 @@
 
 use arrow::array::{ArrayRef, Date32Array, IntervalMonthDayNanoArray, TimestampMicrosecondArray};
 use arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Int32Type, IntervalMonthDayNano, IntervalMonthDayNanoType, Time64MicrosecondType,
-    TimeUnit, TimestampMicrosecondType,
+    DataType, Date32Type, Decimal128Type, Int32Type, IntervalMonthDayNano, IntervalMonthDayNanoType,
+    Time64MicrosecondType, TimeUnit, TimestampMicrosecondType,
 };
 
 use super::kernel::{Call, Column, some};
@@ -34,9 +34,9 @@ pub fn midnight(days: i32) -> Result<i64> {
     match days {
         DATE_INFINITY => Ok(TIMESTAMP_INFINITY),
         DATE_MINUS_INFINITY => Ok(TIMESTAMP_MINUS_INFINITY),
-        days => i64::from(days).checked_mul(MICROS_PER_DAY).ok_or_else(|| {
-            Error::new(SqlState::DatetimeFieldOverflow, "date out of range for timestamp")
-        }),
+        days => i64::from(days)
+            .checked_mul(MICROS_PER_DAY)
+            .ok_or_else(|| Error::new(SqlState::DatetimeFieldOverflow, "date out of range for timestamp")),
     }
 }
 
@@ -103,8 +103,7 @@ pub fn add_interval_in(zone: TextTimeZone, micros: i64, value: IntervalMonthDayN
     let mut moved = micros;
     if value.months != 0 || value.days != 0 {
         let local = add_months(to_local(zone, moved), value.months.into())?;
-        let local =
-            local.checked_add(i64::from(value.days) * MICROS_PER_DAY).ok_or_else(timestamp_out_of_range)?;
+        let local = local.checked_add(i64::from(value.days) * MICROS_PER_DAY).ok_or_else(timestamp_out_of_range)?;
         moved = from_local(zone, local);
     }
     moved.checked_add(micros_of(value)).ok_or_else(timestamp_out_of_range)
@@ -267,9 +266,7 @@ pub fn interval_plus_interval(call: &Call) -> Result<ArrayRef> {
 }
 pub fn interval_minus_interval(call: &Call) -> Result<ArrayRef> {
     let (left, right) = (call.interval(0)?, call.interval(1)?);
-    call.values::<IntervalMonthDayNanoType>(|row| {
-        sum(some!(left.get(row)), opposite(some!(right.get(row)))?).map(Some)
-    })
+    call.values::<IntervalMonthDayNanoType>(|row| sum(some!(left.get(row)), opposite(some!(right.get(row)))?).map(Some))
 }
 
 pub fn interval_times(call: &Call) -> Result<ArrayRef> {
@@ -280,10 +277,15 @@ pub fn times_interval(call: &Call) -> Result<ArrayRef> {
 }
 pub fn interval_divided(call: &Call) -> Result<ArrayRef> {
     let (intervals, factors) = (call.interval(0)?, call.float(1)?);
-    scaled(call, intervals, |row| {
-        let factor = factors.get(row);
-        if factor == Some(0.0) { Err(super::arithmetic::division_by_zero()) } else { Ok(factor) }
-    }, |value, factor| value / factor)
+    scaled(
+        call,
+        intervals,
+        |row| {
+            let factor = factors.get(row);
+            if factor == Some(0.0) { Err(super::arithmetic::division_by_zero()) } else { Ok(factor) }
+        },
+        |value, factor| value / factor,
+    )
 }
 
 fn scaled_intervals(call: &Call, interval: usize, factor: usize, op: fn(f64, f64) -> f64) -> Result<ArrayRef> {

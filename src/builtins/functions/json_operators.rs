@@ -63,7 +63,11 @@ fn fields(call: &Call, as_text: bool) -> Result<ArrayRef> {
     call.texts(|row, out| {
         let (document, key) = (parse(some!(documents.get(row)))?, some!(keys.get(row)));
         let found = some!(document.get(key));
-        if as_text { Ok(write_text(found, out)) } else { Ok(Some(write(found, out))) }
+        if as_text {
+            return Ok(write_text(found, out));
+        }
+        write(found, out);
+        Ok(Some(()))
     })
 }
 
@@ -79,7 +83,11 @@ fn items(call: &Call, as_text: bool) -> Result<ArrayRef> {
     call.texts(|row, out| {
         let (document, index) = (parse(some!(documents.get(row)))?, some!(indexes.get(row)));
         let found = some!(element(&document, index));
-        if as_text { Ok(write_text(found, out)) } else { Ok(Some(write(found, out))) }
+        if as_text {
+            return Ok(write_text(found, out));
+        }
+        write(found, out);
+        Ok(Some(()))
     })
 }
 
@@ -119,7 +127,11 @@ fn paths(call: &Call, as_text: bool) -> Result<ArrayRef> {
     call.texts(|row, out| {
         let (document, keys) = (parse(some!(documents.get(row)))?, some!(keys_at(call, 1, row)?));
         let found = some!(walk(&document, &keys));
-        if as_text { Ok(write_text(found, out)) } else { Ok(Some(write(found, out))) }
+        if as_text {
+            return Ok(write_text(found, out));
+        }
+        write(found, out);
+        Ok(Some(()))
     })
 }
 
@@ -133,9 +145,9 @@ pub fn path_text(call: &Call) -> Result<ArrayRef> {
 /// `@>`: every part of the second is somewhere in the first. An array contains a scalar that it holds, at the top only.
 fn holds(document: &Value, part: &Value, top: bool) -> bool {
     match (document, part) {
-        (Value::Object(fields), Value::Object(wanted)) => wanted
-            .iter()
-            .all(|(key, value)| fields.get(key).is_some_and(|found| holds(found, value, false))),
+        (Value::Object(fields), Value::Object(wanted)) => {
+            wanted.iter().all(|(key, value)| fields.get(key).is_some_and(|found| holds(found, value, false)))
+        }
         (Value::Array(items), Value::Array(wanted)) => {
             wanted.iter().all(|value| items.iter().any(|item| holds(item, value, false)))
         }

@@ -64,8 +64,7 @@ impl Kernel {
             Volatility::Stable => df::Volatility::Stable,
             Volatility::Volatile => df::Volatility::Volatile,
         };
-        let signature =
-            Signature::one_of(vec![TypeSignature::VariadicAny, TypeSignature::Nullary], volatility);
+        let signature = Signature::one_of(vec![TypeSignature::VariadicAny, TypeSignature::Nullary], volatility);
         Self { name, oid, signature, returns, run, target: PgType::UNKNOWN, context: None }
     }
 
@@ -167,10 +166,8 @@ impl ScalarUDFImpl for Kernel {
                 let fields: Vec<FieldRef> =
                     arguments.iter().map(|ty| Arc::new(Field::new("argument", ty.clone(), true))).collect();
                 let constants = vec![None; fields.len()];
-                let field = self.return_field_from_args(ReturnFieldArgs {
-                    arg_fields: &fields,
-                    scalar_arguments: &constants,
-                })?;
+                let field =
+                    self.return_field_from_args(ReturnFieldArgs { arg_fields: &fields, scalar_arguments: &constants })?;
                 Ok(field.data_type().clone())
             }
         }
@@ -399,7 +396,11 @@ impl Call<'_> {
             builder.append_option(value(row)?);
         }
         let array = builder.finish();
-        if PrimitiveArray::<T>::is_compatible(self.returns) { Ok(Arc::new(array.with_data_type(self.returns.clone()))) } else { Ok(Arc::new(array)) }
+        if PrimitiveArray::<T>::is_compatible(self.returns) {
+            Ok(Arc::new(array.with_data_type(self.returns.clone())))
+        } else {
+            Ok(Arc::new(array))
+        }
     }
 
     pub fn booleans(&self, mut value: impl FnMut(usize) -> Result<Option<bool>>) -> Result<ArrayRef> {

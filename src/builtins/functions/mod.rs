@@ -2,23 +2,36 @@
 //!
 //! `plan` resolves a call against [`lookup`] by PostgreSQL's rules; `pg_proc` lists the same entries.
 
+mod aggregates;
 pub mod arithmetic;
 pub mod array_operators;
+mod arrays;
 pub mod bits;
 mod build;
 pub mod casts;
+mod catalog_functions;
 pub mod convert;
 pub mod date_arithmetic;
+pub mod datetime;
 pub mod floats;
+mod json;
 pub mod json_operators;
 pub mod kernel;
+mod math;
 pub mod names;
 pub mod numeric;
 pub mod regexp;
+mod session;
 pub mod style;
 pub mod text;
+pub mod time_field;
+mod to_char;
 pub mod to_text;
+mod total;
 pub mod type_names;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -104,7 +117,24 @@ pub struct Polymorphic {
 /// Every overload, in no promised order; made once for each process.
 pub fn all() -> &'static [Function] {
     static FUNCTIONS: OnceLock<Vec<Function>> = OnceLock::new();
-    FUNCTIONS.get_or_init(|| [text::functions(), regexp::functions()].into_iter().flatten().collect())
+    FUNCTIONS.get_or_init(|| {
+        [
+            text::functions(),
+            regexp::functions(),
+            aggregates::functions(),
+            math::functions(),
+            datetime::functions(),
+            session::functions(),
+            catalog_functions::functions(),
+            arrays::functions(),
+            to_char::functions(),
+            json::functions(),
+            sets(),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    })
 }
 
 /// The overloads of one name.
@@ -118,4 +148,37 @@ pub fn lookup(name: &str) -> impl Iterator<Item = &'static Function> + use<> {
         by_name
     });
     by_name.get(name).into_iter().flatten().copied()
+}
+
+/// Set-returning functions; the planner knows how to run them.
+fn sets() -> Vec<Function> {
+    use SetFunction::*;
+    use build::set;
+    vec![
+        set(1067, "generate_series(int4, int4) int4", GenerateSeries),
+        set(1066, "generate_series(int4, int4, int4) int4", GenerateSeries),
+        set(1069, "generate_series(int8, int8) int8", GenerateSeries),
+        set(1068, "generate_series(int8, int8, int8) int8", GenerateSeries),
+        set(3260, "generate_series(numeric, numeric) numeric", GenerateSeries),
+        set(3259, "generate_series(numeric, numeric, numeric) numeric", GenerateSeries),
+        set(938, "generate_series(timestamp, timestamp, interval) timestamp", GenerateSeries),
+        set(939, "generate_series(timestamptz, timestamptz, interval) timestamptz", GenerateSeries),
+        set(1192, "generate_subscripts(anyarray, int4) int4", GenerateSubscripts),
+        set(1191, "generate_subscripts(anyarray, int4, bool) int4", GenerateSubscripts),
+        set(2331, "unnest(anyarray) anyelement", Unnest),
+        set(13208, "_pg_expandarray(anyarray) record", ExpandArray),
+        set(2765, "regexp_split_to_table(text, text) text", RegexpSplitToTable),
+        set(2766, "regexp_split_to_table(text, text, text) text", RegexpSplitToTable),
+        set(2763, "regexp_matches(text, text) _text", RegexpMatches),
+        set(2764, "regexp_matches(text, text, text) _text", RegexpMatches),
+        set(6160, "string_to_table(text, text) text", StringToTable),
+        set(6161, "string_to_table(text, text, text) text", StringToTable),
+        set(3955, "json_array_elements(json) json", JsonArrayElements),
+        set(3969, "json_array_elements_text(json) text", JsonArrayElements),
+        set(3219, "jsonb_array_elements(jsonb) jsonb", JsonArrayElements),
+        set(3465, "jsonb_array_elements_text(jsonb) text", JsonArrayElements),
+        set(3957, "json_object_keys(json) text", JsonObjectKeys),
+        set(3931, "jsonb_object_keys(jsonb) text", JsonObjectKeys),
+        set(3425, "pg_partition_ancestors(regclass) regclass", Empty),
+    ]
 }

@@ -306,7 +306,8 @@ pub fn to_float(value: i128, scale: i8) -> f64 {
 /// A float at a scale. NaN and the infinities have no place in 38 digits: 22003.
 pub fn from_float(value: f64, scale: i8) -> Result<i128> {
     if !value.is_finite() {
-        let message = if value.is_nan() { "cannot convert NaN to numeric" } else { "cannot convert infinity to numeric" };
+        let message =
+            if value.is_nan() { "cannot convert NaN to numeric" } else { "cannot convert infinity to numeric" };
         return Err(Error::new(SqlState::NumericValueOutOfRange, message));
     }
     let scaled = value * 10_f64.powi(scale.into());
@@ -348,7 +349,7 @@ mod tests {
     #[test]
     fn quotients_of_constants_have_the_scale_of_postgresql() {
         // (dividend, divisor, digits behind the point), as PostgreSQL shows them.
-        let cases = [((1, 0), (3, 0), 20), ((10, 0), (4, 0), 16), ((1, 0), (7, 0), 20), ((100000, 0), (3, 0), 16)];
+        let cases = [((1, 0), (3, 0), 20), ((10, 0), (4, 0), 16), ((1, 0), (7, 0), 20), ((100000, 0), (3, 0), 12)];
         for (dividend, divisor, scale) in cases {
             assert_eq!(quotient_scale(dividend, divisor), scale, "{dividend:?} / {divisor:?}");
         }
@@ -365,8 +366,8 @@ mod tests {
 
     #[test]
     fn wide_products_come_back_or_overflow() {
-        let big = 10_i128.pow(30);
-        assert_eq!(product((big, 20), (big, 20), 20).unwrap(), 10_i128.pow(40 - 20 + 20 - 20 + 20));
+        let big = 10_i128.pow(28);
+        assert_eq!(product((big, 20), (big, 20), 20).unwrap(), 10_i128.pow(36));
         assert!(product((big, 0), (big, 0), 0).is_err());
     }
 }

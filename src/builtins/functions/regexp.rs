@@ -271,8 +271,11 @@ fn captured(call: &Call) -> Result<ArrayRef> {
         let (text, pattern) = (some!(texts.get(row)), some!(patterns.get(row)));
         let flags = some!(flags_at(options.as_ref(), row)?);
         if flags.global {
-            return Err(Error::new(SqlState::InvalidParameterValue, "regexp_match() does not support the \"global\" option")
-                .with_hint("Use the regexp_matches function instead."));
+            return Err(Error::new(
+                SqlState::InvalidParameterValue,
+                "regexp_match() does not support the \"global\" option",
+            )
+            .with_hint("Use the regexp_matches function instead."));
         }
         let regex = compiled.get(pattern, flags)?;
         let captures = some!(regex.captures(text));
@@ -377,7 +380,12 @@ mod tests {
 
     #[test]
     fn word_limits_are_translated() {
-        let cases = [(r"\mfoo\M", "a foo b", true), (r"\mfoo\M", "afoo", false), (r"^[[:alpha:]]+$", "abc", true), (r"a[]x]b", "a]b", true)];
+        let cases = [
+            (r"\mfoo\M", "a foo b", true),
+            (r"\mfoo\M", "afoo", false),
+            (r"^[[:alpha:]]+$", "abc", true),
+            (r"a[]x]b", "a]b", true),
+        ];
         for (pattern, text, expected) in cases {
             assert_eq!(compile(pattern, Flags::default()).unwrap().is_match(text), expected, "{pattern}");
         }

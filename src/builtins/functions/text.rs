@@ -98,7 +98,11 @@ fn initcap(call: &Call) -> Result<ArrayRef> {
     mapped(call, |text, out| {
         let mut inside = false;
         for c in text.chars() {
-            if inside { out.extend(c.to_lowercase()) } else { out.extend(c.to_uppercase()) }
+            if inside {
+                out.extend(c.to_lowercase())
+            } else {
+                out.extend(c.to_uppercase())
+            }
             inside = c.is_alphanumeric();
         }
     })
@@ -511,8 +515,9 @@ fn write_format(format: &str, columns: &[Column<StringArray>], row: usize, out: 
                     return Err(invalid(&message).with_hint("For a single \"%\" use \"%%\"."));
                 }
                 None => {
-                    return Err(invalid("unterminated format() type specifier")
-                        .with_hint("For a single \"%\" use \"%%\"."));
+                    return Err(
+                        invalid("unterminated format() type specifier").with_hint("For a single \"%\" use \"%%\".")
+                    );
                 }
             }
         }

@@ -388,7 +388,8 @@ fn list(out: &mut String, items: &ArrayRef, ty: PgType, style: &TextStyle) -> Re
 fn quoted_item(out: &mut String, item: &str) {
     let needs = item.is_empty()
         || item.eq_ignore_ascii_case("null")
-        || item.contains(|c: char| matches!(c, '{' | '}' | ',' | '"' | '\\') || c.is_ascii_whitespace() || c == '\u{b}');
+        || item
+            .contains(|c: char| matches!(c, '{' | '}' | ',' | '"' | '\\') || c.is_ascii_whitespace() || c == '\u{b}');
     if !needs {
         out.push_str(item);
         return;

@@ -1,7 +1,7 @@
 //! Names of types beside `encode`'s: OIDs of pseudo-types, `typname` to OID.
 
+use crate::encode::types::{all_types, array_of, type_info};
 pub use crate::encode::types::{format_type, parse_type};
-use crate::encode::types::{array_of, all_types, type_info};
 
 pub const ANYCOMPATIBLE: u32 = 5077;
 pub const ANYCOMPATIBLEARRAY: u32 = 5078;

@@ -12,10 +12,8 @@ use crate::error::Result;
 pub(super) fn columns(request: &Request<'_>) -> Result<RecordBatch> {
     let database = request.context().catalog.database.name.as_str();
     let relations = accessible(request.context());
-    let columns: Vec<(&Listed<'_>, &ListedColumn<'_>)> = relations
-        .iter()
-        .flat_map(|relation| relation.columns.iter().map(move |column| (relation, column)))
-        .collect();
+    let columns: Vec<(&Listed<'_>, &ListedColumn<'_>)> =
+        relations.iter().flat_map(|relation| relation.columns.iter().map(move |column| (relation, column))).collect();
     request
         .rows(&columns)
         .set("table_catalog", |_| database)
@@ -44,7 +42,7 @@ pub(super) fn columns(request: &Request<'_>) -> Result<RecordBatch> {
 }
 
 /// The standard's name of a type, without its modifier.
-fn data_type(type_oid: u32) -> &'static str {
+pub(super) fn data_type(type_oid: u32) -> &'static str {
     match type_oid {
         oid::BOOL => "boolean",
         oid::CHAR => "\"char\"",
@@ -108,9 +106,7 @@ fn numeric_scale(ty: PgType) -> Option<i32> {
 fn datetime_precision(ty: PgType) -> Option<i32> {
     match ty.oid {
         oid::DATE => Some(0),
-        oid::TIME | oid::TIMETZ | oid::TIMESTAMP | oid::TIMESTAMPTZ => {
-            Some(if ty.typmod < 0 { 6 } else { ty.typmod })
-        }
+        oid::TIME | oid::TIMETZ | oid::TIMESTAMP | oid::TIMESTAMPTZ => Some(if ty.typmod < 0 { 6 } else { ty.typmod }),
         // An interval's modifier holds the fields above the precision; 0xffff is none.
         oid::INTERVAL if ty.typmod < 0 || ty.typmod & 0xffff == 0xffff => Some(6),
         oid::INTERVAL => Some(ty.typmod & 0xffff),

@@ -8,6 +8,7 @@ mod constraints;
 mod general;
 mod privileges;
 mod relations;
+mod routines;
 
 use arrow::record_batch::RecordBatch;
 
@@ -26,11 +27,14 @@ pub(super) fn rows(request: &Request<'_>) -> Result<RecordBatch> {
         "constraint_column_usage" => constraints::constraint_column_usage(request),
         "enabled_roles" => privileges::enabled_roles(request),
         "information_schema_catalog_name" => general::catalog_name(request),
+        "parameters" => routines::parameters(request),
         "role_table_grants" => privileges::table_privileges(request, false),
+        "routines" => routines::routines(request),
         "schemata" => relations::schemata(request),
         "table_constraints" => constraints::table_constraints(request),
         "table_privileges" => privileges::table_privileges(request, true),
         "tables" => relations::tables(request),
+        "view_table_usage" => relations::view_table_usage(request),
         "views" => relations::views(request),
         _ => request.empty(),
     }

@@ -58,10 +58,8 @@ pub(super) fn column_privileges(request: &Request<'_>) -> Result<RecordBatch> {
     let mut relations = accessible(request.context());
     relations.retain(|relation| request.name() == "column_privileges" || !relation.is_system());
     let grants = grants(request, &relations, &OF_COLUMNS);
-    let of_columns: Vec<(&Grant<'_>, &str)> = grants
-        .iter()
-        .flat_map(|grant| grant.relation.columns.iter().map(move |column| (grant, column.name)))
-        .collect();
+    let of_columns: Vec<(&Grant<'_>, &str)> =
+        grants.iter().flat_map(|grant| grant.relation.columns.iter().map(move |column| (grant, column.name))).collect();
     request
         .rows(&of_columns)
         .set("grantor", |(grant, _)| &grant.owner)
@@ -79,7 +77,6 @@ pub(super) fn column_privileges(request: &Request<'_>) -> Result<RecordBatch> {
 pub(super) fn enabled_roles(request: &Request<'_>) -> Result<RecordBatch> {
     let context = request.context();
     let roles = context.catalog.roles.iter();
-    let enabled: Vec<&String> =
-        roles.filter(|(_, role)| has_role(context, role.oid)).map(|(name, _)| name).collect();
+    let enabled: Vec<&String> = roles.filter(|(_, role)| has_role(context, role.oid)).map(|(name, _)| name).collect();
     request.rows(&enabled).set("role_name", |name| name.as_str()).finish()
 }

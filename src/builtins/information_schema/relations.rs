@@ -56,3 +56,24 @@ pub(super) fn views(request: &Request<'_>) -> Result<RecordBatch> {
         .set("is_trigger_insertable_into", |_| "NO")
         .finish()
 }
+
+/// The relations that views of this role read.
+pub(super) fn view_table_usage(request: &Request<'_>) -> Result<RecordBatch> {
+    let context = request.context();
+    let database = context.catalog.database.name.as_str();
+    let relations = accessible(context);
+    let mut uses: Vec<(&Listed<'_>, &Listed<'_>)> = Vec::new();
+    for view in &relations {
+        let read = view.view().map_or(&[][..], |definition| &definition.depends_on);
+        uses.extend(relations.iter().filter(|relation| read.contains(&relation.oid)).map(|relation| (view, relation)));
+    }
+    request
+        .rows(&uses)
+        .set("view_catalog", |_| database)
+        .set("view_schema", |(view, _)| view.schema)
+        .set("view_name", |(view, _)| view.name)
+        .set("table_catalog", |_| database)
+        .set("table_schema", |(_, relation)| relation.schema)
+        .set("table_name", |(_, relation)| relation.name)
+        .finish()
+}

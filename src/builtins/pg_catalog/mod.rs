@@ -17,6 +17,7 @@ use arrow::record_batch::RecordBatch;
 
 use super::tables::rows::Request;
 use crate::error::Result;
+pub(super) use functions::{ListedFunction, listed_functions};
 pub(super) use types::type_name;
 
 pub(super) fn rows(request: &Request<'_>) -> Result<RecordBatch> {
@@ -31,6 +32,7 @@ pub(super) fn rows(request: &Request<'_>) -> Result<RecordBatch> {
         "pg_constraint" => constraints::pg_constraint(request),
         "pg_cursors" => server::pg_cursors(request),
         "pg_database" => databases::pg_database(request),
+        "pg_depend" => relations::pg_depend(request),
         "pg_description" => relations::pg_description(request),
         "pg_language" => fixed::pg_language(request),
         "pg_namespace" => relations::pg_namespace(request),

@@ -9,12 +9,13 @@ use crate::builtins::tables::listing::{
     Listed, ListedColumn, REWRITE_RULE_BIT, ROW_TYPE_BIT, relations, role_name, schemas,
 };
 use crate::builtins::tables::rows::Request;
-use crate::encode::types::element_of;
+use crate::encode::types::{TypeInfo, element_of};
 use crate::error::Result;
 
-/// OIDs of the catalogs that comments refer to.
+/// OIDs of the catalogs that comments and dependencies refer to.
 const PG_CLASS: u32 = 1259;
 const PG_NAMESPACE: u32 = 2615;
+const PG_REWRITE: u32 = 2618;
 
 pub(super) fn pg_class(request: &Request<'_>) -> Result<RecordBatch> {
     let relations = relations(request.context());
@@ -41,28 +42,26 @@ pub(super) fn pg_class(request: &Request<'_>) -> Result<RecordBatch> {
 
 pub(super) fn pg_attribute(request: &Request<'_>) -> Result<RecordBatch> {
     let relations = relations(request.context());
-    let attributes: Vec<(u32, &ListedColumn<'_>, Option<&types::TypeRow>)> = relations
+    let attributes: Vec<(u32, &ListedColumn<'_>, Option<&TypeInfo>)> = relations
         .iter()
-        .flat_map(|relation| {
-            relation.columns.iter().map(|column| (relation.oid, column, types::find(column.ty.oid)))
-        })
+        .flat_map(|relation| relation.columns.iter().map(|column| (relation.oid, column, types::find(column.ty.oid))))
         .collect();
     request
         .rows(&attributes)
         .set("attrelid", |(relation, ..)| *relation)
         .set("attname", |(_, column, _)| column.name)
         .set("atttypid", |(_, column, _)| column.ty.oid)
-        .set("attlen", |(_, _, ty)| ty.map_or(-1, |ty| ty.length))
+        .set("attlen", |(_, _, ty)| ty.map_or(-1, |ty| ty.typlen))
         .set("attnum", |(_, column, _)| column.number)
         .set("attcacheoff", |_| -1)
         .set("atttypmod", |(_, column, _)| column.ty.typmod)
         .set("attndims", |(_, column, _)| i64::from(element_of(column.ty.oid).is_some()))
-        .set("attbyval", |(_, _, ty)| ty.is_some_and(|ty| ty.by_value))
-        .set("attalign", |(_, _, ty)| ty.map_or('i', |ty| ty.alignment))
-        .set("attstorage", |(_, _, ty)| ty.map_or('x', |ty| ty.storage))
+        .set("attbyval", |(_, _, ty)| ty.is_some_and(|ty| ty.typbyval))
+        .set("attalign", |(_, _, ty)| ty.map_or('i', |ty| ty.typalign))
+        .set("attstorage", |(_, _, ty)| ty.map_or('x', |ty| ty.typstorage))
         .set("attnotnull", |(_, column, _)| column.not_null)
         .set("attislocal", |_| true)
-        .set("attcollation", |(_, _, ty)| ty.map_or(0, |ty| ty.collation))
+        .set("attcollation", |(_, column, _)| types::collation(column.ty.oid))
         .finish()
 }
 
@@ -130,6 +129,26 @@ pub(super) fn pg_rewrite(request: &Request<'_>) -> Result<RecordBatch> {
         .finish()
 }
 
+/// A view's rule depends on the view itself and on the relations in its query.
+pub(super) fn pg_depend(request: &Request<'_>) -> Result<RecordBatch> {
+    let relations = relations(request.context());
+    let mut dependencies: Vec<(u32, u32, char)> = Vec::new();
+    for relation in &relations {
+        let Some(view) = relation.view() else { continue };
+        let rule = relation.oid | REWRITE_RULE_BIT;
+        dependencies.push((rule, relation.oid, 'i'));
+        dependencies.extend(view.depends_on.iter().map(|read| (rule, *read, 'n')));
+    }
+    request
+        .rows(&dependencies)
+        .set("classid", |_| PG_REWRITE)
+        .set("objid", |(rule, ..)| *rule)
+        .set("refclassid", |_| PG_CLASS)
+        .set("refobjid", |(_, relation, _)| *relation)
+        .set("deptype", |(.., kind)| *kind)
+        .finish()
+}
+
 pub(super) fn pg_tables(request: &Request<'_>) -> Result<RecordBatch> {
     let context = request.context();
     let tables: Vec<Listed<'_>> = relations(context).into_iter().filter(|relation| relation.kind == 'r').collect();
@@ -159,10 +178,8 @@ pub(super) fn pg_views(request: &Request<'_>) -> Result<RecordBatch> {
 
 /// `pg_stat_…_tables`: which tables there are. Nothing is counted per table, so the counters are NULL.
 pub(super) fn pg_stat_tables(request: &Request<'_>, wanted: impl Fn(&Listed<'_>) -> bool) -> Result<RecordBatch> {
-    let tables: Vec<Listed<'_>> = relations(request.context())
-        .into_iter()
-        .filter(|relation| relation.kind == 'r' && wanted(relation))
-        .collect();
+    let tables: Vec<Listed<'_>> =
+        relations(request.context()).into_iter().filter(|relation| relation.kind == 'r' && wanted(relation)).collect();
     request
         .rows(&tables)
         .set("relid", |table| table.oid)

@@ -82,9 +82,7 @@ pub(super) fn pg_timezone_names(request: &Request<'_>) -> Result<RecordBatch> {
         .rows(&TZ_VARIANTS)
         .set("name", |zone| zone.name())
         .set("abbrev", |zone| zone.offset_from_utc_datetime(&now).abbreviation().map(str::to_owned))
-        .set("utc_offset", |zone| {
-            Value::Seconds(zone.offset_from_utc_datetime(&now).fix().local_minus_utc().into())
-        })
+        .set("utc_offset", |zone| Value::Seconds(zone.offset_from_utc_datetime(&now).fix().local_minus_utc().into()))
         .set("is_dst", |zone| !zone.offset_from_utc_datetime(&now).dst_offset().is_zero())
         .finish()
 }

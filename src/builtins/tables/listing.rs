@@ -92,9 +92,7 @@ pub(in crate::builtins) fn relations(context: &Context) -> Vec<Listed<'_>> {
         owner: BOOTSTRAP_ROLE_OID,
         kind: definition.kind,
         comment: None,
-        columns: numbered(
-            definition.columns.iter().map(|column| (column.name, column.ty, column.not_null, None)),
-        ),
+        columns: numbered(definition.columns.iter().map(|column| (column.name, column.ty, column.not_null, None))),
         body: Body::System,
     }));
     all
@@ -105,9 +103,10 @@ fn user<'a>(schema: &'a str, schema_oid: u32, name: &'a str, relation: &'a Relat
         RelationKind::Table(table) => ('r', Body::Table(table)),
         RelationKind::View(view) => ('v', Body::View(view)),
     };
-    let columns = relation.columns.iter().map(|column| {
-        (column.name.as_str(), column.ty(), column.not_null, column.comment.as_deref())
-    });
+    let columns = relation
+        .columns
+        .iter()
+        .map(|column| (column.name.as_str(), column.ty(), column.not_null, column.comment.as_deref()));
     Listed {
         schema,
         schema_oid,
@@ -121,9 +120,7 @@ fn user<'a>(schema: &'a str, schema_oid: u32, name: &'a str, relation: &'a Relat
     }
 }
 
-fn numbered<'a>(
-    columns: impl Iterator<Item = (&'a str, PgType, bool, Option<&'a str>)>,
-) -> Vec<ListedColumn<'a>> {
+fn numbered<'a>(columns: impl Iterator<Item = (&'a str, PgType, bool, Option<&'a str>)>) -> Vec<ListedColumn<'a>> {
     (1..)
         .zip(columns)
         .map(|(number, (name, ty, not_null, comment))| ListedColumn { name, ty, not_null, comment, number })
@@ -173,7 +170,8 @@ pub(in crate::builtins) fn checks<'a>(relations: &'a [Listed<'a>]) -> Vec<Listed
     for relation in relations {
         for check in relation.table().map_or(&[][..], |table| &table.checks) {
             let read = columns_read(&check.expression);
-            let columns = relation.columns.iter().filter(|column| read.iter().any(|name| name == column.name)).collect();
+            let columns =
+                relation.columns.iter().filter(|column| read.iter().any(|name| name == column.name)).collect();
             all.push(ListedCheck { relation, check, columns });
         }
     }

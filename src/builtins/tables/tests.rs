@@ -1,6 +1,6 @@
 //! Every system table makes its rows; what psql and information_schema browsers read is there.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray};
@@ -8,13 +8,11 @@ use arrow::datatypes::{Int16Type, Int32Type, Int64Type};
 use arrow::record_batch::RecordBatch;
 use chrono::Utc;
 use datafusion::prelude::SessionContext;
+use serde_json::json;
 
 use super::*;
 use crate::builtins::{Activity, SessionView, SettingRow};
-use crate::catalog::{
-    BOOTSTRAP_ROLE_OID, Check, Column, Database, Document, PUBLIC_SCHEMA_OID, Relation, RelationKind, Role, Schema,
-    Table, View,
-};
+use crate::catalog::{BOOTSTRAP_ROLE_OID, Document, PUBLIC_SCHEMA_OID};
 use crate::encode::TextTimeZone;
 use crate::encode::types::oid;
 use crate::error::Result;
@@ -75,63 +73,34 @@ impl SessionView for Nobody {
     }
 }
 
-fn column(name: &str, ty: PgType, not_null: bool) -> Column {
-    Column { name: name.to_owned(), type_oid: ty.oid, typmod: ty.typmod, not_null, comment: None }
-}
-
-fn role(oid: u32, superuser: bool) -> Role {
-    Role {
-        oid,
-        superuser,
-        login: true,
-        create_role: false,
-        create_database: false,
-        inherit: true,
-        connection_limit: -1,
-        verifier: Some("SCRAM-SHA-256$secret".to_owned()),
-        valid_until: None,
-    }
-}
-
+/// Read from its stored form, as a server reads it.
 fn document() -> Document {
-    let columns = vec![
+    let column = |name: &str, ty: PgType, not_null: bool| json!({"name": name, "type_oid": ty.oid, "typmod": ty.typmod, "not_null": not_null});
+    let columns = json!([
         column("a", PgType::INT4, true),
         column("b", PgType::with_typmod(oid::VARCHAR, 14), false),
         column("c", PgType::numeric(10, 2), false),
         column("d", PgType::with_typmod(oid::TIMESTAMPTZ, 3), false),
         column("e", PgType::of(1009), false),
-    ];
-    let check = Check { oid: 16390, name: "t_check".to_owned(), expression: "A > 1 AND c < 3".to_owned() };
-    let table = Table {
-        location: "file:///t".to_owned(),
-        managed: true,
-        partition_columns: vec!["a".to_owned()],
-        checks: vec![check],
-    };
-    let view = View { query: "SELECT a FROM t".to_owned(), search_path: vec!["public".to_owned()] };
-    let relation = |oid, columns, kind| Relation {
-        oid,
-        owner: BOOTSTRAP_ROLE_OID,
-        comment: Some("said".to_owned()),
-        columns,
-        kind,
-    };
-    let relations = BTreeMap::from([
-        ("t".to_owned(), relation(16384, columns, RelationKind::Table(table))),
-        ("v".to_owned(), relation(16385, vec![column("a", PgType::INT4, false)], RelationKind::View(view))),
     ]);
-    let public = Schema { oid: PUBLIC_SCHEMA_OID, owner: BOOTSTRAP_ROLE_OID, comment: None, relations };
-    Document {
-        format: 1,
-        version: 1,
-        next_oid: 16400,
-        database: Database { oid: 5, name: "lakegate".to_owned(), owner: BOOTSTRAP_ROLE_OID },
-        schemas: BTreeMap::from([("public".to_owned(), public)]),
-        roles: BTreeMap::from([
-            ("lakegate".to_owned(), role(BOOTSTRAP_ROLE_OID, true)),
-            ("guest".to_owned(), role(16386, false)),
-        ]),
-    }
+    let check = json!({"oid": 16390, "name": "t_check", "expression": "A > 1 AND c < 3"});
+    let table = json!({
+        "oid": 16384, "owner": BOOTSTRAP_ROLE_OID, "comment": "said", "columns": columns,
+        "kind": {"kind": "table", "location": "file:///t", "managed": true, "partition_columns": ["a"], "checks": [check]},
+    });
+    let view = json!({
+        "oid": 16385, "owner": BOOTSTRAP_ROLE_OID, "columns": [column("a", PgType::INT4, false)],
+        "kind": {"kind": "view", "query": "SELECT a FROM t", "search_path": ["public"], "depends_on": [16384]},
+    });
+    let role = |oid: u32, superuser: bool| json!({"oid": oid, "superuser": superuser, "login": true, "verifier": "SCRAM-SHA-256$secret"});
+    let public = json!({"oid": PUBLIC_SCHEMA_OID, "owner": BOOTSTRAP_ROLE_OID, "relations": {"t": table, "v": view}});
+    let document = json!({
+        "format": 1, "version": 1, "next_oid": 16400,
+        "database": {"oid": 5, "name": "lakegate", "owner": BOOTSTRAP_ROLE_OID},
+        "schemas": {"public": public},
+        "roles": {"lakegate": role(BOOTSTRAP_ROLE_OID, true), "guest": role(16386, false)},
+    });
+    serde_json::from_value(document).unwrap()
 }
 
 fn context(user: &str) -> Arc<Context> {
@@ -249,4 +218,61 @@ async fn guests_see_neither_secrets_nor_the_tables_of_others() {
     assert!(!texts(&tables, "table_schema").contains(&"public".to_owned()));
     let all = read("lakegate", "pg_catalog", "pg_authid").await;
     assert!(texts(&all, "rolpassword").iter().all(|password| password == "NULL"));
+}
+
+#[tokio::test]
+async fn types_find_their_functions() {
+    let types = read("lakegate", "pg_catalog", "pg_type").await;
+    let functions = read("lakegate", "pg_catalog", "pg_proc").await;
+    let known: HashSet<i64> =
+        functions.column_by_name("oid").unwrap().as_primitive::<Int64Type>().values().iter().copied().collect();
+    let names = texts(&types, "typname");
+    for column in ["typinput", "typoutput"] {
+        let oids = types.column_by_name(column).unwrap().as_primitive::<Int64Type>();
+        for (name, oid) in names.iter().zip(oids.values()) {
+            assert!(known.contains(oid), "{column} of {name}");
+        }
+    }
+    let at = names.iter().position(|name| name == "_varchar").unwrap();
+    let number = |column: &str| types.column_by_name(column).unwrap().as_primitive::<Int64Type>().value(at);
+    assert_eq!((number("typinput"), number("typmodin"), number("typcollation")), (750, 2915, 100));
+}
+
+#[tokio::test]
+async fn operators_and_casts_speak_of_known_types() {
+    let types = read("lakegate", "pg_catalog", "pg_type").await;
+    let known: HashSet<i64> =
+        types.column_by_name("oid").unwrap().as_primitive::<Int64Type>().values().iter().copied().collect();
+    for (table, columns) in [("pg_operator", ["oprright", "oprresult"]), ("pg_cast", ["castsource", "casttarget"])] {
+        let rows = read("lakegate", "pg_catalog", table).await;
+        assert!(rows.num_rows() > 100);
+        for column in columns {
+            let oids = rows.column_by_name(column).unwrap().as_primitive::<Int64Type>();
+            assert!(oids.values().iter().all(|oid| known.contains(oid)), "{table}.{column}");
+        }
+    }
+}
+
+#[test]
+fn psql_asks_only_for_system_tables_that_exist() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/psql");
+    let table = regex::Regex::new(r"(?i)\b(?:from|join|,)\s+pg_catalog\.(\w+)[\s,;)]").unwrap();
+    let mut seen = 0;
+    for file in std::fs::read_dir(folder).unwrap() {
+        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        for found in table.captures_iter(&text) {
+            seen += 1;
+            assert!(lookup("pg_catalog", &found[1], &context("lakegate")).is_some(), "{}", &found[1]);
+        }
+    }
+    assert!(seen > 100, "{seen}");
+}
+
+#[tokio::test]
+async fn views_name_the_tables_they_read() {
+    let usage = read("lakegate", "information_schema", "view_table_usage").await;
+    assert_eq!((texts(&usage, "view_name"), texts(&usage, "table_name")), (vec!["v".to_owned()], vec!["t".to_owned()]));
+    let dependencies = read("lakegate", "pg_catalog", "pg_depend").await;
+    let referred = dependencies.column_by_name("refobjid").unwrap().as_primitive::<Int64Type>();
+    assert_eq!(referred.values()[..], [16385, 16384]);
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, ArrowPrimitiveType, BinaryArray, BooleanBuilder, NullBufferBuilder, OffsetBufferBuilder,
-    PrimitiveArray, StringArray,
+    ArrayRef, ArrowPrimitiveType, BinaryArray, BooleanBuilder, NullBufferBuilder, OffsetBufferBuilder, PrimitiveArray,
+    StringArray,
 };
 use arrow::buffer::{Buffer, ScalarBuffer};
 use arrow::datatypes::{
@@ -15,7 +15,8 @@ use datafusion::scalar::ScalarValue;
 
 use super::binary_value as binary;
 use crate::encode::input::{self, InputContext};
-use crate::encode::types::{arrow_type, oid, PgType};
+use crate::encode::params;
+use crate::encode::types::{PgType, arrow_type, oid};
 use crate::error::Result;
 
 /// Values of one column, in row order.
@@ -95,13 +96,6 @@ impl ColumnBuilder {
         source.error.map_or(Ok(()), Err)
     }
 
-    /// Appends one value from PostgreSQL's binary format. Errors as [`ColumnBuilder::append_text`].
-    pub(super) fn append_binary(&mut self, value: Option<&[u8]>, context: &InputContext) -> Result<()> {
-        let mut source = One { value, error: None };
-        self.fill_from_binary(&mut source, context);
-        source.error.map_or(Ok(()), Err)
-    }
-
     /// Appends a source's values from their texts, which must be UTF-8.
     pub(super) fn fill_from_text(&mut self, source: &mut impl Source, context: &InputContext) {
         let ty = self.ty;
@@ -141,7 +135,7 @@ impl ColumnBuilder {
     }
 
     /// Appends a source's values from PostgreSQL's binary format.
-    pub(super) fn fill_from_binary(&mut self, source: &mut impl Source, context: &InputContext) {
+    pub(super) fn fill_from_binary(&mut self, source: &mut impl Source) {
         let ty = self.ty;
         match &mut self.values {
             Values::Bool(to) => source.visit(|bytes| push_bool(to, bytes, binary::boolean)),
@@ -178,7 +172,7 @@ impl ColumnBuilder {
             Values::Bytea(to) => source.visit(|bytes| to.push(bytes)),
             Values::Scalars(to) => source.visit(|bytes| {
                 to.push(match bytes {
-                    Some(bytes) => binary::scalar(bytes, ty, context)?,
+                    Some(bytes) => params::receive(bytes, ty)?,
                     None => input::null_scalar(ty)?,
                 });
                 Ok(())
@@ -263,11 +257,7 @@ fn push_text(to: &mut Varlen, rule: TextRule, bytes: &[u8]) -> Result<()> {
     }
 }
 
-fn push_bool(
-    to: &mut BooleanBuilder,
-    value: Option<&[u8]>,
-    parse: impl Fn(&[u8]) -> Result<bool>,
-) -> Result<()> {
+fn push_bool(to: &mut BooleanBuilder, value: Option<&[u8]>, parse: impl Fn(&[u8]) -> Result<bool>) -> Result<()> {
     to.append_option(value.map(parse).transpose()?);
     Ok(())
 }

@@ -11,12 +11,12 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 
 use super::column::{ColumnBuilder, Source};
-use super::field::{unescape, unquote, FieldReader};
+use super::field::{FieldReader, unescape, unquote};
 use super::index::{Fault, Index, Indexer};
 use super::options::{Format, Header, OnError, Options};
 use super::split::{self, Chunk};
 use crate::encode::input::{self, InputContext};
-use crate::encode::types::{arrow_type, PgType};
+use crate::encode::types::{PgType, arrow_type};
 use crate::error::{Error, Result, SqlState};
 
 /// Rows of a batch at most: DataFusion's batch size.
@@ -65,7 +65,12 @@ pub struct ChunkDecoder {
 
 impl ChunkDecoder {
     /// A decoder of records with exactly these columns. `place` opens each error's CONTEXT, e.g. `COPY t`.
-    pub fn new(place: impl Into<String>, options: Options, columns: Vec<(String, PgType)>, context: InputContext) -> Self {
+    pub fn new(
+        place: impl Into<String>,
+        options: Options,
+        columns: Vec<(String, PgType)>,
+        context: InputContext,
+    ) -> Self {
         let projection = (0..columns.len()).collect();
         let schema = Arc::new(Schema::empty());
         Self { options, place: place.into(), columns, projection, schema, context }.with_schema()
@@ -154,7 +159,7 @@ impl ChunkDecoder {
                 faults: &mut faults,
             };
             if self.options.format == Format::Binary {
-                builder.fill_from_binary(&mut source, &self.context);
+                builder.fill_from_binary(&mut source);
             } else {
                 builder.fill_from_text(&mut source, &self.context);
             }
@@ -286,8 +291,9 @@ impl ChunkDecoder {
             }
             Fault::Extra => bad("extra data after last expected column".to_owned()),
             Fault::UnterminatedQuote => bad("unterminated CSV quoted field".to_owned()),
-            Fault::LiteralNewline if csv => bad("unquoted newline found in data".to_owned())
-                .with_hint("Use quoted CSV field to represent newline."),
+            Fault::LiteralNewline if csv => {
+                bad("unquoted newline found in data".to_owned()).with_hint("Use quoted CSV field to represent newline.")
+            }
             Fault::LiteralNewline => {
                 bad("literal newline found in data".to_owned()).with_hint("Use \"\\n\" to represent newline.")
             }
@@ -295,9 +301,7 @@ impl ChunkDecoder {
                 .with_hint("Use quoted CSV field to represent carriage return."),
             Fault::LiteralReturn => bad("literal carriage return found in data".to_owned())
                 .with_hint("Use \"\\r\" to represent carriage return."),
-            Fault::FieldCount(count) => {
-                bad(format!("row field count is {count}, expected {}", self.columns.len()))
-            }
+            Fault::FieldCount(count) => bad(format!("row field count is {count}, expected {}", self.columns.len())),
             Fault::FieldSize => bad("invalid field size".to_owned()),
             Fault::UnexpectedEnd => split::unexpected_end(),
         };
@@ -314,9 +318,9 @@ impl ChunkDecoder {
         let walk = Walk { chunk, bytes: &chunk.bytes, rows_before: 0 };
         let line = chunk.first_line + self.lines_until(chunk, at);
         let bad = chunk.bytes.get(at..).unwrap_or_default();
-        let error = input::utf8(bad.get(..bad.len().min(8)).unwrap_or_default())
-            .err()
-            .unwrap_or_else(|| Error::new(SqlState::CharacterNotInRepertoire, "invalid byte sequence for encoding \"UTF8\""));
+        let error = input::utf8(bad.get(..bad.len().min(8)).unwrap_or_default()).err().unwrap_or_else(|| {
+            Error::new(SqlState::CharacterNotInRepertoire, "invalid byte sequence for encoding \"UTF8\"")
+        });
         error.with_context(self.at_line(&walk, line))
     }
 }

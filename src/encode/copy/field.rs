@@ -56,11 +56,12 @@ pub(super) fn unquote(raw: &[u8], quote: u8, escape: u8, out: &mut Vec<u8>) {
     let mut in_quote = false;
     let mut rest = raw.iter().copied().peekable();
     while let Some(byte) = rest.next() {
-        if in_quote && byte == escape {
-            if let Some(protected) = rest.next_if(|next| *next == quote || *next == escape) {
-                out.push(protected);
-                continue;
-            }
+        if in_quote
+            && byte == escape
+            && let Some(protected) = rest.next_if(|next| *next == quote || *next == escape)
+        {
+            out.push(protected);
+            continue;
         }
         if byte == quote {
             in_quote = !in_quote;

@@ -4,7 +4,7 @@
 //! escape), so the pass costs per field, not per byte. Rules: PostgreSQL's `CopyReadLineText` and `CopyReadAttributes…`.
 
 use super::options::{Format, Options};
-use super::split::{int2, int4, Newline};
+use super::split::{Newline, int2, int4};
 
 /// A field's bytes in its chunk. The top bit of `end` marks a field that must be unescaped, `start == NULL_START` a NULL.
 #[derive(Debug, Clone, Copy)]
@@ -44,7 +44,9 @@ impl Span {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
     /// The row has only this many fields.
-    Missing { fields: usize },
+    Missing {
+        fields: usize,
+    },
     Extra,
     UnterminatedQuote,
     LiteralNewline,
@@ -355,7 +357,7 @@ impl<'a> Specials<'a> {
 #[cfg(target_arch = "x86_64")]
 #[inline]
 fn matches_of(block: &[u8; BLOCK], needles: [u8; 5]) -> u64 {
-    use std::arch::x86_64::{_mm_cmpeq_epi8, _mm_movemask_epi8, _mm_or_si128, _mm_set1_epi8, _mm_set_epi64x};
+    use std::arch::x86_64::{_mm_cmpeq_epi8, _mm_movemask_epi8, _mm_or_si128, _mm_set_epi64x, _mm_set1_epi8};
 
     let mut mask = 0;
     let (quarters, _) = block.as_chunks::<16>();

@@ -2,16 +2,15 @@
 
 use arrow::array::RecordBatch;
 
-use super::cell::{visit, Sink, Spelling};
-use crate::encode::types::{oid, OutputColumn};
+use super::cell::{Fields, Sink, Writers};
 use crate::encode::TextStyle;
-use crate::error::{Error, Result};
+use crate::encode::types::{OutputColumn, oid};
+use crate::error::Result;
 
 /// Encodes batches as lines of JSON. Reuses its buffers.
 #[derive(Debug)]
 pub struct JsonEncoder {
-    columns: Vec<OutputColumn>,
-    style: TextStyle,
+    writers: Writers,
     keys: Vec<Vec<u8>>,
     cells: Vec<Cells>,
 }
@@ -27,25 +26,18 @@ impl JsonEncoder {
         };
         let keys = columns.iter().enumerate().map(key).collect();
         let cells = columns.iter().map(|column| Cells::new(column.ty.oid)).collect();
-        Self { columns, style, keys, cells }
+        Self { writers: Writers::new(columns, style, false), keys, cells }
     }
 
     /// Appends all rows of `batch`. Errors: 0A000 for a column whose type cannot be written.
     pub fn encode(&mut self, batch: &RecordBatch, out: &mut Vec<u8>) -> Result<()> {
-        if batch.num_columns() != self.columns.len() {
-            return Err(Error::internal("a batch has other columns than the file was told"));
-        }
-        for ((cells, column), array) in self.cells.iter_mut().zip(&self.columns).zip(batch.columns()) {
-            cells.bytes.clear();
-            cells.ends.clear();
-            visit(array, column.ty, 0..batch.num_rows(), Spelling::Text(&self.style), cells)?;
-        }
+        self.writers.visit(batch, 0..batch.num_rows(), &mut self.cells)?;
         for row in 0..batch.num_rows() {
             for (key, cells) in self.keys.iter().zip(&self.cells) {
                 out.extend_from_slice(key);
-                out.extend_from_slice(cells.get(row));
+                out.extend_from_slice(cells.fields.get(row));
             }
-            out.extend_from_slice(if self.columns.is_empty() { b"{}\n" } else { b"}\n" });
+            out.extend_from_slice(if self.cells.is_empty() { b"{}\n" } else { b"}\n" });
         }
         Ok(())
     }
@@ -64,8 +56,7 @@ enum Form {
 #[derive(Debug)]
 struct Cells {
     form: Form,
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
+    fields: Fields,
     scratch: Vec<u8>,
 }
 
@@ -77,34 +68,37 @@ impl Cells {
             oid::JSON | oid::JSONB => Form::Json,
             _ => Form::Text,
         };
-        Self { form, bytes: Vec::new(), ends: Vec::new(), scratch: Vec::new() }
-    }
-
-    fn get(&self, row: usize) -> &[u8] {
-        let start = row.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or_default();
-        self.ends.get(row).and_then(|end| self.bytes.get(start..*end)).unwrap_or_default()
+        Self { form, fields: Fields::default(), scratch: Vec::new() }
     }
 }
 
 impl Sink for Cells {
-    fn null(&mut self) {
-        self.bytes.extend_from_slice(b"null");
-        self.ends.push(self.bytes.len());
+    fn clear(&mut self) {
+        self.fields.clear();
     }
 
-    fn value(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+    fn null(&mut self) {
+        self.fields.bytes.extend_from_slice(b"null");
+        self.fields.end();
+    }
+
+    fn value(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<()> {
         self.scratch.clear();
-        write(&mut self.scratch);
+        write(&mut self.scratch)?;
         let text = self.scratch.as_slice();
         let is_finite = matches!(text, [b'-', b'0'..=b'9', ..] | [b'0'..=b'9', ..]);
         match self.form {
-            Form::Bool => self.bytes.extend_from_slice(if text == b"t" { b"true" } else { b"false" }),
-            Form::Number if is_finite => self.bytes.extend_from_slice(text),
+            Form::Bool => self.fields.bytes.extend_from_slice(if text == b"t" { b"true" } else { b"false" }),
+            Form::Number if is_finite => self.fields.bytes.extend_from_slice(text),
             // One value, one line: json keeps the white space it was written with.
-            Form::Json => self.bytes.extend(text.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte })),
-            Form::Number | Form::Text => push_string(&mut self.bytes, text),
+            Form::Json => self
+                .fields
+                .bytes
+                .extend(text.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte })),
+            Form::Number | Form::Text => push_string(&mut self.fields.bytes, text),
         }
-        self.ends.push(self.bytes.len());
+        self.fields.end();
+        Ok(())
     }
 }
 

@@ -7,8 +7,8 @@
 //!                     (in order, cheap)                           (any order, any thread)
 //! ```
 //!
-//! Writing is one stage: [`Encoder`] appends whole rows to a buffer. Neither side knows CopyData messages, files or
-//! tables; `execute` and `lake::files` call them. The rules are PostgreSQL 15's `copyfromparse.c` and `copyto.c`; ON_ERROR
+//! Writing is one stage: [`Encoder`] appends whole rows to a buffer, each in a CopyData message if asked. Neither side knows
+//! files or tables; `execute` and `lake::files` call them. The rules are PostgreSQL 15's `copyfromparse.c` and `copyto.c`; ON_ERROR
 //! and REJECT_LIMIT are PostgreSQL 17's and 18's.
 
 mod binary_value;
@@ -27,9 +27,9 @@ mod split;
 mod tests;
 
 pub use column::ColumnBuilder;
-pub use decode::{ChunkDecoder, Decoded, Reject, BATCH_ROWS_MAX, REJECTS_LISTED_MAX};
+pub use decode::{BATCH_ROWS_MAX, ChunkDecoder, Decoded, REJECTS_LISTED_MAX, Reject};
 pub use encode::Encoder;
 pub use json::JsonEncoder;
 pub use options::{Encoding, ForceQuote, Format, Header, OnError, Options, RequestedOptions};
 pub use sample::sample_rows;
-pub use split::{Chunk, Newline, Splitter, CHUNK_BYTES, RECORD_BYTES_MAX};
+pub use split::{CHUNK_BYTES, Chunk, Newline, RECORD_BYTES_MAX, Splitter};

@@ -58,9 +58,8 @@ impl Encoding {
         match plain.as_str() {
             "utf8" | "unicode" | "sqlascii" => Ok(Self::Utf8),
             "latin1" | "iso88591" => Ok(Self::Latin1),
-            "latin2" | "latin9" | "win1250" | "win1251" | "win1252" | "koi8r" | "eucjp" | "sjis" | "gb18030" | "big5" => {
-                Err(Error::unsupported(format!("encoding \"{name}\"")))
-            }
+            "latin2" | "latin9" | "win1250" | "win1251" | "win1252" | "koi8r" | "eucjp" | "sjis" | "gb18030"
+            | "big5" => Err(Error::unsupported(format!("encoding \"{name}\""))),
             _ => Err(Error::new(
                 SqlState::InvalidParameterValue,
                 "argument to option \"encoding\" must be a valid encoding name",
@@ -272,7 +271,10 @@ fn check_forced(format: Format, requested: &RequestedOptions, direction: Directi
             "COPY force not null only available using COPY FROM",
         ),
         (!requested.force_null.is_empty() && !csv, "COPY force null available only in CSV mode"),
-        (!requested.force_null.is_empty() && direction == Direction::To, "COPY force null only available using COPY FROM"),
+        (
+            !requested.force_null.is_empty() && direction == Direction::To,
+            "COPY force null only available using COPY FROM",
+        ),
     ];
     rules.iter().find(|(broken, _)| *broken).map_or(Ok(()), |(_, message)| Err(refused(message)))
 }
@@ -289,11 +291,7 @@ fn check_null(options: &Options) -> Result<()> {
 }
 
 /// PostgreSQL 17's and 18's rules and texts; 15 does not know these options.
-fn on_error(
-    format: Format,
-    requested: &RequestedOptions,
-    direction: Direction,
-) -> Result<(OnError, Option<u64>)> {
+fn on_error(format: Format, requested: &RequestedOptions, direction: Direction) -> Result<(OnError, Option<u64>)> {
     if requested.ignore_errors && direction == Direction::To {
         return Err(invalid("COPY ON_ERROR cannot be used with COPY TO"));
     }
@@ -301,9 +299,7 @@ fn on_error(
         return Err(syntax("only ON_ERROR STOP is allowed in BINARY mode"));
     }
     match requested.reject_limit {
-        Some(_) if !requested.ignore_errors => {
-            Err(invalid("COPY REJECT_LIMIT requires ON_ERROR to be set to IGNORE"))
-        }
+        Some(_) if !requested.ignore_errors => Err(invalid("COPY REJECT_LIMIT requires ON_ERROR to be set to IGNORE")),
         Some(0) => Err(invalid("REJECT_LIMIT (0) must be greater than zero")),
         limit => Ok((if requested.ignore_errors { OnError::Ignore } else { OnError::Stop }, limit)),
     }

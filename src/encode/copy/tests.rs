@@ -6,9 +6,9 @@ use datafusion::scalar::ScalarValue;
 use proptest::prelude::*;
 
 use super::*;
-use crate::encode::input::InputContext;
-use crate::encode::types::{arrow_type, oid, OutputColumn, PgType};
 use crate::encode::TextStyle;
+use crate::encode::input::InputContext;
+use crate::encode::types::{OutputColumn, PgType, arrow_type, oid};
 use crate::error::{Error, Result};
 
 fn context() -> InputContext {
@@ -44,10 +44,7 @@ fn rows(decoded: &[Decoded]) -> Vec<(Option<i32>, Option<String>)> {
     for batch in decoded.iter().flat_map(|decoded| &decoded.batches) {
         let (a, b) = (batch.column(0).as_primitive::<Int32Type>(), batch.column(1).as_string::<i32>());
         for row in 0..batch.num_rows() {
-            rows.push((
-                a.is_valid(row).then(|| a.value(row)),
-                b.is_valid(row).then(|| b.value(row).to_owned()),
-            ));
+            rows.push((a.is_valid(row).then(|| a.value(row)), b.is_valid(row).then(|| b.value(row).to_owned())));
         }
     }
     rows
@@ -207,7 +204,10 @@ fn binary_frames_are_checked() {
     assert_eq!(message(&with(b"\0\x03")), "row field count is 3, expected 2 COPY t, line 1");
     assert_eq!(message(&with(b"\0\x02\0\0\0\x04\0\0\0\x07\0\0\0\x01z\xff\xff")), "[(Some(7), Some(\"z\"))]");
     assert_eq!(message(&with(b"\0\x02\0\0\0\x04\0\0\0\x07\xff\xff\xff\xff")), "[(Some(7), None)]");
-    assert_eq!(message(&with(b"\0\x02\0\0\0\x05\0\0\0\x07\0\xff\xff\xff\xff")), "incorrect binary data format COPY t, line 1, column a");
+    assert_eq!(
+        message(&with(b"\0\x02\0\0\0\x05\0\0\0\x07\0\xff\xff\xff\xff")),
+        "incorrect binary data format COPY t, line 1, column a"
+    );
     assert_eq!(message(&with(b"\0\x02\0\0\0\x04\0\0")), "unexpected EOF in COPY data COPY t, line 1");
 }
 
@@ -218,9 +218,15 @@ fn options_are_refused_in_postgresql_words() {
     let binary = || RequestedOptions { format: Some(Format::Binary), ..RequestedOptions::default() };
     let some = |text: &str| Some(text.to_owned());
     let reading: Vec<(RequestedOptions, &str)> = vec![
-        (RequestedOptions { delimiter: some("ab"), ..text() }, "0A000 COPY delimiter must be a single one-byte character"),
+        (
+            RequestedOptions { delimiter: some("ab"), ..text() },
+            "0A000 COPY delimiter must be a single one-byte character",
+        ),
         (RequestedOptions { delimiter: some("a"), ..text() }, "22023 COPY delimiter cannot be \"a\""),
-        (RequestedOptions { delimiter: some("\n"), ..csv() }, "22023 COPY delimiter cannot be newline or carriage return"),
+        (
+            RequestedOptions { delimiter: some("\n"), ..csv() },
+            "22023 COPY delimiter cannot be newline or carriage return",
+        ),
         (RequestedOptions { delimiter: some(","), ..binary() }, "42601 cannot specify DELIMITER in BINARY mode"),
         (RequestedOptions { null: some("x"), ..binary() }, "42601 cannot specify NULL in BINARY mode"),
         (RequestedOptions { header: Some(Header::Present), ..binary() }, "0A000 cannot specify HEADER in BINARY mode"),
@@ -229,7 +235,10 @@ fn options_are_refused_in_postgresql_words() {
         (RequestedOptions { quote: some("xx"), ..csv() }, "0A000 COPY quote must be a single one-byte character"),
         (RequestedOptions { quote: some(","), ..csv() }, "22023 COPY delimiter and quote must be different"),
         (RequestedOptions { force_null: vec![0], ..text() }, "0A000 COPY force null available only in CSV mode"),
-        (RequestedOptions { null: some("a,b"), ..csv() }, "0A000 COPY delimiter must not appear in the NULL specification"),
+        (
+            RequestedOptions { null: some("a,b"), ..csv() },
+            "0A000 COPY delimiter must not appear in the NULL specification",
+        ),
         (
             RequestedOptions { null: some("a\"b"), ..csv() },
             "0A000 CSV quote character must not appear in the NULL specification",
@@ -275,8 +284,56 @@ fn encoded(options: &Options, columns: &[(String, PgType)], batch: &RecordBatch,
         row += encoder.encode(batch, row, bytes_max, &mut piece).expect("rows");
         out.extend_from_slice(&piece);
     }
-    encoder.finish(&mut out);
+    encoder.finish(&mut out).expect("a trailer");
     out
+}
+
+/// The messages of a framed COPY, each as its content.
+fn messages(options: Options, batch: &RecordBatch, bytes_max: usize) -> Vec<Vec<u8>> {
+    let output = vec![OutputColumn::new("ä", PgType::TEXT)];
+    let mut encoder = Encoder::new(options, output, TextStyle::default()).framed();
+    let mut out = Vec::new();
+    encoder.header(&mut out).expect("a header");
+    let mut row = 0;
+    while row < batch.num_rows() {
+        row += encoder.encode(batch, row, bytes_max, &mut out).expect("rows");
+    }
+    encoder.finish(&mut out).expect("a trailer");
+    let mut rest = out.as_slice();
+    let mut messages = Vec::new();
+    while let [b'd', a, b, c, d, after @ ..] = rest {
+        let length = u32::from_be_bytes([*a, *b, *c, *d]) as usize - 4;
+        messages.push(after[..length].to_vec());
+        rest = &after[length..];
+    }
+    assert!(rest.is_empty(), "{rest:?}");
+    messages
+}
+
+/// The messages of PostgreSQL 15 for the same rows.
+#[test]
+fn each_row_is_a_message_of_its_own() {
+    let columns = vec![("ä".to_owned(), PgType::TEXT)];
+    let texts = |texts: &[&str]| batch_of(&columns, vec![Arc::new(arrow::array::StringArray::from(texts.to_vec()))]);
+    let batch = texts(&["x", "é", ""]);
+    let header = Options { header: Header::Present, ..csv() };
+    let latin = Options { encoding: Encoding::Latin1, ..header.clone() };
+    let binary = Options::defaults(Format::Binary);
+    let signature = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0".as_slice();
+    for bytes_max in [1, 20, 100_000] {
+        assert_eq!(messages(Options::default(), &batch, bytes_max), [b"x\n".as_slice(), "é\n".as_bytes(), b"\n"]);
+        assert_eq!(
+            messages(header.clone(), &batch, bytes_max),
+            ["ä\n".as_bytes(), b"x\n", "é\n".as_bytes(), b"\"\"\n"]
+        );
+        assert_eq!(messages(latin.clone(), &batch, bytes_max), [b"\xe4\n".as_slice(), b"x\n", b"\xe9\n", b"\"\"\n"]);
+        let first = [signature, b"\0\x01\0\0\0\x01x"].concat();
+        let expected =
+            [first.as_slice(), b"\0\x01\0\0\0\x02\xc3\xa9", b"\0\x01\0\0\0\0", b"\xff\xff"];
+        assert_eq!(messages(binary.clone(), &batch, bytes_max), expected);
+    }
+    assert_eq!(messages(binary, &texts(&[]), 1), [[signature, b"\xff\xff"].concat()]);
+    assert!(messages(csv(), &texts(&[]), 1).is_empty());
 }
 
 #[test]
@@ -299,17 +356,31 @@ fn writes_as_postgresql_does() {
 
 fn text_value() -> impl Strategy<Value = Option<String>> {
     let piece = prop_oneof![
-        Just("\\".to_owned()), Just("\\.".to_owned()), Just("\\N".to_owned()), Just("\"".to_owned()), Just("'".to_owned()),
-        Just("\n".to_owned()), Just("\r".to_owned()), Just("\r\n".to_owned()), Just("\t".to_owned()), Just(",".to_owned()),
-        Just("|".to_owned()), Just("é".to_owned()), Just("日本".to_owned()), Just("NULL".to_owned()), "[a-z0-9 ]{0,6}",
+        Just("\\".to_owned()),
+        Just("\\.".to_owned()),
+        Just("\\N".to_owned()),
+        Just("\"".to_owned()),
+        Just("'".to_owned()),
+        Just("\n".to_owned()),
+        Just("\r".to_owned()),
+        Just("\r\n".to_owned()),
+        Just("\t".to_owned()),
+        Just(",".to_owned()),
+        Just("|".to_owned()),
+        Just("é".to_owned()),
+        Just("日本".to_owned()),
+        Just("NULL".to_owned()),
+        "[a-z0-9 ]{0,6}",
     ];
     proptest::option::weighted(0.8, proptest::collection::vec(piece, 0..6).prop_map(|pieces| pieces.concat()))
 }
 
+type Row = (Option<i32>, Option<String>, Option<i64>, Option<String>, Option<bool>, Option<i32>);
+
 fn formats() -> Vec<Options> {
     vec![
         Options::default(),
-        Options { delimiter: b'|', null: "NULL".to_owned(), ..Options::default() },
+        Options { delimiter: b'|', ..Options::default() },
         Options { header: Header::Match, ..Options::default() },
         csv(),
         Options { delimiter: b'|', escape: b'\\', null: "NULL".to_owned(), ..csv() },
@@ -334,7 +405,7 @@ proptest! {
         let types = [PgType::INT4, PgType::TEXT, numeric, PgType::TEXT, PgType::BOOL, PgType::DATE, PgType::TIMESTAMP, PgType::of(1009)];
         let columns = columns_of(&types);
         let scalars = |at: usize| -> ArrayRef {
-            let scalar = |value: &(Option<i32>, Option<String>, Option<i64>, Option<String>, Option<bool>, Option<i32>)| match at {
+            let scalar = |value: &Row| match at {
                 0 => ScalarValue::Int32(value.0),
                 1 => ScalarValue::Utf8(value.1.clone()),
                 2 => ScalarValue::Decimal128(value.2.map(i128::from), 20, 4),
@@ -386,7 +457,10 @@ proptest! {
 #[test]
 fn values_of_every_type_go_through_binary() {
     let cases: &[(PgType, &[&str])] = &[
-        (PgType::numeric(38, 10), &["0", "1", "-1", "0.0000000001", "12345678.9", "-9999.9999", "10000", "99990000.0001"]),
+        (
+            PgType::numeric(38, 10),
+            &["0", "1", "-1", "0.0000000001", "12345678.9", "-9999.9999", "10000", "99990000.0001"],
+        ),
         (PgType::numeric(10, 0), &["0", "7", "10000", "1234567890"]),
         (PgType::UUID, &["a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"]),
         (PgType::JSONB, &["{\"a\": 1}"]),
@@ -397,7 +471,7 @@ fn values_of_every_type_go_through_binary() {
         (PgType::FLOAT4, &["1.5", "NaN"]),
         (PgType::BYTEA, &["\\x00ff"]),
         (PgType::with_typmod(oid::BPCHAR, 9), &["abc"]),
-        (PgType::of(1007), &["{1,NULL,3}", "{}"]),
+        (PgType::of(1007), &["{1,NULL,3}", "{4}"]),
     ];
     for (ty, texts) in cases {
         let columns = columns_of(&[*ty]);

@@ -142,6 +142,10 @@ impl<'a> Parser<'a> {
         let mut items = Vec::new();
         self.skip_space();
         if self.peek() == Some(b'}') {
+            // Only the outermost braces may be empty.
+            if depth > 1 {
+                return Err(self.malformed("Unexpected \"}\" character."));
+            }
             self.at += 1;
             return Ok(items);
         }
@@ -159,10 +163,7 @@ impl<'a> Parser<'a> {
                     self.at += 1;
                     return Ok(items);
                 }
-                Some(b'"') => return Err(self.malformed("Incorrectly quoted array element.")),
-                Some(other) => {
-                    return Err(self.malformed(&format!("Unexpected \"{}\" character.", char::from(other))));
-                }
+                Some(_) => return Err(self.malformed("Unexpected array element.")),
                 None => return Err(self.malformed("Unexpected end of input.")),
             }
         }
@@ -204,7 +205,7 @@ impl<'a> Parser<'a> {
             match self.peek() {
                 Some(b',' | b'}') => break,
                 Some(b'{') => return Err(self.malformed("Unexpected \"{\" character.")),
-                Some(b'"') => return Err(self.malformed("Incorrectly quoted array element.")),
+                Some(b'"') => return Err(self.malformed("Unexpected array element.")),
                 Some(b'\\') => {
                     owned.get_or_insert_default().push_str(self.text.get(from..self.at).unwrap_or_default());
                     from = self.at + 1;

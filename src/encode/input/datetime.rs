@@ -96,14 +96,10 @@ pub fn timestamptz(text: &str, typmod: i32, context: &InputContext) -> Result<i6
 /// [`timestamptz`] of bytes.
 #[inline]
 pub fn timestamptz_bytes(text: &[u8], typmod: i32, context: &InputContext) -> Result<i64> {
-    if let Some((local, rest)) = iso_timestamp(text) {
-        if let Some(offset) =
-            iso_offset(rest).or_else(|| rest.is_empty().then(|| offset_at_local(context.time_zone, local)))
-        {
-            return Ok(at_timestamp_precision(local - i64::from(offset) * MICROS_PER_SECOND, typmod));
-        }
+    match iso_timestamptz(text, context.time_zone) {
+        Some(micros) => Ok(at_timestamp_precision(micros, typmod)),
+        None => timestamptz_slowly(text, typmod, context),
     }
-    timestamptz_slowly(text, typmod, context)
 }
 
 #[cold]
@@ -167,7 +163,7 @@ fn micros_of(day: i64, time: i64) -> Option<i64> {
 
 /// From 4713-11-24 BC on; the end of 64 bits is our limit at the other side (294247 AD).
 fn in_range(micros: i64) -> bool {
-    micros >= DAY_MIN * MICROS_PER_DAY && micros < TIMESTAMP_INFINITY
+    (DAY_MIN * MICROS_PER_DAY..TIMESTAMP_INFINITY).contains(&micros)
 }
 
 fn at_precision(micros: i64, typmod: i32) -> i64 {
@@ -183,7 +179,7 @@ pub(crate) fn at_timestamp_precision(micros: i64, typmod: i32) -> i64 {
 }
 
 fn read(type_name: &str, text: &[u8], context: &InputContext) -> Result<Decoding> {
-    decode(text, context.date_order).map_err(|fault| fault_error(fault, type_name, text))
+    decode(text, context.date_order, type_name == "time").map_err(|fault| fault_error(fault, type_name, text))
 }
 
 #[cold]
@@ -280,6 +276,14 @@ fn iso_timestamp(text: &[u8]) -> Option<(i64, &[u8])> {
         _ => return None,
     };
     Some((day * MICROS_PER_DAY + time, rest))
+}
+
+/// A whole timestamp with an offset, or with none in the given zone.
+#[inline]
+fn iso_timestamptz(text: &[u8], zone: TextTimeZone) -> Option<i64> {
+    let (local, rest) = iso_timestamp(text)?;
+    let offset = if rest.is_empty() { offset_at_local(zone, local) } else { iso_offset(rest)? };
+    Some(local - i64::from(offset) * MICROS_PER_SECOND)
 }
 
 /// `Z`, `+hh` or `+hh:mm`, in seconds.

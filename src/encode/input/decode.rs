@@ -42,13 +42,13 @@ pub(super) struct Decoding {
     pub zone: Option<TextTimeZone>,
 }
 
-/// Reads a text as a date, a time, or both.
-pub(super) fn decode(text: &[u8], order: DateOrder) -> Decoded<Decoding> {
+/// Reads a text as a date, a time, or both. `time_first` takes digits that run together for a time.
+pub(super) fn decode(text: &[u8], order: DateOrder, time_first: bool) -> Decoded<Decoding> {
     let fields = fields(text).ok_or(Fault::Format)?;
     if fields.is_empty() {
         return Err(Fault::Format);
     }
-    let mut state = State::new(order);
+    let mut state = State::new(order, time_first);
     for (at, field) in fields.iter().enumerate() {
         state.take(field, fields.get(at + 1))?;
     }
@@ -63,6 +63,7 @@ enum Prefix {
 
 struct State {
     order: DateOrder,
+    time_first: bool,
     year: Option<i64>,
     /// The year was written with one or two digits.
     short_year: bool,
@@ -81,9 +82,10 @@ struct State {
 }
 
 impl State {
-    fn new(order: DateOrder) -> Self {
+    fn new(order: DateOrder, time_first: bool) -> Self {
         Self {
             order,
+            time_first,
             year: None,
             short_year: false,
             month: None,
@@ -266,7 +268,8 @@ impl State {
         let (digits, fraction) = text.split_once('.').unwrap_or((text, ""));
         let part = |from: usize, to: usize| digits.get(from..to).ok_or(Fault::Format);
         let length = digits.len();
-        if !self.date_is_whole() && fraction.is_empty() && length >= 6 {
+        let as_time = self.time_first && self.time.is_none() && length == 6;
+        if !as_time && !self.date_is_whole() && fraction.is_empty() && length >= 6 {
             if self.year.is_some() || self.month.is_some() || self.day.is_some() {
                 return Err(Fault::Format);
             }
@@ -289,7 +292,9 @@ impl State {
         if !first_is_digit && !is_month_date(text) {
             return self.set_zone(zone_by_name(text)?);
         }
-        if self.month.is_some() && self.day.is_some() {
+        let joined_time =
+            self.time_first && text.bytes().filter(|byte| *byte == b'-').count() == 1 && text.find('-') == Some(6);
+        if joined_time || (self.month.is_some() && self.day.is_some()) {
             // `040506-08`: a time run together with its offset.
             let (time, rest) = text.split_once('-').ok_or(Fault::Format)?;
             self.take_joined(time)?;

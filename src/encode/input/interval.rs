@@ -187,12 +187,24 @@ impl Sum {
     }
 }
 
+/// `1-2` gives years and months.
+const MONTH_BITS: u32 = 1 << Unit::Year as u32 | 1 << Unit::Month as u32;
+
+/// A clock gives hours, minutes and seconds; each unit may come once.
+const CLOCK_BITS: u32 = 1 << Unit::Hour as u32 | 1 << Unit::Minute as u32 | 1 << Unit::Second as u32;
+
 /// PostgreSQL's and SQL's forms. Fields are read from the last to the first, for a unit stands behind its number.
 fn decode(fields: &[Field], mask: i32, style: IntervalStyle) -> Decoded<IntervalValue> {
     let mut sum = Sum::default();
     let mut next_unit: Option<Unit> = None;
     let mut ago = false;
     let mut unused_unit = false;
+    let mut seen = 0_u32;
+    let mut once = |bits: u32| {
+        let again = seen & bits != 0;
+        seen |= bits;
+        if again { Err(Fault::Format) } else { Ok(()) }
+    };
     // In the SQL standard a leading minus is the whole interval's, if no other field has a sign.
     let sql_negative = style == IntervalStyle::SqlStandard
         && fields.first().is_some_and(|field| field.text.starts_with('-'))
@@ -214,18 +226,23 @@ fn decode(fields: &[Field], mask: i32, style: IntervalStyle) -> Decoded<Interval
                 }
             }
             Kind::Time => {
+                once(CLOCK_BITS)?;
                 let time = clock(text, mask)?;
                 add(&mut sum.micros, if sql_negative { -time } else { time })?;
                 (next_unit, unused_unit) = (Some(Unit::Day), false);
             }
             Kind::Signed if text.contains(':') => {
+                once(CLOCK_BITS)?;
                 let time = clock(text.get(1..).unwrap_or_default(), mask)?;
                 add(&mut sum.micros, if text.starts_with('-') { -time } else { time })?;
                 (next_unit, unused_unit) = (Some(Unit::Day), false);
             }
             Kind::Number | Kind::Date | Kind::Signed => {
-                let unit = next_unit.take().unwrap_or_else(|| default_unit(mask));
+                // A number without a unit of its own has that of the number behind it, and so comes twice.
+                let unit = *next_unit.get_or_insert_with(|| default_unit(mask));
                 unused_unit = false;
+                let dashed = text.get(1..).is_some_and(|tail| tail.contains('-'));
+                once(if dashed { MONTH_BITS } else { 1 << unit as u32 })?;
                 add_number(&mut sum, text, unit, force_negative(text))?;
             }
         }

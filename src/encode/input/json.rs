@@ -17,7 +17,7 @@ pub fn json(text: &str) -> Result<&str> {
 /// `jsonb`: keys ordered by length, then bytes; of equal keys the last wins; `": "` and `", "`; plain numbers.
 pub fn jsonb(text: &str) -> Result<String> {
     let mut parser = Parser::new(text);
-    let mut tree = Tree::default();
+    let mut tree = Tree;
     let value = parser.value(&mut tree, 0)?;
     parser.end()?;
     let mut written = String::with_capacity(text.len() + 16);
@@ -50,7 +50,6 @@ impl Sink for Discard {
     fn object(&mut self, _: Vec<((), ())>) {}
 }
 
-#[derive(Default)]
 struct Tree;
 
 /// A jsonb value with its scalars already written.

@@ -28,14 +28,17 @@ use crate::error::{Error, Result, SqlState};
 
 pub use array::{ArrayItem, array, array_items};
 pub use binary_text::{bytea, uuid, uuid_bytes};
+pub(crate) use datetime::at_timestamp_precision;
 pub use datetime::{date, date_bytes, time, time_bytes, timestamp, timestamp_bytes, timestamptz, timestamptz_bytes};
 pub use interval::{IntervalValue, fit_interval, interval};
+pub(crate) use json::write_string as write_json_string;
 pub use json::{json, jsonb};
 pub use number::{
     boolean, boolean_bytes, float4, float4_bytes, float8, float8_bytes, int2, int2_bytes, int4, int4_bytes, int8,
     int8_bytes, oid, oid_bytes,
 };
 pub use numeric::{fit_numeric, numeric, numeric_bytes, numeric_overflow, numeric_unbound};
+pub(crate) use scalar::list_of;
 pub use scalar::{null_scalar, parse_scalar};
 pub use string::{bpchar, char_type, fit_bpchar, fit_varchar, name, varchar};
 

@@ -59,7 +59,8 @@ fn signed(text: &[u8]) -> Digits {
         };
         match next {
             Some(next) => value = next,
-            None => return overflowed(digits),
+            // PostgreSQL stops at the overflow too, whatever follows.
+            None => return Digits::OutOfRange,
         }
     }
     if negative {
@@ -72,12 +73,6 @@ fn signed(text: &[u8]) -> Digits {
 fn signed_trimmed(text: &[u8]) -> Digits {
     let trimmed = trim(text);
     if trimmed.len() < text.len() { signed(trimmed) } else { Digits::Malformed }
-}
-
-/// A number too large is still malformed when something else than digits follows.
-#[cold]
-fn overflowed(digits: &[u8]) -> Digits {
-    if trim(digits).iter().all(u8::is_ascii_digit) { Digits::OutOfRange } else { Digits::Malformed }
 }
 
 #[inline]

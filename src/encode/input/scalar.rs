@@ -62,7 +62,7 @@ fn parse_text(text: &str, ty: PgType) -> Result<ScalarValue> {
         oid::VARCHAR => string::varchar(text, ty.length_max())?.to_owned(),
         oid::BPCHAR => string::bpchar(text, ty.length_max())?.into_owned(),
         oid::NAME => string::name(text).to_owned(),
-        oid::CHAR => string::char_type(text).to_owned(),
+        oid::CHAR => string::char_type(text).into_owned(),
         oid::UUID => binary_text::uuid(text)?,
         oid::JSON => json::json(text)?.to_owned(),
         oid::JSONB => json::jsonb(text)?,
@@ -137,7 +137,7 @@ fn common_numeric(items: &[ArrayItem<'_>]) -> Result<PgType> {
     Ok(PgType::numeric(whole.saturating_add(scale.unsigned_abs()).clamp(1, 38), scale))
 }
 
-fn list_of(values: &[ScalarValue], element: &DataType) -> Result<ScalarValue> {
+pub(crate) fn list_of(values: &[ScalarValue], element: &DataType) -> Result<ScalarValue> {
     let items =
         if values.is_empty() { new_empty_array(element) } else { ScalarValue::iter_to_array(values.iter().cloned())? };
     let field = Arc::new(Field::new_list_field(element.clone(), true));

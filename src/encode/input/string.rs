@@ -54,9 +54,10 @@ pub fn name(text: &str) -> &str {
 }
 
 /// `"char"`: one byte, or `\ooo` for a byte that is not ASCII; empty is the NUL byte. The carrier holds the text.
-pub fn char_type(text: &str) -> &str {
+pub fn char_type(text: &str) -> Cow<'_, str> {
     match text.as_bytes() {
-        [b'\\', b'0'..=b'3', b'0'..=b'7', b'0'..=b'7'] => text,
-        _ => text.get(..text.ceil_char_boundary(1)).unwrap_or(text),
+        [b'\\', b'0'..=b'3', b'0'..=b'7', b'0'..=b'7'] => Cow::Borrowed(text),
+        [byte @ 0x80..=0xff, ..] => Cow::Owned(format!("\\{byte:03o}")),
+        _ => Cow::Borrowed(text.get(..1).unwrap_or(text)),
     }
 }

@@ -8,24 +8,24 @@ use datafusion::arrow_avro::reader::ReaderBuilder;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::Statistics;
 use datafusion::common::stats::Precision;
+use datafusion::datasource::TableType;
+use datafusion::datasource::file_format::FileFormat as DataFusionFormat;
 use datafusion::datasource::file_format::avro::AvroFormat;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
-use datafusion::datasource::file_format::FileFormat as DataFusionFormat;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::parquet::metadata::DFParquetMetadata;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder};
 use datafusion::datasource::table_schema::TableSchema;
-use datafusion::datasource::TableType;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::scalar::ScalarValue;
-use futures::{stream, StreamExt, TryStreamExt};
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 
 use super::format::FileFormat;
-use super::table::{file_columns, FileSet};
-use crate::encode::types::{arrow_type, oid, pg_type_of, PgType};
+use super::table::{FileSet, file_columns};
+use crate::encode::types::{PgType, arrow_type, oid, pg_type_of};
 use crate::error::{Error, Result, SqlState};
 
 /// Footers that are read at a time.
@@ -42,15 +42,19 @@ pub(super) struct Footers {
     rows: Vec<Option<usize>>,
 }
 
+/// The schema of one file, and its rows where the format tells. It owns what it needs: a future over borrowed files could
+/// not be sent between threads.
+async fn footer(store: Arc<dyn ObjectStore>, file: ObjectMeta, format: FileFormat) -> Result<(Schema, Option<usize>)> {
+    match format {
+        FileFormat::Avro => Ok((avro_schema(&store, &file).await?, None)),
+        FileFormat::Parquet | FileFormat::Csv | FileFormat::Json => parquet_footer(&store, &file).await,
+    }
+}
+
 /// Reads the schemas of all files. Errors: 42804 when a column's types cannot be united, XX001 for a broken file.
 pub(super) async fn footers(set: &FileSet, format: FileFormat) -> Result<Footers> {
-    let found: Vec<(Schema, Option<usize>)> = stream::iter(set.files.iter())
-        .map(|file| async move {
-            match format {
-                FileFormat::Avro => Ok((avro_schema(&set.store, file).await?, None)),
-                FileFormat::Parquet | FileFormat::Csv | FileFormat::Json => parquet_footer(&set.store, file).await,
-            }
-        })
+    let found: Vec<(Schema, Option<usize>)> = stream::iter(set.files.as_ref().clone())
+        .map(|file| footer(Arc::clone(&set.store), file, format).boxed())
         .buffered(FOOTERS_AHEAD)
         .try_collect()
         .await?;
@@ -114,7 +118,9 @@ fn merge(merged: &mut Vec<Field>, schema: &Schema, format: FileFormat, file: &st
 /// The engine's carrier of a file's column. Parquet strings stay views, which saves a copy; nested types stay as they are.
 fn carrier(field: &Field, format: FileFormat) -> DataType {
     match field.data_type() {
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View if format == FileFormat::Parquet => DataType::Utf8View,
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View if format == FileFormat::Parquet => {
+            DataType::Utf8View
+        }
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView if format == FileFormat::Parquet => {
             DataType::BinaryView
         }

@@ -14,14 +14,14 @@ use futures::StreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, WriteMultipart};
 use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression as ParquetCompression, ZstdLevel};
+use parquet::basic::{Compression as ParquetCompression, GzipLevel, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use tokio::io::AsyncWriteExt;
 
 use super::format::Compression;
+use crate::encode::TextStyle;
 use crate::encode::copy::{Encoder, Format, Header, JsonEncoder, Options};
 use crate::encode::types::OutputColumn;
-use crate::encode::TextStyle;
 use crate::error::{Error, Result};
 
 /// Parts of an upload under way at a time.
@@ -180,7 +180,7 @@ impl Export<'_> {
                 if options.header == Header::Match {
                     options.header = Header::Present;
                 }
-                let encoder = Encoder::new(options, self.columns.clone(), self.style.clone());
+                let mut encoder = Encoder::new(options, self.columns.clone(), self.style.clone());
                 let mut pending = Vec::new();
                 encoder.header(&mut pending)?;
                 Writer::Copy { encoder: Box::new(encoder), pending }
@@ -193,8 +193,8 @@ fn parquet_writer(schema: SchemaRef, compression: Compression) -> Result<ArrowWr
     let codec = match compression {
         Compression::None => ParquetCompression::UNCOMPRESSED,
         Compression::Zstd => ParquetCompression::ZSTD(ZstdLevel::try_new(1)?),
-        Compression::Snappy => return Err(Error::unsupported("writing Parquet with snappy")),
-        Compression::Gzip => return Err(Error::unsupported("writing Parquet with gzip")),
+        Compression::Snappy => ParquetCompression::SNAPPY,
+        Compression::Gzip => ParquetCompression::GZIP(GzipLevel::default()),
     };
     let properties = WriterProperties::builder()
         .set_compression(codec)
@@ -246,8 +246,8 @@ impl Writer {
     /// The bytes that end the file.
     fn finish(self) -> Result<Vec<u8>> {
         match self {
-            Self::Copy { encoder, mut pending } => {
-                encoder.finish(&mut pending);
+            Self::Copy { mut encoder, mut pending } => {
+                encoder.finish(&mut pending)?;
                 Ok(pending)
             }
             Self::Json(_) => Ok(Vec::new()),

@@ -8,7 +8,7 @@ use super::format::{FileFormat, FileOptions, HeaderChoice};
 use super::json;
 use super::scan::{Cutting, Sources};
 use super::table::FileSet;
-use crate::encode::copy::{sample_rows, Chunk, Header};
+use crate::encode::copy::{Chunk, Header, sample_rows};
 use crate::encode::input::{self, InputContext};
 use crate::encode::types::PgType;
 use crate::error::{Error, Result, SqlState};
@@ -100,7 +100,9 @@ impl Kind {
     fn of(text: &str, context: &InputContext) -> Self {
         let bytes = text.as_bytes();
         match bytes {
-            [b't' | b'T' | b'f' | b'F', ..] if matches!(text.to_ascii_lowercase().as_str(), "true" | "false") => Self::Bool,
+            [b't' | b'T' | b'f' | b'F', ..] if matches!(text.to_ascii_lowercase().as_str(), "true" | "false") => {
+                Self::Bool
+            }
             [b'0'..=b'9' | b'-' | b'+' | b'.', ..] => Self::of_digits(text, context),
             _ => Self::Text,
         }
@@ -124,7 +126,11 @@ impl Kind {
         match text.get(10..) {
             Some("") if input::date(text, context).is_ok() => Self::Date,
             Some(time) if time.starts_with([' ', 'T']) && input::timestamp(text, -1, context).is_ok() => {
-                if time.ends_with(['Z', 'z']) || time.contains(['+', '-']) { Self::Timestamptz } else { Self::Timestamp }
+                if time.ends_with(['Z', 'z']) || time.contains(['+', '-']) {
+                    Self::Timestamptz
+                } else {
+                    Self::Timestamp
+                }
             }
             _ => Self::Text,
         }

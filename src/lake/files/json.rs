@@ -9,10 +9,10 @@ use bytes::BytesMut;
 use serde_json::Value;
 
 use crate::encode::copy::{
-    Chunk, ColumnBuilder, Decoded, OnError, Reject, BATCH_ROWS_MAX, CHUNK_BYTES, RECORD_BYTES_MAX, REJECTS_LISTED_MAX,
+    BATCH_ROWS_MAX, CHUNK_BYTES, Chunk, ColumnBuilder, Decoded, OnError, RECORD_BYTES_MAX, REJECTS_LISTED_MAX, Reject,
 };
 use crate::encode::input::InputContext;
-use crate::encode::types::{arrow_type, PgType};
+use crate::encode::types::{PgType, arrow_type};
 use crate::error::{Error, Result, SqlState};
 
 /// Cuts JSON between values. An outer array is taken off: its brackets and commas become blanks.

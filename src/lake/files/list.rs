@@ -131,7 +131,8 @@ fn glob_regex(glob: &str) -> Result<Regex> {
     }
     pattern.push('$');
     Regex::new(&pattern).map_err(|error| {
-        Error::new(SqlState::InvalidParameterValue, format!("\"{glob}\" is not a valid file pattern")).with_source(error)
+        Error::new(SqlState::InvalidParameterValue, format!("\"{glob}\" is not a valid file pattern"))
+            .with_source(error)
     })
 }
 

@@ -24,9 +24,9 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use export::{write, ExportFormat, ExportOptions, ExportTarget};
+pub use export::{ExportFormat, ExportOptions, ExportTarget, write};
 pub use format::{Compression, FileFormat, FileOptions, HeaderChoice};
 pub use infer::infer;
 pub use list::list;
-pub use parallel::{decode_parallel, Decode, Rejections, RowStreams};
-pub use table::{table, FileSet, FileTable, FILE_COLUMN, FILE_MODIFIED_COLUMN};
+pub use parallel::{Decode, Rejections, RowStreams, decode_parallel};
+pub use table::{FILE_COLUMN, FILE_MODIFIED_COLUMN, FileSet, FileTable, table};

@@ -10,8 +10,8 @@
 //! different partitions have no order. What is held is bounded by the channels. Dropping all partitions ends the reader and
 //! the decoders; dropping one means that its share of the rows is not wanted.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arrow::datatypes::SchemaRef;
 use datafusion::execution::SendableRecordBatchStream;
@@ -21,7 +21,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::encode::copy::{Chunk, ChunkDecoder, Decoded, Reject, REJECTS_LISTED_MAX};
+use crate::encode::copy::{Chunk, ChunkDecoder, Decoded, REJECTS_LISTED_MAX, Reject};
 use crate::error::{Error, Result, SqlState};
 
 /// Chunks that wait for one decoder, and batches that wait for one consumer.
@@ -115,12 +115,8 @@ pub fn decode_parallel<D: Decode>(
         let (decoder, rejections, complete) = (decoder.clone(), rejections.clone(), complete.clone());
         let output = builder.tx();
         builder.spawn_blocking(move || {
-            decode_all(decoder.as_ref(), receiver, &rejections, &output);
-            // A reader that died must not look like the end of the data.
-            if complete.load(Ordering::Acquire) || output.is_closed() {
-                return Ok(());
-            }
-            Err(Error::internal("the reading of the data broke off").into_datafusion())
+            decode_all(decoder.as_ref(), receiver, &rejections, &output, &complete);
+            Ok(())
         });
         senders.push(sender);
         builders.push(builder);
@@ -191,6 +187,7 @@ fn decode_all<D: Decode>(
     mut pieces: mpsc::Receiver<Result<D::Piece>>,
     rejections: &Rejections,
     output: &mpsc::Sender<datafusion::error::Result<arrow::array::RecordBatch>>,
+    complete: &AtomicBool,
 ) {
     while let Some(piece) = pieces.blocking_recv() {
         let decoded = piece.and_then(|piece| decoder.decode(&piece)).and_then(|mut decoded| {
@@ -205,11 +202,16 @@ fn decode_all<D: Decode>(
                     }
                 }
             }
-            Err(error) => {
-                // Nobody to tell it to is nobody who wants to know.
-                let _nobody = output.blocking_send(Err(error.into_datafusion()));
-                return;
-            }
+            Err(error) => return tell(output, error),
         }
     }
+    // A reader that died must not look like the end of the data.
+    if !complete.load(Ordering::Acquire) {
+        tell(output, Error::internal("the reading of the data broke off"));
+    }
+}
+
+/// Ends a partition with an error. Nobody to tell it to is nobody who wants to know.
+fn tell(output: &mpsc::Sender<datafusion::error::Result<arrow::array::RecordBatch>>, error: Error) {
+    let _nobody = output.blocking_send(Err(error.into_datafusion()));
 }

@@ -12,13 +12,13 @@ use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
 use datafusion::scalar::ScalarValue;
-use futures::{stream, Stream, StreamExt};
+use futures::{Stream, StreamExt, stream};
 use object_store::{ObjectMeta, ObjectStore};
 use parking_lot::Mutex;
 
 use super::format::Compression;
 use super::json::{JsonDecoder, JsonSplitter};
-use super::parallel::{decode_parallel, Decode, Rejections, RowStreams};
+use super::parallel::{Decode, Rejections, RowStreams, decode_parallel};
 use super::read;
 use crate::encode::copy::{Chunk, ChunkDecoder, Decoded, Options, Splitter};
 use crate::error::{Error, Result};
@@ -95,9 +95,8 @@ impl FileDecoder {
                     .cloned()
                     .ok_or_else(|| Error::internal("a projected column was not decoded"))?,
                 Origin::FileName => ScalarValue::Utf8(Some(file.name.to_string())).to_array_of_size(rows)?,
-                Origin::FileModified => {
-                    ScalarValue::TimestampMicrosecond(Some(file.modified_us), Some("UTC".into())).to_array_of_size(rows)?
-                }
+                Origin::FileModified => ScalarValue::TimestampMicrosecond(Some(file.modified_us), Some("UTC".into()))
+                    .to_array_of_size(rows)?,
             });
         }
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
@@ -224,12 +223,7 @@ pub(super) struct FileScanExec {
 }
 
 impl FileScanExec {
-    pub(super) fn new(
-        sources: Sources,
-        decoder: FileDecoder,
-        rejections: Arc<Rejections>,
-        partitions: usize,
-    ) -> Self {
+    pub(super) fn new(sources: Sources, decoder: FileDecoder, rejections: Arc<Rejections>, partitions: usize) -> Self {
         let properties = Arc::new(PlanProperties::new(
             EquivalenceProperties::new(decoder.schema.clone()),
             Partitioning::UnknownPartitioning(partitions.max(1)),

@@ -12,15 +12,15 @@ use datafusion::logical_expr::Expr;
 use datafusion::physical_plan::ExecutionPlan;
 use object_store::{ObjectMeta, ObjectStore};
 
-use super::columnar::{columns_of, footers, ColumnarTable};
+use super::columnar::{ColumnarTable, columns_of, footers};
 use super::format::{FileFormat, FileOptions};
-use super::infer::{infer_text, TextColumns};
+use super::infer::{TextColumns, infer_text};
 use super::json::JsonDecoder;
 use super::parallel::Rejections;
-use super::scan::{projected, Cutting, FileDecoder, FileScanExec, Origin, RecordDecoder, Sources};
+use super::scan::{Cutting, FileDecoder, FileScanExec, Origin, RecordDecoder, Sources, projected};
 use crate::encode::copy::{ChunkDecoder, Header, Options};
 use crate::encode::input::InputContext;
-use crate::encode::types::{arrow_type, PgType};
+use crate::encode::types::{PgType, arrow_type};
 use crate::error::Result;
 
 /// The virtual column with the path of the file that a row comes from.
@@ -55,7 +55,8 @@ pub(super) fn file_columns() -> Vec<Field> {
 }
 
 /// The files as a table. `columns` are the names and types of CSV and JSON columns where the caller knows them; without
-/// them a sample is read. Parquet and Avro files know theirs.
+/// them a sample is read. Parquet and Avro files know theirs. With known columns and a told header, `options.csv` may also
+/// be COPY's text or binary format: that is how COPY reads a file by its path.
 ///
 /// Errors: those of [`infer`](super::infer()); a scan's errors carry file, line and column.
 pub async fn table(
@@ -74,7 +75,11 @@ pub async fn table(
     }
     let TextColumns { columns, has_header } = infer_text(&set, format, options, columns).await?;
     let mut csv = options.csv.clone();
-    csv.header = if has_header { Header::Present } else { Header::Absent };
+    csv.header = match (has_header, csv.header) {
+        (false, _) => Header::Absent,
+        (true, Header::Match) => Header::Match,
+        (true, Header::Absent | Header::Present) => Header::Present,
+    };
     let provider = Arc::new(TextTable {
         schema: schema_of(&columns),
         compression: options.compression,

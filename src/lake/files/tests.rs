@@ -5,16 +5,16 @@ use arrow::datatypes::Int64Type;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::prelude::{SessionConfig, SessionContext};
-use futures::{stream, StreamExt, TryStreamExt};
+use futures::{StreamExt, TryStreamExt, stream};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
 use super::*;
+use crate::encode::TextStyle;
 use crate::encode::copy::{Format, Header, OnError, Options};
 use crate::encode::input::InputContext;
 use crate::encode::types::{OutputColumn, PgType};
-use crate::encode::TextStyle;
 use crate::error::{Error, Result, SqlState};
 
 async fn store_of(files: &[(&str, &str)]) -> Arc<dyn ObjectStore> {
@@ -60,7 +60,8 @@ fn shown(batches: &[RecordBatch]) -> String {
     for batch in batches {
         for row in 0..batch.num_rows() {
             let cells = batch.columns().iter().map(|column| {
-                datafusion::scalar::ScalarValue::try_from_array(column, row).expect("a value").to_string()
+                let value = datafusion::scalar::ScalarValue::try_from_array(column, row).expect("a value");
+                if value.is_null() { String::new() } else { value.to_string() }
             });
             rows.push(cells.collect::<Vec<_>>().join("|"));
         }
@@ -144,7 +145,8 @@ async fn errors_name_file_line_and_column() -> Result<()> {
     let store = store_of(&[("a.csv", "n\n1\n2\nx\n"), ("a.json", "{\"n\": 1}\n{\"n\": \"x\"}\n")]).await;
     let columns = Some(vec![("n".to_owned(), PgType::INT4)]);
     let options = FileOptions { header: HeaderChoice::Present, ..FileOptions::default() };
-    let error = query(&store, "a.csv", &options, columns.clone(), "SELECT n FROM t").await.expect_err("x is no integer");
+    let error =
+        query(&store, "a.csv", &options, columns.clone(), "SELECT n FROM t").await.expect_err("x is no integer");
     assert_eq!(error.context(), Some("file \"a.csv\", line 4, column n: \"x\""));
     let error = query(&store, "a.json", &options, columns, "SELECT n FROM t").await.expect_err("x is no integer");
     assert_eq!(error.context(), Some("file \"a.json\", line 2, column n: \"x\""));
@@ -252,7 +254,8 @@ async fn parquet_schemas_are_merged_by_name() -> Result<()> {
     let store = store_of(&[]).await;
     let write_one = async |path: &str, columns: Vec<(&str, arrow::array::ArrayRef, PgType)>| {
         let output = columns.iter().map(|(name, _, ty)| OutputColumn::new(*name, *ty)).collect();
-        let batch = RecordBatch::try_from_iter(columns.into_iter().map(|(name, array, _)| (name, array))).expect("batch");
+        let batch =
+            RecordBatch::try_from_iter(columns.into_iter().map(|(name, array, _)| (name, array))).expect("batch");
         let rows = Box::pin(RecordBatchStreamAdapter::new(batch.schema(), stream::iter(vec![Ok(batch)])));
         let target = ExportTarget { store: store.clone(), path: Path::from(path), is_folder: false };
         let options = ExportOptions::new(ExportFormat::Parquet);
@@ -286,4 +289,42 @@ async fn a_reader_that_fails_is_an_error_of_some_partition() {
     let results = futures::future::try_join_all(streams.into_iter().map(TryStreamExt::try_collect::<Vec<_>>)).await;
     let batches = results.expect("no error").into_iter().flatten();
     assert_eq!(batches.map(|batch| batch.column(0).as_primitive::<Int64Type>().len()).sum::<usize>(), 100);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dropping_the_partitions_ends_the_reader() {
+    let columns = vec![("n".to_owned(), PgType::INT8)];
+    let options = Options::defaults(Format::Csv);
+    let decoder = Arc::new(crate::encode::copy::ChunkDecoder::new("COPY t", options, columns, context()));
+    let token = Arc::new(());
+    let held = token.clone();
+    let endless = stream::repeat_with(move || {
+        let _held = &held;
+        Ok(crate::encode::copy::Chunk { bytes: "1\n".into(), first_line: 1, ..Default::default() })
+    });
+    let mut streams = decode_parallel(endless, decoder, 2, Rejections::with_limit(None));
+    assert!(streams[0].next().await.is_some_and(|batch| batch.is_ok()));
+    drop(streams);
+    let gone = async {
+        while Arc::strong_count(&token) > 1 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(10), gone).await.expect("the reader ends");
+}
+
+#[tokio::test]
+async fn a_plan_can_run_twice() -> Result<()> {
+    let store = store_of(&[("a.txt", "1\tx\n2\t\\N\n")]).await;
+    let columns = vec![("n".to_owned(), PgType::INT4), ("s".to_owned(), PgType::TEXT)];
+    let options = FileOptions { csv: Options::default(), header: HeaderChoice::Absent, ..FileOptions::default() };
+    let table = table(set_of(&store, "a.txt").await?, FileFormat::Csv, &options, Some(columns), context()).await?;
+    let session = SessionContext::new();
+    session.register_table("t", table.provider)?;
+    let plan = session.sql("SELECT n, s FROM t").await?.create_physical_plan().await?;
+    for _ in 0..2 {
+        let batches = datafusion::physical_plan::collect(plan.clone(), session.task_ctx()).await?;
+        assert_eq!(shown(&batches), "1|x 2|");
+    }
+    Ok(())
 }

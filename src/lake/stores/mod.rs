@@ -25,7 +25,7 @@ use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
+use object_store::{BackoffConfig, ObjectStore, RetryConfig};
 use parking_lot::Mutex;
 use url::Url;
 
@@ -33,9 +33,8 @@ use crate::error::{Error, Result, SqlState};
 use counted::{Counted, Counters};
 pub use probe::probe_put_if_absent;
 
-/// The longest that one request of a cloud store may take, its body included.
-const REQUEST_TIMEOUT_SECONDS: u64 = 60;
-const CONNECT_TIMEOUT_SECONDS: u64 = 5;
+/// The longest that one request of a cloud store may take, its body included, and the making of a connection.
+const LIMITS: &[(&str, &str)] = &[("timeout", "60 seconds"), ("connect_timeout", "5 seconds")];
 const RETRY_TIMEOUT_SECONDS: u64 = 90;
 const RETRIES_MAX: usize = 6;
 
@@ -182,45 +181,31 @@ impl Stores {
     }
 
     fn s3(&self, url: &Url) -> Result<Arc<dyn ObjectStore>> {
-        let mut builder = AmazonS3Builder::from_env()
-            .with_client_options(client_options())
-            .with_retry(retries())
-            .with_conditional_put(S3ConditionalPut::ETagMatch);
-        if self.environment_allows_http("AWS_ALLOW_HTTP") {
-            builder = builder.with_allow_http(true);
-        }
-        for (key, value) in &self.options {
-            if let Ok(key) = key.to_ascii_lowercase().parse() {
-                builder = builder.with_config(key, value);
-            }
-        }
+        let builder = AmazonS3Builder::from_env().with_retry(retries());
+        let builder = builder.with_conditional_put(S3ConditionalPut::ETagMatch);
+        let builder = self.configured().fold(builder, |builder, (key, value)| builder.with_config(key, value));
         Ok(Arc::new(builder.with_url(url.as_str()).build()?))
     }
 
     fn gcs(&self, url: &Url) -> Result<Arc<dyn ObjectStore>> {
-        let mut builder =
-            GoogleCloudStorageBuilder::from_env().with_client_options(client_options()).with_retry(retries());
-        for (key, value) in &self.options {
-            if let Ok(key) = key.to_ascii_lowercase().parse() {
-                builder = builder.with_config(key, value);
-            }
-        }
+        let builder = GoogleCloudStorageBuilder::from_env().with_retry(retries());
+        let builder = self.configured().fold(builder, |builder, (key, value)| builder.with_config(key, value));
         Ok(Arc::new(builder.with_url(url.as_str()).build()?))
     }
 
     fn azure(&self, url: &Url) -> Result<Arc<dyn ObjectStore>> {
-        let mut builder = MicrosoftAzureBuilder::from_env().with_client_options(client_options()).with_retry(retries());
-        for (key, value) in &self.options {
-            if let Ok(key) = key.to_ascii_lowercase().parse() {
-                builder = builder.with_config(key, value);
-            }
-        }
+        let builder = MicrosoftAzureBuilder::from_env().with_retry(retries());
+        let builder = self.configured().fold(builder, |builder, (key, value)| builder.with_config(key, value));
         Ok(Arc::new(builder.with_url(url.as_str()).build()?))
     }
 
-    /// Client options replace what `from_env` read, so this one is read again.
-    fn environment_allows_http(&self, key: &str) -> bool {
-        std::env::var(key).is_ok_and(|value| value.eq_ignore_ascii_case("true") || value == "1")
+    /// Our limits and then the options, as far as that kind of store knows them; later ones win.
+    fn configured<K: std::str::FromStr>(&self) -> impl Iterator<Item = (K, String)> {
+        let limits = LIMITS.iter().map(|(key, value)| (*key, *value));
+        let options = self.options.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        limits
+            .chain(options)
+            .filter_map(|(key, value)| Some((key.to_ascii_lowercase().parse().ok()?, value.to_owned())))
     }
 }
 
@@ -238,12 +223,6 @@ impl ObjectStoreRegistry for Stores {
     fn get_store(&self, url: &Url) -> DataFusionResult<Arc<dyn ObjectStore>> {
         self.store(&bucket_of(url), url).map_err(|error| DataFusionError::External(Box::new(error)))
     }
-}
-
-fn client_options() -> ClientOptions {
-    ClientOptions::new()
-        .with_timeout(Duration::from_secs(REQUEST_TIMEOUT_SECONDS))
-        .with_connect_timeout(Duration::from_secs(CONNECT_TIMEOUT_SECONDS))
 }
 
 fn retries() -> RetryConfig {

@@ -50,6 +50,31 @@ fn datafusion_finds_the_stores_by_url() {
     assert!(Arc::ptr_eq(&runtime.object_store(&resolved.url).unwrap(), &resolved.store));
 }
 
+#[test]
+fn cloud_stores_are_built_from_options_without_a_request() {
+    let options = [
+        ("aws_region", "eu-west-1"),
+        ("aws_access_key_id", "k"),
+        ("aws_secret_access_key", "s"),
+        ("aws_endpoint", "http://127.0.0.1:9"),
+        ("allow_http", "true"),
+        ("azure_storage_account_name", "a"),
+        ("azure_storage_account_key", "aGVsbG8="),
+        ("google_skip_signature", "true"),
+    ];
+    let options = options.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let stores = Stores::new("memory://one", options.into()).unwrap();
+    for (url, bucket, path) in [
+        ("s3://bucket/a/b", "s3://bucket/", "a/b"),
+        ("gs://bucket/a", "gs://bucket/", "a"),
+        ("az://container/a", "az://container/", "a"),
+        ("abfss://container@a.dfs.core.windows.net/x/y", "abfss://container@a.dfs.core.windows.net/", "x/y"),
+    ] {
+        let resolved = stores.resolve(url).unwrap();
+        assert_eq!((resolved.url.as_str(), resolved.path.as_ref()), (bucket, path));
+    }
+}
+
 #[tokio::test]
 async fn requests_are_counted_by_outcome() {
     let stores = stores("memory://one");

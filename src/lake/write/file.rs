@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use deltalake::kernel::Add;
 use object_store::buffered::BufWriter;
@@ -10,12 +10,14 @@ use object_store::path::Path;
 use parquet::arrow::AsyncArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::properties::WriterProperties;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
 
 use super::Job;
 use super::partition::{Values, folders};
 use crate::error::{Error, Result, SqlState};
-use crate::lake::{LakeOptions, statistics};
+use crate::lake::LakeOptions;
+use crate::lake::statistics::{self, FloatBounds, is_float};
 
 /// Bytes that are gathered before a part is uploaded; smaller files are put at once.
 const UPLOAD_PART_BYTES: usize = 8 << 20;
@@ -37,6 +39,7 @@ pub(super) struct FileWriter {
     name: String,
     values: Values,
     schema: SchemaRef,
+    floats: FloatBounds,
     statistics_columns: usize,
 }
 
@@ -51,13 +54,16 @@ impl FileWriter {
             .with_max_concurrency(UPLOADS_MAX);
         let schema = Arc::clone(job.encoding.file_schema());
         // Without Arrow's own schema the file is plain Parquet, which every reader takes the same way.
-        let options =
-            ArrowWriterOptions::new().with_properties(properties(&job.options)?).with_skip_arrow_metadata(true);
+        let options = ArrowWriterOptions::new()
+            .with_properties(properties(&job.options, &schema)?)
+            .with_skip_arrow_metadata(true);
         let parquet = AsyncArrowWriter::try_new_with_options(sink, Arc::clone(&schema), options)?;
-        Ok(Self { parquet, name, values, schema, statistics_columns: job.statistics_columns })
+        let floats = FloatBounds::new(&schema);
+        Ok(Self { parquet, name, values, schema, floats, statistics_columns: job.statistics_columns })
     }
 
     pub(super) async fn write(&mut self, rows: &RecordBatch) -> Result<()> {
+        self.floats.observe(rows);
         Ok(self.parquet.write(rows).await?)
     }
 
@@ -87,7 +93,7 @@ impl FileWriter {
             size: i64::try_from(bytes).unwrap_or(i64::MAX),
             modification_time: chrono::Utc::now().timestamp_millis(),
             data_change: true,
-            stats: Some(statistics::to_json(&metadata, &self.schema, self.statistics_columns)?),
+            stats: Some(statistics::to_json(&metadata, &self.floats, &self.schema, self.statistics_columns)?),
             ..Add::default()
         };
         Ok(StagedFile { add, rows, bytes })
@@ -102,10 +108,15 @@ impl FileWriter {
     }
 }
 
-fn properties(options: &LakeOptions) -> Result<WriterProperties> {
+fn properties(options: &LakeOptions, schema: &Schema) -> Result<WriterProperties> {
     let level = ZstdLevel::try_new(options.zstd_level)
         .map_err(|error| Error::new(SqlState::InvalidParameterValue, error.to_string()))?;
-    Ok(WriterProperties::builder()
+    let builder = WriterProperties::builder();
+    let floats = schema.fields().iter().filter(|field| is_float(field.data_type()));
+    let builder = floats.fold(builder, |builder, field| {
+        builder.set_column_statistics_enabled(ColumnPath::from(field.name().as_str()), EnabledStatistics::None)
+    });
+    Ok(builder
         .set_compression(Compression::ZSTD(level))
         .set_max_row_group_row_count(Some(options.row_group_rows_max.max(1)))
         .set_max_row_group_bytes(Some(options.row_group_bytes_max.max(1)))

@@ -17,6 +17,7 @@ mod diagnostics;
 mod expression;
 mod from;
 mod insert;
+mod join;
 pub mod names;
 mod only_value;
 mod order;
@@ -35,6 +36,7 @@ mod window;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use datafusion::common::Column;
 use datafusion::logical_expr::{Expr, LogicalPlan};
@@ -48,8 +50,6 @@ use super::typing::{self, Typed, TypingContext};
 use crate::encode::types::{OutputColumn, PgType};
 use crate::error::{Error, Result, SqlState};
 
-pub use self::expression::types::{pg_type, type_name};
-
 /// Levels of queries and expressions inside each other; PostgreSQL's stack would end too.
 const DEPTH_MAX: u32 = 500;
 
@@ -58,6 +58,7 @@ pub struct Binder<'a> {
     typing: &'a TypingContext,
     relations: &'a Relations,
     source: Source,
+    text: Arc<str>,
     /// Numbers for qualifiers and internal columns, unique in the statement.
     next: Rc<Cell<usize>>,
     depth: Rc<Cell<u32>>,
@@ -111,6 +112,7 @@ impl<'a> Binder<'a> {
             typing,
             relations,
             source: Source::new(source),
+            text: source.into(),
             next: Rc::default(),
             depth: Rc::default(),
             uses: RefCell::default(),

@@ -4,13 +4,7 @@ use sqlparser::ast;
 
 use super::expression::types::type_name;
 
-/// The identifier as PostgreSQL sees it: lower case unless it was quoted.
-pub fn fold(ident: &ast::Ident) -> String {
-    match ident.quote_style {
-        Some(_) => ident.value.clone(),
-        None => ident.value.to_ascii_lowercase(),
-    }
-}
+pub use crate::sql::fold;
 
 /// The last part of a qualified name, folded.
 pub fn last_name(name: &ast::ObjectName) -> String {
@@ -50,10 +44,6 @@ fn figure(expr: &ast::Expr) -> Figured {
         ast::Expr::Cast { expr, data_type, .. } => cast_name(figure(expr), data_type),
         ast::Expr::TypedString(typed) => cast_name(None, &typed.data_type),
         ast::Expr::Interval(_) => Some(("interval".to_owned(), Strength::Weak)),
-        ast::Expr::Value(value) => match value.value {
-            ast::Value::Boolean(_) => Some(("bool".to_owned(), Strength::Weak)),
-            _ => None,
-        },
         ast::Expr::Case { else_result, .. } => match else_result.as_deref().and_then(figure) {
             Some((name, Strength::Strong)) => strong(name),
             Some((_, Strength::Weak)) | None => Some(("case".to_owned(), Strength::Weak)),

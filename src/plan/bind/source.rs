@@ -48,6 +48,13 @@ impl Source {
         }
     }
 
+    /// Where the parenthesis that opens before the span stands.
+    pub fn parenthesis_before(&self, span: Span) -> Option<u32> {
+        let before = self.text.get(..self.position(span)? as usize - 1)?;
+        let last = before.iter().rposition(|character| !character.is_whitespace())?;
+        (before.get(last) == Some(&'(')).then_some(last as u32 + 1)
+    }
+
     /// Where the word that stands before the span starts: a prefix operator, or an opening keyword such as `CASE`.
     pub fn word_before(&self, span: Span) -> Option<u32> {
         let start = self.position(span)? as usize - 1;

@@ -39,15 +39,17 @@ impl Binder<'_> {
         let names = parts(name);
         let schema = names.len().checked_sub(2).and_then(|at| names.get(at)).map(String::as_str);
         let function = last_name(name);
-        let arguments = self.argument_list(arguments, &context)?;
+        let (arguments, variadic) = self.argument_list(arguments, &context)?;
         // unnest(a, b) in FROM opens its arrays side by side.
         let calls = if function == "unnest" && arguments.len() > 1 {
             arguments
                 .iter()
-                .map(|array| typing::resolve_call(self.typing, schema, &function, std::slice::from_ref(array), false, position))
+                .map(|array| {
+                    typing::resolve_call(self.typing, schema, &function, std::slice::from_ref(array), false, position)
+                })
                 .collect::<Result<Vec<_>>>()?
         } else {
-            vec![typing::resolve_call(self.typing, schema, &function, &arguments, false, position)?]
+            vec![typing::resolve_call(self.typing, schema, &function, &arguments, variadic, position)?]
         };
         self.placed(&function, calls, ordinality, alias, left, position)
     }
@@ -87,10 +89,8 @@ impl Binder<'_> {
         left: &Left<'_, '_>,
         position: Option<u32>,
     ) -> Result<Placed> {
-        let lateral = calls
-            .iter()
-            .flat_map(|call| &call.arguments)
-            .any(|argument| !argument.expr.column_refs().is_empty());
+        let lateral =
+            calls.iter().flat_map(|call| &call.arguments).any(|argument| !argument.expr.column_refs().is_empty());
         let base = left.lateral.filter(|_| lateral);
         if !lateral
             && !ordinality

@@ -25,6 +25,7 @@ impl Binder<'_> {
             typing: self.typing,
             relations: &view.relations,
             source: Source::default(),
+            text: "".into(),
             next: Rc::clone(&self.next),
             depth: Rc::clone(&self.depth),
             uses: RefCell::default(),

@@ -2,8 +2,8 @@
 
 use super::Coercion;
 use super::categories::{can_coerce, category, is_preferred};
-use crate::encode::types::{array_of, element_of, oid};
 use crate::builtins::functions::type_names::{ANYCOMPATIBLE, ANYCOMPATIBLEARRAY, ANYCOMPATIBLENONARRAY};
+use crate::encode::types::{array_of, element_of, oid};
 
 /// What choosing came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,9 +15,8 @@ pub(super) enum Choice {
 
 /// Chooses by the arguments' types (`unknown` where not settled) among lists of declared types, each as long as the arguments.
 pub(super) fn choose(arguments: &[u32], declared: &[Vec<u32>]) -> Choice {
-    let fitting: Vec<usize> = (0..declared.len())
-        .filter(|index| declared.get(*index).is_some_and(|types| fits(arguments, types)))
-        .collect();
+    let fitting: Vec<usize> =
+        (0..declared.len()).filter(|index| declared.get(*index).is_some_and(|types| fits(arguments, types))).collect();
     match fitting.as_slice() {
         [] => Choice::None,
         [one] => Choice::One(*one),

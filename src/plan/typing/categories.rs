@@ -48,22 +48,14 @@ pub(super) fn category(type_oid: u32) -> char {
 
 /// `pg_type.typispreferred`.
 pub(super) fn is_preferred(type_oid: u32) -> bool {
-    matches!(
-        type_oid,
-        oid::BOOL | oid::TEXT | oid::OID | oid::FLOAT8 | oid::TIMESTAMPTZ | oid::INTERVAL | oid::INET
-    )
+    matches!(type_oid, oid::BOOL | oid::TEXT | oid::OID | oid::FLOAT8 | oid::TIMESTAMPTZ | oid::INTERVAL | oid::INET)
 }
 
 /// Pseudo-types that stand for the type of an argument.
 pub(super) fn is_polymorphic(type_oid: u32) -> bool {
     matches!(
         type_oid,
-        oid::ANYELEMENT
-            | oid::ANYARRAY
-            | oid::ANYNONARRAY
-            | ANYCOMPATIBLE
-            | ANYCOMPATIBLEARRAY
-            | ANYCOMPATIBLENONARRAY
+        oid::ANYELEMENT | oid::ANYARRAY | oid::ANYNONARRAY | ANYCOMPATIBLE | ANYCOMPATIBLEARRAY | ANYCOMPATIBLENONARRAY
     )
 }
 
@@ -95,11 +87,6 @@ const OID_ALIASES: [u32; 10] = [
     oid::REGROLE,
     oid::REGCOLLATION,
 ];
-
-/// Whether the type is `oid` or one of its aliases.
-pub(super) fn is_oid_like(type_oid: u32) -> bool {
-    type_oid == oid::OID || OID_ALIASES.contains(&type_oid)
-}
 
 fn casts() -> &'static HashMap<(u32, u32), Coercion> {
     static CASTS_BY_TYPES: OnceLock<HashMap<(u32, u32), Coercion>> = OnceLock::new();

@@ -111,7 +111,8 @@ fn undefined(op: &str, types: [u32; 2]) -> Error {
     } else {
         "No operator matches the given name and argument types. You might need to add explicit type casts."
     };
-    Error::new(SqlState::UndefinedFunction, format!("operator does not exist: {}", signature(op, types))).with_hint(hint)
+    Error::new(SqlState::UndefinedFunction, format!("operator does not exist: {}", signature(op, types)))
+        .with_hint(hint)
 }
 
 fn ambiguous(op: &str, types: [u32; 2]) -> Error {

@@ -37,7 +37,9 @@ fn placeholder(number: usize, ty: PgType, position: Option<u32>) -> Typed {
 /// The number of a parameter whose type is not settled.
 pub(super) fn unsettled(value: &Typed) -> Option<usize> {
     match &value.expr {
-        Expr::Placeholder(placeholder) if value.ty.oid == oid::UNKNOWN => placeholder.id.strip_prefix('$')?.parse().ok(),
+        Expr::Placeholder(placeholder) if value.ty.oid == oid::UNKNOWN => {
+            placeholder.id.strip_prefix('$')?.parse().ok()
+        }
         _ => None,
     }
 }

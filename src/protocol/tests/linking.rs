@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::super::channel::{Channel, OUTPUT_BYTES};
-use super::super::link::{Link, Shutdown, Stop};
+use super::super::link::{Link, Shutdown, Stop, Turn};
 use super::framed;
 use crate::error::{Error, SqlState};
 
@@ -38,6 +38,19 @@ async fn a_client_that_leaves_stops_its_statement() {
     let (client, mut link, _shutdown) = link(1024);
     drop(client);
     assert_eq!(code(link.during(pending::<()>()).await.unwrap_err()), "gone");
+}
+
+#[tokio::test]
+async fn work_that_never_waits_notices_that_its_client_left() {
+    let (client, mut link, _shutdown) = link(1024);
+    drop(client);
+    let mut turn = Turn::default();
+    let stop = loop {
+        if let Err(stop) = link.give_way(&mut turn).await {
+            break stop;
+        }
+    };
+    assert_eq!(code(stop), "gone");
 }
 
 #[tokio::test]

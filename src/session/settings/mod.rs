@@ -31,6 +31,9 @@ use stack::Undo;
 /// A class of names that nobody may invent settings in.
 const RESERVED_CLASS: &str = "lakegate";
 
+/// Settings that belong to the running transaction and end with it, however they were set.
+const OF_TRANSACTION: [&str; 3] = ["transaction_isolation", "transaction_read_only", "transaction_deferrable"];
+
 static POSITIONS: LazyLock<HashMap<String, usize>> = LazyLock::new(|| {
     DEFINITIONS.iter().enumerate().map(|(at, definition)| (definition.name.to_ascii_lowercase(), at)).collect()
 });
@@ -50,6 +53,10 @@ impl Key {
         }
     }
 
+    fn is_of_transaction(&self) -> bool {
+        self.definition().is_some_and(|definition| OF_TRANSACTION.contains(&definition.name))
+    }
+
     /// The key of a name that exists or that a session may make; 42704 and 42602 otherwise.
     fn find(name: &str) -> Result<Self> {
         let folded = name.to_ascii_lowercase();
@@ -58,12 +65,12 @@ impl Key {
         }
         match folded.split_once('.') {
             None => Err(unknown(name)),
-            Some((RESERVED_CLASS, _)) => Err(invalid_name(name)
-                .with_detail(format!("\"{RESERVED_CLASS}\" is a reserved prefix."))),
+            Some((RESERVED_CLASS, _)) => {
+                Err(invalid_name(name).with_detail(format!("\"{RESERVED_CLASS}\" is a reserved prefix.")))
+            }
             Some(_) if folded.split('.').all(is_identifier) => Ok(Self::Custom(folded)),
-            Some(_) => Err(invalid_name(name).with_detail(
-                "Custom parameter names must be two or more simple identifiers separated by dots.",
-            )),
+            Some(_) => Err(invalid_name(name)
+                .with_detail("Custom parameter names must be two or more simple identifiers separated by dots.")),
         }
     }
 }
@@ -164,12 +171,21 @@ impl Settings {
         Ok(value.shown(key.definition()))
     }
 
+    /// The name of SHOW's column: as the table spells it. 42704 for a name that nothing could have.
+    pub fn canonical_name(name: &str) -> Result<String> {
+        match Key::find(name).map_err(|_| unknown(name))? {
+            Key::Known(at) => DEFINITIONS.get(at).map(|found| found.name.to_owned()).ok_or_else(|| unknown(name)),
+            Key::Custom(folded) => Ok(folded),
+        }
+    }
+
     /// SET, or SET LOCAL (until the end of the transaction). Answers the new value as SHOW prints it.
     pub fn set(&mut self, name: &str, text: &str, local: bool, superuser: bool) -> Result<String> {
         let key = Key::find(name)?;
         check_scope(&key, superuser)?;
         let value = parse(&key, text)?;
         let shown = value.shown(key.definition());
+        let local = local || key.is_of_transaction();
         self.assign(key, Some(value), local);
         Ok(shown)
     }
@@ -178,6 +194,7 @@ impl Settings {
     pub fn reset(&mut self, name: &str, local: bool, superuser: bool) -> Result<()> {
         let key = Key::find(name)?;
         check_scope(&key, superuser)?;
+        let local = local || key.is_of_transaction();
         self.assign(key, None, local);
         Ok(())
     }
@@ -293,12 +310,6 @@ impl Settings {
     }
 }
 
-/// The name of SHOW's column: as the table spells it.
-pub fn display_name(name: &str) -> String {
-    let known = Key::find(name).ok().and_then(|key| key.definition());
-    known.map_or_else(|| name.to_ascii_lowercase(), |definition| definition.name.to_owned())
-}
-
 fn parse(key: &Key, text: &str) -> Result<Value> {
     match key.definition() {
         Some(definition) => value::parse(definition, text),
@@ -307,15 +318,8 @@ fn parse(key: &Key, text: &str) -> Result<Value> {
 }
 
 fn is_kept_by_reset_all(key: &Key) -> bool {
-    const KEPT: [&str; 6] = [
-        "is_superuser",
-        "role",
-        "session_authorization",
-        "transaction_deferrable",
-        "transaction_isolation",
-        "transaction_read_only",
-    ];
-    key.definition().is_some_and(|definition| KEPT.contains(&definition.name))
+    const KEPT: [&str; 3] = ["is_superuser", "role", "session_authorization"];
+    key.is_of_transaction() || key.definition().is_some_and(|definition| KEPT.contains(&definition.name))
 }
 
 /// 55P02 for what no session may change, 42501 for what only a superuser may.
@@ -326,10 +330,9 @@ fn check_scope(key: &Key, superuser: bool) -> Result<()> {
     match definition.scope {
         Scope::User => Ok(()),
         Scope::Superuser if superuser => Ok(()),
-        Scope::Superuser => Err(Error::new(
-            SqlState::InsufficientPrivilege,
-            format!("permission denied to set parameter \"{name}\""),
-        )),
+        Scope::Superuser => {
+            Err(Error::new(SqlState::InsufficientPrivilege, format!("permission denied to set parameter \"{name}\"")))
+        }
         Scope::Internal => fixed("cannot be changed"),
         Scope::Postmaster => fixed("cannot be changed without restarting the server"),
         Scope::Sighup => fixed("cannot be changed now"),

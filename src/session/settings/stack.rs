@@ -1,8 +1,9 @@
 //! What the end of a transaction does to settings: COMMIT keeps SET and undoes SET LOCAL, ROLLBACK undoes both.
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
 
-use super::{Key, Settings, Value};
+use super::{Key, OF_TRANSACTION, POSITIONS, Settings, Value};
 
 /// The session's values of the settings that this transaction changed; `None` stands for "not set in the session".
 #[derive(Debug, Default)]
@@ -62,24 +63,22 @@ impl Settings {
     }
 }
 
-/// The characteristics that a transaction takes from the session's defaults.
-const CHARACTERISTICS: [(&str, &str); 3] = [
-    ("transaction_isolation", "default_transaction_isolation"),
-    ("transaction_read_only", "default_transaction_read_only"),
-    ("transaction_deferrable", "default_transaction_deferrable"),
-];
+/// The characteristics that a transaction takes from the session's defaults: their positions in the table.
+static CHARACTERISTICS: LazyLock<Vec<(Key, Key)>> = LazyLock::new(|| {
+    let position = |name: &str| POSITIONS.get(name).copied().map(Key::Known);
+    OF_TRANSACTION.iter().filter_map(|name| Some((position(name)?, position(&format!("default_{name}"))?))).collect()
+});
 
 impl Settings {
     /// A transaction starts with the session's default characteristics; they end with it.
     pub fn begin_transaction(&mut self) {
         self.begin();
-        for (own, default) in CHARACTERISTICS {
-            let (Ok(own), Ok(default)) = (Key::find(own), Key::find(default)) else { continue };
-            if self.value(&own) == self.value(&default) {
+        for (own, default) in CHARACTERISTICS.iter() {
+            if self.value(own) == self.value(default) {
                 continue;
             }
-            if let Some(value) = self.value(&default).cloned() {
-                self.assign(own, Some(value), true);
+            if let Some(value) = self.value(default).cloned() {
+                self.assign(own.clone(), Some(value), true);
             }
         }
     }

@@ -90,6 +90,7 @@ const fn text(
 }
 
 /// Every setting, in the order of `SHOW ALL`: by name, letters in any case.
+#[rustfmt::skip]
 pub static DEFINITIONS: &[Definition] = &[
     text("application_name", Printable, "", User, LOGGED, "Sets the application name to be reported in statistics and logs.").reported(),
     bool("array_nulls", true, User, VERSIONS, "Enable input of NULL elements in arrays.").honours(&["on"]),

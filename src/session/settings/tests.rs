@@ -71,9 +71,24 @@ fn refusals_carry_postgresqls_codes_and_texts() {
         ("work_mem", "4XB", "22023", "invalid value for parameter \"work_mem\": \"4XB\""),
         ("work_mem", "", "22023", "invalid value for parameter \"work_mem\": \"\""),
         ("work_mem", "1", "22023", "1 kB is outside the valid range for parameter \"work_mem\" (64 .. 2147483647)"),
-        ("statement_timeout", "99999999999", "22023", "invalid value for parameter \"statement_timeout\": \"99999999999\""),
-        ("default_transaction_read_only", "maybe", "22023", "parameter \"default_transaction_read_only\" requires a Boolean value"),
-        ("default_transaction_read_only", "o", "22023", "parameter \"default_transaction_read_only\" requires a Boolean value"),
+        (
+            "statement_timeout",
+            "99999999999",
+            "22023",
+            "invalid value for parameter \"statement_timeout\": \"99999999999\"",
+        ),
+        (
+            "default_transaction_read_only",
+            "maybe",
+            "22023",
+            "parameter \"default_transaction_read_only\" requires a Boolean value",
+        ),
+        (
+            "default_transaction_read_only",
+            "o",
+            "22023",
+            "parameter \"default_transaction_read_only\" requires a Boolean value",
+        ),
         ("client_min_messages", "x", "22023", "invalid value for parameter \"client_min_messages\": \"x\""),
         ("datestyle", "foo", "22023", "invalid value for parameter \"DateStyle\": \"foo\""),
         ("datestyle", "iso, sql", "22023", "invalid value for parameter \"DateStyle\": \"iso, sql\""),
@@ -83,11 +98,26 @@ fn refusals_carry_postgresqls_codes_and_texts() {
         ("client_encoding", "foo", "22023", "invalid value for parameter \"client_encoding\": \"foo\""),
         ("search_path", "a,,b", "22023", "invalid value for parameter \"search_path\": \"a,,b\""),
         ("server_version", "1", "55P02", "parameter \"server_version\" cannot be changed"),
-        ("max_connections", "1", "55P02", "parameter \"max_connections\" cannot be changed without restarting the server"),
+        (
+            "max_connections",
+            "1",
+            "55P02",
+            "parameter \"max_connections\" cannot be changed without restarting the server",
+        ),
         ("ssl", "on", "55P02", "parameter \"ssl\" cannot be changed now"),
         ("log_statement", "all", "42501", "permission denied to set parameter \"log_statement\""),
-        ("standard_conforming_strings", "off", "0A000", "parameter \"standard_conforming_strings\" with the value \"off\" is not supported"),
-        ("transaction_isolation", "serializable", "0A000", "parameter \"transaction_isolation\" with the value \"serializable\" is not supported"),
+        (
+            "standard_conforming_strings",
+            "off",
+            "0A000",
+            "parameter \"standard_conforming_strings\" with the value \"off\" is not supported",
+        ),
+        (
+            "transaction_isolation",
+            "serializable",
+            "0A000",
+            "parameter \"transaction_isolation\" with the value \"serializable\" is not supported",
+        ),
     ];
     for (name, text, code, message) in cases {
         let error = settings().set(name, text, false, false).unwrap_err();
@@ -171,4 +201,39 @@ fn typed_accessors_follow_the_values() {
     assert_eq!(settings.search_path(), ["$user", "public"]);
     settings.set("search_path", "Raw, \"My \"\"Schema\"", false, false).unwrap();
     assert_eq!(settings.search_path(), ["raw", "My \"Schema"]);
+}
+
+#[test]
+fn what_the_configuration_gives_is_valid() {
+    for file in ["", include_str!("../../../config/stage.toml"), include_str!("../../../config/prod.toml")] {
+        let config = crate::config::Config::from_layers(Some(file), [], &crate::config::Flags::default()).unwrap();
+        let given = config.session_settings();
+        let server = ServerSettings::new(given.iter().map(|(name, value)| (name.as_str(), value.as_str()))).unwrap();
+        let settings = Settings::new(Arc::new(server));
+        assert_eq!(settings.get("max_connections").unwrap(), config.server.connections_max.to_string());
+        assert_eq!(settings.get("ssl").unwrap() == "on", config.server.tls_key.is_some());
+        assert_eq!(settings.statement_timeout().unwrap_or_default(), config.query.statement_timeout);
+    }
+}
+
+#[test]
+fn startup_values_of_known_drivers_are_accepted() {
+    let sent = [
+        ("client_encoding", "'utf-8'"),
+        ("client_encoding", "UTF8"),
+        ("DateStyle", "ISO"),
+        ("TimeZone", "Europe/Berlin"),
+        ("TimeZone", "GMT+02:00"),
+        ("extra_float_digits", "2"),
+        ("application_name", "psql"),
+        ("search_path", "\"$user\",public"),
+        ("options_of.mine", "1"),
+        ("jit", "off"),
+        ("statement_timeout", "0"),
+    ];
+    for (name, value) in sent {
+        settings().initialize(name, value, false, false).expect(name);
+    }
+    assert!(settings().initialize("is_superuser", "on", false, false).is_err());
+    assert!(settings().initialize("is_superuser", "on", false, true).is_ok());
 }

@@ -2,7 +2,7 @@
 
 use bytes::Buf;
 
-use super::{bad_format, Cut, Pending};
+use super::{Cut, Pending, bad_format};
 use crate::error::{Error, Result, SqlState};
 
 pub(in crate::encode::copy) const SIGNATURE: &[u8; 11] = b"PGCOPY\n\xff\r\n\0";

@@ -2,7 +2,7 @@
 
 use memchr::{memchr, memchr2_iter, memrchr};
 
-use super::{count, newline_at, Cut, Newline, Pending};
+use super::{Cut, Newline, Pending, count, newline_at};
 use crate::error::Result;
 
 #[derive(Debug)]
@@ -131,12 +131,13 @@ fn last_by_parity(bytes: &[u8], quote: u8, line_end: u8, state: State) -> (Optio
 /// The same when the escape is another byte: a walk over the quotes, escapes and line ends.
 fn last_by_walk(bytes: &[u8], quote: u8, escape: u8, line_end: u8, mut state: State) -> (Option<usize>, State) {
     let mut last = None;
-    let mut after_special = None;
+    // The byte before these may have been an escape.
+    let mut after_special = 0;
     let ends = memchr::memchr_iter(line_end, bytes);
     let specials = memchr2_iter(quote, escape, bytes);
     for at in merge(ends, specials) {
         // Any byte between two special ones ends an escape.
-        if after_special != Some(at) {
+        if after_special != at {
             state.after_escape = false;
         }
         let Some(byte) = bytes.get(at).copied() else { break };
@@ -144,9 +145,9 @@ fn last_by_walk(bytes: &[u8], quote: u8, escape: u8, line_end: u8, mut state: St
         if byte == line_end && !state.in_quote {
             last = Some(at);
         }
-        after_special = Some(at + 1);
+        after_special = at + 1;
     }
-    if after_special != Some(bytes.len()) && !bytes.is_empty() {
+    if after_special != bytes.len() {
         state.after_escape = false;
     }
     (last, state)

@@ -15,7 +15,7 @@ mod text;
 use bytes::{Bytes, BytesMut};
 
 use super::options::{Encoding, Format, Options};
-pub(super) use binary::{int2, int4, unexpected_end, SIGNATURE};
+pub(super) use binary::{SIGNATURE, int2, int4, unexpected_end};
 pub(super) use text::lines as text_lines;
 
 use crate::error::{Error, Result, SqlState};

@@ -2,7 +2,7 @@
 
 use memchr::{memchr, memmem, memrchr};
 
-use super::{bad_format, count, newline_at, Cut, Newline, Pending};
+use super::{Cut, Newline, Pending, bad_format, count, newline_at};
 use crate::error::Result;
 
 #[derive(Debug, Default)]
@@ -34,9 +34,7 @@ impl Scanner {
         match (self.newline, after) {
             (Newline::CrLf, [b'\r', b'\n', ..]) | (Newline::Cr, [b'\r', ..]) => Ok(()),
             (Newline::Lf | Newline::Unknown, [b'\n', ..]) => Ok(()),
-            (_, [b'\r' | b'\n', ..]) => {
-                Err(bad_format("end-of-copy marker does not match previous newline style"))
-            }
+            (_, [b'\r' | b'\n', ..]) => Err(bad_format("end-of-copy marker does not match previous newline style")),
             (_, _) => Err(bad_format("end-of-copy marker corrupt")),
         }
     }
@@ -51,10 +49,12 @@ fn first_newline(bytes: &[u8], start: usize, at_end: bool) -> Newline {
 
 /// The byte after the last line end in `bytes[start..]` that no backslash precedes, or 0.
 fn last_line_end(bytes: &[u8], start: usize, newline: Newline) -> usize {
-    // While the style is unknown nothing was cut, so everything is still to be seen.
+    // While the style is unknown no line has ended.
+    if newline == Newline::Unknown {
+        return 0;
+    }
     let mut rest = bytes.get(start..).unwrap_or_default();
-    while newline != Newline::Unknown {
-        let Some(at) = memrchr(newline.last_byte(), rest) else { break };
+    while let Some(at) = memrchr(newline.last_byte(), rest) {
         if !is_escaped(bytes, start + at) {
             return start + at + 1;
         }

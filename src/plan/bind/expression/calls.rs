@@ -12,7 +12,7 @@ use super::{Clause, Context};
 use crate::builtins::functions::Body;
 use crate::encode::types::PgType;
 use crate::error::{Error, Result, SqlState};
-use crate::plan::typing::{self, Coercion, Resolved, Typed};
+use crate::plan::typing::{self, Resolved, Typed};
 
 /// The clauses of a call beside its arguments.
 struct Modifiers<'a> {
@@ -60,12 +60,13 @@ impl Binder<'_> {
         }
         let modifiers = self.modifiers(function, list, position)?;
         let uses = self.uses.borrow().len();
-        let mut arguments = self.arguments(list, context)?;
+        let inner = context.within(argument_clause(name, function, context.clause));
+        let (mut arguments, variadic) = self.arguments(list, &inner)?;
         // The types of WITHIN GROUP's columns come after those of the direct arguments.
-        let within = self.sorts(&function.within_group, context)?;
+        let within = self.sorts(&function.within_group, &inner)?;
         let direct = arguments.len();
         arguments.extend(within.iter().map(|(value, _)| value.clone()));
-        let call = typing::resolve_call(self.typing, schema, name, &arguments, false, position)?;
+        let call = typing::resolve_call(self.typing, schema, name, &arguments, variadic, position)?;
         match &call.function.body {
             Body::Scalar(_) | Body::Expression(_) | Body::Contextual(_) => {
                 refuse_aggregate_clauses(name, &modifiers, position)?;
@@ -78,10 +79,12 @@ impl Binder<'_> {
                 self.set_call(call, context, position)
             }
             Body::Window(_) => match &function.over {
-                Some(over) => self.window_call(call, over, &modifiers_of_window(&modifiers, position)?, context, position),
+                Some(over) => {
+                    self.window_call(call, over, &modifiers_of_window(&modifiers, position)?, context, position)
+                }
                 None => {
                     let message = format!("window function {name} requires an OVER clause");
-                    Err(Error::new(SqlState::WindowingError, message).at(position))
+                    Err(Error::new(SqlState::WrongObjectType, message).at(position))
                 }
             },
             Body::Aggregate(_) => {
@@ -115,7 +118,7 @@ impl Binder<'_> {
     ) -> Result<Option<Typed>> {
         match name {
             "coalesce" | "greatest" | "least" | "nullif" => {
-                let arguments = self.arguments(list, context)?;
+                let (arguments, _) = self.arguments(list, context)?;
                 self.conditional_call(name, &arguments, context, position)
             }
             "row" => match super::row::elements(&ast::Expr::Function(function.clone())) {
@@ -128,7 +131,7 @@ impl Binder<'_> {
                     return Err(Error::new(SqlState::GroupingError, message).at(position));
                 }
                 let uses = self.uses.borrow().len();
-                let arguments = self.arguments(list, context)?.into_iter().map(|value| value.expr).collect();
+                let arguments = self.arguments(list, context)?.0.into_iter().map(|value| value.expr).collect();
                 self.uses.borrow_mut().truncate(uses);
                 let udaf = datafusion::functions_aggregate::grouping::grouping_udaf();
                 let grouping = AggregateFunction::new_udf(udaf, arguments, false, None, Vec::new(), None);
@@ -151,10 +154,7 @@ impl Binder<'_> {
                 _ => return Err(Error::unsupported("this clause of a function call").at(position)),
             }
         }
-        let star = matches!(
-            list.args.as_slice(),
-            [ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Wildcard)]
-        );
+        let star = matches!(list.args.as_slice(), [ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Wildcard)]);
         let distinct = list.duplicate_treatment == Some(ast::DuplicateTreatment::Distinct);
         Ok(Modifiers { distinct, order_by, star, function })
     }
@@ -163,19 +163,28 @@ impl Binder<'_> {
         &self,
         list: &ast::FunctionArgumentList,
         context: &Context<'_, '_>,
-    ) -> Result<Vec<Typed>> {
+    ) -> Result<(Vec<Typed>, bool)> {
         self.argument_list(&list.args, context)
     }
 
+    /// The arguments, and whether the last one was marked VARIADIC.
     pub(in super::super) fn argument_list(
         &self,
         list: &[ast::FunctionArg],
         context: &Context<'_, '_>,
-    ) -> Result<Vec<Typed>> {
+    ) -> Result<(Vec<Typed>, bool)> {
         let mut arguments = Vec::new();
+        let mut variadic = false;
         for argument in list {
+            if let Some(array) = crate::sql::variadic_argument(argument) {
+                variadic = true;
+                arguments.push(self.expr(array, context)?);
+                continue;
+            }
             match argument {
-                ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expr)) => arguments.push(self.expr(expr, context)?),
+                ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expr)) => {
+                    arguments.push(self.expr(expr, context)?)
+                }
                 ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Wildcard) if list.len() == 1 => {}
                 ast::FunctionArg::Unnamed(ast::FunctionArgExpr::QualifiedWildcard(name)) => {
                     arguments.push(self.row_of_relation(name, context)?);
@@ -187,7 +196,7 @@ impl Binder<'_> {
                 other => return Err(Error::unsupported("this argument").at(self.position(other.span()))),
             }
         }
-        Ok(arguments)
+        Ok((arguments, variadic))
     }
 
     /// `count(t.*)`: the row of `t` as one value.
@@ -201,7 +210,7 @@ impl Binder<'_> {
         };
         match context.scope.item(schema, relation) {
             Some((level, item)) => Ok(self.whole_row(item, level, context.scope, position)?.typed),
-            None => Err(self.no_relation(schema, relation, context.scope).at(position)),
+            None => Err(self.no_relation(relation, context.scope).at(position)),
         }
     }
 
@@ -260,7 +269,6 @@ impl Binder<'_> {
         Ok(aggregate)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "each is one clause of the call")]
     fn aggregate_of(
         &self,
         call: Resolved,
@@ -278,7 +286,8 @@ impl Binder<'_> {
         if !within.is_empty() {
             // DataFusion wants the sorted column first, then the direct arguments.
             let sorted: Vec<Expr> = args.drain(direct.min(args.len())..).collect();
-            order_by = sorted.iter().cloned().zip(&within).map(|(expr, (_, options))| sort_of(expr, *options)).collect();
+            order_by =
+                sorted.iter().cloned().zip(&within).map(|(expr, (_, options))| sort_of(expr, *options)).collect();
             args.splice(0..0, sorted);
         }
         if args.is_empty() {
@@ -301,11 +310,15 @@ impl Binder<'_> {
         self.uses.borrow_mut().truncate(uses);
         Ok(condition)
     }
+}
 
-    /// Coerces for callers that plan calls of their own.
-    pub(in super::super) fn coerced(&self, value: Typed, ty: PgType) -> Result<Typed> {
-        typing::coerce(self.typing, value, ty, Coercion::Implicit)
+/// What may be called in the arguments depends on what the name stands for: every overload of it is of one kind.
+fn argument_clause(name: &str, function: &ast::Function, clause: Clause) -> Clause {
+    if function.over.is_some() && clause.allows_windows() {
+        return Clause::WindowArgument;
     }
+    let aggregate = crate::builtins::functions::lookup(name).any(|found| matches!(found.body, Body::Aggregate(_)));
+    if aggregate && clause.allows_aggregates() { Clause::AggregateArgument } else { clause }
 }
 
 /// PostgreSQL's order of NULLs: last in ascending, first in descending order.
@@ -359,7 +372,9 @@ fn check_aggregate(aggregate: &Typed, context: &Context<'_, '_>, position: Optio
                 Expr::WindowFunction(_) => {
                     refused = Some("aggregate function calls cannot contain window function calls");
                 }
-                Expr::Unnest(_) => refused = Some("aggregate function calls cannot contain set-returning function calls"),
+                Expr::Unnest(_) => {
+                    refused = Some("aggregate function calls cannot contain set-returning function calls")
+                }
                 Expr::Column(_) => own = true,
                 Expr::OuterReferenceColumn(..) => outer = true,
                 _ => {}
@@ -367,11 +382,8 @@ fn check_aggregate(aggregate: &Typed, context: &Context<'_, '_>, position: Optio
             Ok(datafusion::common::tree_node::TreeNodeRecursion::Continue)
         })?;
         if let Some(message) = refused {
-            let state = if message.contains("set-returning") {
-                SqlState::FeatureNotSupported
-            } else {
-                SqlState::GroupingError
-            };
+            let state =
+                if message.contains("set-returning") { SqlState::FeatureNotSupported } else { SqlState::GroupingError };
             return Err(Error::new(state, message).at(position));
         }
     }

@@ -5,7 +5,7 @@ use sqlparser::ast::Spanned as _;
 
 use super::super::Binder;
 use super::super::names::{parts, trim_function};
-use super::{Context, types};
+use super::Context;
 use crate::encode::types::PgType;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::typing::{self, Typed};
@@ -18,7 +18,7 @@ impl Binder<'_> {
         context: &Context<'_, '_>,
         position: Option<u32>,
     ) -> Result<Typed> {
-        let target = types::pg_type(data_type).map_err(|error| error.at(self.type_position(operand)))?;
+        let target = self.pg_type(data_type).map_err(|error| error.at(self.type_position(operand)))?;
         // ARRAY[]::int[] gets its type from the cast.
         if let ast::Expr::Array(array) = operand
             && let Some(element) = crate::encode::types::element_of(target.oid)
@@ -30,13 +30,17 @@ impl Binder<'_> {
         typing::cast(self.typing, value, target, position)
     }
 
+    fn pg_type(&self, data_type: &ast::DataType) -> Result<PgType> {
+        crate::sql::pg_type(data_type, &self.text)
+    }
+
     /// The type after `::`, two characters behind the operator.
     fn type_position(&self, operand: &ast::Expr) -> Option<u32> {
         self.source.operator_after(operand.span()).map(|position| position + 2)
     }
 
     pub(super) fn typed_string(&self, typed: &ast::TypedString, position: Option<u32>) -> Result<Typed> {
-        let target = types::pg_type(&typed.data_type).map_err(|error| error.at(position))?;
+        let target = self.pg_type(&typed.data_type).map_err(|error| error.at(position))?;
         let value = typing::literal(&typed.value.value, position)?;
         typing::cast(self.typing, value, target, position)
     }
@@ -50,7 +54,9 @@ impl Binder<'_> {
             return Err(Error::new(SqlState::SyntaxError, "INTERVAL needs a string").at(position));
         };
         let text = match (&interval.leading_field, &interval.last_field) {
-            (Some(unit), None) if text.trim().parse::<f64>().is_ok() => format!("{} {unit}", text.trim()).to_lowercase(),
+            (Some(unit), None) if text.trim().parse::<f64>().is_ok() => {
+                format!("{} {unit}", text.trim()).to_lowercase()
+            }
             _ => text,
         };
         let literal = typing::literal(&ast::Value::SingleQuotedString(text), position)?;

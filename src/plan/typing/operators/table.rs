@@ -29,7 +29,10 @@ pub(super) enum Kind {
     Immutable(Run),
     /// Depends on the session, e.g. on its time zone.
     Stable(Run),
-    Like { negated: bool, insensitive: bool },
+    Like {
+        negated: bool,
+        insensitive: bool,
+    },
 }
 
 /// All operators of one name.
@@ -125,9 +128,21 @@ fn date_rows() -> Vec<(&'static str, &'static str, Kind)> {
         ("-", "date date int4", Immutable(date_arithmetic::date_minus_date)),
         ("+", "date time timestamp", Immutable(date_arithmetic::date_plus_time)),
         ("+", "time date timestamp", Immutable(date_arithmetic::time_plus_date)),
-        ("+", "date interval timestamp,timestamp interval timestamp", Immutable(date_arithmetic::timestamp_plus_interval)),
-        ("+", "interval date timestamp,interval timestamp timestamp", Immutable(date_arithmetic::interval_plus_timestamp)),
-        ("-", "date interval timestamp,timestamp interval timestamp", Immutable(date_arithmetic::timestamp_minus_interval)),
+        (
+            "+",
+            "date interval timestamp,timestamp interval timestamp",
+            Immutable(date_arithmetic::timestamp_plus_interval),
+        ),
+        (
+            "+",
+            "interval date timestamp,interval timestamp timestamp",
+            Immutable(date_arithmetic::interval_plus_timestamp),
+        ),
+        (
+            "-",
+            "date interval timestamp,timestamp interval timestamp",
+            Immutable(date_arithmetic::timestamp_minus_interval),
+        ),
         ("+", "timestamptz interval timestamptz", Stable(date_arithmetic::timestamptz_plus_interval)),
         ("+", "interval timestamptz timestamptz", Stable(date_arithmetic::interval_plus_timestamptz)),
         ("-", "timestamptz interval timestamptz", Stable(date_arithmetic::timestamptz_minus_interval)),

@@ -1,0 +1,8 @@
+//! The binder over tables in memory: queries are bound, run, and compared with PostgreSQL's answers.
+
+mod errors;
+mod fixture;
+mod inserts;
+mod parameters;
+mod results;
+mod tpch;
