@@ -18,6 +18,7 @@ mod decode;
 mod docs;
 mod faults;
 mod files;
+mod gaps;
 mod http;
 mod lake;
 mod pg;

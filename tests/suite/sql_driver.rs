@@ -87,9 +87,6 @@ impl ColumnType for TypeLetter {
     }
 }
 
-/// What a result looked like, for comparing servers.
-pub(crate) type Described = Vec<(String, Vec<Column>)>;
-
 /// A connection in a mode.
 pub(crate) struct SqlDriver {
     connection: Connection,
@@ -109,10 +106,6 @@ impl SqlDriver {
         let path = format!("-c search_path={schema}");
         let parameters = [("user", "lakegate"), ("database", database), ("options", path.as_str())];
         Ok(Self { connection: Connection::start(address, &parameters).await?, mode, engine })
-    }
-
-    async fn answer(&mut self, sql: &str) -> Result<Vec<Vec<String>>, Failure> {
-        self.types_and_rows(sql).await.map(|(_, rows)| rows)
     }
 
     async fn types_and_rows(&mut self, sql: &str) -> Result<(Vec<TypeLetter>, Vec<Vec<String>>), Failure> {
@@ -291,11 +284,4 @@ impl AsyncDB for SqlDriver {
 pub(crate) async fn create_schema(address: SocketAddr, database: &str, schema: &str) -> Result<(), Failure> {
     let mut admin = Connection::start(address, &[("user", "lakegate"), ("database", database)]).await?;
     admin.command(&format!("CREATE SCHEMA {schema}")).await.map(|_| ())
-}
-
-impl SqlDriver {
-    /// Runs a statement outside the file.
-    pub(crate) async fn run_aside(&mut self, sql: &str) -> Result<Vec<Vec<String>>, Failure> {
-        self.answer(sql).await
-    }
 }
