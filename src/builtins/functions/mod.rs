@@ -21,6 +21,8 @@ pub mod numeric;
 pub mod regexp;
 mod session;
 pub mod style;
+#[cfg(test)]
+mod tests;
 pub mod text;
 pub mod time_field;
 pub mod to_text;
