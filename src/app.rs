@@ -242,11 +242,10 @@ impl App {
                     shutdown.cancel();
                 }
                 _ = signals.hangup.recv() => {
-                    if let Some(tls) = &tls {
-                        if let Err(error) = tls.reload() {
+                    if let Some(tls) = &tls
+                        && let Err(error) = tls.reload() {
                             tracing::warn!(%error, "could not load the certificates again");
                         }
-                    }
                 }
             }
         };

@@ -369,16 +369,14 @@ fn own_error(error: &(dyn std::error::Error + 'static)) -> Option<Error> {
         if let Some(own) = current.downcast_ref::<Error>() {
             return Some(own.clone());
         }
-        if let Some(DataFusionError::External(inner)) = current.downcast_ref::<DataFusionError>() {
-            if let Some(own) = own_error(inner.as_ref()) {
+        if let Some(DataFusionError::External(inner)) = current.downcast_ref::<DataFusionError>()
+            && let Some(own) = own_error(inner.as_ref()) {
                 return Some(own);
             }
-        }
-        if let Some(shared) = current.downcast_ref::<std::sync::Arc<DataFusionError>>() {
-            if let Some(own) = own_error(shared.as_ref()) {
+        if let Some(shared) = current.downcast_ref::<std::sync::Arc<DataFusionError>>()
+            && let Some(own) = own_error(shared.as_ref()) {
                 return Some(own);
             }
-        }
         next = current.source();
     }
     None
@@ -531,11 +529,10 @@ impl From<object_store::Error> for Error {
 fn is_disk_full(error: &(dyn std::error::Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(current) = next {
-        if let Some(io) = current.downcast_ref::<std::io::Error>() {
-            if io.kind() == std::io::ErrorKind::StorageFull {
+        if let Some(io) = current.downcast_ref::<std::io::Error>()
+            && io.kind() == std::io::ErrorKind::StorageFull {
                 return true;
             }
-        }
         next = current.source();
     }
     false

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::script::{self, Variables};
 use super::session::{LocalSession, RunError};
-use crate::error::Result;
+use crate::error::{Error, Result, SqlState};
 
 /// Scripts in the order they run.
 const SCRIPTS: &[(&str, &str)] = &[
@@ -31,12 +31,27 @@ const FILES: &[(&str, &str, &[u8])] = &[
 /// The last table that the scripts make: where it is, the pipeline is complete.
 const LAST_MADE: (&str, &str) = ("analytics", "weekly_trend");
 
-/// Loads the pipeline unless it is there. What an interrupted run left behind is made anew.
+/// Everything that the scripts make.
+const MADE: &[(&str, &[&str])] = &[
+    ("analytics", &["daily", "daily_by_airline", "weekly_trend"]),
+    ("processed", &["flights"]),
+    ("raw", &["airlines", "airports", "flights", "planes", "weather"]),
+];
+
+/// Loads the pipeline unless it is there. What an interrupted run left behind is made anew; a warehouse with anything else
+/// in it is refused, for nobody's tables may be dropped for a demo.
 pub(super) async fn load(session: &mut LocalSession) -> Result<bool, RunError> {
     if session.has_relation(LAST_MADE.0, LAST_MADE.1) {
         return Ok(false);
     }
-    for schema in ["analytics", "processed", "raw"] {
+    let foreign = session.relations().into_iter().find(|(schema, name)| !is_ours(schema, name));
+    if let Some((schema, name)) = foreign {
+        let message = format!("the warehouse holds \"{schema}.{name}\", which is not the demo's");
+        return Err(Error::new(SqlState::ObjectNotInPrerequisiteState, message)
+            .with_hint("Give the demo an empty warehouse with --warehouse.")
+            .into());
+    }
+    for (schema, _) in MADE {
         session.run_text(&format!("DROP SCHEMA IF EXISTS {schema} CASCADE")).await?;
     }
     let folder = tempfile_folder()?;
@@ -46,6 +61,10 @@ pub(super) async fn load(session: &mut LocalSession) -> Result<bool, RunError> {
         session.run_text(&script::substitute(text, &variables)).await?;
     }
     Ok(true)
+}
+
+fn is_ours(schema: &str, name: &str) -> bool {
+    MADE.iter().any(|(own, names)| *own == schema && names.contains(&name))
 }
 
 /// The queries to print.

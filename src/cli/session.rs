@@ -47,6 +47,13 @@ impl LocalSession {
         self.service.catalog_snapshot().relation(schema, name).is_some()
     }
 
+    /// Schema and name of every table and view.
+    pub(super) fn relations(&self) -> Vec<(String, String)> {
+        let snapshot = self.service.catalog_snapshot();
+        let schemas = snapshot.schemas.iter();
+        schemas.flat_map(|(schema, definition)| definition.relations.keys().map(|name| (schema.clone(), name.clone()))).collect()
+    }
+
     /// Runs a script statement by statement, each as its own transaction outside BEGIN; stops at the first error.
     pub(super) async fn run_text(&mut self, text: &str) -> Result<Vec<Done>, RunError> {
         let statements = self.conversation.split(text)?;

@@ -120,7 +120,7 @@ sections! {
     /// What the server says about itself.
     LogConfig("log") {
         format: LogFormat = LogFormat::Text, "text or json.";
-        filter: String = "info".to_owned(), "Levels, as in RUST_LOG: info, or info,lakegate=debug.";
+        filter: String = "warn,lakegate=info".to_owned(), "Levels, as in RUST_LOG: warn,lakegate=info, or info,lakegate=debug.";
     }
 }
 

@@ -131,13 +131,11 @@ fn remove_with_dependents(
         ));
         remove_with_dependents(document, &view_schema, &view, cascade, dropped)?;
     }
-    if let Some(definition) = document.schemas.get_mut(schema) {
-        if let Some(Relation { kind: RelationKind::Table(table), .. }) = definition.relations.remove(name) {
-            if table.managed {
+    if let Some(definition) = document.schemas.get_mut(schema)
+        && let Some(Relation { kind: RelationKind::Table(table), .. }) = definition.relations.remove(name)
+            && table.managed {
                 dropped.locations.push(table.location);
             }
-        }
-    }
     Ok(())
 }
 
@@ -146,11 +144,10 @@ fn dependents_of(document: &Document, oid: u32) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for (schema, definition) in &document.schemas {
         for (name, relation) in &definition.relations {
-            if let RelationKind::View(view) = &relation.kind {
-                if view.depends_on.contains(&oid) && relation.oid != oid {
+            if let RelationKind::View(view) = &relation.kind
+                && view.depends_on.contains(&oid) && relation.oid != oid {
                     found.push((schema.clone(), name.clone()));
                 }
-            }
         }
     }
     found

@@ -72,7 +72,7 @@ fn estimate(plan: &dyn ExecutionPlan) -> (usize, usize) {
     let value = |precision: &Precision<usize>| precision.get_value().copied().unwrap_or(0);
     let rows = value(&statistics.num_rows);
     let bytes = value(&statistics.total_byte_size);
-    (rows, if rows == 0 { 0 } else { bytes / rows })
+    (rows, bytes.checked_div(rows).unwrap_or(0))
 }
 
 /// Cost in PostgreSQL's shape: what the node and all below it read, in rows × 0.01, so that clients find `cost=a..b`.
@@ -125,12 +125,11 @@ fn node_json(plan: &dyn ExecutionPlan, analyze: bool) -> Value {
     node.insert("Plan Rows".into(), json!(rows));
     node.insert("Plan Width".into(), json!(width));
     node.insert("Detail".into(), json!(OneLine(plan, false).to_string()));
-    if analyze {
-        if let Some(metrics) = plan.metrics() {
+    if analyze
+        && let Some(metrics) = plan.metrics() {
             node.insert("Actual Rows".into(), json!(metrics.output_rows().unwrap_or(0)));
             node.insert("Actual Total Time".into(), json!(metrics.elapsed_compute().unwrap_or(0) as f64 / 1e6));
         }
-    }
     let children: Vec<Value> = plan.children().iter().map(|child| node_json(child.as_ref(), analyze)).collect();
     if !children.is_empty() {
         node.insert("Plans".into(), Value::Array(children));

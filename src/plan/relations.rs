@@ -167,14 +167,10 @@ impl Collector {
         let kind = match parts.as_slice() {
             [path] if path.quote_style == Some('\'') => RelationNameKind::Path(path.value.clone()),
             [name] => RelationNameKind::Named { database: None, schema: None, name: fold(name) },
-            [schema, name] => {
-                RelationNameKind::Named { database: None, schema: Some(fold(schema)), name: fold(name) }
+            [schema, name] => RelationNameKind::Named { database: None, schema: Some(fold(schema)), name: fold(name) },
+            [database, schema, name] => {
+                RelationNameKind::Named { database: Some(fold(database)), schema: Some(fold(schema)), name: fold(name) }
             }
-            [database, schema, name] => RelationNameKind::Named {
-                database: Some(fold(database)),
-                schema: Some(fold(schema)),
-                name: fold(name),
-            },
             _ => return,
         };
         self.names.push(RelationName { kind, position });

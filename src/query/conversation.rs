@@ -461,11 +461,16 @@ impl Conversation {
         if let (true, Some(before), Output::Rows { columns, .. }) = (prepared.described, &prepared.columns, &output) {
             prepared::check_unchanged(before, columns)?;
         }
-        if let Output::Rows { columns, .. } = &output {
-            if columns.iter().any(|column| has_object_names(column.ty)) {
-                portal.style = self.style_with_names();
+        if let Statement::Fetch(fetch) = &prepared.parsed.statement {
+            // A BINARY cursor's rows are binary whatever the protocol of the FETCH.
+            if self.is_binary_cursor(&fetch.cursor.value) {
+                portal.formats = vec![Format::Binary];
             }
         }
+        if let Output::Rows { columns, .. } = &output
+            && columns.iter().any(|column| has_object_names(column.ty)) {
+                portal.style = self.style_with_names();
+            }
         portal.guard = Some(guard.clone());
         portal.state = State::from_output(output, &portal.formats, guard)?;
         Ok(self.portals.entry(name.to_owned()).insert_entry(portal).into_mut())

@@ -69,7 +69,10 @@ impl Conversation {
         Ok(Arc::clone(&self.cursor(name)?.columns))
     }
 
-    /// The format that a FETCH's rows have: a BINARY cursor's are binary whatever the protocol.
+    pub(super) fn is_binary_cursor(&self, name: &str) -> bool {
+        self.portals.get(name).and_then(|portal| portal.cursor.as_ref()).is_some_and(|cursor| cursor.format == Format::Binary)
+    }
+
     pub(super) async fn fetch(&mut self, fetch: &Fetch, guard: &Guard) -> Result<Output> {
         let cursor = self.cursor(&fetch.cursor.value)?;
         let (rows, columns) = (Arc::clone(&cursor.rows), Arc::clone(&cursor.columns));

@@ -64,7 +64,7 @@ mod tests {
         assert_eq!(error.message(), "canceling statement due to user request");
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_deadline_ends_the_work() {
         let guard = Guard::new(CancellationToken::new(), Some(Duration::from_millis(50)));
         let error = guard.run(std::future::pending::<Result<()>>()).await.unwrap_err();

@@ -38,6 +38,9 @@ pub(super) struct Cursor {
     pub(super) outlives: bool,
 }
 
+/// Columns and their formats.
+pub(super) type Described = (Arc<[OutputColumn]>, Vec<Format>);
+
 pub(super) enum State {
     /// Bound, not started.
     Ready,
@@ -174,7 +177,7 @@ impl Portal {
     }
 
     /// Columns and formats of the rows, `None` for a statement without rows.
-    pub(super) fn description(&self) -> Result<Option<(Arc<[OutputColumn]>, Vec<Format>)>> {
+    pub(super) fn description(&self) -> Result<Option<Described>> {
         match (&self.state, &self.prepared.columns) {
             (State::Rows(rows), _) => Ok(Some((Arc::clone(&rows.columns), rows.formats.clone()))),
             (_, Some(columns)) => Ok(Some((Arc::clone(columns), spread_formats(&self.formats, columns.len())?))),

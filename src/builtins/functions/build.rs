@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
-use datafusion::logical_expr::{AggregateUDF, Expr, ReturnFieldArgs, WindowUDF};
+use datafusion::logical_expr::{AggregateUDF, Expr, ReturnFieldArgs, ScalarUDF, WindowUDF};
 
 use super::kernel::{Kernel, Returns, Run};
 use super::type_names::oid_of_typname;
@@ -78,6 +78,11 @@ pub(super) fn volatile(oid: u32, spec: &'static str, run: Run) -> Function {
     });
     function.volatility = Volatility::Volatile;
     function
+}
+
+/// One of the engine's functions that does what PostgreSQL's does.
+pub(super) fn engine(oid: u32, spec: &'static str, udf: Arc<ScalarUDF>) -> Function {
+    entry(oid, spec, |_| Body::Scalar(udf))
 }
 
 /// A stable function of the statement's context.

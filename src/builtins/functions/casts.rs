@@ -116,6 +116,20 @@ fn unconstrained(args: &ReturnFieldArgs) -> Result<DataType> {
     Ok(numeric::decimal_type(field.data_type()))
 }
 
+/// What the type's output function writes: as a cast to text, but for booleans, which are `t` and `f`.
+pub fn output_text(context: &Arc<Context>, expr: Expr, from: PgType) -> Result<Expr> {
+    if from.oid == oid::BOOL {
+        let returns = Returns::Fixed(DataType::Utf8);
+        return Kernel::new("boolout", 1243, Volatility::Immutable, returns, boolean_letters).call(vec![expr]);
+    }
+    cast(context, expr, from, PgType::TEXT, true)
+}
+
+fn boolean_letters(call: &Call) -> Result<ArrayRef> {
+    let values = call.boolean(0)?;
+    call.slices(|row| Ok(values.get(row).map(|value| if value { "t" } else { "f" })))
+}
+
 fn run(call: &Call) -> Result<ArrayRef> {
     let cast = convert::Conversion {
         from: PgType::of(call.oid),

@@ -74,9 +74,9 @@ impl Conversion<'_> {
                 out.push_str(&input::jsonb(text)?);
                 Ok(())
             }),
-            (oid::JSONB, to) if to != oid::JSON && !is_text(to) => self.from_jsonb(array),
+            (oid::JSONB, to) if to != oid::JSON && !is_text(to) => self.jsonb_value(array),
             (_, to) if is_text(to) => to_text::texts(array, self.from, &style::text_style(self.context)),
-            (from, _) if is_text(from) => self.from_text(array),
+            (from, _) if is_text(from) => self.parsed_text(array),
             (oid::BOOL, oid::INT4) => Ok(arrow::compute::cast(array, &DataType::Int32)?),
             (oid::INT4, oid::BOOL) => Ok(arrow::compute::cast(array, &DataType::Boolean)?),
             (oid::INT4, oid::CHAR) => self.int_to_char(array),
@@ -141,7 +141,7 @@ impl Conversion<'_> {
     }
 
     /// By the type's input function; numeric at the scale of the result.
-    fn from_text(&self, array: &ArrayRef) -> Result<ArrayRef> {
+    fn parsed_text(&self, array: &ArrayRef) -> Result<ArrayRef> {
         let texts = text_of(array)?;
         let context = style::input_context(self.context);
         let target = match self.carrier {
@@ -223,7 +223,7 @@ impl Conversion<'_> {
                 let values: Float64Array = carried(array, &DataType::Float64)?;
                 map::<_, Int64Type>(&values, |value| {
                     let rounded = value.round_ties_even();
-                    let fits = rounded >= -9_223_372_036_854_775_808.0 && rounded < 9_223_372_036_854_775_808.0;
+                    let fits = (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&rounded);
                     if fits { within(rounded as i64) } else { Err(refuse()) }
                 })?
             }
@@ -287,7 +287,7 @@ impl Conversion<'_> {
         })?))
     }
 
-    fn from_jsonb(&self, array: &ArrayRef) -> Result<ArrayRef> {
+    fn jsonb_value(&self, array: &ArrayRef) -> Result<ArrayRef> {
         let texts = text_of(array)?;
         let target = format_type(PgType::of(self.to.oid));
         let mut plain = StringBuilder::new();
@@ -313,12 +313,12 @@ impl Conversion<'_> {
         }
         let plain: ArrayRef = Arc::new(plain.finish());
         if self.to.oid == oid::BOOL || self.to.oid == oid::NUMERIC {
-            return self.from_text(&plain);
+            return self.parsed_text(&plain);
         }
         // By way of numeric, which rounds.
         let carrier = DataType::Decimal128(38, 10);
         let numbers =
-            Conversion { from: PgType::TEXT, to: PgType::NUMERIC, carrier: &carrier, ..*self }.from_text(&plain)?;
+            Conversion { from: PgType::TEXT, to: PgType::NUMERIC, carrier: &carrier, ..*self }.parsed_text(&plain)?;
         Conversion { from: PgType::NUMERIC, ..*self }.value(&numbers)
     }
 

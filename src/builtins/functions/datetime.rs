@@ -155,8 +155,11 @@ fn trunc_interval(call: &Call) -> Result<ArrayRef> {
     })
 }
 
+/// Gives a row's value in millionths.
+type PartOf<'a> = Box<dyn Fn(usize) -> Result<Option<i128>> + 'a>;
+
 /// A part's value in millionths, for one row of argument 1.
-fn part_values<'a>(call: &'a Call) -> Result<Box<dyn Fn(usize) -> Result<Option<i128>> + 'a>> {
+fn part_values<'a>(call: &'a Call) -> Result<PartOf<'a>> {
     let units = call.text(0)?;
     let zone = call.context_if_any().map_or(TextTimeZone::Fixed(0), |context| context.time_zone);
     Ok(match call.raw(1)?.data_type() {
@@ -234,13 +237,7 @@ fn age_between(later: i64, earlier: i64) -> Result<IntervalMonthDayNano> {
         days -= 1;
     }
     if days < 0 {
-        // The month that is borrowed from is the earlier date's, or the one before the later date's when reversed.
-        let (year, month) = if negative {
-            let before = late_months - 1;
-            (before.div_euclid(12), before.rem_euclid(12) as u32 + 1)
-        } else {
-            (year, month)
-        };
+        // Borrowed from the month of the earlier date, whichever argument that is.
         days += i64::from(days_in_month(year, month));
         months -= 1;
     }

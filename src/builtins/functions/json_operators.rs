@@ -63,7 +63,11 @@ fn fields(call: &Call, as_text: bool) -> Result<ArrayRef> {
     call.texts(|row, out| {
         let (document, key) = (parse(some!(documents.get(row)))?, some!(keys.get(row)));
         let found = some!(document.get(key));
-        if as_text { Ok(write_text(found, out)) } else { Ok(Some(write(found, out))) }
+        if as_text {
+            return Ok(write_text(found, out));
+        }
+        write(found, out);
+        Ok(Some(()))
     })
 }
 
@@ -79,7 +83,11 @@ fn items(call: &Call, as_text: bool) -> Result<ArrayRef> {
     call.texts(|row, out| {
         let (document, index) = (parse(some!(documents.get(row)))?, some!(indexes.get(row)));
         let found = some!(element(&document, index));
-        if as_text { Ok(write_text(found, out)) } else { Ok(Some(write(found, out))) }
+        if as_text {
+            return Ok(write_text(found, out));
+        }
+        write(found, out);
+        Ok(Some(()))
     })
 }
 
@@ -119,7 +127,11 @@ fn paths(call: &Call, as_text: bool) -> Result<ArrayRef> {
     call.texts(|row, out| {
         let (document, keys) = (parse(some!(documents.get(row)))?, some!(keys_at(call, 1, row)?));
         let found = some!(walk(&document, &keys));
-        if as_text { Ok(write_text(found, out)) } else { Ok(Some(write(found, out))) }
+        if as_text {
+            return Ok(write_text(found, out));
+        }
+        write(found, out);
+        Ok(Some(()))
     })
 }
 

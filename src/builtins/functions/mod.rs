@@ -5,6 +5,7 @@
 mod aggregates;
 pub mod arithmetic;
 pub mod array_operators;
+mod arrays;
 pub mod bits;
 mod build;
 pub mod casts;
@@ -13,21 +14,26 @@ pub mod convert;
 pub mod date_arithmetic;
 pub mod datetime;
 pub mod floats;
+mod json;
 pub mod json_operators;
 pub mod kernel;
 mod math;
 pub mod names;
 pub mod numeric;
+#[cfg(test)]
+mod page;
 pub mod regexp;
 mod session;
 pub mod style;
-#[cfg(test)]
-mod tests;
 pub mod text;
 pub mod time_field;
+mod to_char;
 pub mod to_text;
 mod total;
 pub mod type_names;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -122,6 +128,9 @@ pub fn all() -> &'static [Function] {
             datetime::functions(),
             session::functions(),
             catalog_functions::functions(),
+            arrays::functions(),
+            to_char::functions(),
+            json::functions(),
             sets(),
         ]
         .into_iter()

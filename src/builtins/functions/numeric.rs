@@ -349,7 +349,7 @@ mod tests {
     #[test]
     fn quotients_of_constants_have_the_scale_of_postgresql() {
         // (dividend, divisor, digits behind the point), as PostgreSQL shows them.
-        let cases = [((1, 0), (3, 0), 20), ((10, 0), (4, 0), 16), ((1, 0), (7, 0), 20), ((100000, 0), (3, 0), 16)];
+        let cases = [((1, 0), (3, 0), 20), ((10, 0), (4, 0), 16), ((1, 0), (7, 0), 20), ((100000, 0), (3, 0), 12)];
         for (dividend, divisor, scale) in cases {
             assert_eq!(quotient_scale(dividend, divisor), scale, "{dividend:?} / {divisor:?}");
         }
@@ -366,8 +366,8 @@ mod tests {
 
     #[test]
     fn wide_products_come_back_or_overflow() {
-        let big = 10_i128.pow(30);
-        assert_eq!(product((big, 20), (big, 20), 20).unwrap(), 10_i128.pow(40 - 20 + 20 - 20 + 20));
+        let big = 10_i128.pow(28);
+        assert_eq!(product((big, 20), (big, 20), 20).unwrap(), 10_i128.pow(36));
         assert!(product((big, 0), (big, 0), 0).is_err());
     }
 }

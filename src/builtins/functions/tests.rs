@@ -1,57 +1,62 @@
-//! The page that lists the functions.
+//! The registry as a whole, and aggregates through the engine.
 
-use super::{Body, Function, all};
-use crate::config::page;
-use crate::encode::types::{PgType, format_type};
+use std::collections::HashMap;
 
-/// `name(type, type)`, as `\df` would show it; `[` where arguments may be left out.
-fn signature(function: &Function) -> String {
-    let required = function.arguments.len().saturating_sub(function.defaults);
-    let mut text = format!("{}(", function.name);
-    for (index, argument) in function.arguments.iter().enumerate() {
-        if index >= required {
-            text.push('[');
-        }
-        if index > 0 {
-            text.push_str(", ");
-        }
-        if function.variadic && index + 1 == function.arguments.len() {
-            text.push_str("VARIADIC ");
-        }
-        text.push_str(&format_type(PgType::of(*argument)));
+use super::*;
+use crate::encode::types::oid;
+
+#[test]
+fn every_declared_type_is_known() {
+    for function in all() {
+        let unknown = function.arguments.contains(&oid::UNKNOWN) || function.returns == oid::UNKNOWN;
+        assert!(!unknown, "{function:?}");
     }
-    text.push_str(&"]".repeat(function.defaults.min(function.arguments.len())));
-    text.push(')');
-    text
-}
-
-fn result(function: &Function) -> String {
-    let set = if function.returns_set { "SETOF " } else { "" };
-    format!("{set}{}", format_type(PgType::of(function.returns)))
-}
-
-/// One row for each overload.
-fn section(title: &str, belongs: fn(&Body) -> bool) -> String {
-    let mut rows: Vec<(&str, String, String)> = all()
-        .iter()
-        .filter(|function| belongs(&function.body))
-        .map(|function| (function.name, result(function), signature(function)))
-        .collect();
-    rows.sort();
-    rows.dedup();
-    let rows = rows.into_iter().map(|(_, result, signature)| vec![page::code(&signature), page::code(&result)]);
-    format!("## {title}\n\n{}\n", page::table(&["Function", "Result"], rows))
 }
 
 #[test]
-fn page_lists_every_function() {
-    let sections = [
-        section("Functions of one row", |body| {
-            matches!(body, Body::Scalar(_) | Body::Expression(_) | Body::Contextual(_))
-        }),
-        section("Aggregates", |body| matches!(body, Body::Aggregate(_))),
-        section("Window functions", |body| matches!(body, Body::Window(_))),
-        section("Functions that give rows", |body| matches!(body, Body::Set(_))),
+fn oids_and_signatures_are_unique() {
+    let mut oids = HashMap::new();
+    let mut signatures = HashMap::new();
+    for function in all() {
+        if let Some(other) = oids.insert(function.oid, function) {
+            panic!("{other:?} and {function:?} share OID {}", function.oid);
+        }
+        if let Some(other) = signatures.insert((function.name, function.arguments.clone()), function) {
+            panic!("{other:?} and {function:?} are the same");
+        }
+    }
+}
+
+#[tokio::test]
+async fn sums_are_exact_and_averages_have_sixteen_digits() {
+    use datafusion::prelude::*;
+    let context = SessionContext::new();
+    let frame =
+        context.sql("SELECT * FROM (VALUES (1, 9223372036854775807), (2, 1), (2, NULL)) t(i, b)").await.unwrap();
+    let sum = total::sum();
+    let average = total::average();
+    let integers = total::integer_sum();
+    let columns = vec![
+        sum.call(vec![col("b")]).alias("sum"),
+        average.call(vec![col("i")]).alias("average"),
+        integers.call(vec![col("i")]).alias("integers"),
     ];
-    page::check("functions.md", &format!("\n{}", sections.concat()));
+    let batches = frame.aggregate(vec![], columns).unwrap().collect().await.unwrap();
+    let batch = batches.first().unwrap();
+    let shown = |index: usize| arrow::util::display::array_value_to_string(batch.column(index), 0).unwrap();
+    assert_eq!(shown(0), "9223372036854775808");
+    assert_eq!(shown(1), "1.6666666666666667");
+    assert_eq!(shown(2), "5");
+}
+
+#[tokio::test]
+async fn pg_sleep_waits_without_blocking_the_runtime() {
+    use datafusion::prelude::*;
+    let sleep = lookup("pg_sleep").next().unwrap();
+    let Body::Scalar(udf) = &sleep.body else { panic!("pg_sleep is a scalar function") };
+    let context = SessionContext::new();
+    let frame = context.sql("SELECT 1 AS one").await.unwrap().select(vec![udf.call(vec![lit(60.0)])]).unwrap();
+    // One thread: a blocking sleep would never let the timer fire.
+    let waited = tokio::time::timeout(std::time::Duration::from_millis(20), frame.collect()).await;
+    assert!(waited.is_err());
 }

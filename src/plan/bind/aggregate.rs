@@ -47,10 +47,7 @@ impl Binder<'_> {
         let mut sets: Vec<Vec<Expr>> = vec![Vec::new()];
         let mut explicit_sets = false;
         for element in elements {
-            explicit_sets |= matches!(
-                element,
-                ast::Expr::GroupingSets(_) | ast::Expr::Rollup(_) | ast::Expr::Cube(_)
-            );
+            explicit_sets |= matches!(element, ast::Expr::GroupingSets(_) | ast::Expr::Rollup(_) | ast::Expr::Cube(_));
             let choices = self.grouping_element(element, targets, scope)?;
             if sets.len() * choices.len() > SETS_MAX {
                 let message = format!("too many grouping sets present (maximum {SETS_MAX})");
@@ -63,12 +60,7 @@ impl Binder<'_> {
         Ok(Grouping { sets, present: !elements.is_empty(), explicit_sets })
     }
 
-    fn grouping_element(
-        &self,
-        element: &ast::Expr,
-        targets: &[Target],
-        scope: &Scope<'_>,
-    ) -> Result<Vec<Vec<Expr>>> {
+    fn grouping_element(&self, element: &ast::Expr, targets: &[Target], scope: &Scope<'_>) -> Result<Vec<Vec<Expr>>> {
         let key = |exprs: &[ast::Expr]| -> Result<Vec<Expr>> {
             let mut keys = Vec::new();
             for expr in exprs {
@@ -138,10 +130,13 @@ impl Binder<'_> {
         exprs: &mut [&mut Expr],
         uses_from: usize,
     ) -> Result<LogicalPlan> {
-        let aggregates = find_aggregate_exprs(exprs.iter().map(|expr| &**expr));
         let before = plan.schema().clone();
-        let uses_grouping =
-            aggregates.iter().any(|call| matches!(call, Expr::AggregateFunction(call) if call.func.name() == "grouping"));
+        let calls = find_aggregate_exprs(exprs.iter().map(|expr| &**expr));
+        let plan = self.precomputed_subqueries(plan, exprs, &calls)?;
+        let aggregates = find_aggregate_exprs(exprs.iter().map(|expr| &**expr));
+        let uses_grouping = aggregates
+            .iter()
+            .any(|call| matches!(call, Expr::AggregateFunction(call) if call.func.name() == "grouping"));
         let mut keys: Vec<Expr> = Vec::new();
         for key in grouping.sets.iter().flatten() {
             if !keys.contains(key) {
@@ -183,11 +178,51 @@ impl Binder<'_> {
                 calls.push(planned.alias(name));
             }
         }
+        if group_exprs.is_empty() && calls.is_empty() {
+            // HAVING alone makes one group of all rows; an Aggregate node needs something to compute.
+            let count = datafusion::functions_aggregate::expr_fn::count(datafusion::logical_expr::lit(1_i64));
+            calls.push(count.alias(self.unique("group")));
+        }
         let plan = LogicalPlanBuilder::from(plan).aggregate(group_exprs, calls)?.build()?;
         for expr in exprs {
             let taken = std::mem::take(*expr);
             **expr = replace(taken, &replacements)?;
             self.check_grouped(expr, &before, plan.schema(), uses_from)?;
+        }
+        Ok(plan)
+    }
+
+    /// Scalar subqueries inside calls of aggregates or window functions become columns below: DataFusion joins them in projections and filters only.
+    pub(super) fn precomputed_subqueries(
+        &self,
+        plan: LogicalPlan,
+        exprs: &mut [&mut Expr],
+        calls: &[Expr],
+    ) -> Result<LogicalPlan> {
+        let mut found: Vec<Expr> = Vec::new();
+        for call in calls {
+            call.apply(|expr| {
+                if matches!(expr, Expr::ScalarSubquery(_)) && !found.contains(expr) {
+                    found.push(expr.clone());
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })?;
+        }
+        if found.is_empty() {
+            return Ok(plan);
+        }
+        let (plan, columns) = self.precomputed(plan, &found)?;
+        let replacements: Vec<(Expr, Expr)> = found.into_iter().zip(columns).collect();
+        for expr in exprs {
+            let taken = std::mem::take(*expr);
+            let replaced = taken.transform_down(|expr| match expr {
+                expr if calls.contains(&expr) => {
+                    let replaced = replace(expr, &replacements).map_err(Error::into_datafusion)?;
+                    Ok(Transformed::new(replaced, true, TreeNodeRecursion::Jump))
+                }
+                other => Ok(Transformed::no(other)),
+            })?;
+            **expr = replaced.data;
         }
         Ok(plan)
     }

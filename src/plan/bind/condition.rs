@@ -11,9 +11,8 @@ use sqlparser::ast;
 use super::Binder;
 use super::expression::{Clause, Context};
 use super::scope::{Environment, Item, Origin, Scope, ScopeColumn};
-use super::values::has_subquery;
 use crate::encode::types::arrow_type;
-use crate::error::{Error, Result, SqlState};
+use crate::error::{Error, Result};
 use crate::plan::relations::RelationColumn;
 
 impl Binder<'_> {
@@ -47,10 +46,6 @@ impl Binder<'_> {
         let scope = Scope { items: vec![item], environment, schema, windows: Vec::new() };
         let position = self.start(condition);
         let expr = self.boolean(condition, &Context::new(&scope, Clause::Check), "CHECK")?;
-        if has_subquery(&expr)? {
-            let message = "cannot use subquery in check constraint";
-            return Err(Error::new(SqlState::FeatureNotSupported, message).at(position));
-        }
         let volatile = expr.exists(|expr| {
             Ok(matches!(expr, Expr::ScalarFunction(call) if call.func.signature().volatility == Volatility::Volatile))
         })?;

@@ -65,8 +65,7 @@ impl Binder<'_> {
                 bound.columns.len(),
                 given.len()
             );
-            return Err(Error::new(SqlState::InvalidColumnReference, message)
-                .at(self.position(cte.alias.name.span)));
+            return Err(Error::new(SqlState::InvalidColumnReference, message).at(self.position(cte.alias.name.span)));
         }
         for (column, name) in bound.columns.iter_mut().zip(given) {
             column.name = fold(&name.name);

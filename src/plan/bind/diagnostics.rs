@@ -9,22 +9,21 @@ const DISTANCE_MAX: usize = 3;
 
 impl Binder<'_> {
     /// 42P01 for a qualifier that no FROM item has.
-    pub(super) fn no_relation(&self, schema: Option<&str>, name: &str, scope: &Scope<'_>) -> Error {
-        let full = schema.map_or_else(|| name.to_owned(), |schema| format!("{schema}.{name}"));
+    pub(super) fn no_relation(&self, name: &str, scope: &Scope<'_>) -> Error {
         let items = || scope.levels().flat_map(|level| &level.items);
         if let Some(item) = items().find(|item| item.hidden_name.as_deref() == Some(name) && item.relation_visible) {
             let alias = item.name.as_deref().unwrap_or_default();
-            let message = format!("invalid reference to FROM-clause entry for table \"{full}\"");
+            let message = format!("invalid reference to FROM-clause entry for table \"{name}\"");
             return Error::new(SqlState::UndefinedTable, message)
                 .with_hint(format!("Perhaps you meant to reference the table alias \"{alias}\"."));
         }
         if items().any(|item| item.name.as_deref() == Some(name)) {
-            let message = format!("invalid reference to FROM-clause entry for table \"{full}\"");
+            let message = format!("invalid reference to FROM-clause entry for table \"{name}\"");
             return Error::new(SqlState::UndefinedTable, message).with_hint(format!(
-                "There is an entry for table \"{full}\", but it cannot be referenced from this part of the query."
+                "There is an entry for table \"{name}\", but it cannot be referenced from this part of the query."
             ));
         }
-        Error::new(SqlState::UndefinedTable, format!("missing FROM-clause entry for table \"{full}\""))
+        Error::new(SqlState::UndefinedTable, format!("missing FROM-clause entry for table \"{name}\""))
     }
 
     /// 42703 for `column`.
@@ -58,8 +57,9 @@ fn out_of_reach<'i>(name: &str, scope: &'i Scope<'_>) -> Option<&'i str> {
 fn with_guess(error: Error, relation: Option<&str>, name: &str, scope: &Scope<'_>) -> Error {
     match guesses(relation, name, scope).as_slice() {
         [one] => error.with_hint(format!("Perhaps you meant to reference the column \"{one}\".")),
-        [one, two] => error
-            .with_hint(format!("Perhaps you meant to reference the column \"{one}\" or the column \"{two}\".")),
+        [one, two] => {
+            error.with_hint(format!("Perhaps you meant to reference the column \"{one}\" or the column \"{two}\"."))
+        }
         _ => error,
     }
 }

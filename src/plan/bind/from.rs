@@ -8,13 +8,12 @@ use datafusion::logical_expr::{Expr, JoinType, LogicalPlan, LogicalPlanBuilder, 
 use sqlparser::ast;
 use sqlparser::ast::Spanned as _;
 
-use super::expression::{Clause, Context};
+use super::join::cross;
 use super::names::{fold, parts, unique};
 use super::scope::{Environment, Item, Origin, Scope, ScopeColumn};
 use super::{Binder, Bound, Unknowns, plan_columns};
 use crate::error::{Error, Result, SqlState};
 use crate::plan::relations::{FILE_FUNCTIONS, Relation, ResolvedTable};
-use crate::plan::typing::{self, Typed};
 
 /// A FROM clause, or a part of it, as a plan and the names it gives.
 pub(super) struct From {
@@ -46,7 +45,7 @@ pub(super) enum Placed {
 
 impl Binder<'_> {
     /// The whole clause; no clause is one row without columns.
-    pub(super) fn from_clause(&self, tables: &[ast::TableWithJoins], environment: &Environment<'_>) -> Result<From> {
+    pub(super) fn bind_tables(&self, tables: &[ast::TableWithJoins], environment: &Environment<'_>) -> Result<From> {
         let mut result: Option<From> = None;
         for table in tables {
             result = Some(match result {
@@ -92,68 +91,6 @@ impl Binder<'_> {
         Ok(placed)
     }
 
-    fn join(&self, left: &From, join: &ast::Join, here: Left<'_, '_>) -> Result<From> {
-        use ast::JoinOperator as Op;
-        let (join_type, constraint) = match &join.join_operator {
-            Op::Join(constraint) | Op::Inner(constraint) => (JoinType::Inner, constraint),
-            Op::Left(constraint) | Op::LeftOuter(constraint) => (JoinType::Left, constraint),
-            Op::Right(constraint) | Op::RightOuter(constraint) => (JoinType::Right, constraint),
-            Op::FullOuter(constraint) => (JoinType::Full, constraint),
-            Op::CrossJoin(constraint) => (JoinType::Inner, constraint),
-            _ => return Err(Error::unsupported("this kind of JOIN").at(self.position(join.relation.span()))),
-        };
-        let environment = here.environment;
-        let siblings = here.siblings;
-        let right = match self.factor(&join.relation, &Left { join: join_type, ..here })? {
-            Placed::Joined(joined) => return self.lateral_function_join(joined, join_type, constraint, environment),
-            Placed::Beside(right) => right,
-        };
-        self.check_aliases(&left.items, &right.items)?;
-        match constraint {
-            ast::JoinConstraint::None => cross_or_true(left, right, join_type),
-            ast::JoinConstraint::On(condition) => {
-                self.join_on(left, right, join_type, condition, environment, siblings)
-            }
-            ast::JoinConstraint::Using(columns) => {
-                let names = columns
-                    .iter()
-                    .filter_map(|column| column.0.first().and_then(ast::ObjectNamePart::as_ident))
-                    .map(|ident| (fold(ident), self.position(ident.span)))
-                    .collect();
-                self.join_using(left, right, join_type, names)
-            }
-            ast::JoinConstraint::Natural => {
-                let names = common_names(left, &right).into_iter().map(|name| (name, None)).collect();
-                self.join_using(left, right, join_type, names)
-            }
-        }
-    }
-
-    /// A lateral function is planned on top of its left side; only conditions that are always true leave that right.
-    fn lateral_function_join(
-        &self,
-        joined: From,
-        join_type: JoinType,
-        constraint: &ast::JoinConstraint,
-        environment: &Environment<'_>,
-    ) -> Result<From> {
-        let always = match constraint {
-            ast::JoinConstraint::None => true,
-            ast::JoinConstraint::On(ast::Expr::Value(value)) => value.value == ast::Value::Boolean(true),
-            _ => false,
-        };
-        match (join_type, constraint) {
-            (JoinType::Inner | JoinType::Left, _) if always => Ok(joined),
-            (JoinType::Inner, ast::JoinConstraint::On(condition)) => {
-                let scope = self.scope_of(&joined, environment, &[]);
-                let condition = self.boolean(condition, &Context::new(&scope, Clause::JoinOn), "JOIN/ON")?;
-                let plan = LogicalPlanBuilder::from(joined.plan).filter(condition)?.build()?;
-                Ok(From { plan, items: joined.items })
-            }
-            _ => Err(Error::unsupported("an outer join with a function that refers to the other side")),
-        }
-    }
-
     pub(super) fn scope_of<'s>(&self, from: &From, environment: &Environment<'s>, others: &[Item]) -> Scope<'s> {
         Scope {
             items: from.items.iter().chain(others).cloned().collect(),
@@ -163,101 +100,19 @@ impl Binder<'_> {
         }
     }
 
-    fn join_on(
-        &self,
-        left: &From,
-        right: From,
-        join_type: JoinType,
-        condition: &ast::Expr,
-        environment: &Environment<'_>,
-        siblings: &[Item],
-    ) -> Result<From> {
-        let schema = Arc::new(left.plan.schema().join(right.plan.schema())?);
-        let items = left.items.iter().chain(&right.items).chain(siblings).cloned().collect();
-        let scope = Scope { items, environment: environment.clone(), schema, windows: Vec::new() };
-        let condition = self.boolean(condition, &Context::new(&scope, Clause::JoinOn), "JOIN/ON")?;
-        let plan = LogicalPlanBuilder::from(left.plan.clone()).join_on(right.plan, join_type, [condition])?.build()?;
-        let mut items = left.items.clone();
-        items.extend(right.items);
-        Ok(From { plan, items })
-    }
-
-    /// USING and NATURAL: equal columns are merged into one, which stands first.
-    fn join_using(
-        &self,
-        left: &From,
-        right: From,
-        join_type: JoinType,
-        names: Vec<(String, Option<u32>)>,
-    ) -> Result<From> {
-        if names.is_empty() {
-            return cross_or_true(left, right, join_type);
-        }
-        let schema = left.plan.schema().join(right.plan.schema())?;
-        let mut merged = Vec::new();
-        let mut conditions = Vec::new();
-        for (name, position) in &names {
-            if names.iter().filter(|(other, _)| other == name).count() > 1 {
-                let message = format!("column name \"{name}\" appears more than once in USING clause");
-                return Err(Error::new(SqlState::DuplicateColumn, message));
-            }
-            let a = side_column(&left.items, name, "left")?;
-            let b = side_column(&right.items, name, "right")?;
-            let typed = |column: &ScopeColumn| Typed { expr: column.expr.clone(), ty: column.ty, position: *position };
-            let equal = typing::binary(self.typing, "=", typed(a), typed(b), *position, &schema)?;
-            conditions.push(equal.expr);
-            merged.push(self.merged_column(a, b, join_type, *position)?);
-        }
-        let plan =
-            LogicalPlanBuilder::from(left.plan.clone()).join_on(right.plan, join_type, conditions)?.build()?;
-        Ok(From { plan, items: merged_items(&left.items, &right.items, merged) })
-    }
-
-    fn merged_column(
-        &self,
-        a: &ScopeColumn,
-        b: &ScopeColumn,
-        join_type: JoinType,
-        position: Option<u32>,
-    ) -> Result<ScopeColumn> {
-        let typed = |column: &ScopeColumn| Typed { expr: column.expr.clone(), ty: column.ty, position };
-        let ty = typing::common_type(self.typing, &[typed(a), typed(b)], "JOIN/USING")?;
-        let coerced = |column: &ScopeColumn| {
-            typing::coerce(self.typing, typed(column), ty, typing::Coercion::Implicit).map(|typed| typed.expr)
-        };
-        let (expr, origin) = match join_type {
-            JoinType::Right => (coerced(b)?, b.origin),
-            JoinType::Full => {
-                let either = datafusion::functions::core::expr_fn::coalesce(vec![coerced(a)?, coerced(b)?]);
-                (either, Origin::default())
-            }
-            _ => (coerced(a)?, a.origin),
-        };
-        Ok(ScopeColumn { name: a.name.clone(), expr, ty, origin })
-    }
-
-    /// 42712 for a name that two items have; PostgreSQL gives no position.
-    fn check_aliases(&self, left: &[Item], right: &[Item]) -> Result<()> {
-        for item in right.iter().filter(|item| item.relation_visible) {
-            let Some(name) = &item.name else { continue };
-            let same = |other: &&Item| {
-                other.relation_visible
-                    && other.name.as_ref() == Some(name)
-                    // Tables of two schemas may share a name while neither has an alias.
-                    && !matches!((&other.schema, &item.schema), (Some(a), Some(b)) if a != b)
-            };
-            if left.iter().any(|other| same(&other)) {
-                let message = format!("table name \"{name}\" specified more than once");
-                return Err(Error::new(SqlState::DuplicateAlias, message));
-            }
-        }
-        Ok(())
-    }
-
-    fn factor(&self, factor: &ast::TableFactor, left: &Left<'_, '_>) -> Result<Placed> {
+    pub(super) fn factor(&self, factor: &ast::TableFactor, left: &Left<'_, '_>) -> Result<Placed> {
         match factor {
             ast::TableFactor::Table {
-                name, alias, args, with_hints, version, with_ordinality, partitions, json_path, sample, index_hints,
+                name,
+                alias,
+                args,
+                with_hints,
+                version,
+                with_ordinality,
+                partitions,
+                json_path,
+                sample,
+                index_hints,
             } => {
                 let refused = [
                     (!with_hints.is_empty() || !index_hints.is_empty(), "a table hint"),
@@ -271,19 +126,20 @@ impl Binder<'_> {
                 }
                 match args {
                     None => self.relation(name, alias.as_ref(), left.environment).map(Placed::Beside),
-                    Some(arguments) => self.function_item(name, &arguments.args, *with_ordinality, alias.as_ref(), left),
+                    Some(arguments) => {
+                        self.function_item(name, &arguments.args, *with_ordinality, alias.as_ref(), left)
+                    }
                 }
             }
             ast::TableFactor::Function { name, args, with_ordinality, alias, .. } => {
                 self.function_item(name, args, *with_ordinality, alias.as_ref(), left)
             }
-            ast::TableFactor::UNNEST { alias, array_exprs, with_offset, with_ordinality, .. } if !with_offset => {
-                self.unnest_item(array_exprs, *with_ordinality, alias.as_ref(), left).map_err(|error| {
-                    error.at(array_exprs.first().and_then(|array| self.position(array.span())))
-                })
-            }
+            ast::TableFactor::UNNEST { alias, array_exprs, with_offset, with_ordinality, .. } if !with_offset => self
+                .unnest_item(array_exprs, *with_ordinality, alias.as_ref(), left)
+                .map_err(|error| error.at(array_exprs.first().and_then(|array| self.position(array.span())))),
             ast::TableFactor::Derived { lateral, subquery, alias, sample: None } => {
-                self.derived(*lateral, subquery, alias.as_ref(), left).map(Placed::Beside)
+                let from = self.derived(*lateral, subquery, alias.as_ref(), left)?;
+                computed_beside(from, left.lateral, left.join)
             }
             ast::TableFactor::NestedJoin { table_with_joins, alias } => {
                 let environment = left.environment;
@@ -497,7 +353,20 @@ impl Binder<'_> {
         } else {
             LogicalPlan::Subquery(Subquery { subquery: Arc::new(plan), outer_ref_columns, spans: Spans::new() })
         };
-        let plan = LogicalPlanBuilder::from(plan).alias(qualifier)?.build()?;
+        let correlated = matches!(&plan, LogicalPlan::Subquery(_)) || plan.all_out_ref_exprs().is_empty();
+        let builder = LogicalPlanBuilder::from(plan);
+        let plan = if correlated {
+            builder.alias(qualifier)?.build()?
+        } else {
+            // DataFusion cannot take the correlated conditions out from under an alias, but from under a projection it can.
+            let columns = plan_columns(builder.plan()).into_iter();
+            let renamed = columns.map(|column| {
+                let name = super::scope::name_of(&column);
+                column.alias_qualified(Some(qualifier.clone()), name)
+            });
+            let renamed: Vec<Expr> = renamed.collect();
+            builder.project(renamed)?.build()?
+        };
         let columns = columns
             .into_iter()
             .zip(plan_columns(&plan))
@@ -518,72 +387,26 @@ impl Binder<'_> {
     }
 }
 
-fn cross(left: From, right: From) -> Result<From> {
-    let plan = LogicalPlanBuilder::from(left.plan).cross_join(right.plan)?.build()?;
-    let mut items = left.items;
-    items.extend(right.items);
-    Ok(From { plan, items })
-}
-
-fn cross_or_true(left: &From, right: From, join_type: JoinType) -> Result<From> {
-    let builder = LogicalPlanBuilder::from(left.plan.clone());
-    let plan = match join_type {
-        JoinType::Inner => builder.cross_join(right.plan)?.build()?,
-        other => builder.join_on(right.plan, other, [datafusion::logical_expr::lit(true)])?.build()?,
+/// `LATERAL (SELECT t.a + 1 AS b)`: a row of expressions over the left side is more columns of the left side.
+fn computed_beside(from: From, left: Option<&From>, join: JoinType) -> Result<Placed> {
+    let Some(left) = left.filter(|_| matches!(join, JoinType::Inner | JoinType::Left)) else {
+        return Ok(Placed::Beside(from));
     };
-    let mut items = left.items.clone();
-    items.extend(right.items);
-    Ok(From { plan, items })
-}
-
-fn visible_columns(items: &[Item]) -> impl Iterator<Item = &ScopeColumn> {
-    items.iter().filter(|item| item.columns_visible).flat_map(|item| &item.columns)
-}
-
-fn common_names(left: &From, right: &From) -> Vec<String> {
-    visible_columns(&left.items)
-        .filter(|column| visible_columns(&right.items).any(|other| other.name == column.name))
-        .map(|column| column.name.clone())
-        .collect()
-}
-
-fn side_column<'i>(items: &'i [Item], name: &str, side: &str) -> Result<&'i ScopeColumn> {
-    let mut named = visible_columns(items).filter(|column| column.name == name);
-    match (named.next(), named.next()) {
-        (Some(column), None) => Ok(column),
-        (Some(_), Some(_)) => {
-            let message = format!("common column name \"{name}\" appears more than once in {side} table");
-            Err(Error::new(SqlState::AmbiguousColumn, message))
-        }
-        (None, _) => {
-            let message = format!("column \"{name}\" specified in USING clause does not exist in {side} table");
-            Err(Error::new(SqlState::UndefinedColumn, message))
-        }
+    let LogicalPlan::SubqueryAlias(alias) = &from.plan else { return Ok(Placed::Beside(from)) };
+    let LogicalPlan::Subquery(subquery) = alias.input.as_ref() else { return Ok(Placed::Beside(from)) };
+    let LogicalPlan::Projection(projection) = subquery.subquery.as_ref() else { return Ok(Placed::Beside(from)) };
+    if !matches!(projection.input.as_ref(), LogicalPlan::EmptyRelation(relation) if relation.produce_one_row) {
+        return Ok(Placed::Beside(from));
     }
-}
-
-/// The items of both sides for qualified names, and one nameless item with the columns that `*` lists.
-fn merged_items(left: &[Item], right: &[Item], merged: Vec<ScopeColumn>) -> Vec<Item> {
-    let names: Vec<String> = merged.iter().map(|column| column.name.clone()).collect();
-    let rest = |items: &[Item]| {
-        visible_columns(items).filter(|column| !names.contains(&column.name)).cloned().collect::<Vec<_>>()
-    };
-    let mut columns = merged;
-    columns.extend(rest(left));
-    columns.extend(rest(right));
-    let join = Item {
-        name: None,
-        schema: None,
-        hidden_name: None,
-        table_oid: 0,
-        columns,
-        relation_visible: false,
-        columns_visible: true,
-        scalar: false,
-        position: None,
-    };
-    let sides = left.iter().chain(right).cloned().map(|item| Item { columns_visible: false, ..item });
-    std::iter::once(join).chain(sides).collect()
+    let mut exprs = plan_columns(&left.plan);
+    for (value, field) in projection.expr.iter().zip(projection.schema.fields()) {
+        let value = super::scope::moved_out(&value.clone().unalias(), left.plan.schema())?;
+        exprs.push(value.alias_qualified(Some(alias.alias.clone()), field.name()));
+    }
+    let plan = LogicalPlanBuilder::from(left.plan.clone()).project(exprs)?.build()?;
+    let mut items = left.items.clone();
+    items.extend(from.items);
+    Ok(Placed::Joined(From { plan, items }))
 }
 
 /// The plan with its columns under unique names.

@@ -151,21 +151,20 @@ impl Binder<'_> {
 
     fn assigned(&self, value: Typed, column: &RelationColumn) -> Result<Typed> {
         let (given, position) = (value.ty, value.position);
-        let mut cast =
-            typing::coerce(self.typing, value, column.ty, Coercion::Assignment).map_err(|error| {
-                if !matches!(error.sqlstate(), SqlState::DatatypeMismatch | SqlState::CannotCoerce) {
-                    return error;
-                }
-                let message = format!(
-                    "column \"{}\" is of type {} but expression is of type {}",
-                    column.name,
-                    type_words(PgType::of(column.ty.oid)),
-                    type_words(PgType::of(given.oid))
-                );
-                Error::new(SqlState::DatatypeMismatch, message)
-                    .with_hint("You will need to rewrite or cast the expression.")
-                    .at(position)
-            })?;
+        let mut cast = typing::coerce(self.typing, value, column.ty, Coercion::Assignment).map_err(|error| {
+            if !matches!(error.sqlstate(), SqlState::DatatypeMismatch | SqlState::CannotCoerce) {
+                return error;
+            }
+            let message = format!(
+                "column \"{}\" is of type {} but expression is of type {}",
+                column.name,
+                type_words(PgType::of(column.ty.oid)),
+                type_words(PgType::of(given.oid))
+            );
+            Error::new(SqlState::DatatypeMismatch, message)
+                .with_hint("You will need to rewrite or cast the expression.")
+                .at(position)
+        })?;
         cast.ty = column.ty;
         Ok(cast)
     }
@@ -216,12 +215,7 @@ fn is_default(expr: &ast::Expr) -> bool {
 }
 
 /// More values than columns, or fewer than columns were named.
-fn check_count(
-    given: usize,
-    wanted: usize,
-    targets: &[Name],
-    position: impl Fn(usize) -> Option<u32>,
-) -> Result<()> {
+fn check_count(given: usize, wanted: usize, targets: &[Name], position: impl Fn(usize) -> Option<u32>) -> Result<()> {
     if given > wanted {
         let message = "INSERT has more expressions than target columns";
         return Err(Error::new(SqlState::SyntaxError, message).at(position(wanted)));

@@ -17,6 +17,7 @@ mod diagnostics;
 mod expression;
 mod from;
 mod insert;
+mod join;
 pub mod names;
 mod only_value;
 mod order;

@@ -14,8 +14,9 @@ use crate::error::{Error, SqlState};
 
 /// `only_value(x)`: NULL without rows, 21000 for a second row.
 pub(super) fn only_value() -> Arc<AggregateUDF> {
-    static FUNCTION: LazyLock<Arc<AggregateUDF>> =
-        LazyLock::new(|| Arc::new(AggregateUDF::new_from_impl(OnlyValue { signature: Signature::any(1, Volatility::Immutable) })));
+    static FUNCTION: LazyLock<Arc<AggregateUDF>> = LazyLock::new(|| {
+        Arc::new(AggregateUDF::new_from_impl(OnlyValue { signature: Signature::any(1, Volatility::Immutable) }))
+    });
     Arc::clone(&FUNCTION)
 }
 
@@ -43,7 +44,11 @@ impl AggregateUDFImpl for OnlyValue {
 
     fn state_fields(&self, arguments: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
         Ok(vec![
-            Arc::new(Field::new(format!("{}[value]", arguments.name), arguments.return_field.data_type().clone(), true)),
+            Arc::new(Field::new(
+                format!("{}[value]", arguments.name),
+                arguments.return_field.data_type().clone(),
+                true,
+            )),
             Arc::new(Field::new(format!("{}[rows]", arguments.name), DataType::Int64, true)),
         ])
     }

@@ -17,21 +17,11 @@ use crate::plan::typing::{self, Coercion};
 
 impl Binder<'_> {
     /// A query at any level.
-    pub(super) fn query(
-        &self,
-        query: &ast::Query,
-        environment: &Environment<'_>,
-        unknowns: Unknowns,
-    ) -> Result<Bound> {
+    pub(super) fn query(&self, query: &ast::Query, environment: &Environment<'_>, unknowns: Unknowns) -> Result<Bound> {
         self.deeper(|| self.query_here(query, environment, unknowns))
     }
 
-    fn query_here(
-        &self,
-        query: &ast::Query,
-        environment: &Environment<'_>,
-        unknowns: Unknowns,
-    ) -> Result<Bound> {
+    fn query_here(&self, query: &ast::Query, environment: &Environment<'_>, unknowns: Unknowns) -> Result<Bound> {
         let refused = [
             (!query.locks.is_empty(), "FOR UPDATE or FOR SHARE"),
             (query.for_clause.is_some(), "this FOR clause"),
@@ -107,7 +97,7 @@ impl Binder<'_> {
             sample: None,
             index_hints: Vec::new(),
         };
-        let from = self.from_clause(&[ast::TableWithJoins { relation: factor, joins: Vec::new() }], environment)?;
+        let from = self.bind_tables(&[ast::TableWithJoins { relation: factor, joins: Vec::new() }], environment)?;
         let Some(item) = from.items.into_iter().next() else { return Err(Error::internal("TABLE without a table")) };
         let columns = item
             .columns
@@ -276,7 +266,8 @@ impl Binder<'_> {
             limit = Some(fetch.quantity.as_ref().unwrap_or(&one));
         }
         let fetch = self.row_count(limit, Clause::Limit, SqlState::InvalidRowCountInLimitClause, environment)?;
-        let skip = self.row_count(offset, Clause::Offset, SqlState::InvalidRowCountInResultOffsetClause, environment)?;
+        let skip =
+            self.row_count(offset, Clause::Offset, SqlState::InvalidRowCountInResultOffsetClause, environment)?;
         if fetch.is_none() && skip.is_none() {
             return Ok(bound);
         }
@@ -299,6 +290,9 @@ impl Binder<'_> {
         if !value.expr.column_refs().is_empty() || value.expr.contains_outer() {
             let message = format!("argument of {} must not contain variables", clause.name());
             return Err(Error::new(SqlState::InvalidColumnReference, message).at(position));
+        }
+        if super::values::has_subquery(&value.expr)? {
+            return Err(Error::unsupported(format!("a subquery in {}", clause.name())).at(position));
         }
         let value = typing::coerce(self.typing, value, PgType::INT8, Coercion::Assignment)?;
         let Some(constant) = constant(&value.expr) else { return Ok(Some(value.expr)) };

@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
-use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::DFSchemaRef;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::logical_expr::Expr;
 use sqlparser::ast;
 
@@ -183,7 +183,7 @@ impl Binder<'_> {
             }
         };
         let Some((level, item)) = scope.item(schema, relation) else {
-            return Err(self.no_relation(schema, relation, scope).at(position));
+            return Err(self.no_relation(relation, scope).at(position));
         };
         let home = scope.levels().nth(level).unwrap_or(scope);
         let mut named = item.columns.iter().filter(|column| column.name == *name);
@@ -195,13 +195,7 @@ impl Binder<'_> {
         }
     }
 
-    fn use_column(
-        &self,
-        found: &Found<'_>,
-        level: usize,
-        home: &Scope<'_>,
-        position: Option<u32>,
-    ) -> Result<Resolved> {
+    fn use_column(&self, found: &Found<'_>, level: usize, home: &Scope<'_>, position: Option<u32>) -> Result<Resolved> {
         let label = match &found.item.name {
             Some(relation) => format!("{relation}.{}", found.column.name),
             None => found.column.name.clone(),
@@ -250,7 +244,7 @@ impl Binder<'_> {
             [] => return Err(Error::internal("an empty name before .*")),
         };
         let Some((level, item)) = scope.item(schema, relation) else {
-            return Err(self.no_relation(schema, relation, scope).at(position));
+            return Err(self.no_relation(relation, scope).at(position));
         };
         let home = scope.levels().nth(level).unwrap_or(scope);
         item.columns
@@ -300,4 +294,21 @@ fn system_column(name: &str, item: Option<&Item>, position: Option<u32>) -> Opti
         }
         _ => None,
     }
+}
+
+/// The name of a column expression, without its qualifier.
+pub(super) fn name_of(expr: &Expr) -> String {
+    match expr {
+        Expr::Column(column) => column.name.clone(),
+        other => other.schema_name().to_string(),
+    }
+}
+
+/// The expression of an inner query as one of the scope around it: its outer columns become columns.
+pub(super) fn moved_out(expr: &Expr, home: &DFSchemaRef) -> Result<Expr> {
+    let moved = expr.clone().transform(|expr| match expr {
+        Expr::OuterReferenceColumn(_, column) if home.has_column(&column) => Ok(Transformed::yes(Expr::Column(column))),
+        other => Ok(Transformed::no(other)),
+    })?;
+    Ok(moved.data)
 }

@@ -57,7 +57,7 @@ impl Binder<'_> {
         unknowns: Unknowns,
     ) -> Result<Bound> {
         self.refuse_clauses(select)?;
-        let from = self.from_clause(&select.from, environment)?;
+        let from = self.bind_tables(&select.from, environment)?;
         let mut scope = self.scope_of(&from, environment, &[]);
         scope.windows.clone_from(&select.named_window);
         self.check_windows(&scope)?;
@@ -127,12 +127,7 @@ impl Binder<'_> {
         Ok(())
     }
 
-    fn targets(
-        &self,
-        projection: &[ast::SelectItem],
-        scope: &Scope<'_>,
-        unknowns: Unknowns,
-    ) -> Result<Vec<Target>> {
+    fn targets(&self, projection: &[ast::SelectItem], scope: &Scope<'_>, unknowns: Unknowns) -> Result<Vec<Target>> {
         let mut targets = Vec::new();
         for item in projection {
             match item {
@@ -181,14 +176,8 @@ impl Binder<'_> {
         }
     }
 
-    fn wildcard_targets(
-        &self,
-        name: &ast::ObjectName,
-        scope: &Scope<'_>,
-        targets: &mut Vec<Target>,
-    ) -> Result<()> {
-        let idents: Vec<ast::Ident> =
-            name.0.iter().filter_map(ast::ObjectNamePart::as_ident).cloned().collect();
+    fn wildcard_targets(&self, name: &ast::ObjectName, scope: &Scope<'_>, targets: &mut Vec<Target>) -> Result<()> {
+        let idents: Vec<ast::Ident> = name.0.iter().filter_map(ast::ObjectNamePart::as_ident).cloned().collect();
         let columns = self.relation_wildcard(&idents, scope)?;
         targets.extend(columns.into_iter().map(|(name, column)| column_target(name, column)));
         Ok(())

@@ -1,8 +1,8 @@
 //! Set-returning functions: each becomes lists that an Unnest node opens, in lock-step when there are several.
 
 use arrow::datatypes::DataType;
-use datafusion::common::{Column, NullHandling, ScalarValue, UnnestOptions};
 use datafusion::common::tree_node::TreeNode as _;
+use datafusion::common::{Column, NullHandling, ScalarValue, UnnestOptions};
 use datafusion::functions_nested::expr_fn as nested;
 use datafusion::logical_expr::expr::Unnest;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, lit, when};
@@ -40,12 +40,7 @@ impl SetColumn {
 
 impl Binder<'_> {
     /// A set-returning call in a SELECT list: an `Unnest` expression that [`Self::unnest_sets`] plans later.
-    pub(super) fn set_call(
-        &self,
-        call: Resolved,
-        context: &Context<'_, '_>,
-        position: Option<u32>,
-    ) -> Result<Typed> {
+    pub(super) fn set_call(&self, call: Resolved, context: &Context<'_, '_>, position: Option<u32>) -> Result<Typed> {
         if !context.clause.allows_sets() {
             let message = match context.clause {
                 Clause::AggregateArgument => {
@@ -56,7 +51,13 @@ impl Binder<'_> {
                 }
                 other => format!("set-returning functions are not allowed in {}", other.name()),
             };
-            return Err(Error::new(SqlState::FeatureNotSupported, message).at(position));
+            let error = Error::new(SqlState::FeatureNotSupported, message).at(position);
+            return Err(match context.clause {
+                Clause::AggregateArgument | Clause::WindowArgument => {
+                    error.with_hint("You might be able to move the set-returning function into a LATERAL FROM item.")
+                }
+                _ => error,
+            });
         }
         for argument in &call.arguments {
             if super::window::has_set(&argument.expr)? {
@@ -132,14 +133,8 @@ impl Binder<'_> {
 
     /// A set that is the elements of another function's array.
     fn through(&self, function: &str, call: &Resolved, position: Option<u32>) -> Result<Vec<SetColumn>> {
-        let resolved = typing::resolve_call(
-            self.typing,
-            Some("pg_catalog"),
-            function,
-            &call.arguments,
-            false,
-            position,
-        )?;
+        let resolved =
+            typing::resolve_call(self.typing, Some("pg_catalog"), function, &call.arguments, false, position)?;
         let array = typing::scalar_call(self.typing, resolved)?;
         Ok(vec![SetColumn::new(array.expr, PgType::TEXT)])
     }

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use datafusion::common::Spans;
+use datafusion::common::tree_node::TreeNode as _;
+use datafusion::common::{ScalarValue, Spans};
 use datafusion::logical_expr::expr::{AggregateFunction, Exists, InSubquery, SetComparison, SetQuantifier};
-use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, LogicalPlanBuilder, Operator, Subquery};
+use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, lit, when};
 use sqlparser::ast;
 use sqlparser::ast::Spanned as _;
 
-use super::expression::{Context, operator_name};
+use super::expression::{Clause, Context, operator_name};
 use super::scope::Environment;
 use super::{Binder, Bound, Unknowns};
 use crate::encode::types::PgType;
@@ -21,12 +22,61 @@ pub(super) fn subquery(plan: LogicalPlan) -> Subquery {
     Subquery { subquery: Arc::new(plan), outer_ref_columns, spans: Spans::new() }
 }
 
+/// The only value of a SELECT without FROM and without anything that makes it more or less than one row.
+fn fromless(plan: &LogicalPlan) -> Option<&Expr> {
+    let LogicalPlan::Projection(projection) = plan else { return None };
+    let LogicalPlan::EmptyRelation(relation) = projection.input.as_ref() else { return None };
+    match projection.expr.as_slice() {
+        [Expr::Alias(alias)] if relation.produce_one_row => Some(&alias.expr),
+        [value] if relation.produce_one_row => Some(value),
+        _ => None,
+    }
+}
+
+/// Under EXISTS a LIMIT of one or more rows says nothing.
+fn unlimited(plan: LogicalPlan) -> LogicalPlan {
+    match plan {
+        LogicalPlan::Limit(limit) if limit.skip.is_none() => {
+            match limit.fetch.as_deref().and_then(super::window::constant) {
+                Some(ScalarValue::Int64(Some(rows))) if rows > 0 => unsorted(Arc::unwrap_or_clone(limit.input)),
+                _ => LogicalPlan::Limit(limit),
+            }
+        }
+        other => other,
+    }
+}
+
+/// The plan without an ORDER BY that no LIMIT makes count.
+pub(super) fn unsorted(plan: LogicalPlan) -> LogicalPlan {
+    match plan {
+        LogicalPlan::Sort(sort) if sort.fetch.is_none() => Arc::unwrap_or_clone(sort.input),
+        LogicalPlan::Projection(mut projection) => {
+            if let LogicalPlan::Sort(sort) = projection.input.as_ref()
+                && sort.fetch.is_none()
+            {
+                projection.input = Arc::clone(&sort.input);
+            }
+            LogicalPlan::Projection(projection)
+        }
+        other => other,
+    }
+}
+
 pub(super) fn one_column() -> Error {
     Error::new(SqlState::SyntaxError, "subquery must return only one column")
 }
 
 impl Binder<'_> {
-    fn inner_query(&self, query: &ast::Query, context: &Context<'_, '_>) -> Result<Bound> {
+    pub(super) fn inner_query(&self, query: &ast::Query, context: &Context<'_, '_>) -> Result<Bound> {
+        let refused = match context.clause {
+            Clause::Check => Some("cannot use subquery in check constraint"),
+            Clause::Execute => Some("cannot use subquery in EXECUTE parameter"),
+            _ => None,
+        };
+        if let Some(message) = refused {
+            let position = self.source.parenthesis_before(query.span());
+            return Err(Error::new(SqlState::FeatureNotSupported, message).at(position));
+        }
         let environment = Environment { outer: Some(context.scope), ctes: context.scope.environment.ctes.clone() };
         self.query(query, &environment, Unknowns::Text)
     }
@@ -42,7 +92,12 @@ impl Binder<'_> {
             return Err(one_column().at(self.source.parenthesis_before(query.span()).or(position)));
         };
         let ty = column.ty;
-        let plan = self.at_most_one_row(bound.plan)?;
+        if let Some(value) = fromless(&bound.plan) {
+            // `(SELECT t.a + 1)` is the expression itself.
+            let expr = super::scope::moved_out(value, &context.scope.schema)?;
+            return Ok(Typed { expr, ty, position });
+        }
+        let plan = self.at_most_one_row(unsorted(bound.plan))?;
         Ok(Typed { expr: Expr::ScalarSubquery(subquery(plan)), ty, position })
     }
 
@@ -50,6 +105,9 @@ impl Binder<'_> {
     /// (21000): so does the aggregate put on top here.
     fn at_most_one_row(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
         let correlated = !plan.all_out_ref_exprs().is_empty();
+        if correlated && let Some(first) = self.first_row(&plan)? {
+            return Ok(first);
+        }
         if !correlated || plan.max_rows().is_some_and(|rows| rows <= 1) {
             return Ok(plan);
         }
@@ -60,6 +118,66 @@ impl Binder<'_> {
         Ok(LogicalPlanBuilder::from(plan).aggregate(Vec::<Expr>::new(), [aggregate])?.build()?)
     }
 
+    /// `… ORDER BY … LIMIT 1` as the aggregate `first_value`: a limit cannot be taken out of a correlated subquery.
+    fn first_row(&self, plan: &LogicalPlan) -> Result<Option<LogicalPlan>> {
+        let LogicalPlan::Limit(limit) = plan else { return Ok(None) };
+        let one = limit.fetch.as_deref().and_then(super::window::constant);
+        if limit.skip.is_some() || one != Some(ScalarValue::Int64(Some(1))) {
+            return Ok(None);
+        }
+        let (input, value) = match limit.input.as_ref() {
+            LogicalPlan::Projection(projection) if projection.expr.len() == 1 => {
+                (&projection.input, projection.expr.first().cloned().map(Expr::unalias))
+            }
+            _ => (&limit.input, super::plan_columns(&limit.input).pop()),
+        };
+        let Some(value) = value else { return Ok(None) };
+        let (input, sorts) = match input.as_ref() {
+            LogicalPlan::Sort(sort) => (&sort.input, sort.expr.clone()),
+            _ => (input, Vec::new()),
+        };
+        let first = datafusion::functions_aggregate::first_last::first_value_udaf();
+        let first = AggregateFunction::new_udf(first, vec![value], false, None, sorts, None);
+        let first = Expr::AggregateFunction(first).alias(self.unique("first"));
+        let plan = LogicalPlanBuilder::from(input.as_ref().clone()).aggregate(Vec::<Expr>::new(), [first])?.build()?;
+        Ok(Some(plan))
+    }
+
+    /// How many rows the plan has, as a scalar subquery.
+    fn row_count_of(&self, plan: LogicalPlan) -> Result<Expr> {
+        let count = AggregateFunction::new_udf(
+            datafusion::functions_aggregate::count::count_udaf(),
+            vec![lit(1_i64)],
+            false,
+            None,
+            Vec::new(),
+            None,
+        );
+        let name = self.unique("rows");
+        let plan = LogicalPlanBuilder::from(plan)
+            .aggregate(Vec::<Expr>::new(), [Expr::AggregateFunction(count).alias(name)])?
+            .build()?;
+        Ok(Expr::ScalarSubquery(subquery(plan)))
+    }
+
+    /// `x IN (plan)` where DataFusion knows no IN: outside conditions. Two counts tell true from NULL from false.
+    fn membership(&self, left: Expr, plan: LogicalPlan, negated: bool, context: &Context<'_, '_>) -> Result<Expr> {
+        let Some(column) = super::plan_columns(&plan).pop() else {
+            return Err(Error::internal("a subquery without columns"));
+        };
+        let outer = super::scope::at_level(&left, 1, &context.scope.schema)?;
+        let filtered = |condition: Expr| -> Result<LogicalPlan> {
+            Ok(LogicalPlanBuilder::from(plan.clone()).filter(condition)?.build()?)
+        };
+        let some = |rows: Expr| rows.gt(lit(0_i64));
+        let equal = some(self.row_count_of(filtered(column.clone().eq(outer))?)?);
+        let nulls = some(self.row_count_of(filtered(column.is_null())?)?);
+        let any = some(self.row_count_of(plan.clone())?);
+        let unknown = left.is_null().and(any).or(nulls);
+        let null = lit(ScalarValue::Boolean(None));
+        Ok(when(equal, lit(!negated)).when(unknown, null).otherwise(lit(negated))?)
+    }
+
     pub(super) fn exists(
         &self,
         query: &ast::Query,
@@ -68,7 +186,13 @@ impl Binder<'_> {
         position: Option<u32>,
     ) -> Result<Typed> {
         let bound = self.inner_query(query, context)?;
-        let expr = Expr::Exists(Exists::new(subquery(bound.plan), negated));
+        let plan = unsorted(bound.plan);
+        if !context.clause.is_condition() {
+            let rows = self.row_count_of(plan)?;
+            let expr = if negated { rows.eq(lit(0_i64)) } else { rows.gt(lit(0_i64)) };
+            return Ok(Typed { expr, ty: PgType::BOOL, position });
+        }
+        let expr = Expr::Exists(Exists::new(subquery(unlimited(plan)), negated));
         Ok(Typed { expr, ty: PgType::BOOL, position })
     }
 
@@ -88,6 +212,12 @@ impl Binder<'_> {
         let (left, plan, op) = self.compared_with_subquery(value, "=", query, context, position)?;
         if op != Operator::Eq {
             return Err(Error::unsupported("IN with a subquery for this type").at(position));
+        }
+        let plan = unsorted(plan);
+        let movable = !left.exists(|expr| Ok(matches!(expr, Expr::AggregateFunction(_) | Expr::WindowFunction(_))))?;
+        if !context.clause.is_condition() && movable {
+            let expr = self.membership(left, plan, negated, context)?;
+            return Ok(Typed { expr, ty: PgType::BOOL, position: start });
         }
         let expr = Expr::InSubquery(InSubquery::new(Box::new(left), subquery(plan), negated));
         Ok(Typed { expr, ty: PgType::BOOL, position: start })

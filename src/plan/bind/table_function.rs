@@ -44,7 +44,9 @@ impl Binder<'_> {
         let calls = if function == "unnest" && arguments.len() > 1 {
             arguments
                 .iter()
-                .map(|array| typing::resolve_call(self.typing, schema, &function, std::slice::from_ref(array), false, position))
+                .map(|array| {
+                    typing::resolve_call(self.typing, schema, &function, std::slice::from_ref(array), false, position)
+                })
                 .collect::<Result<Vec<_>>>()?
         } else {
             vec![typing::resolve_call(self.typing, schema, &function, &arguments, variadic, position)?]
@@ -87,10 +89,8 @@ impl Binder<'_> {
         left: &Left<'_, '_>,
         position: Option<u32>,
     ) -> Result<Placed> {
-        let lateral = calls
-            .iter()
-            .flat_map(|call| &call.arguments)
-            .any(|argument| !argument.expr.column_refs().is_empty());
+        let lateral =
+            calls.iter().flat_map(|call| &call.arguments).any(|argument| !argument.expr.column_refs().is_empty());
         let base = left.lateral.filter(|_| lateral);
         if !lateral
             && !ordinality

@@ -82,10 +82,6 @@ impl Binder<'_> {
         for (index, (argument, ty)) in arguments.iter().zip(types).enumerate() {
             let position = self.start(argument);
             let value = self.expr(argument, &context)?;
-            if has_subquery(&value.expr)? {
-                let message = "cannot use subquery in EXECUTE parameter";
-                return Err(Error::new(SqlState::FeatureNotSupported, message).at(position));
-            }
             let given = value.ty;
             let coerced = typing::coerce(self.typing, value, *ty, Coercion::Assignment).map_err(|error| {
                 if error.sqlstate() != SqlState::DatatypeMismatch {
@@ -109,10 +105,7 @@ impl Binder<'_> {
 
 pub(super) fn has_subquery(expr: &Expr) -> Result<bool> {
     Ok(expr.exists(|expr| {
-        Ok(matches!(
-            expr,
-            Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_)
-        ))
+        Ok(matches!(expr, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_)))
     })?)
 }
 

@@ -122,7 +122,7 @@ impl Binder<'_> {
     fn merged_spec(&self, spec: &ast::WindowSpec, scope: &Scope<'_>) -> Result<ast::WindowSpec> {
         let Some(base_name) = &spec.window_name else { return Ok(spec.clone()) };
         let name = fold(base_name);
-        let position = self.position(base_name.span);
+        let position = self.source.parenthesis_before(base_name.span);
         let refuse = |what: &str| {
             Err(Error::new(SqlState::WindowingError, format!("cannot {what} of window \"{name}\"")).at(position))
         };
@@ -229,7 +229,11 @@ impl Binder<'_> {
         } else {
             let Some((sort, _)) = sorts.first() else { return Err(Error::internal("RANGE without ORDER BY")) };
             let arrow = sort.expr.get_type(&context.scope.schema)?;
-            if is_time(&arrow) { (PgType::INTERVAL, DataType::Interval(arrow::datatypes::IntervalUnit::MonthDayNano)) } else { (sort.ty, arrow) }
+            if is_time(&arrow) {
+                (PgType::INTERVAL, DataType::Interval(arrow::datatypes::IntervalUnit::MonthDayNano))
+            } else {
+                (sort.ty, arrow)
+            }
         };
         let value = typing::coerce(self.typing, value, target, Coercion::Implicit)?;
         let Some(constant) = constant(&value.expr) else {
@@ -249,6 +253,8 @@ impl Binder<'_> {
 
     /// Puts the Window nodes on the plan and makes `exprs` expressions over them.
     pub(super) fn windows(&self, mut plan: LogicalPlan, exprs: &mut [&mut Expr]) -> Result<LogicalPlan> {
+        let calls = find_window_exprs(exprs.iter().map(|expr| &**expr));
+        plan = self.precomputed_subqueries(plan, exprs, &calls)?;
         let mut pending = find_window_exprs(exprs.iter().map(|expr| &**expr));
         let mut replacements = Vec::new();
         while !pending.is_empty() {

@@ -1,16 +1,20 @@
 //! Function calls: the overload, the arguments' casts, the result's type (`ParseFuncOrColumn`, `func_get_detail`).
 
+use datafusion::common::ScalarValue;
 use datafusion::logical_expr::Expr;
 
 use super::candidates::{Bindings, Choice, choose};
 use super::coerce::{coerce, is_function_style_cast};
 use super::{Coercion, Resolved, Typed, TypingContext};
 use crate::builtins::functions::type_names::{format_type, parse_type, typname};
-use crate::builtins::functions::{self, Body, Function, Volatility, kernel};
+use crate::builtins::functions::{self, Body, Function, Volatility, casts, kernel};
 use crate::encode::types::{PgType, element_of, oid};
 use crate::error::{Error, Result, SqlState};
 
 const SYSTEM_SCHEMAS: [&str; 3] = ["pg_catalog", "information_schema", "lakegate"];
+
+/// Functions of `"any"` that take their arguments' texts.
+const WRITES_ITS_ARGUMENTS: [&str; 3] = ["concat", "concat_ws", "format"];
 
 pub(super) fn resolve_call(
     ctx: &TypingContext,
@@ -95,20 +99,21 @@ fn finish(
     for (argument, declared) in args.iter().zip(declared) {
         let target = bindings.resolve(*declared);
         if target == oid::UNKNOWN && argument.ty.oid == oid::UNKNOWN && *declared != oid::UNKNOWN {
-            return Err(undetermined(*declared).at(position));
+            return Err(undetermined().at(position));
         }
-        arguments.push(coerce(ctx, argument.clone(), PgType::of(target), Coercion::Implicit)?);
+        let mut argument = coerce(ctx, argument.clone(), PgType::of(target), Coercion::Implicit)?;
+        if *declared == oid::ANY && WRITES_ITS_ARGUMENTS.contains(&function.name) {
+            argument.expr = casts::output_text(&ctx.context, argument.expr, argument.ty)?;
+            argument.ty = PgType::TEXT;
+        }
+        arguments.push(argument);
     }
     let returns = PgType::of(bindings.resolve(function.returns));
     Ok(Resolved { function: function.clone(), arguments, returns })
 }
 
-fn undetermined(declared: u32) -> Error {
-    let family = if declared == oid::ANYARRAY { "anyarray" } else { "anyelement" };
-    let message = match family {
-        "anyarray" => "could not determine polymorphic type because input has type unknown",
-        _ => "could not determine polymorphic type because input has type unknown",
-    };
+fn undetermined() -> Error {
+    let message = "could not determine polymorphic type because input has type unknown";
     Error::new(SqlState::DatatypeMismatch, message)
 }
 
@@ -119,7 +124,7 @@ fn function_style_cast(
     argument: &Typed,
     position: Option<u32>,
 ) -> Result<Option<Resolved>> {
-    let target = parse_type(name).filter(|ty| typname(ty.oid).as_deref() == Some(name));
+    let target = parse_type(name).filter(|ty| typname(ty.oid) == Some(name));
     let Some(target) = target.filter(|target| is_function_style_cast(argument.ty.oid, target.oid)) else {
         return Ok(None);
     };
@@ -164,6 +169,11 @@ fn ambiguous(schema: Option<&str>, name: &str, args: &[Typed]) -> Error {
 
 pub(super) fn scalar_call(ctx: &TypingContext, call: Resolved) -> Result<Typed> {
     let Resolved { function, arguments, returns } = call;
+    if let ("pg_typeof", [argument]) = (function.name, arguments.as_slice()) {
+        // The type is known here and nowhere later.
+        let value = ScalarValue::Int64(Some(i64::from(argument.ty.oid)));
+        return Ok(Typed { expr: Expr::Literal(value, None), ty: returns, position: argument.position });
+    }
     let position = arguments.first().and_then(|argument| argument.position);
     let exprs: Vec<Expr> = arguments.into_iter().map(|argument| argument.expr).collect();
     let wrong = |kind: &str| {

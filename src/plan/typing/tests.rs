@@ -52,6 +52,7 @@ fn typing_context() -> TypingContext {
     let document = crate::catalog::Document {
         format: 1,
         version: 1,
+        commit_id: String::new(),
         next_oid: 20_000,
         database: crate::catalog::Database { oid: 5, name: "lakegate".to_owned(), owner: 10 },
         schemas: Default::default(),
@@ -110,8 +111,23 @@ fn bind(ctx: &TypingContext, expr: &ast::Expr) -> Result<Typed> {
             let name = function.name.to_string();
             scalar_call(ctx, resolve_call(ctx, None, &name, &arguments, false, None)?)
         }
-        other => panic!("cannot bind {other}"),
+        ast::Expr::Ceil { expr, .. } => named(ctx, "ceil", &[&**expr]),
+        ast::Expr::Floor { expr, .. } => named(ctx, "floor", &[&**expr]),
+        ast::Expr::Substring { expr, substring_from, substring_for, .. } => {
+            let parts: Vec<&ast::Expr> = [Some(expr), substring_from.as_ref(), substring_for.as_ref()]
+                .into_iter()
+                .flatten()
+                .map(|part| &**part)
+                .collect();
+            named(ctx, "substring", &parts)
+        }
+        other => Err(crate::error::Error::internal(format!("cannot bind {other}"))),
     }
+}
+
+fn named(ctx: &TypingContext, name: &str, parts: &[&ast::Expr]) -> Result<Typed> {
+    let arguments = parts.iter().map(|part| bind(ctx, part)).collect::<Result<Vec<_>>>()?;
+    scalar_call(ctx, resolve_call(ctx, None, name, &arguments, false, None)?)
 }
 
 /// `type|text` of an expression, or the SQLSTATE and message of its error.
@@ -195,10 +211,16 @@ fn a_column_beside_a_constant_stays_bare() {
         ("i", PgType::INT4, ">", "1.5", "i > Int32(1)"),
         ("i", PgType::INT4, "<", "1.5", "i <= Int32(1)"),
         ("i", PgType::INT4, "=", "9999999999", "CAST(i AS Int64)"),
-        ("n", PgType::NUMERIC, ">=", "0.05", "n >= Decimal128(Some(5),15,2)"),
-        ("n", PgType::NUMERIC, "<", "24", "n < Decimal128(Some(2400),15,2)"),
+        ("n", PgType::NUMERIC, ">=", "0.05", "n >= Decimal128(0.05,15,2)"),
+        ("n", PgType::NUMERIC, "<", "24", "n < Decimal128(24.00,15,2)"),
         ("d", PgType::DATE, "<", "'1998-09-02'", "d < Date32(\"1998-09-02\")"),
-        ("z", PgType::TIMESTAMPTZ, ">=", "'2026-01-01T00:00:00Z'", "z >= TimestampMicrosecond(1767225600000000, Some(\"UTC\"))"),
+        (
+            "z",
+            PgType::TIMESTAMPTZ,
+            ">=",
+            "'2026-01-01T00:00:00Z'",
+            "z >= TimestampMicrosecond(1767225600000000, Some(\"UTC\"))",
+        ),
     ];
     for (name, ty, op, constant, expected) in cases {
         let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(constant).unwrap().parse_expr().unwrap();

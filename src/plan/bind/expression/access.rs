@@ -1,14 +1,14 @@
 //! Subscripts, slices and fields: `a[1]`, `a[2:3]`, `(row).field`.
 
 use arrow::datatypes::DataType;
-use datafusion::logical_expr::{Expr, ExprSchemable as _, cast, lit, when};
 use datafusion::functions_nested::expr_fn as nested;
+use datafusion::logical_expr::{Expr, ExprSchemable as _, cast, lit, when};
 use sqlparser::ast;
 
 use super::super::Binder;
 use super::super::names::fold;
 use super::Context;
-use crate::encode::types::{PgType, element_of, oid, pg_type_of};
+use crate::encode::types::{PgType, element_of, format_type, oid, pg_type_of};
 use crate::error::{Error, Result, SqlState};
 use crate::plan::typing::{self, Typed};
 
@@ -77,14 +77,10 @@ impl Binder<'_> {
             let message = format!("could not identify column \"{name}\" in record data type");
             return Err(Error::new(SqlState::UndefinedColumn, message).at(position));
         };
-        let ty = self.field_type(&value.expr, &name, pg_type_of(found.data_type()));
+        // Rows carry no PostgreSQL types of their fields.
+        let ty = pg_type_of(found.data_type());
         let expr = datafusion::functions::core::expr_fn::get_field(value.expr, name);
         Ok(Typed { expr, ty, position: value.position })
-    }
-
-    /// A field's type is Arrow's view of it, since rows carry no PostgreSQL types of their fields.
-    fn field_type(&self, _row: &Expr, _name: &str, arrow: PgType) -> PgType {
-        arrow
     }
 
     /// `a[i]`: NULL outside the bounds. The system's vectors count from 0. A jsonb takes keys too.
@@ -95,7 +91,7 @@ impl Binder<'_> {
             return typing::binary(self.typing, "->", value, key, position, &context.scope.schema);
         }
         let Some(element) = element_of(value.ty.oid) else {
-            return Err(not_subscriptable().at(position));
+            return Err(not_subscriptable(value.ty).at(position));
         };
         let index = cast(self.subscript(index, context)?, DataType::Int64);
         let zero_based = matches!(value.ty.oid, oid::INT2VECTOR | oid::OIDVECTOR);
@@ -118,7 +114,7 @@ impl Binder<'_> {
     ) -> Result<Typed> {
         let position = value.position;
         if element_of(value.ty.oid).is_none() {
-            return Err(not_subscriptable().at(position));
+            return Err(not_subscriptable(value.ty).at(position));
         }
         let bound = |bound: &ast::Expr| self.subscript(bound, context).map(|index| cast(index, DataType::Int64));
         let first = match lower {
@@ -150,7 +146,8 @@ impl Binder<'_> {
     }
 }
 
-fn not_subscriptable() -> Error {
-    let message = "cannot subscript a value of this type because it does not support subscripting";
+fn not_subscriptable(ty: PgType) -> Error {
+    let name = format_type(ty);
+    let message = format!("cannot subscript type {name} because it does not support subscripting");
     Error::new(SqlState::DatatypeMismatch, message)
 }

@@ -6,20 +6,14 @@ use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, SortExpr, lit};
 use sqlparser::ast;
 
-use super::super::{Binder, Unknowns};
+use super::super::Binder;
 use super::Context;
-use super::super::scope::Environment;
 use crate::encode::types::{PgType, array_of, arrow_type, element_of};
 use crate::error::{Error, Result, SqlState};
 use crate::plan::typing::{self, Coercion, Typed};
 
 impl Binder<'_> {
-    pub(super) fn array(
-        &self,
-        array: &ast::Array,
-        context: &Context<'_, '_>,
-        position: Option<u32>,
-    ) -> Result<Typed> {
+    pub(super) fn array(&self, array: &ast::Array, context: &Context<'_, '_>, position: Option<u32>) -> Result<Typed> {
         if array.elem.is_empty() {
             return Err(Error::new(SqlState::IndeterminateDatatype, "cannot determine type of empty array")
                 .with_hint("Explicitly cast to the desired type, for example ARRAY[]::integer[].")
@@ -69,8 +63,7 @@ impl Binder<'_> {
         context: &Context<'_, '_>,
         position: Option<u32>,
     ) -> Result<Typed> {
-        let inner = Environment { outer: Some(context.scope), ctes: context.scope.environment.ctes.clone() };
-        let bound = self.query(query, &inner, Unknowns::Text)?;
+        let bound = self.inner_query(query, context)?;
         let [column] = bound.columns.as_slice() else {
             return Err(super::super::subquery::one_column().at(position));
         };
@@ -106,8 +99,10 @@ fn ordered(plan: &LogicalPlan, value: Expr) -> (LogicalPlan, Expr, Vec<SortExpr>
         },
         _ => (Arc::new(plan.clone()), value),
     };
+    if let LogicalPlan::Sort(sort) = input.as_ref() {
+        return (sort.input.as_ref().clone(), value, sort.expr.clone());
+    }
     let sorts = match input.as_ref() {
-        LogicalPlan::Sort(sort) => sort.expr.clone(),
         LogicalPlan::Limit(limit) => match limit.input.as_ref() {
             LogicalPlan::Sort(sort) => sort.expr.clone(),
             _ => Vec::new(),

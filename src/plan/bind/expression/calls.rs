@@ -79,7 +79,9 @@ impl Binder<'_> {
                 self.set_call(call, context, position)
             }
             Body::Window(_) => match &function.over {
-                Some(over) => self.window_call(call, over, &modifiers_of_window(&modifiers, position)?, context, position),
+                Some(over) => {
+                    self.window_call(call, over, &modifiers_of_window(&modifiers, position)?, context, position)
+                }
                 None => {
                     let message = format!("window function {name} requires an OVER clause");
                     Err(Error::new(SqlState::WrongObjectType, message).at(position))
@@ -152,10 +154,7 @@ impl Binder<'_> {
                 _ => return Err(Error::unsupported("this clause of a function call").at(position)),
             }
         }
-        let star = matches!(
-            list.args.as_slice(),
-            [ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Wildcard)]
-        );
+        let star = matches!(list.args.as_slice(), [ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Wildcard)]);
         let distinct = list.duplicate_treatment == Some(ast::DuplicateTreatment::Distinct);
         Ok(Modifiers { distinct, order_by, star, function })
     }
@@ -183,7 +182,9 @@ impl Binder<'_> {
                 continue;
             }
             match argument {
-                ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expr)) => arguments.push(self.expr(expr, context)?),
+                ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expr)) => {
+                    arguments.push(self.expr(expr, context)?)
+                }
                 ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Wildcard) if list.len() == 1 => {}
                 ast::FunctionArg::Unnamed(ast::FunctionArgExpr::QualifiedWildcard(name)) => {
                     arguments.push(self.row_of_relation(name, context)?);
@@ -209,7 +210,7 @@ impl Binder<'_> {
         };
         match context.scope.item(schema, relation) {
             Some((level, item)) => Ok(self.whole_row(item, level, context.scope, position)?.typed),
-            None => Err(self.no_relation(schema, relation, context.scope).at(position)),
+            None => Err(self.no_relation(relation, context.scope).at(position)),
         }
     }
 
@@ -268,7 +269,6 @@ impl Binder<'_> {
         Ok(aggregate)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "each is one clause of the call")]
     fn aggregate_of(
         &self,
         call: Resolved,
@@ -286,7 +286,8 @@ impl Binder<'_> {
         if !within.is_empty() {
             // DataFusion wants the sorted column first, then the direct arguments.
             let sorted: Vec<Expr> = args.drain(direct.min(args.len())..).collect();
-            order_by = sorted.iter().cloned().zip(&within).map(|(expr, (_, options))| sort_of(expr, *options)).collect();
+            order_by =
+                sorted.iter().cloned().zip(&within).map(|(expr, (_, options))| sort_of(expr, *options)).collect();
             args.splice(0..0, sorted);
         }
         if args.is_empty() {
@@ -371,7 +372,9 @@ fn check_aggregate(aggregate: &Typed, context: &Context<'_, '_>, position: Optio
                 Expr::WindowFunction(_) => {
                     refused = Some("aggregate function calls cannot contain window function calls");
                 }
-                Expr::Unnest(_) => refused = Some("aggregate function calls cannot contain set-returning function calls"),
+                Expr::Unnest(_) => {
+                    refused = Some("aggregate function calls cannot contain set-returning function calls")
+                }
                 Expr::Column(_) => own = true,
                 Expr::OuterReferenceColumn(..) => outer = true,
                 _ => {}
@@ -379,11 +382,8 @@ fn check_aggregate(aggregate: &Typed, context: &Context<'_, '_>, position: Optio
             Ok(datafusion::common::tree_node::TreeNodeRecursion::Continue)
         })?;
         if let Some(message) = refused {
-            let state = if message.contains("set-returning") {
-                SqlState::FeatureNotSupported
-            } else {
-                SqlState::GroupingError
-            };
+            let state =
+                if message.contains("set-returning") { SqlState::FeatureNotSupported } else { SqlState::GroupingError };
             return Err(Error::new(state, message).at(position));
         }
     }

@@ -1,7 +1,7 @@
 //! CASE, COALESCE, NULLIF, GREATEST and LEAST: values of one common type.
 
-use datafusion::logical_expr::{Case, Expr, lit};
 use datafusion::common::ScalarValue;
+use datafusion::logical_expr::{Case, Expr, lit};
 use sqlparser::ast;
 use sqlparser::ast::Spanned as _;
 
@@ -86,12 +86,7 @@ impl Binder<'_> {
     }
 
     /// `nullif(a, b)` is NULL when `a = b`; its type is the left side's.
-    fn nullif(
-        &self,
-        arguments: &[Typed],
-        context: &Context<'_, '_>,
-        position: Option<u32>,
-    ) -> Result<Typed> {
+    fn nullif(&self, arguments: &[Typed], context: &Context<'_, '_>, position: Option<u32>) -> Result<Typed> {
         let [left, right] = arguments else {
             return Err(Error::new(SqlState::SyntaxError, "syntax error at or near \")\"").at(position));
         };

@@ -77,6 +77,11 @@ impl Clause {
         )
     }
 
+    /// Whether the expression is (part of) a filter, where DataFusion plans EXISTS and IN as joins.
+    pub(super) fn is_condition(self) -> bool {
+        matches!(self, Self::Where | Self::Having | Self::JoinOn)
+    }
+
     pub(super) fn allows_windows(self) -> bool {
         matches!(self, Self::Select | Self::OrderBy | Self::DistinctOn)
     }
@@ -206,9 +211,7 @@ impl Binder<'_> {
             ast::Value::Placeholder(name) => {
                 let number = name.strip_prefix('$').and_then(|digits| digits.parse::<usize>().ok());
                 match number {
-                    Some(number) if (1..=65_535).contains(&number) => {
-                        typing::parameter(self.typing, number, position)
-                    }
+                    Some(number) if (1..=65_535).contains(&number) => typing::parameter(self.typing, number, position),
                     _ => {
                         let message = format!("there is no parameter {name}");
                         Err(Error::new(SqlState::UndefinedParameter, message).at(position))
@@ -219,14 +222,8 @@ impl Binder<'_> {
         }
     }
 
-    pub(super) fn call(
-        &self,
-        name: &str,
-        arguments: Vec<Typed>,
-        position: Option<u32>,
-    ) -> Result<Typed> {
-        let resolved =
-            typing::resolve_call(self.typing, Some("pg_catalog"), name, &arguments, false, position)?;
+    pub(super) fn call(&self, name: &str, arguments: Vec<Typed>, position: Option<u32>) -> Result<Typed> {
+        let resolved = typing::resolve_call(self.typing, Some("pg_catalog"), name, &arguments, false, position)?;
         let mut value = typing::scalar_call(self.typing, resolved)?;
         value.position = position;
         Ok(value)
@@ -292,19 +289,15 @@ impl Binder<'_> {
                 Typed { expr, ty: PgType::BOOL, position: start }
             }
             other => {
-                typing::binary(self.typing, operator_name(other)?, left, right, position, &context.scope.schema)?
+                let name = operator_name(other).map_err(|error| error.at(position))?;
+                typing::binary(self.typing, name, left, right, position, &context.scope.schema)?
             }
         };
         value.position = start;
         Ok(value)
     }
 
-    fn unary_operator(
-        &self,
-        op: ast::UnaryOperator,
-        operand: &ast::Expr,
-        context: &Context<'_, '_>,
-    ) -> Result<Typed> {
+    fn unary_operator(&self, op: ast::UnaryOperator, operand: &ast::Expr, context: &Context<'_, '_>) -> Result<Typed> {
         let position = self.source.word_before(operand.span());
         if op == ast::UnaryOperator::Not {
             let value = self.boolean(operand, context, "NOT")?;
@@ -390,10 +383,10 @@ pub(super) fn operator_name(op: &ast::BinaryOperator) -> Result<&str> {
         B::PGCustomBinaryOperator(parts) => match parts.as_slice() {
             [name] => name,
             [schema, name] if schema == "pg_catalog" => name,
-            [.., name] => {
-                let message = format!("operator does not exist: {}", parts.join("."));
-                let _ = name;
-                return Err(Error::new(SqlState::UndefinedFunction, message));
+            // Operators live in pg_catalog only.
+            [schema, ..] => {
+                let message = format!("schema \"{schema}\" does not exist");
+                return Err(Error::new(SqlState::InvalidSchemaName, message));
             }
             [] => return Err(Error::internal("an operator without a name")),
         },

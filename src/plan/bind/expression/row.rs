@@ -38,12 +38,7 @@ pub(super) fn elements(expr: &ast::Expr) -> Option<Vec<&ast::Expr>> {
 }
 
 impl Binder<'_> {
-    pub(super) fn row(
-        &self,
-        values: &[ast::Expr],
-        context: &Context<'_, '_>,
-        position: Option<u32>,
-    ) -> Result<Typed> {
+    pub(super) fn row(&self, values: &[ast::Expr], context: &Context<'_, '_>, position: Option<u32>) -> Result<Typed> {
         let values: Vec<&ast::Expr> = values.iter().collect();
         self.row_of(&values, context, position)
     }

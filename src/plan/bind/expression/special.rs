@@ -54,7 +54,9 @@ impl Binder<'_> {
             return Err(Error::new(SqlState::SyntaxError, "INTERVAL needs a string").at(position));
         };
         let text = match (&interval.leading_field, &interval.last_field) {
-            (Some(unit), None) if text.trim().parse::<f64>().is_ok() => format!("{} {unit}", text.trim()).to_lowercase(),
+            (Some(unit), None) if text.trim().parse::<f64>().is_ok() => {
+                format!("{} {unit}", text.trim()).to_lowercase()
+            }
             _ => text,
         };
         let literal = typing::literal(&ast::Value::SingleQuotedString(text), position)?;

@@ -56,6 +56,7 @@ pub(super) fn typing() -> TypingContext {
     let catalog = Document {
         format: 1,
         version: 1,
+        commit_id: String::new(),
         next_oid: 20_000,
         database: Database { oid: 1, name: "lakegate".to_owned(), owner: 10 },
         schemas: BTreeMap::new(),
@@ -89,9 +90,14 @@ fn schema_of(columns: &[RelationColumn]) -> Arc<Schema> {
     ))
 }
 
-fn add(relations: &mut Relations, name: &str, oid: u32, columns: Vec<RelationColumn>, provider: Arc<dyn TableProvider>) {
-    let table =
-        ResolvedTable { schema: "public".to_owned(), name: name.to_owned(), oid, columns, provider };
+fn add(
+    relations: &mut Relations,
+    name: &str,
+    oid: u32,
+    columns: Vec<RelationColumn>,
+    provider: Arc<dyn TableProvider>,
+) {
+    let table = ResolvedTable { schema: "public".to_owned(), name: name.to_owned(), oid, columns, provider };
     relations.by_name.insert((None, name.to_owned()), Relation::Table(table.clone()));
     relations.by_name.insert((Some("public".to_owned()), name.to_owned()), Relation::Table(table));
 }

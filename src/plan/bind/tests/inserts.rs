@@ -58,7 +58,9 @@ fn bind_condition(condition: &str) -> Result<String> {
     let text = format!("SELECT {condition}");
     let Statement::Query(query) = crate::sql::parse(&text)?.remove(0).statement else { panic!("a query expected") };
     let sqlparser::ast::SetExpr::Select(select) = *query.body else { panic!("a SELECT expected") };
-    let Some(sqlparser::ast::SelectItem::UnnamedExpr(expr)) = select.projection.first() else { panic!("an expression") };
+    let Some(sqlparser::ast::SelectItem::UnnamedExpr(expr)) = select.projection.first() else {
+        panic!("an expression")
+    };
     let (typing, relations) = (typing(), relations());
     let columns = [column("a", PgType::INT4)];
     Ok(Binder::new(&typing, &relations, &text).bind_condition("t", &columns, expr)?.to_string())

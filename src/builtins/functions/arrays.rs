@@ -1,0 +1,198 @@
+//! Functions of arrays. Arrays here start at 1 and have one dimension, unless lists are nested.
+
+use arrow::array::{Array, ArrayRef, AsArray, ListArray};
+use arrow::datatypes::{DataType, Int32Type};
+use arrow::row::{RowConverter, SortField};
+
+use super::Function;
+use super::build::{contextual, scalar, typed};
+use super::kernel::{Call, Kernel, Returns, some};
+use super::numeric::same_type;
+use super::{Volatility, array_operators, style, to_text};
+use crate::encode::types::PgType;
+use crate::error::{Error, Result, SqlState};
+
+/// The list of a row; `None` is NULL.
+fn list_at(call: &Call, index: usize, row: usize) -> Result<Option<ArrayRef>> {
+    let array = call.raw(index)?;
+    let lists: &ListArray = array.as_list_opt().ok_or_else(|| Error::internal("an array was expected"))?;
+    let at = call.row_of(index, row);
+    Ok(lists.is_valid(at).then(|| lists.value(at)))
+}
+
+/// Lengths of the dimensions, outermost first; empty for an empty array.
+fn dimensions(items: &ArrayRef) -> Vec<usize> {
+    if items.is_empty() {
+        return Vec::new();
+    }
+    let mut lengths = vec![items.len()];
+    if let Some(inner) = items.as_list_opt::<i32>() {
+        lengths.extend(dimensions(&inner.value(0)));
+    }
+    lengths
+}
+
+fn dimension(call: &Call, of: impl Fn(usize) -> i32) -> Result<ArrayRef> {
+    let wanted = call.int(1)?;
+    call.values::<Int32Type>(|row| {
+        let (items, wanted) = (some!(list_at(call, 0, row)?), some!(wanted.get(row)));
+        let index = some!(usize::try_from(wanted).ok().and_then(|wanted| wanted.checked_sub(1)));
+        Ok(dimensions(&items).get(index).map(|length| of(*length)))
+    })
+}
+
+fn length(call: &Call) -> Result<ArrayRef> {
+    dimension(call, |length| length as i32)
+}
+fn lower(call: &Call) -> Result<ArrayRef> {
+    dimension(call, |_| 1)
+}
+
+fn dimension_count(call: &Call) -> Result<ArrayRef> {
+    call.values::<Int32Type>(|row| {
+        let count = dimensions(&some!(list_at(call, 0, row)?)).len();
+        Ok((count > 0).then_some(count as i32))
+    })
+}
+
+fn cardinality(call: &Call) -> Result<ArrayRef> {
+    call.values::<Int32Type>(|row| {
+        let lengths = dimensions(&some!(list_at(call, 0, row)?));
+        Ok(Some(if lengths.is_empty() { 0 } else { lengths.iter().product::<usize>() as i32 }))
+    })
+}
+
+/// Where an element is, from 1; NULL finds NULL.
+fn position(call: &Call) -> Result<ArrayRef> {
+    let wanted = call.raw(1)?;
+    let converter = RowConverter::new(vec![SortField::new(wanted.data_type().clone())])?;
+    let wanted_rows = converter.convert_columns(std::slice::from_ref(wanted))?;
+    call.values::<Int32Type>(|row| {
+        let items = some!(list_at(call, 0, row)?);
+        let items = if items.data_type() == wanted.data_type() {
+            items
+        } else {
+            arrow::compute::cast(&items, wanted.data_type())?
+        };
+        let rows = converter.convert_columns(&[items])?;
+        let target = wanted_rows.row(call.row_of(1, row));
+        Ok(rows.iter().position(|item| item == target).map(|at| at as i32 + 1))
+    })
+}
+
+fn to_string(call: &Call) -> Result<ArrayRef> {
+    let style = style::text_style(call.context()?);
+    let delimiters = call.text(1)?;
+    let nulls = if call.len() > 2 { Some(call.text(2)?) } else { None };
+    call.texts(|row, out| {
+        let (items, delimiter) = (some!(list_at(call, 0, row)?), some!(delimiters.get(row)));
+        let items = to_text::plain(&items)?;
+        let ty = crate::encode::types::pg_type_of(items.data_type());
+        let null = nulls.as_ref().and_then(|nulls| nulls.get(row));
+        let mut first = true;
+        for at in 0..items.len() {
+            if items.is_null(at) && null.is_none() {
+                continue;
+            }
+            if !std::mem::take(&mut first) {
+                out.push_str(delimiter);
+            }
+            match (items.is_null(at), null) {
+                (true, Some(null)) => out.push_str(null),
+                _ => to_text::write_value(out, &items, at, ty, &style)?,
+            }
+        }
+        Ok(Some(()))
+    })
+}
+
+/// The array that an array is appended to decides the result's type.
+fn second_type(args: &datafusion::logical_expr::ReturnFieldArgs) -> Result<DataType> {
+    args.arg_fields.get(1).map(|field| field.data_type().clone()).ok_or_else(|| Error::internal("argument missing"))
+}
+
+fn random_uuid(call: &Call) -> Result<ArrayRef> {
+    use std::fmt::Write;
+    call.texts(|_, out| {
+        write!(out, "{}", uuid::Uuid::new_v4()).map_err(|_| Error::internal("a uuid could not be written"))?;
+        Ok(Some(()))
+    })
+}
+
+/// `encode(bytea, format)`.
+fn encode(call: &Call) -> Result<ArrayRef> {
+    use base64::Engine;
+    use std::fmt::Write;
+    let (values, formats) = (call.bytes(0)?, call.text(1)?);
+    call.texts(|row, out| {
+        let (bytes, format) = (some!(values.get(row)), some!(formats.get(row)));
+        match format.to_ascii_lowercase().as_str() {
+            "hex" => {
+                for byte in bytes {
+                    let _ = write!(out, "{byte:02x}");
+                }
+            }
+            "base64" => {
+                let text = base64::engine::general_purpose::STANDARD.encode(bytes);
+                // Lines of 76 characters, as MIME has them.
+                for (at, c) in text.chars().enumerate() {
+                    if at > 0 && at % 76 == 0 {
+                        out.push('\n');
+                    }
+                    out.push(c);
+                }
+            }
+            _ => {
+                let message = format!("unrecognized encoding: \"{format}\"");
+                return Err(Error::new(SqlState::InvalidParameterValue, message));
+            }
+        }
+        Ok(Some(()))
+    })
+}
+
+pub(super) fn functions() -> Vec<Function> {
+    let to_string_of = |context: &std::sync::Arc<crate::builtins::Context>, arguments| {
+        Kernel::new("array_to_string", 395, Volatility::Stable, Returns::Fixed(DataType::Utf8), to_string)
+            .with_context(context)
+            .call(arguments)
+    };
+    vec![
+        scalar(2176, "array_length(anyarray, int4) int4", length),
+        scalar(2092, "array_upper(anyarray, int4) int4", length),
+        scalar(2091, "array_lower(anyarray, int4) int4", lower),
+        scalar(748, "array_ndims(anyarray) int4", dimension_count),
+        scalar(3179, "cardinality(anyarray) int4", cardinality),
+        scalar(3277, "array_position(anycompatiblearray, anycompatible) int4", position).not_strict(),
+        contextual(395, "array_to_string(anyarray, text) text", to_string_of),
+        contextual(384, "array_to_string(anyarray, text, text) text", to_string_of).not_strict(),
+        typed(
+            378,
+            "array_append(anycompatiblearray, anycompatible) anycompatiblearray",
+            same_type,
+            array_operators::concatenate,
+        )
+        .not_strict(),
+        typed(
+            383,
+            "array_cat(anycompatiblearray, anycompatiblearray) anycompatiblearray",
+            same_type,
+            array_operators::concatenate,
+        )
+        .not_strict(),
+        typed(
+            379,
+            "array_prepend(anycompatible, anycompatiblearray) anycompatiblearray",
+            second_type,
+            array_operators::concatenate,
+        )
+        .not_strict(),
+        super::build::volatile(3432, "gen_random_uuid() uuid", random_uuid),
+        scalar(1946, "encode(bytea, text) text", encode),
+        // The planner knows the type; it never asks this body.
+        contextual(1619, "pg_typeof(any) regtype", |_, _| {
+            Err(Error::internal(format!("pg_typeof of {} is answered by the planner", PgType::REGTYPE.oid)))
+        })
+        .not_strict(),
+    ]
+}

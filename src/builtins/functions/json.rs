@@ -1,0 +1,93 @@
+//! Functions of json and jsonb, and digests of bytea.
+
+use arrow::array::ArrayRef;
+use arrow::datatypes::Int32Type;
+use serde_json::Value;
+use sha2::Digest;
+
+use super::Function;
+use super::build::{engine, scalar};
+use super::json_operators::{parse, write};
+use super::kernel::{Call, some};
+use crate::error::{Error, Result, SqlState};
+
+fn type_name(call: &Call) -> Result<ArrayRef> {
+    let documents = call.text(0)?;
+    call.slices(|row| {
+        Ok(Some(match parse(some!(documents.get(row)))? {
+            Value::Null => "null",
+            Value::Bool(_) => "boolean",
+            Value::Number(_) => "number",
+            Value::String(_) => "string",
+            Value::Array(_) => "array",
+            Value::Object(_) => "object",
+        }))
+    })
+}
+
+fn array_length(call: &Call) -> Result<ArrayRef> {
+    let documents = call.text(0)?;
+    call.values::<Int32Type>(|row| match parse(some!(documents.get(row)))? {
+        Value::Array(items) => Ok(Some(items.len() as i32)),
+        other => {
+            let what = if other.is_object() { "a non-array" } else { "a scalar" };
+            Err(Error::new(SqlState::InvalidParameterValue, format!("cannot get array length of {what}")))
+        }
+    })
+}
+
+fn extracted(call: &Call, as_text: bool) -> Result<ArrayRef> {
+    let documents = call.text(0)?;
+    let keys = (1..call.len()).map(|index| call.text(index)).collect::<Result<Vec<_>>>()?;
+    call.texts(|row, out| {
+        let document = parse(some!(documents.get(row)))?;
+        let mut value = &document;
+        for column in &keys {
+            let key = some!(column.get(row));
+            value = some!(match value {
+                Value::Array(items) => key.parse::<usize>().ok().and_then(|index| items.get(index)),
+                other => other.get(key),
+            });
+        }
+        match value {
+            Value::Null if as_text => return Ok(None),
+            Value::String(text) if as_text => out.push_str(text),
+            other => write(other, out),
+        }
+        Ok(Some(()))
+    })
+}
+
+fn path(call: &Call) -> Result<ArrayRef> {
+    extracted(call, false)
+}
+fn path_text(call: &Call) -> Result<ArrayRef> {
+    extracted(call, true)
+}
+
+fn digest<D: Digest>(call: &Call) -> Result<ArrayRef> {
+    let values = call.bytes(0)?;
+    call.byte_strings(|row, out| {
+        out.extend_from_slice(&D::digest(some!(values.get(row))));
+        Ok(Some(()))
+    })
+}
+
+pub(super) fn functions() -> Vec<Function> {
+    vec![
+        engine(2311, "md5(text) text", datafusion::functions::crypto::md5()),
+        engine(2321, "md5(bytea) text", datafusion::functions::crypto::md5()),
+        scalar(3968, "json_typeof(json) text", type_name),
+        scalar(3210, "jsonb_typeof(jsonb) text", type_name),
+        scalar(3956, "json_array_length(json) int4", array_length),
+        scalar(3207, "jsonb_array_length(jsonb) int4", array_length),
+        scalar(3951, "json_extract_path(json, variadic _text) json", path),
+        scalar(3217, "jsonb_extract_path(jsonb, variadic _text) jsonb", path),
+        scalar(3953, "json_extract_path_text(json, variadic _text) text", path_text),
+        scalar(3940, "jsonb_extract_path_text(jsonb, variadic _text) text", path_text),
+        scalar(3419, "sha224(bytea) bytea", digest::<sha2::Sha224>),
+        scalar(3420, "sha256(bytea) bytea", digest::<sha2::Sha256>),
+        scalar(3421, "sha384(bytea) bytea", digest::<sha2::Sha384>),
+        scalar(3422, "sha512(bytea) bytea", digest::<sha2::Sha512>),
+    ]
+}
