@@ -19,7 +19,7 @@ use crate::lake::files::{self, ExportFormat, ExportOptions, ExportTarget, FileFo
 use crate::plan::bind::BoundQuery;
 use crate::sql::{CopyEnd, CopySource, CopyTo};
 
-/// Rows are handed on in pieces of about this size.
+/// Rows are handed on in pieces of about this size, each row in its CopyData message.
 const PIECE_BYTES: usize = 64 * 1024;
 
 pub(crate) async fn run(road: &mut Road<'_>, statement: &CopyTo) -> Result<Output> {
@@ -69,7 +69,7 @@ fn encoded(
     style: TextStyle,
     rows: Arc<AtomicU64>,
 ) -> Result<super::output::ByteStream> {
-    let encoder = Encoder::new(options, columns, style);
+    let mut encoder = Encoder::new(options, columns, style).framed();
     let mut pending = Vec::new();
     encoder.header(&mut pending)?;
     let start = Encoding { batches, encoder, current: None, pending, rows, ended: false };
@@ -80,7 +80,7 @@ fn encoded(
 }
 
 impl Encoding {
-    /// The next piece of whole rows, `None` at the end.
+    /// The next piece of whole messages, `None` at the end.
     async fn next(&mut self) -> Result<Option<Bytes>> {
         loop {
             if !self.pending.is_empty() {
@@ -91,9 +91,10 @@ impl Encoding {
             }
             let Some((batch, row)) = self.take_batch().await? else {
                 self.ended = true;
-                self.encoder.finish(&mut self.pending);
+                self.encoder.finish(&mut self.pending)?;
                 continue;
             };
+            self.pending.reserve(PIECE_BYTES.min(batch.get_array_memory_size()));
             let done = self.encoder.encode(&batch, row, PIECE_BYTES, &mut self.pending)?;
             self.rows.fetch_add(done as u64, Ordering::Relaxed);
             if row + done < batch.num_rows() {

@@ -74,6 +74,7 @@ pub trait CopySink: Send {
 pub struct CopyOut {
     pub format: Format,
     pub columns: usize,
+    /// CopyData messages, whole ones in each piece.
     pub stream: ByteStream,
     /// Filled with the number of rows when the stream has ended.
     pub rows: Arc<std::sync::atomic::AtomicU64>,

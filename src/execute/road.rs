@@ -111,12 +111,8 @@ impl<'a> Road<'a> {
         }
     }
 
-    fn tuning(&self) -> Tuning {
-        let settings = self.session.settings();
-        Tuning {
-            target_partitions: settings.target_partitions().unwrap_or_else(|| self.ground.engine.default_partitions()),
-            batch_rows: settings.batch_rows(),
-        }
+    pub(super) fn tuning(&self) -> Tuning {
+        tuning(self.ground, self.session)
     }
 
     /// Finds and pins every relation of the names.
@@ -428,6 +424,15 @@ impl<'a> Road<'a> {
             return Err(Error::internal("constants gave no row"));
         };
         batch.columns().iter().map(|column| Ok(ScalarValue::try_from_array(column, 0)?)).collect()
+    }
+}
+
+/// How the session wants its plans.
+pub(super) fn tuning(ground: &Ground, session: &Session) -> Tuning {
+    let settings = session.settings();
+    Tuning {
+        target_partitions: settings.target_partitions().unwrap_or_else(|| ground.engine.default_partitions()),
+        batch_rows: settings.batch_rows(),
     }
 }
 

@@ -167,10 +167,6 @@ fn copy_response(out: &mut BytesMut, tag: u8, format: Format, columns: usize) {
     });
 }
 
-pub fn copy_data(out: &mut BytesMut, data: &[u8]) {
-    message(out, b'd', |out| out.put_slice(data));
-}
-
 pub fn copy_done(out: &mut BytesMut) {
     message(out, b'c', |_| {});
 }

@@ -1,4 +1,4 @@
-//! COPY over the wire: the client's CopyData into a sink, a stream's pieces out as CopyData.
+//! COPY over the wire: the client's CopyData into a sink, a stream of CopyData out.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -113,7 +113,7 @@ fn lost_synchronization<S: Transport>(channel: &mut Channel<S>, tag: u8) -> Faul
     Fault::Stop(Stop::Fatal(end.fatal()))
 }
 
-/// Sends the stream's pieces, each as one CopyData; answers the command tag.
+/// Sends the stream's pieces, which are CopyData messages already; answers the command tag.
 pub async fn send<S: Transport>(
     link: &mut Link<S>,
     copy: CopyOut,
@@ -129,7 +129,7 @@ pub async fn send<S: Transport>(
             Poll::Pending => stream.poll_next_unpin(cx),
         });
         let Some(piece) = link.during(piece).await? else { break };
-        backend::copy_data(&mut link.channel.output, &piece?);
+        link.channel.output.extend_from_slice(&piece?);
         if link.channel.output.len() >= OUTPUT_BYTES {
             link.pass_on().await?;
         }

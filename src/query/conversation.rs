@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -22,6 +22,7 @@ use crate::encode::params::decode_parameter;
 use crate::encode::types::{Format, OutputColumn, PgType, element_of, oid};
 use crate::error::{Error, Result, SqlState};
 use crate::execute::output::Output;
+use crate::execute::select::Reusable;
 use crate::execute::{self, Road};
 use crate::plan::Parameters;
 use crate::session::{Entry, Isolation, Modes, Session};
@@ -217,7 +218,7 @@ impl Conversation {
     async fn prepare(&mut self, parsed: Parsed, parameters: Parameters) -> Result<Prepared> {
         if statement::ends_transaction(&parsed.statement) || statement::access(&parsed.statement) == Access::Control {
             let columns = self.control_columns(&parsed.statement)?;
-            return Ok(Prepared { parameters: parameters.settled()?, parsed, columns, described: true });
+            return Ok(Prepared { parameters: parameters.settled()?, parsed, columns, described: true, reusable: OnceLock::new() });
         }
         let guard = self.begin_statement(&parsed.text);
         let ground = Arc::clone(&self.service.ground);
@@ -596,6 +597,11 @@ impl Conversation {
     /// Runs a statement that `execute` knows.
     async fn on_road(&mut self, prepared: &Prepared, values: &[ScalarValue], guard: &Guard) -> Result<Output> {
         let access = prepared.access();
+        if let Some(Some(reusable)) = prepared.reusable.get() {
+            if let Some(output) = reusable.run(&self.service.ground, &self.session) {
+                return output;
+            }
+        }
         let company = Company { followed: self.simple_left > 0, committed_before: self.committed };
         statement::check_write(&self.session, access, company)?;
         let parameters = if prepared.parameters.is_empty() && values.is_empty() {
@@ -610,6 +616,16 @@ impl Conversation {
         let output = guard
             .run(async move {
                 let mut road = Road::new(&ground, session, source, parameters, token, started).await?;
+                // A described statement is executed again and again: what can be planned once is.
+                if let (Statement::Query(query), true, None) = (statement, prepared.described, prepared.reusable.get()) {
+                    let plan = Reusable::plan(&mut road, query).await?;
+                    let _ = prepared.reusable.set(plan);
+                }
+                if let Some(Some(reusable)) = prepared.reusable.get() {
+                    if let Some(output) = reusable.run(&ground, road.session) {
+                        return output;
+                    }
+                }
                 let output = execute::run(&mut road, statement).await;
                 road.session.note_query();
                 output

@@ -2,6 +2,9 @@
 //!
 //! A slice of a batch is written column by column into buffers of the encoder, escaped and quoted there, and then woven
 //! into rows: the loops over values dispatch on nothing. The rules are `CopyAttributeOutText` and `CopyAttributeOutCSV`.
+//!
+//! For a client each row stands in a CopyData message of its own, as PostgreSQL sends it and as drivers that read row by
+//! row rely on; the frames are written here, so that a buffer of many messages goes out as it is.
 
 use arrow::array::RecordBatch;
 
@@ -22,7 +25,22 @@ pub struct Encoder {
     options: Options,
     writers: Writers,
     cells: Vec<Cells>,
+    /// Whether rows stand in CopyData messages.
+    framed: bool,
+    /// The binary header, until the first message takes it in.
+    lead: &'static [u8],
 }
+
+/// What the binary format begins with: signature, no flags, no extension.
+const BINARY_HEADER: [u8; 19] = {
+    let mut header = [0; 19];
+    let mut at = 0;
+    while at < SIGNATURE.len() {
+        header[at] = SIGNATURE[at];
+        at += 1;
+    }
+    header
+};
 
 impl Encoder {
     /// An encoder of batches with these columns, in this order.
@@ -31,15 +49,24 @@ impl Encoder {
         let cells =
             columns.iter().enumerate().map(|(at, column)| Cells::new(&options, at, column.ty, single)).collect();
         let writers = Writers::new(columns, style, options.format == Format::Binary);
-        Self { options, writers, cells }
+        Self { options, writers, cells, framed: false, lead: &[] }
+    }
+
+    /// The same, but what it appends are CopyData messages: one for a header line, one for each row, one for the binary
+    /// trailer. The binary header stands in the first of them.
+    pub fn framed(self) -> Self {
+        Self { framed: true, ..self }
     }
 
     /// Appends what stands before the rows: the header line or the binary signature.
-    pub fn header(&self, out: &mut Vec<u8>) -> Result<()> {
+    pub fn header(&mut self, out: &mut Vec<u8>) -> Result<()> {
         match (self.options.format, self.options.header) {
+            (Format::Binary, _) if self.framed => {
+                self.lead = &BINARY_HEADER;
+                Ok(())
+            }
             (Format::Binary, _) => {
-                out.extend_from_slice(SIGNATURE);
-                out.extend_from_slice(&[0; 8]);
+                out.extend_from_slice(&BINARY_HEADER);
                 Ok(())
             }
             (Format::Text | Format::Csv, Header::Absent) => Ok(()),
@@ -47,8 +74,8 @@ impl Encoder {
         }
     }
 
-    fn header_line(&self, out: &mut Vec<u8>) -> Result<()> {
-        let start = out.len();
+    fn header_line(&mut self, out: &mut Vec<u8>) -> Result<()> {
+        let start = self.begin(out);
         let single = self.writers.columns().len() == 1;
         for (at, column) in self.writers.columns().iter().enumerate() {
             if at > 0 {
@@ -64,7 +91,34 @@ impl Encoder {
             out.extend_from_slice(&cell.fields.bytes);
         }
         out.push(b'\n');
-        self.recode(out, start)
+        self.end(out, start)
+    }
+
+    /// Begins a message, if rows stand in messages; says where its content starts.
+    #[inline]
+    fn begin(&mut self, out: &mut Vec<u8>) -> usize {
+        if self.framed {
+            out.extend_from_slice(&[b'd', 0, 0, 0, 0]);
+        }
+        let start = out.len();
+        out.extend_from_slice(std::mem::take(&mut self.lead));
+        start
+    }
+
+    /// Ends the row or message whose content starts there.
+    #[inline]
+    fn end(&self, out: &mut Vec<u8>, start: usize) -> Result<()> {
+        if self.options.encoding != Encoding::Utf8 {
+            self.recode(out, start)?;
+        }
+        if self.framed {
+            // The length counts itself.
+            let length = i32::try_from(out.len() - start + 4).map_err(|_| too_large())?;
+            if let Some(place) = start.checked_sub(4).and_then(|from| out.get_mut(from..start)) {
+                place.copy_from_slice(&length.to_be_bytes());
+            }
+        }
+        Ok(())
     }
 
     /// Appends rows of `batch` from `from_row` on until `out` holds `bytes_max`, and says how many: at least one if there is
@@ -84,26 +138,28 @@ impl Encoder {
             let room = if row == from_row { 16 } else { SLICE_ROWS };
             let end = batch.num_rows().min(row + room);
             self.writers.visit(batch, row..end, &mut self.cells)?;
-            let start = out.len();
-            row += self.weave(end - row, bytes_max, out);
-            self.recode(out, start)?;
+            row += self.weave(end - row, bytes_max, out)?;
         }
         Ok(row - from_row)
     }
 
     /// Appends what stands behind the rows: the binary trailer.
-    pub fn finish(&self, out: &mut Vec<u8>) {
-        if self.options.format == Format::Binary {
-            out.extend((-1_i16).to_be_bytes());
+    pub fn finish(&mut self, out: &mut Vec<u8>) -> Result<()> {
+        if self.options.format != Format::Binary {
+            return Ok(());
         }
+        let start = self.begin(out);
+        out.extend((-1_i16).to_be_bytes());
+        self.end(out, start)
     }
 
-    fn weave(&self, rows: usize, bytes_max: usize, out: &mut Vec<u8>) -> usize {
+    fn weave(&mut self, rows: usize, bytes_max: usize, out: &mut Vec<u8>) -> Result<usize> {
         let binary = self.options.format == Format::Binary;
         for row in 0..rows {
             if row > 0 && out.len() >= bytes_max {
-                return row;
+                return Ok(row);
             }
+            let start = self.begin(out);
             if binary {
                 out.extend((self.cells.len() as i16).to_be_bytes());
             }
@@ -116,14 +172,15 @@ impl Encoder {
             if !binary {
                 out.push(b'\n');
             }
+            self.end(out, start)?;
         }
-        rows
+        Ok(rows)
     }
 
     /// UTF-8 to the client's encoding.
     fn recode(&self, out: &mut Vec<u8>, start: usize) -> Result<()> {
         let written = out.get(start..).unwrap_or_default();
-        if self.options.encoding == Encoding::Utf8 || self.options.format == Format::Binary || written.is_ascii() {
+        if self.options.format == Format::Binary || written.is_ascii() {
             return Ok(());
         }
         let text =
@@ -135,6 +192,12 @@ impl Encoder {
     }
 }
 
+#[cold]
+fn too_large() -> Error {
+    Error::new(SqlState::ProgramLimitExceeded, "a row is too large for a COPY message")
+}
+
+#[cold]
 fn untranslatable(char: char) -> Error {
     let mut buffer = [0; 4];
     let bytes: Vec<String> = char.encode_utf8(&mut buffer).bytes().map(|byte| format!("0x{byte:02x}")).collect();

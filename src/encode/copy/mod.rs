@@ -7,8 +7,8 @@
 //!                     (in order, cheap)                           (any order, any thread)
 //! ```
 //!
-//! Writing is one stage: [`Encoder`] appends whole rows to a buffer. Neither side knows CopyData messages, files or
-//! tables; `execute` and `lake::files` call them. The rules are PostgreSQL 15's `copyfromparse.c` and `copyto.c`; ON_ERROR
+//! Writing is one stage: [`Encoder`] appends whole rows to a buffer, each in a CopyData message if asked. Neither side knows
+//! files or tables; `execute` and `lake::files` call them. The rules are PostgreSQL 15's `copyfromparse.c` and `copyto.c`; ON_ERROR
 //! and REJECT_LIMIT are PostgreSQL 17's and 18's.
 
 mod binary_value;

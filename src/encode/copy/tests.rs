@@ -284,8 +284,56 @@ fn encoded(options: &Options, columns: &[(String, PgType)], batch: &RecordBatch,
         row += encoder.encode(batch, row, bytes_max, &mut piece).expect("rows");
         out.extend_from_slice(&piece);
     }
-    encoder.finish(&mut out);
+    encoder.finish(&mut out).expect("a trailer");
     out
+}
+
+/// The messages of a framed COPY, each as its content.
+fn messages(options: Options, batch: &RecordBatch, bytes_max: usize) -> Vec<Vec<u8>> {
+    let output = vec![OutputColumn::new("ä", PgType::TEXT)];
+    let mut encoder = Encoder::new(options, output, TextStyle::default()).framed();
+    let mut out = Vec::new();
+    encoder.header(&mut out).expect("a header");
+    let mut row = 0;
+    while row < batch.num_rows() {
+        row += encoder.encode(batch, row, bytes_max, &mut out).expect("rows");
+    }
+    encoder.finish(&mut out).expect("a trailer");
+    let mut rest = out.as_slice();
+    let mut messages = Vec::new();
+    while let [b'd', a, b, c, d, after @ ..] = rest {
+        let length = u32::from_be_bytes([*a, *b, *c, *d]) as usize - 4;
+        messages.push(after[..length].to_vec());
+        rest = &after[length..];
+    }
+    assert!(rest.is_empty(), "{rest:?}");
+    messages
+}
+
+/// The messages of PostgreSQL 15 for the same rows.
+#[test]
+fn each_row_is_a_message_of_its_own() {
+    let columns = vec![("ä".to_owned(), PgType::TEXT)];
+    let texts = |texts: &[&str]| batch_of(&columns, vec![Arc::new(arrow::array::StringArray::from(texts.to_vec()))]);
+    let batch = texts(&["x", "é", ""]);
+    let header = Options { header: Header::Present, ..csv() };
+    let latin = Options { encoding: Encoding::Latin1, ..header.clone() };
+    let binary = Options::defaults(Format::Binary);
+    let signature = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0".as_slice();
+    for bytes_max in [1, 20, 100_000] {
+        assert_eq!(messages(Options::default(), &batch, bytes_max), [b"x\n".as_slice(), "é\n".as_bytes(), b"\n"]);
+        assert_eq!(
+            messages(header.clone(), &batch, bytes_max),
+            ["ä\n".as_bytes(), b"x\n", "é\n".as_bytes(), b"\"\"\n"]
+        );
+        assert_eq!(messages(latin.clone(), &batch, bytes_max), [b"\xe4\n".as_slice(), b"x\n", b"\xe9\n", b"\"\"\n"]);
+        let first = [signature, b"\0\x01\0\0\0\x01x"].concat();
+        let expected =
+            [first.as_slice(), b"\0\x01\0\0\0\x02\xc3\xa9", b"\0\x01\0\0\0\0", b"\xff\xff"];
+        assert_eq!(messages(binary.clone(), &batch, bytes_max), expected);
+    }
+    assert_eq!(messages(binary, &texts(&[]), 1), [[signature, b"\xff\xff"].concat()]);
+    assert!(messages(csv(), &texts(&[]), 1).is_empty());
 }
 
 #[test]

@@ -180,7 +180,7 @@ impl Export<'_> {
                 if options.header == Header::Match {
                     options.header = Header::Present;
                 }
-                let encoder = Encoder::new(options, self.columns.clone(), self.style.clone());
+                let mut encoder = Encoder::new(options, self.columns.clone(), self.style.clone());
                 let mut pending = Vec::new();
                 encoder.header(&mut pending)?;
                 Writer::Copy { encoder: Box::new(encoder), pending }
@@ -246,8 +246,8 @@ impl Writer {
     /// The bytes that end the file.
     fn finish(self) -> Result<Vec<u8>> {
         match self {
-            Self::Copy { encoder, mut pending } => {
-                encoder.finish(&mut pending);
+            Self::Copy { mut encoder, mut pending } => {
+                encoder.finish(&mut pending)?;
                 Ok(pending)
             }
             Self::Json(_) => Ok(Vec::new()),

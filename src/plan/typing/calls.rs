@@ -103,7 +103,7 @@ fn finish(
         }
         let mut argument = coerce(ctx, argument.clone(), PgType::of(target), Coercion::Implicit)?;
         if *declared == oid::ANY && WRITES_ITS_ARGUMENTS.contains(&function.name) {
-            argument.expr = casts::output_text(&ctx.context, argument.expr, argument.ty)?;
+            argument.expr = casts::output_text(ctx.context(), argument.expr, argument.ty)?;
             argument.ty = PgType::TEXT;
         }
         arguments.push(argument);
@@ -182,7 +182,7 @@ pub(super) fn scalar_call(ctx: &TypingContext, call: Resolved) -> Result<Typed> 
     let expr = match &function.body {
         Body::Scalar(udf) => kernel::call(udf.clone(), exprs, function.volatility != Volatility::Volatile),
         Body::Expression(build) => build(exprs),
-        Body::Contextual(build) => build(&ctx.context, exprs),
+        Body::Contextual(build) => build(ctx.context(), exprs),
         Body::Aggregate(_) => Err(wrong("an aggregate")),
         Body::Window(_) => Err(wrong("a window function")),
         Body::Set(_) => Err(wrong("a set-returning function")),

@@ -145,17 +145,18 @@ async fn send(pieces: Vec<Result<Bytes>>) -> (String, Vec<(char, Vec<u8>)>) {
 }
 
 #[tokio::test]
-async fn pieces_go_out_as_copy_data() {
-    let (outcome, sent) = send(vec![Ok(Bytes::from_static(b"ab")), Ok(Bytes::from_static(b"c"))]).await;
+async fn pieces_go_out_as_they_are() {
+    let two = [framed(b'd', b"ab"), framed(b'd', b"c")].concat();
+    let (outcome, sent) = send(vec![Ok(two.into()), Ok(framed(b'd', b"").into())]).await;
     assert_eq!(outcome, "COPY 3");
     let response = ('H', vec![1, 0, 2, 0, 1, 0, 1]);
-    assert_eq!(sent, [response, ('d', b"ab".to_vec()), ('d', b"c".to_vec()), ('c', vec![])]);
+    assert_eq!(sent, [response, ('d', b"ab".to_vec()), ('d', b"c".to_vec()), ('d', vec![]), ('c', vec![])]);
 }
 
 #[tokio::test]
 async fn an_error_in_copy_out_sends_no_copy_done() {
     let fault = Error::new(SqlState::DivisionByZero, "division by zero");
-    let (outcome, sent) = send(vec![Ok(Bytes::from_static(b"ab")), Err(fault)]).await;
+    let (outcome, sent) = send(vec![Ok(framed(b'd', b"ab").into()), Err(fault)]).await;
     assert_eq!(outcome, "22012 division by zero");
     assert_eq!(sent.last().unwrap().0, 'd');
 }
