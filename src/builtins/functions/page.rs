@@ -1,8 +1,18 @@
 //! The page that lists the functions.
 
-use super::{Body, Function, all};
+use super::{Body, Function, all, type_names};
 use crate::config::page as pages;
 use crate::encode::types::{PgType, format_type};
+
+/// A type in PostgreSQL's words; the polymorphic ones that no column can have by their names.
+fn words(oid: u32) -> String {
+    match oid {
+        type_names::ANYCOMPATIBLE => "anycompatible".to_owned(),
+        type_names::ANYCOMPATIBLEARRAY => "anycompatiblearray".to_owned(),
+        type_names::ANYCOMPATIBLENONARRAY => "anycompatiblenonarray".to_owned(),
+        other => format_type(PgType::of(other)),
+    }
+}
 
 /// `name(type, type)`, as `\df` would show it; `[` where arguments may be left out.
 fn signature(function: &Function) -> String {
@@ -18,7 +28,7 @@ fn signature(function: &Function) -> String {
         if function.variadic && index + 1 == function.arguments.len() {
             text.push_str("VARIADIC ");
         }
-        text.push_str(&format_type(PgType::of(*argument)));
+        text.push_str(&words(*argument));
     }
     text.push_str(&"]".repeat(function.defaults.min(function.arguments.len())));
     text.push(')');
@@ -27,7 +37,7 @@ fn signature(function: &Function) -> String {
 
 fn result(function: &Function) -> String {
     let set = if function.returns_set { "SETOF " } else { "" };
-    format!("{set}{}", format_type(PgType::of(function.returns)))
+    format!("{set}{}", words(function.returns))
 }
 
 /// One row for each overload.
