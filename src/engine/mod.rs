@@ -117,6 +117,11 @@ impl Engine {
         (self.runtime.memory_pool.reserved(), self.pool_bytes)
     }
 
+    /// Bytes of spilled data on disk now.
+    pub fn spilled_bytes(&self) -> u64 {
+        self.runtime.spilling_progress().current_bytes
+    }
+
     /// The pool, for buffers of ours that grow with the data.
     pub fn memory_pool(&self) -> &Arc<dyn MemoryPool> {
         &self.runtime.memory_pool

@@ -121,6 +121,11 @@ impl Lake {
         &self.options
     }
 
+    /// Of the table cache: tables found loaded, tables that had to be loaded, tables kept.
+    pub fn cache_figures(&self) -> [u64; 3] {
+        self.cache.figures()
+    }
+
     /// The table at a path or URL, pinned at one version.
     ///
     /// # Errors

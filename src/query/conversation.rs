@@ -473,6 +473,7 @@ impl Conversation {
                 portal.style = self.style_with_names();
             }
         portal.guard = Some(guard.clone());
+        portal.metrics = Some(Arc::clone(&self.service.metrics));
         portal.state = State::from_output(output, &portal.formats, guard)?;
         Ok(self.portals.entry(name.to_owned()).insert_entry(portal).into_mut())
     }
