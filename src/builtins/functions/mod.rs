@@ -26,6 +26,8 @@ pub mod kernel;
 mod math;
 pub mod names;
 pub mod numeric;
+#[cfg(test)]
+mod page;
 pub mod regexp;
 mod session;
 pub mod style;
