@@ -78,7 +78,7 @@ async fn from_client(road: &mut Road<'_>, statement: &CopyFrom, target: Target, 
     let wire_format = if options.format == copy::Format::Binary { Format::Binary } else { Format::Text };
     let splitter = Splitter::new(&options);
     let rejections = Rejections::with_limit(options.reject_limit);
-    let decoder = ChunkDecoder::new(target.name.clone(), options, names.clone(), road.input_context());
+    let decoder = ChunkDecoder::new(format!("COPY {}", target.name), options, names.clone(), road.input_context());
     let (sender, receiver) = mpsc::channel::<Result<Chunk>>(CHUNKS_WAITING_MAX);
     let pieces = futures::stream::unfold(receiver, |mut receiver| async move {
         receiver.recv().await.map(|chunk| (chunk, receiver))

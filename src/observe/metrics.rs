@@ -178,6 +178,7 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::*;
+    use crate::config::page;
 
     #[test]
     fn what_was_counted_is_in_the_text() {
@@ -218,5 +219,31 @@ mod tests {
             assert!(name.starts_with("lakegate_") && help.ends_with('.'));
             assert_eq!(name.ends_with("_total"), source.kind() == SourceKind::Counter, "{name}");
         }
+    }
+
+    /// Every metric with a value, so that all of them are in the text.
+    fn full() -> Arc<Metrics> {
+        let metrics = Metrics::new().unwrap();
+        metrics.statement("select", "00000", Duration::from_millis(1));
+        metrics.copy_rows(CopyDirection::From, 1);
+        metrics.poll_store(|| vec![("get", "ok", 1)]);
+        for source in Source::ALL {
+            metrics.poll(*source, || 0).unwrap();
+        }
+        metrics
+    }
+
+    #[test]
+    fn page_lists_every_metric() {
+        let metrics = full();
+        metrics.text().unwrap();
+        let families = metrics.registry.gather();
+        let rows = families.iter().map(|family| {
+            let labels = family.get_metric().first().map(prometheus::proto::Metric::get_label).unwrap_or_default();
+            let labels: Vec<&str> = labels.iter().map(prometheus::proto::LabelPair::name).collect();
+            let kind = format!("{:?}", family.get_field_type()).to_lowercase();
+            vec![page::code(family.name()), kind, labels.join(", "), family.help().to_owned()]
+        });
+        page::check("operation.md", &page::table(&["Name", "Type", "Labels", "Meaning"], rows));
     }
 }

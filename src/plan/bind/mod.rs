@@ -53,8 +53,8 @@ use super::typing::{self, Typed, TypingContext};
 use crate::encode::types::{OutputColumn, PgType};
 use crate::error::{Error, Result, SqlState};
 
-/// Levels of queries and expressions inside each other; PostgreSQL's stack would end too.
-const DEPTH_MAX: u32 = 500;
+/// Levels of queries and expressions inside each other, views among them. One of the text's levels can be three of these.
+const DEPTH_MAX: u32 = 4 * crate::sql::stack::DEPTH_MAX;
 
 /// Turns one statement's trees into plans. `source` is the text that the tree's spans count lines and columns of.
 pub struct Binder<'a> {
@@ -163,7 +163,7 @@ impl<'a> Binder<'a> {
                 .with_hint("The statement has too many levels of queries or expressions inside each other."));
         }
         self.depth.set(depth + 1);
-        let result = run();
+        let result = crate::sql::stack::with_room(run);
         self.depth.set(depth);
         result
     }
