@@ -200,11 +200,11 @@ fn option_parts(call: &Call, part: fn(&str) -> Option<&str>) -> Result<ArrayRef>
     })
 }
 
-fn option_names(call: &Call) -> Result<ArrayRef> {
+pub(super) fn option_names(call: &Call) -> Result<ArrayRef> {
     option_parts(call, |option| Some(option.split_once('=').map_or(option, |(name, _)| name)))
 }
 
-fn option_values(call: &Call) -> Result<ArrayRef> {
+pub(super) fn option_values(call: &Call) -> Result<ArrayRef> {
     option_parts(call, |option| option.split_once('=').map(|(_, value)| value))
 }
 
@@ -260,8 +260,6 @@ pub(super) fn functions() -> Vec<Function> {
         contextual(315, "pg_jit_available() bool", no),
         contextual(3163, "pg_trigger_depth() int4", |_, _| Ok(Expr::Literal(ScalarValue::Int32(Some(0)), None))),
         scalar(3298, "row_security_active(oid) bool", never),
-        scalar(9201, "_pg_option_names(_text) _text", option_names),
-        scalar(9202, "_pg_option_values(_text) _text", option_values),
     ];
     functions.extend(visibility());
     functions.extend(roles());

@@ -109,12 +109,6 @@ impl Binder<'_> {
                 let n = SetColumn::new(subscripts(array.clone()), PgType::INT4);
                 Ok(vec![x, SetColumn { name: Some("n"), element: Some(DataType::Int32), ..n }])
             }
-            (SetFunction::Options, [_]) => {
-                let names = self.through("_pg_option_names", call, position)?;
-                let values = self.through("_pg_option_values", call, position)?;
-                let named = |name| move |column: SetColumn| SetColumn { name: Some(name), ..column };
-                Ok(names.into_iter().map(named("option_name")).chain(values.into_iter().map(named("option_value"))).collect())
-            }
             (SetFunction::RegexpSplitToTable, _) => self.through("regexp_split_to_array", call, position),
             (SetFunction::StringToTable, _) => self.through("string_to_array", call, position),
             (SetFunction::Empty, _) => {
