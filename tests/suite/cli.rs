@@ -112,10 +112,10 @@ async fn password_sets_a_verifier() {
     assert_exit(&run(&["password", "lakegate", "--warehouse", &warehouse], "from stdin\n"), 0);
     assert_exit(&run(&["password", "nobody", "--warehouse", &warehouse], "x\n"), 1);
     assert_exit(&run(&["password", "lakegate", "--warehouse", &warehouse], "\n"), 1);
-    let server = Server::start_in(&home, &["--set", "server.host_rules=[\"host all all all scram-sha-256\"]"]);
+    let server = Server::start_in(&home, &["--set", "server.host_rules=host all all all scram-sha-256"]);
     let mut config = tokio_postgres::Config::new();
     config.host("127.0.0.1").port(server.address().port()).user("lakegate").dbname("lakegate").password("from stdin");
-    config.connect(tokio_postgres::NoTls).await.unwrap();
+    drop(config.connect(tokio_postgres::NoTls).await.unwrap());
     config.password("other");
     assert!(config.connect(tokio_postgres::NoTls).await.is_err());
 }

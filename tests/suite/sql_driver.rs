@@ -1,6 +1,7 @@
 //! Statements of sqllogictest over the wire: in simple query with text, or in extended query with binary results.
 
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -87,11 +88,17 @@ impl ColumnType for TypeLetter {
     }
 }
 
+/// How the results of a file's statements were described, for comparing servers.
+pub(crate) type Descriptions = Arc<Mutex<Vec<(String, Vec<Column>)>>>;
+
 /// A connection in a mode.
 pub(crate) struct SqlDriver {
     connection: Connection,
     mode: Mode,
     engine: &'static str,
+    descriptions: Descriptions,
+    /// The file's own folder: shown as `$FOLDER`, since it has another name each time.
+    folder: String,
 }
 
 impl SqlDriver {
@@ -102,10 +109,12 @@ impl SqlDriver {
         database: &str,
         schema: &str,
         mode: Mode,
+        descriptions: Descriptions,
+        folder: String,
     ) -> Result<Self, Failure> {
         let path = format!("-c search_path={schema}");
         let parameters = [("user", "lakegate"), ("database", database), ("options", path.as_str())];
-        Ok(Self { connection: Connection::start(address, &parameters).await?, mode, engine })
+        Ok(Self { connection: Connection::start(address, &parameters).await?, mode, engine, descriptions, folder })
     }
 
     async fn types_and_rows(&mut self, sql: &str) -> Result<(Vec<TypeLetter>, Vec<Vec<String>>), Failure> {
@@ -119,6 +128,7 @@ impl SqlDriver {
         let described = answer.columns.clone().filter(|_| !is_command(&answer));
         match described {
             Some(columns) => {
+                self.descriptions.lock().unwrap().push((sql.to_owned(), columns.clone()));
                 let rows = answer.rows.iter().map(|row| self.shown(&columns, row)).collect::<Result<_, _>>()?;
                 Ok((columns.iter().map(|column| TypeLetter::of(column.oid)).collect(), rows))
             }
@@ -187,15 +197,6 @@ impl SqlDriver {
         };
         columns.iter().zip(row).map(value).collect()
     }
-
-    /// Names, types, lengths and modifiers of a statement's columns.
-    pub(crate) async fn describe(&mut self, sql: &str) -> Result<Vec<Column>, Failure> {
-        if copy_data(sql).is_some() {
-            return self.connection.query("").await.map(|_| Vec::new());
-        }
-        self.connection.send(&parse_and_describe(sql)).await?;
-        self.described().await
-    }
 }
 
 /// An answer without rows of its own, though FETCH or EXPLAIN have some.
@@ -259,8 +260,18 @@ impl AsyncDB for SqlDriver {
     type ColumnType = TypeLetter;
 
     async fn run(&mut self, sql: &str) -> Result<DBOutput<TypeLetter>, Failure> {
-        let (types, rows) = self.types_and_rows(sql).await?;
-        Ok(DBOutput::Rows { types, rows })
+        let folder = self.folder.clone();
+        match self.types_and_rows(sql).await {
+            Ok((types, rows)) => {
+                let rows = rows.iter().map(|row| row.iter().map(|value| value.replace(&folder, "$FOLDER")).collect()).collect();
+                Ok(DBOutput::Rows { types, rows })
+            }
+            Err(Failure::Refused(mut told)) => {
+                told.fields.values_mut().for_each(|text| *text = text.replace(&folder, "$FOLDER"));
+                Err(Failure::Refused(told))
+            }
+            Err(broken) => Err(broken),
+        }
     }
 
     async fn shutdown(&mut self) {

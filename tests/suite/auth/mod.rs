@@ -10,7 +10,7 @@ use crate::server::{Home, Server};
 use tls::Tls;
 
 /// Everybody needs a password, from loopback too; the role `trusted` does not.
-const RULES: &str = "server.host_rules=[\"host all trusted 127.0.0.1/32 trust\", \"host all rejected all reject\", \"host all all all scram-sha-256\"]";
+const RULES: &str = "server.host_rules=host all trusted 127.0.0.1/32 trust, host all rejected all reject, host all all all scram-sha-256";
 
 async fn connect(server: &Server, user: &str, password: &str) -> Result<Client, tokio_postgres::Error> {
     let (client, connection) = config(server, user, password).connect(NoTls).await?;
@@ -131,7 +131,7 @@ fn other_hosts_need_tls_and_passwords() {
     }
     let tls = Tls::new();
     let [certificate, key] = tls.flags();
-    let trusting = "server.host_rules=[\"host all all all trust\"]";
+    let trusting = "server.host_rules=host all all all trust";
     let flags = ["--listen", "0.0.0.0:0", "--set", &certificate, "--set", &key, "--set", trusting];
     let log = Server::launch(&Home::new(), "serve", &flags).err().expect("trust for other hosts is refused");
     assert!(log.contains("without a password"), "{log}");
@@ -144,7 +144,7 @@ async fn tls_encrypts_and_binds_the_password_to_the_channel() {
     let home = prepared().await;
     let tls = Tls::new();
     let [certificate, key] = tls.flags();
-    let only_tls = "server.host_rules=[\"hostssl all all all scram-sha-256\"]";
+    let only_tls = "server.host_rules=hostssl all all all scram-sha-256";
     let server = Server::start_in(&home, &["--set", &certificate, "--set", &key, "--set", only_tls]);
     let mut config = config(&server, "lakegate", "secret");
     config.ssl_mode(tokio_postgres::config::SslMode::Require);
@@ -180,7 +180,7 @@ async fn a_certificate_is_loaded_again_on_sighup() {
     let server = Server::start(&["--set", &certificate, "--set", &key]);
     let mut config = config(&server, "lakegate", "");
     config.ssl_mode(tokio_postgres::config::SslMode::Require);
-    config.connect(tls.connector()).await.unwrap();
+    drop(config.connect(tls.connector()).await.unwrap());
     let old = tls.connector();
     tls.renew();
     server.signal(libc::SIGHUP);
