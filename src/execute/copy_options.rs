@@ -147,8 +147,8 @@ fn places(names: &[Name], columns: &Columns, option: &str) -> Result<Vec<usize>>
         .iter()
         .map(|name| {
             columns.iter().position(|(column, _)| *column == name.value).ok_or_else(|| {
-                let message = format!("{option} column \"{}\" not referenced by COPY", name.value);
-                Error::new(SqlState::InvalidColumnReference, message)
+                let message = format!("column \"{}\" named in {option} does not exist", name.value);
+                Error::new(SqlState::UndefinedColumn, message)
             })
         })
         .collect()

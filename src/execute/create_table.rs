@@ -27,7 +27,7 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateTable) -> Result<
                 SqlState::DuplicateTable,
                 format!("relation \"{name}\" already exists, skipping"),
             ));
-            return Ok(Output::Done(tag(statement, 0)));
+            return Ok(Output::Done(if statement.query.is_some() { "CREATE TABLE AS" } else { "CREATE TABLE" }.into()));
         }
         if !statement.or_replace {
             return Err(Error::new(SqlState::DuplicateTable, format!("relation \"{name}\" already exists")));

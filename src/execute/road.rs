@@ -404,9 +404,9 @@ impl<'a> Road<'a> {
     /// The physical plan of a bound one, and the context to run it in.
     pub(crate) async fn physical(&self, plan: LogicalPlan) -> Result<(Arc<dyn ExecutionPlan>, Arc<TaskContext>)> {
         let engine = &self.ground.engine;
-        let state = engine.state(&self.tuning());
+        let (state, context) = engine.state(&self.tuning());
         let plan = engine.physical(&state, &plan).await?;
-        Ok((plan, engine.task_context(&state)))
+        Ok((plan, context))
     }
 
     /// Runs a bound plan; the stream ends the work when it is dropped.

@@ -473,6 +473,7 @@ impl Conversation {
                 portal.style = self.style_with_names();
             }
         portal.guard = Some(guard.clone());
+        portal.metrics = Some(Arc::clone(&self.service.metrics));
         portal.state = State::from_output(output, &portal.formats, guard)?;
         Ok(self.portals.entry(name.to_owned()).insert_entry(portal).into_mut())
     }
@@ -484,9 +485,9 @@ impl Conversation {
         let done = |tag: &str| Ok(Output::Done(tag.to_owned()));
         match &parsed.statement {
             Statement::Empty => Ok(Output::Empty),
-            Statement::Begin(modes) => {
+            Statement::Begin { modes, start } => {
                 self.session.begin(modes_of(*modes), now)?;
-                done("BEGIN")
+                done(if *start { "START TRANSACTION" } else { "BEGIN" })
             }
             Statement::Commit { chain } => {
                 let end = self.session.commit(*chain, now)?;
@@ -571,7 +572,7 @@ impl Conversation {
             return Err(Error::new(SqlState::StatementTooComplex, "EXECUTE is nested too deeply"));
         }
         if arguments.len() != inner.parameters.len() {
-            let message = "wrong number of parameters for prepared statement";
+            let message = format!("wrong number of parameters for prepared statement \"{name}\"");
             return Err(Error::new(SqlState::SyntaxError, message).with_detail(format!(
                 "Expected {} parameters but got {}.",
                 inner.parameters.len(),
@@ -599,6 +600,7 @@ impl Conversation {
         let access = prepared.access();
         if let Some(Some(reusable)) = prepared.reusable.get() {
             if let Some(output) = reusable.run(&self.service.ground, &self.session) {
+                self.session.note_query();
                 return output;
             }
         }
@@ -623,6 +625,7 @@ impl Conversation {
                 }
                 if let Some(Some(reusable)) = prepared.reusable.get() {
                     if let Some(output) = reusable.run(&ground, road.session) {
+                        road.session.note_query();
                         return output;
                     }
                 }

@@ -60,7 +60,7 @@ pub(crate) async fn prepare(road: &mut Road<'_>, parsed: Parsed) -> Result<Prepa
         | Statement::CopyTo(_)
         | Statement::Set(_)
         | Statement::Reset(_)
-        | Statement::Begin(_)
+        | Statement::Begin { .. }
         | Statement::Commit { .. }
         | Statement::Rollback { .. }
         | Statement::SetTransaction { .. }

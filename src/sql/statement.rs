@@ -37,7 +37,8 @@ pub enum Statement {
     Show(Show),
     /// RESET name; `None` is RESET ALL.
     Reset(Option<Name>),
-    Begin(TransactionModes),
+    /// BEGIN, or START TRANSACTION: their tags differ.
+    Begin { modes: TransactionModes, start: bool },
     Commit {
         chain: bool,
     },
@@ -396,7 +397,7 @@ impl Statement {
             Self::Set(_) | Self::SetTransaction { .. } => "set",
             Self::Show(_) => "show",
             Self::Reset(_) => "reset",
-            Self::Begin(_) => "begin",
+            Self::Begin { .. } => "begin",
             Self::Commit { .. } => "commit",
             Self::Rollback { .. } => "rollback",
             Self::Prepare(_) => "prepare",

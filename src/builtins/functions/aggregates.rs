@@ -8,7 +8,7 @@ use super::build::{aggregate, window};
 use super::total;
 use engine_aggregates::{
     approx_distinct, array_agg, average, bit_and_or_xor, bool_and_or, correlation, count, covariance, first_last,
-    min_max, percentile_cont, regr, stddev, string_agg, sum, variance,
+    min_max, regr, stddev, string_agg, sum, variance,
 };
 
 pub(super) fn functions() -> Vec<Function> {
@@ -60,7 +60,6 @@ pub(super) fn functions() -> Vec<Function> {
         aggregate(2819, "regr_sxx(float8, float8) float8", regr::regr_sxx_udaf()),
         aggregate(2820, "regr_syy(float8, float8) float8", regr::regr_syy_udaf()),
         aggregate(2821, "regr_sxy(float8, float8) float8", regr::regr_sxy_udaf()),
-        aggregate(3974, "percentile_cont(float8, float8) float8", percentile_cont::percentile_cont_udaf()),
         aggregate(9001, "approx_count_distinct(any) int8", approx_distinct::approx_distinct_udaf()),
     ];
     functions.extend(extremes());

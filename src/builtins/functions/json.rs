@@ -2,37 +2,29 @@
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::Int32Type;
-use serde_json::Value;
 use sha2::Digest;
 
 use super::Function;
 use super::build::{engine, scalar};
-use super::json_operators::{parse, write};
+use super::json_text::{self, Kind};
 use super::kernel::{Call, some};
 use crate::error::{Error, Result, SqlState};
 
 fn type_name(call: &Call) -> Result<ArrayRef> {
     let documents = call.text(0)?;
-    call.slices(|row| {
-        Ok(Some(match parse(some!(documents.get(row)))? {
-            Value::Null => "null",
-            Value::Bool(_) => "boolean",
-            Value::Number(_) => "number",
-            Value::String(_) => "string",
-            Value::Array(_) => "array",
-            Value::Object(_) => "object",
-        }))
-    })
+    call.slices(|row| Ok(Some(json_text::kind(some!(documents.get(row))).name())))
 }
 
 fn array_length(call: &Call) -> Result<ArrayRef> {
     let documents = call.text(0)?;
-    call.values::<Int32Type>(|row| match parse(some!(documents.get(row)))? {
-        Value::Array(items) => Ok(Some(items.len() as i32)),
-        other => {
-            let what = if other.is_object() { "a non-array" } else { "a scalar" };
-            Err(Error::new(SqlState::InvalidParameterValue, format!("cannot get array length of {what}")))
-        }
+    call.values::<Int32Type>(|row| {
+        let document = some!(documents.get(row));
+        let what = match json_text::kind(document) {
+            Kind::Array => return Ok(Some(json_text::items(document).count() as i32)),
+            Kind::Object => "a non-array",
+            _ => "a scalar",
+        };
+        Err(Error::new(SqlState::InvalidParameterValue, format!("cannot get array length of {what}")))
     })
 }
 
@@ -40,19 +32,14 @@ fn extracted(call: &Call, as_text: bool) -> Result<ArrayRef> {
     let documents = call.text(0)?;
     let keys = (1..call.len()).map(|index| call.text(index)).collect::<Result<Vec<_>>>()?;
     call.texts(|row, out| {
-        let document = parse(some!(documents.get(row)))?;
-        let mut value = &document;
+        let mut value = some!(documents.get(row));
         for column in &keys {
-            let key = some!(column.get(row));
-            value = some!(match value {
-                Value::Array(items) => key.parse::<usize>().ok().and_then(|index| items.get(index)),
-                other => other.get(key),
-            });
+            value = some!(json_text::walk(value, [some!(column.get(row))]));
         }
-        match value {
-            Value::Null if as_text => return Ok(None),
-            Value::String(text) if as_text => out.push_str(text),
-            other => write(other, out),
+        if as_text {
+            out.push_str(&some!(json_text::plain(value)));
+        } else {
+            out.push_str(value);
         }
         Ok(Some(()))
     })

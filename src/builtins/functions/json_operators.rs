@@ -1,74 +1,35 @@
 //! Operators of json and jsonb, over their text.
 
 use arrow::array::{Array, ArrayRef, AsArray, StringArray};
-use serde_json::Value;
 
+use super::json_text::{self, Kind, items, members};
 use super::kernel::{Call, some};
 use crate::encode::types::oid;
 use crate::error::{Error, Result, SqlState};
 
-/// Parses a stored document.
-pub fn parse(text: &str) -> Result<Value> {
-    serde_json::from_str(text)
-        .map_err(|_| Error::new(SqlState::InvalidTextRepresentation, "invalid input syntax for type json"))
+/// Whether the operator's left operand is jsonb; the kernel's identity holds the operands' types.
+fn of_jsonb(call: &Call) -> bool {
+    call.oid / 65_537 == oid::JSONB
 }
 
-/// jsonb's text: a space after `:` and `,`.
-pub fn write(value: &Value, out: &mut String) {
-    match value {
-        Value::Array(items) => {
-            out.push('[');
-            for (at, item) in items.iter().enumerate() {
-                if at > 0 {
-                    out.push_str(", ");
-                }
-                write(item, out);
-            }
-            out.push(']');
-        }
-        Value::Object(fields) => {
-            out.push('{');
-            for (at, (key, item)) in fields.iter().enumerate() {
-                if at > 0 {
-                    out.push_str(", ");
-                }
-                out.push_str(&Value::String(key.clone()).to_string());
-                out.push_str(": ");
-                write(item, out);
-            }
-            out.push('}');
-        }
-        scalar => out.push_str(&scalar.to_string()),
+/// A value found in each row, as JSON or as text.
+fn found<'t>(
+    call: &Call,
+    as_text: bool,
+    mut find: impl FnMut(usize) -> Result<Option<&'t str>>,
+) -> Result<ArrayRef> {
+    if !as_text {
+        return call.slices(find);
     }
-}
-
-/// The value as `->>` gives it: a string without quotes, null as NULL.
-fn write_text(value: &Value, out: &mut String) -> Option<()> {
-    match value {
-        Value::Null => return None,
-        Value::String(text) => out.push_str(text),
-        other => write(other, out),
-    }
-    Some(())
-}
-
-fn element(value: &Value, index: i64) -> Option<&Value> {
-    let items = value.as_array()?;
-    let at = if index < 0 { items.len().checked_sub(index.unsigned_abs() as usize)? } else { index as usize };
-    items.get(at)
+    call.texts(|row, out| {
+        out.push_str(&some!(json_text::plain(some!(find(row)?))));
+        Ok(Some(()))
+    })
 }
 
 fn fields(call: &Call, as_text: bool) -> Result<ArrayRef> {
     let (documents, keys) = (call.text(0)?, call.text(1)?);
-    call.texts(|row, out| {
-        let (document, key) = (parse(some!(documents.get(row)))?, some!(keys.get(row)));
-        let found = some!(document.get(key));
-        if as_text {
-            return Ok(write_text(found, out));
-        }
-        write(found, out);
-        Ok(Some(()))
-    })
+    found(call, as_text, |row| Ok(json_text::field(some!(documents.get(row)), some!(keys.get(row)))))
 }
 
 pub fn field(call: &Call) -> Result<ArrayRef> {
@@ -78,28 +39,28 @@ pub fn field_text(call: &Call) -> Result<ArrayRef> {
     fields(call, true)
 }
 
-fn items(call: &Call, as_text: bool) -> Result<ArrayRef> {
+fn indexed(call: &Call, as_text: bool) -> Result<ArrayRef> {
     let (documents, indexes) = (call.text(0)?, call.int(1)?);
-    call.texts(|row, out| {
-        let (document, index) = (parse(some!(documents.get(row)))?, some!(indexes.get(row)));
-        let found = some!(element(&document, index));
-        if as_text {
-            return Ok(write_text(found, out));
+    let jsonb = of_jsonb(call);
+    found(call, as_text, |row| {
+        let (document, index) = (some!(documents.get(row)), some!(indexes.get(row)));
+        if jsonb && json_text::kind(document).is_scalar() {
+            // A scalar of jsonb is stored as an array of itself.
+            return Ok(matches!(index, 0 | -1).then_some(document));
         }
-        write(found, out);
-        Ok(Some(()))
+        Ok(json_text::item(document, index))
     })
 }
 
 pub fn item(call: &Call) -> Result<ArrayRef> {
-    items(call, false)
+    indexed(call, false)
 }
 pub fn item_text(call: &Call) -> Result<ArrayRef> {
-    items(call, true)
+    indexed(call, true)
 }
 
 /// The texts of a `text[]` argument in a row.
-fn keys_at(call: &Call, index: usize, row: usize) -> Result<Option<StringArray>> {
+pub(super) fn keys_at(call: &Call, index: usize, row: usize) -> Result<Option<StringArray>> {
     let array = call.raw(index)?;
     let lists = array.as_list_opt::<i32>().ok_or_else(|| Error::internal("an array was expected"))?;
     let at = call.row_of(index, row);
@@ -110,28 +71,14 @@ fn keys_at(call: &Call, index: usize, row: usize) -> Result<Option<StringArray>>
     Ok(texts.as_string_opt::<i32>().cloned())
 }
 
-fn walk<'v>(document: &'v Value, keys: &StringArray) -> Option<&'v Value> {
-    let mut value = document;
-    for key in keys {
-        let key = key?;
-        value = match value {
-            Value::Array(_) => element(value, key.parse().ok()?)?,
-            other => other.get(key)?,
-        };
-    }
-    Some(value)
-}
-
 fn paths(call: &Call, as_text: bool) -> Result<ArrayRef> {
     let documents = call.text(0)?;
-    call.texts(|row, out| {
-        let (document, keys) = (parse(some!(documents.get(row)))?, some!(keys_at(call, 1, row)?));
-        let found = some!(walk(&document, &keys));
-        if as_text {
-            return Ok(write_text(found, out));
+    found(call, as_text, |row| {
+        let (document, keys) = (some!(documents.get(row)), some!(keys_at(call, 1, row)?));
+        if keys.null_count() > 0 {
+            return Ok(None);
         }
-        write(found, out);
-        Ok(Some(()))
+        Ok(json_text::walk(document, keys.iter().flatten()))
     })
 }
 
@@ -142,26 +89,11 @@ pub fn path_text(call: &Call) -> Result<ArrayRef> {
     paths(call, true)
 }
 
-/// `@>`: every part of the second is somewhere in the first. An array contains a scalar that it holds, at the top only.
-fn holds(document: &Value, part: &Value, top: bool) -> bool {
-    match (document, part) {
-        (Value::Object(fields), Value::Object(wanted)) => {
-            wanted.iter().all(|(key, value)| fields.get(key).is_some_and(|found| holds(found, value, false)))
-        }
-        (Value::Array(items), Value::Array(wanted)) => {
-            wanted.iter().all(|value| items.iter().any(|item| holds(item, value, false)))
-        }
-        (Value::Array(items), scalar) if top && !scalar.is_object() => items.contains(scalar),
-        (Value::Number(a), Value::Number(b)) => a == b || a.as_f64() == b.as_f64(),
-        (a, b) => a == b,
-    }
-}
-
 fn containing(call: &Call, document: usize, part: usize) -> Result<ArrayRef> {
     let (documents, parts) = (call.text(document)?, call.text(part)?);
     call.booleans(|row| {
-        let (document, part) = (parse(some!(documents.get(row)))?, parse(some!(parts.get(row)))?);
-        Ok(Some(holds(&document, &part, true)))
+        let (document, part) = (some!(documents.get(row)), some!(parts.get(row)));
+        Ok(Some(json_text::contains(document, part, true)))
     })
 }
 
@@ -172,25 +104,28 @@ pub fn contained(call: &Call) -> Result<ArrayRef> {
     containing(call, 1, 0)
 }
 
-fn has_key(document: &Value, key: &str) -> bool {
-    match document {
-        Value::Object(fields) => fields.contains_key(key),
-        Value::Array(items) => items.iter().any(|item| item.as_str() == Some(key)),
-        Value::String(text) => text == key,
-        _ => false,
+fn is_string(value: &str, text: &str) -> bool {
+    json_text::kind(value) == Kind::String && json_text::plain(value).is_some_and(|plain| plain == text)
+}
+
+fn has_key(document: &str, key: &str) -> bool {
+    match json_text::kind(document) {
+        Kind::Object => json_text::field(document, key).is_some(),
+        Kind::Array => items(document).any(|item| is_string(item, key)),
+        _ => is_string(document, key),
     }
 }
 
 pub fn exists(call: &Call) -> Result<ArrayRef> {
     let (documents, keys) = (call.text(0)?, call.text(1)?);
-    call.booleans(|row| Ok(Some(has_key(&parse(some!(documents.get(row)))?, some!(keys.get(row))))))
+    call.booleans(|row| Ok(Some(has_key(some!(documents.get(row)), some!(keys.get(row))))))
 }
 
 fn exist(call: &Call, all: bool) -> Result<ArrayRef> {
     let documents = call.text(0)?;
     call.booleans(|row| {
-        let (document, keys) = (parse(some!(documents.get(row)))?, some!(keys_at(call, 1, row)?));
-        let mut present = keys.iter().flatten().map(|key| has_key(&document, key));
+        let (document, keys) = (some!(documents.get(row)), some!(keys_at(call, 1, row)?));
+        let mut present = keys.iter().flatten().map(|key| has_key(document, key));
         Ok(Some(if all { present.all(|found| found) } else { present.any(|found| found) }))
     })
 }
@@ -202,73 +137,95 @@ pub fn exists_all(call: &Call) -> Result<ArrayRef> {
     exist(call, true)
 }
 
+/// What stands between a container's brackets.
+fn inside(value: &str) -> &str {
+    value.get(1..value.len().saturating_sub(1)).unwrap_or_default().trim()
+}
+
 /// Objects are merged, everything else is an array of its own items.
 pub fn concatenate(call: &Call) -> Result<ArrayRef> {
     let (left, right) = (call.text(0)?, call.text(1)?);
     call.texts(|row, out| {
-        let (left, right) = (parse(some!(left.get(row)))?, parse(some!(right.get(row)))?);
-        let merged = match (left, right) {
-            (Value::Object(mut fields), Value::Object(more)) => {
-                fields.extend(more);
-                Value::Object(fields)
-            }
-            (left, right) => {
-                let mut items = into_items(left);
-                items.extend(into_items(right));
-                Value::Array(items)
-            }
-        };
-        write_jsonb(&merged, out)?;
+        let (left, right) = (some!(left.get(row)), some!(right.get(row)));
+        let objects = json_text::kind(left) == Kind::Object && json_text::kind(right) == Kind::Object;
+        let part = |value| if objects || json_text::kind(value) == Kind::Array { inside(value) } else { value };
+        let (left, right) = (part(left), part(right));
+        let comma = if left.is_empty() || right.is_empty() { "" } else { ", " };
+        if objects {
+            // Of equal keys jsonb keeps the last.
+            out.push_str(&crate::encode::input::jsonb(&format!("{{{left}{comma}{right}}}"))?);
+        } else {
+            out.extend(["[", left, comma, right, "]"]);
+        }
         Ok(Some(()))
     })
 }
 
-fn into_items(value: Value) -> Vec<Value> {
-    match value {
-        Value::Array(items) => items,
-        other => vec![other],
+fn delete_keys(document: &str, drop: impl Fn(&str) -> bool, out: &mut String) -> Result<()> {
+    match json_text::kind(document) {
+        Kind::Object => {
+            out.push('{');
+            let mut first = true;
+            for (key, value) in members(document).filter(|(key, _)| !drop(&json_text::unescape(key))) {
+                if !std::mem::take(&mut first) {
+                    out.push_str(", ");
+                }
+                out.extend(["\"", key, "\": ", value]);
+            }
+            out.push('}');
+        }
+        Kind::Array => {
+            let keep = |item: &&str| {
+                json_text::kind(item) != Kind::String || !json_text::plain(item).is_some_and(|text| drop(&text))
+            };
+            push_items(out, items(document).filter(keep));
+        }
+        _ => return Err(Error::new(SqlState::InvalidParameterValue, "cannot delete from scalar")),
     }
+    Ok(())
 }
 
-/// Writes with jsonb's order of keys.
-pub fn write_jsonb(value: &Value, out: &mut String) -> Result<()> {
-    out.push_str(&crate::encode::input::jsonb(&value.to_string())?);
-    Ok(())
+/// An array of these items.
+pub(super) fn push_items<'t>(out: &mut String, items: impl Iterator<Item = &'t str>) {
+    out.push('[');
+    for (at, item) in items.enumerate() {
+        out.push_str(if at > 0 { ", " } else { "" });
+        out.push_str(item);
+    }
+    out.push(']');
 }
 
 pub fn without_key(call: &Call) -> Result<ArrayRef> {
     let (documents, keys) = (call.text(0)?, call.text(1)?);
     call.texts(|row, out| {
-        let (mut document, key) = (parse(some!(documents.get(row)))?, some!(keys.get(row)));
-        match &mut document {
-            Value::Object(fields) => {
-                fields.shift_remove(key);
-            }
-            Value::Array(items) => items.retain(|item| item.as_str() != Some(key)),
-            _ => return Err(Error::new(SqlState::InvalidParameterValue, "cannot delete from scalar")),
-        }
-        write(&document, out);
-        Ok(Some(()))
+        let (document, key) = (some!(documents.get(row)), some!(keys.get(row)));
+        delete_keys(document, |name| name == key, out).map(Some)
+    })
+}
+
+pub fn without_keys(call: &Call) -> Result<ArrayRef> {
+    let documents = call.text(0)?;
+    call.texts(|row, out| {
+        let (document, keys) = (some!(documents.get(row)), some!(keys_at(call, 1, row)?));
+        delete_keys(document, |name| keys.iter().flatten().any(|key| key == name), out).map(Some)
     })
 }
 
 pub fn without_item(call: &Call) -> Result<ArrayRef> {
     let (documents, indexes) = (call.text(0)?, call.int(1)?);
     call.texts(|row, out| {
-        let (mut document, index) = (parse(some!(documents.get(row)))?, some!(indexes.get(row)));
-        let Value::Array(items) = &mut document else {
-            let what = if document.is_object() { "object using integer index" } else { "scalar" };
-            return Err(Error::new(SqlState::InvalidParameterValue, format!("cannot delete from {what}")));
+        let (document, index) = (some!(documents.get(row)), some!(indexes.get(row)));
+        let refused = match json_text::kind(document) {
+            Kind::Array => None,
+            Kind::Object => Some("cannot delete from object using integer index"),
+            _ => Some("cannot delete from scalar"),
         };
-        let length = items.len() as i64;
-        let at = if index < 0 { length + index } else { index };
-        if (0..length).contains(&at) {
-            items.remove(at as usize);
+        if let Some(message) = refused {
+            return Err(Error::new(SqlState::InvalidParameterValue, message));
         }
-        write(&document, out);
+        let length = items(document).count() as i64;
+        let drop = if index < 0 { length + index } else { index };
+        push_items(out, items(document).enumerate().filter(|(at, _)| *at as i64 != drop).map(|(_, item)| item));
         Ok(Some(()))
     })
 }
-
-/// The types whose operators these are.
-pub const TYPES: [u32; 2] = [oid::JSON, oid::JSONB];

@@ -101,7 +101,12 @@ pub fn call(udf: Arc<ScalarUDF>, arguments: Vec<Expr>, foldable: bool) -> Result
         })
         .collect();
     match constants {
-        Some(constants) if foldable => evaluate(&udf, &constants).map(|value| Expr::Literal(value, None)),
+        // A call that fails stays a call: in a branch of CASE that is never taken its error is none, and an error at run time
+        // has no position.
+        Some(constants) if foldable => match evaluate(&udf, &constants) {
+            Ok(value) => Ok(Expr::Literal(value, None)),
+            Err(_) => Ok(udf.call(arguments)),
+        },
         _ => Ok(udf.call(arguments)),
     }
 }

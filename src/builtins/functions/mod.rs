@@ -15,11 +15,19 @@ pub mod date_arithmetic;
 pub mod datetime;
 pub mod floats;
 mod json;
+pub mod collected;
+pub mod json_build;
+pub mod json_change;
 pub mod json_operators;
+mod json_sets;
+pub use json_sets::lists as set_lists;
+mod json_text;
 pub mod kernel;
 mod math;
 pub mod names;
 pub mod numeric;
+#[cfg(test)]
+mod page;
 pub mod regexp;
 mod session;
 pub mod style;
@@ -98,6 +106,8 @@ pub enum SetFunction {
     StringToTable,
     JsonArrayElements,
     JsonObjectKeys,
+    /// Columns key and value.
+    JsonEach,
     /// Answers no row here: a server facility that Lakegate has no counterpart of (`pg_partition_ancestors`, …).
     Empty,
 }
@@ -129,6 +139,9 @@ pub fn all() -> &'static [Function] {
             arrays::functions(),
             to_char::functions(),
             json::functions(),
+            json_build::functions(),
+            json_change::functions(),
+            collected::functions(),
             sets(),
         ]
         .into_iter()
@@ -177,6 +190,10 @@ fn sets() -> Vec<Function> {
         set(3969, "json_array_elements_text(json) text", JsonArrayElements),
         set(3219, "jsonb_array_elements(jsonb) jsonb", JsonArrayElements),
         set(3465, "jsonb_array_elements_text(jsonb) text", JsonArrayElements),
+        set(3958, "json_each(json) record", JsonEach),
+        set(3959, "json_each_text(json) record", JsonEach),
+        set(3208, "jsonb_each(jsonb) record", JsonEach),
+        set(3932, "jsonb_each_text(jsonb) record", JsonEach),
         set(3957, "json_object_keys(json) text", JsonObjectKeys),
         set(3931, "jsonb_object_keys(jsonb) text", JsonObjectKeys),
         set(3425, "pg_partition_ancestors(regclass) regclass", Empty),

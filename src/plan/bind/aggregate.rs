@@ -2,11 +2,12 @@
 
 use std::collections::HashSet;
 
+use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchemaRef};
 use datafusion::logical_expr::expr::GroupingSet;
 use datafusion::logical_expr::utils::find_aggregate_exprs;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
+use datafusion::logical_expr::{Expr, ExprSchemable as _, LogicalPlan, LogicalPlanBuilder};
 use sqlparser::ast;
 
 use super::expression::{Clause, Context};
@@ -15,6 +16,7 @@ use super::scope::Scope;
 use super::select::Target;
 use super::{Binder, plan_columns, settle};
 use crate::error::{Error, Result, SqlState};
+use crate::plan::typing::sort_key;
 
 pub(super) use super::only_value::only_value;
 
@@ -145,6 +147,7 @@ impl Binder<'_> {
         }
         let several = grouping.explicit_sets && grouping.sets.len() != 1 || uses_grouping;
         let mut replacements: Vec<(Expr, Expr)> = Vec::new();
+        let mut calls = Vec::new();
         let (plan, group_exprs) = if several {
             let (plan, columns) = self.precomputed(plan, &keys)?;
             replacements.extend(keys.iter().cloned().zip(columns));
@@ -152,7 +155,15 @@ impl Binder<'_> {
         } else {
             let mut group_exprs = Vec::new();
             for key in &keys {
-                if matches!(key, Expr::Column(_)) {
+                let data_type = key.get_type(&before)?;
+                if matches!(data_type, DataType::Interval(_)) {
+                    // Grouped by length; the first interval of the group is shown.
+                    let name = self.unique("first");
+                    let first = datafusion::functions_aggregate::expr_fn::first_value(key.clone(), Vec::new());
+                    calls.push(first.alias(&name));
+                    group_exprs.push(sort_key(key.clone(), &data_type)?.alias(self.unique("group")));
+                    replacements.push((key.clone(), Expr::Column(Column::from_name(name))));
+                } else if matches!(key, Expr::Column(_)) {
                     group_exprs.push(key.clone());
                     replacements.push((key.clone(), key.clone()));
                 } else {
@@ -164,7 +175,6 @@ impl Binder<'_> {
             (plan, group_exprs)
         };
         let mut names = HashSet::new();
-        let mut calls = Vec::new();
         for call in aggregates {
             let planned = if several { map_grouping(call.clone(), &replacements)? } else { call.clone() };
             let name = planned.schema_name().to_string();

@@ -238,7 +238,7 @@ impl Binder<'_> {
             };
             keys.push(SortKey { target, options: item.options });
         }
-        bound.plan = sorted(bound.plan, &keys);
+        bound.plan = sorted(bound.plan, &keys)?;
         Ok(bound)
     }
 

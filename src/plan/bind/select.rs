@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::DataType;
 use datafusion::common::{Column, ScalarValue};
 use datafusion::logical_expr::utils::find_aggregate_exprs;
 use datafusion::logical_expr::{Distinct, DistinctOn, Expr, LogicalPlan, LogicalPlanBuilder, Sort, SortExpr, lit};
@@ -15,6 +16,7 @@ use super::scope::{Environment, Origin, Resolved, Scope};
 use super::{Binder, Bound, BoundColumn, Unknowns, is_unsettled, names, settle};
 use crate::encode::types::PgType;
 use crate::error::{Error, Result, SqlState};
+use crate::plan::typing;
 
 /// One expression of the SELECT list, or one that only ORDER BY or DISTINCT ON needs (hidden).
 #[derive(Debug, Clone)]
@@ -219,12 +221,12 @@ impl Binder<'_> {
         let exprs = targets.iter().zip(&names).map(|(target, name)| named(target.expr.clone(), name));
         let mut plan = LogicalPlanBuilder::from(plan).project(exprs.collect::<Vec<_>>())?.build()?;
         if distinct {
-            plan = LogicalPlanBuilder::from(plan).distinct()?.build()?;
+            plan = self.distinct_rows(plan)?;
         }
         if !on.is_empty() {
             plan = distinct_on_plan(plan, on, sorts)?;
         }
-        plan = sorted(plan, sorts);
+        plan = sorted(plan, sorts)?;
         if visible < targets.len() {
             plan = LogicalPlanBuilder::from(plan).select(0..visible)?.build()?;
         }
@@ -240,6 +242,29 @@ impl Binder<'_> {
             })
             .collect();
         Ok(Bound { plan, columns })
+    }
+
+    /// One row of each; intervals of one length are the same, and the first of them is shown.
+    fn distinct_rows(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        let columns = super::plan_columns(&plan);
+        let fields = plan.schema().fields().clone();
+        let is_interval = |field: &arrow::datatypes::Field| matches!(field.data_type(), DataType::Interval(_));
+        if !fields.iter().any(|field| is_interval(field)) {
+            return Ok(LogicalPlanBuilder::from(plan).distinct()?.build()?);
+        }
+        let (mut keys, mut firsts, mut shown) = (Vec::new(), Vec::new(), Vec::new());
+        for (column, field) in columns.into_iter().zip(fields.iter()) {
+            if is_interval(field) {
+                keys.push(typing::sort_key(column.clone(), field.data_type())?.alias(self.unique("key")));
+                let name = self.unique("first");
+                firsts.push(datafusion::functions_aggregate::expr_fn::first_value(column, Vec::new()).alias(&name));
+                shown.push(Expr::Column(Column::from_name(name)).alias(field.name()));
+            } else {
+                keys.push(column.clone());
+                shown.push(column);
+            }
+        }
+        Ok(LogicalPlanBuilder::from(plan).aggregate(keys, firsts)?.project(shown)?.build()?)
     }
 
     /// Unique names for the plan's columns; hidden ones come last and never clash.
@@ -275,24 +300,36 @@ fn output_column(plan: &LogicalPlan, index: usize) -> Expr {
     Expr::Column(Column::from(plan.schema().qualified_field(index)))
 }
 
-fn sort_exprs(plan: &LogicalPlan, sorts: &[SortKey]) -> Vec<SortExpr> {
-    sorts.iter().map(|key| sort_of(output_column(plan, key.target), key.options)).collect()
+fn sort_exprs(plan: &LogicalPlan, sorts: &[SortKey]) -> Result<Vec<SortExpr>> {
+    let mut exprs = Vec::with_capacity(sorts.len());
+    for (at, key) in sorts.iter().enumerate() {
+        let data_type = plan.schema().field(key.target).data_type().clone();
+        let column = typing::sort_key(output_column(plan, key.target), &data_type)?;
+        // Adding 0 makes -0 and 0 equal, which matters only when another key follows.
+        let column = match data_type {
+            DataType::Float32 if at + 1 < sorts.len() => column + lit(0.0_f32),
+            DataType::Float64 if at + 1 < sorts.len() => column + lit(0.0_f64),
+            _ => column,
+        };
+        exprs.push(sort_of(column, key.options));
+    }
+    Ok(exprs)
 }
 
 /// The plan sorted by output columns.
-pub(super) fn sorted(plan: LogicalPlan, sorts: &[SortKey]) -> LogicalPlan {
+pub(super) fn sorted(plan: LogicalPlan, sorts: &[SortKey]) -> Result<LogicalPlan> {
     if sorts.is_empty() {
-        return plan;
+        return Ok(plan);
     }
-    let expr = sort_exprs(&plan, sorts);
-    LogicalPlan::Sort(Sort { expr, input: Arc::new(plan), fetch: None })
+    let expr = sort_exprs(&plan, sorts)?;
+    Ok(LogicalPlan::Sort(Sort { expr, input: Arc::new(plan), fetch: None }))
 }
 
 /// DISTINCT ON keeps the first row of each group in the query's order.
 fn distinct_on_plan(plan: LogicalPlan, on: &[usize], sorts: &[SortKey]) -> Result<LogicalPlan> {
     let keys: Vec<Expr> = on.iter().map(|index| output_column(&plan, *index)).collect();
     let columns: Vec<Expr> = super::plan_columns(&plan);
-    let order = sort_exprs(&plan, sorts);
+    let order = sort_exprs(&plan, sorts)?;
     let order = (!order.is_empty()).then_some(order);
     let node = DistinctOn::try_new(keys, columns, order, Arc::new(plan))?;
     Ok(LogicalPlan::Distinct(Distinct::On(node)))

@@ -9,7 +9,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, lit,
 
 use super::expression::{Clause, Context};
 use super::{Binder, plan_columns};
-use crate::builtins::functions::{Body, SetFunction};
+use crate::builtins::functions::{self, Body, SetFunction};
 use crate::encode::types::{PgType, arrow_type, element_of, oid};
 use crate::error::{Error, Result, SqlState};
 use crate::plan::typing::{self, Resolved, Typed};
@@ -83,6 +83,10 @@ impl Binder<'_> {
         };
         let args: Vec<Expr> = call.arguments.iter().map(|value| value.expr.clone()).collect();
         let unsupported = || Error::unsupported(format!("the function {}", call.function.name)).at(position);
+        let lists = functions::set_lists(*function, call.function.name, call.returns, &args);
+        if let Some(lists) = lists.map_err(|error| error.at(position))? {
+            return Ok(lists.into_iter().map(|(name, list, ty)| SetColumn { name, ..SetColumn::new(list, ty) }).collect());
+        }
         match (function, args.as_slice()) {
             (SetFunction::GenerateSeries, [start, stop, step @ ..]) => {
                 series(call.returns, start.clone(), stop.clone(), step.first().cloned())
@@ -111,13 +115,6 @@ impl Binder<'_> {
                 let none = ScalarValue::List(ScalarValue::new_list_nullable(&[], &arrow_type(call.returns)));
                 Ok(vec![SetColumn::new(lit(none), call.returns)])
             }
-            (SetFunction::RegexpMatches, [_, _]) => {
-                let matched = self.call("regexp_match", call.arguments.clone(), position)?;
-                let ty = matched.ty;
-                let one = nested::make_array(vec![matched.expr.clone()]);
-                let list = when(matched.expr.is_not_null(), one).end()?;
-                Ok(vec![SetColumn::new(list, ty)])
-            }
             (
                 SetFunction::GenerateSeries
                 | SetFunction::Unnest
@@ -125,7 +122,8 @@ impl Binder<'_> {
                 | SetFunction::ExpandArray
                 | SetFunction::RegexpMatches
                 | SetFunction::JsonArrayElements
-                | SetFunction::JsonObjectKeys,
+                | SetFunction::JsonObjectKeys
+                | SetFunction::JsonEach,
                 _,
             ) => Err(unsupported()),
         }

@@ -13,13 +13,13 @@ use datafusion::logical_expr::{
 };
 use sqlparser::ast;
 
-use super::expression::calls::sort_of;
+use super::expression::calls::{Finish, sort_of};
 use super::expression::{Clause, Context};
 use super::names::fold;
 use super::scope::Scope;
 use super::{Binder, plan_columns};
-use crate::builtins::functions::Body;
-use crate::encode::types::PgType;
+use crate::builtins::functions::{Body, collected};
+use crate::encode::types::{PgType, arrow_type};
 use crate::error::{Error, Result, SqlState};
 use crate::plan::typing::{self, Coercion, Resolved, Typed};
 
@@ -46,6 +46,20 @@ impl Binder<'_> {
             return Err(Error::new(state, message).at(position));
         }
         let mut args: Vec<Expr> = call.arguments.iter().map(|value| value.expr.clone()).collect();
+        let finish = Finish::of(&call);
+        if let Some(collecting) = collected::of(call.function.name) {
+            if collecting.direct > 0 || call.function.name == "mode" {
+                let message = format!("OVER is not supported for ordered-set aggregate {}", call.function.name);
+                return Err(Error::new(SqlState::FeatureNotSupported, message).at(position));
+            }
+            args = vec![(collecting.collect)(args)?];
+        }
+        if matches!(call.function.name, "lag" | "lead")
+            && args.iter().skip(1).any(|argument| constant(argument).is_none())
+        {
+            let what = format!("an argument of {} that is no constant", call.function.name);
+            return Err(Error::unsupported(what).at(position));
+        }
         for argument in &args {
             let nested = argument.exists(|expr| Ok(matches!(expr, Expr::WindowFunction(_))))?;
             if nested {
@@ -76,6 +90,10 @@ impl Binder<'_> {
             distinct: false,
         };
         let expr = Expr::WindowFunction(Box::new(WindowFunction { fun, params }));
+        let expr = match finish {
+            Some(finish) => finish.apply(expr)?,
+            None => expr,
+        };
         Ok(Typed { expr, ty: call.returns, position })
     }
 
@@ -90,8 +108,14 @@ impl Binder<'_> {
             partition_by.push(self.settled(expr, &inner)?.expr);
         }
         let sorts = self.sorts(&spec.order_by, &inner)?;
-        let mut order_by: Vec<SortExpr> =
-            sorts.iter().map(|(value, options)| sort_of(value.expr.clone(), *options)).collect();
+        let ranged = spec.window_frame.as_ref().is_some_and(|frame| frame.units == ast::WindowFrameUnits::Range);
+        let mut order_by: Vec<SortExpr> = Vec::with_capacity(sorts.len());
+        for (value, options) in &sorts {
+            let expr = value.expr.clone();
+            // A frame's distance is added to the value itself.
+            let expr = if ranged { expr } else { typing::sort_key(expr, &arrow_type(value.ty))? };
+            order_by.push(sort_of(expr, *options));
+        }
         let frame = match &spec.window_frame {
             None => WindowFrame::new((!order_by.is_empty()).then_some(false)),
             Some(frame) => self.frame(frame, &sorts, &inner)?,

@@ -7,7 +7,7 @@ use super::candidates::{Bindings, Choice, choose};
 use super::coerce::{coerce, is_function_style_cast};
 use super::{Coercion, Resolved, Typed, TypingContext};
 use crate::builtins::functions::type_names::{format_type, parse_type, typname};
-use crate::builtins::functions::{self, Body, Function, Volatility, casts, kernel};
+use crate::builtins::functions::{self, Body, Function, Volatility, casts, json_build, kernel};
 use crate::encode::types::{PgType, element_of, oid};
 use crate::error::{Error, Result, SqlState};
 
@@ -102,7 +102,11 @@ fn finish(
             return Err(undetermined().at(position));
         }
         let mut argument = coerce(ctx, argument.clone(), PgType::of(target), Coercion::Implicit)?;
-        if *declared == oid::ANY && WRITES_ITS_ARGUMENTS.contains(&function.name) {
+        let as_json = json_build::takes_json(function.name, arguments.len());
+        if as_json == Some(true) {
+            // The type stays the value's: aggregates lay out records and arrays otherwise.
+            argument.expr = json_build::to_json(ctx.context(), argument.expr, argument.ty)?;
+        } else if *declared == oid::ANY && (as_json.is_some() || WRITES_ITS_ARGUMENTS.contains(&function.name)) {
             argument.expr = casts::output_text(ctx.context(), argument.expr, argument.ty)?;
             argument.ty = PgType::TEXT;
         }

@@ -15,6 +15,7 @@ mod tests;
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use arrow::datatypes::DataType;
 use datafusion::common::DFSchema;
 use datafusion::logical_expr::Expr;
 use sqlparser::ast;
@@ -105,6 +106,14 @@ pub fn settle(ctx: &TypingContext, value: Typed) -> Result<Typed> {
 /// 42804 when the values' types cannot be matched.
 pub fn common_type(ctx: &TypingContext, values: &[Typed], construct: &str) -> Result<PgType> {
     coerce::common_type(ctx, values, construct)
+}
+
+/// What a value is sorted, grouped and compared by: intervals by their length, whose months have 30 days.
+pub fn sort_key(expr: Expr, data_type: &DataType) -> Result<Expr> {
+    match data_type {
+        DataType::Interval(_) => operators::interval_span(expr),
+        _ => Ok(expr),
+    }
 }
 
 /// `left op right`. 42883 when there is no such operator, 42725 when it is not unique.

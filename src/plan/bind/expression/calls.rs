@@ -2,15 +2,15 @@
 
 use datafusion::common::tree_node::TreeNode;
 use datafusion::logical_expr::expr::{AggregateFunction, AggregateFunctionParams};
-use datafusion::logical_expr::{Expr, SortExpr, lit};
+use datafusion::logical_expr::{Expr, ExprSchemable as _, SortExpr, lit};
 use sqlparser::ast;
 use sqlparser::ast::Spanned as _;
 
 use super::super::Binder;
 use super::super::names::{fold, parts};
 use super::{Clause, Context};
-use crate::builtins::functions::Body;
-use crate::encode::types::PgType;
+use crate::builtins::functions::{Body, collected};
+use crate::encode::types::{PgType, arrow_type, element_of};
 use crate::error::{Error, Result, SqlState};
 use crate::plan::typing::{self, Resolved, Typed};
 
@@ -264,9 +264,25 @@ impl Binder<'_> {
         for (value, options) in self.sorts(modifiers.order_by, &inner)? {
             order_by.push(sort_of(value.expr, options));
         }
-        let aggregate = self.aggregate_of(call, modifiers, direct, within, order_by, filter, position)?;
+        let finish = Finish::of(&call);
+        if finish.as_ref().is_some_and(|finish| finish.direct_wanted > 0 || call.function.name == "mode")
+            && within.is_empty()
+        {
+            let message = format!("WITHIN GROUP is required for ordered-set aggregate {}", call.function.name);
+            return Err(Error::new(SqlState::WrongObjectType, message).at(position));
+        }
+        let mut aggregate = self.aggregate_of(call, modifiers, direct, within, order_by, filter, position)?;
         check_aggregate(&aggregate, context, position)?;
-        Ok(aggregate)
+        if let Expr::AggregateFunction(call) = &mut aggregate.expr {
+            for sort in &mut call.params.order_by {
+                let data_type = sort.expr.get_type(&context.scope.schema)?;
+                sort.expr = typing::sort_key(std::mem::take(&mut sort.expr), &data_type)?;
+            }
+        }
+        match finish {
+            Some(finish) => Ok(Typed { expr: finish.apply(aggregate.expr)?, ..aggregate }),
+            None => Ok(aggregate),
+        }
     }
 
     fn aggregate_of(
@@ -283,7 +299,13 @@ impl Binder<'_> {
             return Err(Error::internal("no aggregate function"));
         };
         let mut args: Vec<Expr> = call.arguments.iter().map(|value| value.expr.clone()).collect();
-        if !within.is_empty() {
+        if let Some(collecting) = collected::of(call.function.name) {
+            let values = args.split_off(collecting.direct.min(args.len()));
+            order_by.extend(
+                values.iter().cloned().zip(&within).map(|(expr, (_, options))| sort_of(expr, *options)),
+            );
+            args = vec![(collecting.collect)(values)?];
+        } else if !within.is_empty() {
             // DataFusion wants the sorted column first, then the direct arguments.
             let sorted: Vec<Expr> = args.drain(direct.min(args.len())..).collect();
             order_by =
@@ -294,6 +316,9 @@ impl Binder<'_> {
             args.push(lit(1_i64));
         }
         let distinct = modifiers.distinct;
+        if let (true, "count", [value]) = (distinct, call.function.name, call.arguments.as_slice()) {
+            args = vec![typing::sort_key(value.expr.clone(), &arrow_type(value.ty))?];
+        }
         if distinct && order_by.iter().any(|sort| !args.contains(&sort.expr)) {
             let message = "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list";
             return Err(Error::new(SqlState::InvalidColumnReference, message)
@@ -309,6 +334,33 @@ impl Binder<'_> {
         let condition = self.boolean(filter, &context.within(Clause::Filter), "FILTER")?;
         self.uses.borrow_mut().truncate(uses);
         Ok(condition)
+    }
+}
+
+/// What is still to be done with an aggregate that only collects its values.
+pub(in super::super) struct Finish {
+    name: &'static str,
+    direct: Vec<Expr>,
+    direct_wanted: usize,
+    lines: bool,
+    finish: fn(&'static str, Vec<Expr>, Expr, bool) -> Result<Expr>,
+}
+
+impl Finish {
+    /// `None` for an aggregate that is the engine's own.
+    pub(in super::super) fn of(call: &Resolved) -> Option<Self> {
+        let collecting = collected::of(call.function.name)?;
+        let direct = call.arguments.iter().take(collecting.direct).map(|value| value.expr.clone()).collect();
+        let lines = call
+            .arguments
+            .last()
+            .is_some_and(|value| value.ty.oid == PgType::RECORD.oid || element_of(value.ty.oid).is_some());
+        let (name, direct_wanted, finish) = (call.function.name, collecting.direct, collecting.finish);
+        Some(Self { name, direct, direct_wanted, lines, finish })
+    }
+
+    pub(in super::super) fn apply(self, list: Expr) -> Result<Expr> {
+        (self.finish)(self.name, self.direct, list, self.lines)
     }
 }
 

@@ -66,12 +66,14 @@ fn engine(name: &str, wanted: Wanted) -> Engine {
 
 /// Months count 30 days and days 24 hours when intervals are compared: each becomes one number first.
 fn intervals(op: Engine, left: Expr, right: Expr) -> Result<Expr> {
+    Ok(compare(interval_span(left)?, op, interval_span(right)?))
+}
+
+/// An interval's length in microseconds.
+pub(in crate::plan::typing) fn interval_span(interval: Expr) -> Result<Expr> {
     let run: Run = date_arithmetic::interval_span;
-    let span = |expr: Expr| {
-        let returns = Returns::Fixed(DataType::Decimal128(38, 0));
-        Kernel::new("interval_span", 0, Volatility::Immutable, returns, run).call(vec![expr])
-    };
-    Ok(compare(span(left)?, op, span(right)?))
+    let returns = Returns::Fixed(DataType::Decimal128(38, 0));
+    Kernel::new("interval_span", 0, Volatility::Immutable, returns, run).call(vec![interval])
 }
 
 /// Brings the operands of an operator across types to one type.

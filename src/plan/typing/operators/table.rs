@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use crate::builtins::functions::kernel::Run;
 use crate::builtins::functions::type_names::oid_of_typname;
-use crate::builtins::functions::{arithmetic, array_operators, bits, date_arithmetic, floats, json_operators, numeric};
+use crate::builtins::functions::{arithmetic, array_operators, bits, date_arithmetic, floats, json_change, json_operators, numeric};
 use crate::builtins::functions::{regexp, text};
 
 /// One operator.
@@ -187,6 +187,8 @@ fn text_rows() -> Vec<(&'static str, &'static str, Kind)> {
         ("?&", "jsonb _text bool", Immutable(json_operators::exists_all)),
         ("-", "jsonb text jsonb", Immutable(json_operators::without_key)),
         ("-", "jsonb int4 jsonb", Immutable(json_operators::without_item)),
+        ("-", "jsonb _text jsonb", Immutable(json_operators::without_keys)),
+        ("#-", "jsonb _text jsonb", Immutable(json_change::delete_path)),
         ("~~", LIKES, Like { negated: false, insensitive: false }),
         ("!~~", LIKES, Like { negated: true, insensitive: false }),
         ("~~*", LIKES, Like { negated: false, insensitive: true }),
