@@ -87,11 +87,15 @@ async fn run_puts_variables_in_and_stops_at_the_first_error() {
     assert_exit(&done, 0);
     let printed = text(&done.stdout);
     assert!(printed.contains("CREATE TABLE") && printed.contains("INSERT 0 1"), "{printed}");
-    let bad = file(&home, "bad.sql", "INSERT INTO loaded VALUES ('2026-11-21', 'x');\nSELECT nope;\nTRUNCATE loaded;\n");
+    let bad =
+        file(&home, "bad.sql", "INSERT INTO loaded VALUES ('2026-11-21', 'x');\nSELECT nope;\nTRUNCATE loaded;\n");
     let done = run(&["run", &bad, "--warehouse", &warehouse], "");
     assert_exit(&done, 1);
     let told = text(&done.stderr);
-    assert!(told.contains("bad.sql:2") && told.contains("42703") && told.contains("column \"nope\" does not exist"), "{told}");
+    assert!(
+        told.contains("bad.sql:2") && told.contains("42703") && told.contains("column \"nope\" does not exist"),
+        "{told}"
+    );
     let server = Server::start_in(&home, &[]);
     let mut connection = Connection::superuser(server.address()).await.unwrap();
     let rows = connection.rows("SELECT day, words FROM loaded ORDER BY day").await.unwrap();

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::files::{below, check_all, shown, updating};
+use crate::gaps::Gaps;
 use crate::postgres::Postgres;
 use crate::protocol::Column;
 use crate::server::Server;
@@ -82,15 +83,24 @@ fn shown_column(column: &Column) -> String {
 /// Statements that both have answered, and describe differently.
 fn compare(file: &Path, theirs: &[(String, Vec<Column>)], ours: &[(String, Vec<Column>)]) -> Vec<String> {
     let mut differences = Vec::new();
+    let mut gaps = Gaps::of_descriptions(file);
     for (sql, described) in ours {
         let Some((_, expected)) = theirs.iter().find(|(other, _)| other == sql) else { continue };
         let (expected, described): (Vec<_>, Vec<_>) =
             (expected.iter().map(shown_column).collect(), described.iter().map(shown_column).collect());
         let different = expected.iter().zip(&described).filter(|(expected, described)| expected != described);
-        let lines: Vec<String> = different.map(|(expected, described)| format!("  expected {expected}\n       got {described}")).collect();
-        if !lines.is_empty() || expected.len() != described.len() {
+        let lines: Vec<String> =
+            different.map(|(expected, described)| format!("  expected {expected}\n       got {described}")).collect();
+        if lines.is_empty() && expected.len() == described.len() {
+            if gaps.expects(sql, false) {
+                differences.push(format!("{}: no gap any more, take it out of the list: {sql}", shown(file)));
+            }
+            continue;
+        }
+        if !gaps.expects(sql, true) {
             differences.push(format!("{}: {sql}\n{}", shown(file), lines.join("\n")));
         }
+        gaps.note(sql);
     }
-    differences
+    if gaps.written() { Vec::new() } else { differences }
 }

@@ -169,11 +169,7 @@ impl Server {
     fn complaints(&self) -> Vec<String> {
         let panicked = |line: &str| line.contains("panicked at") || line.contains("RUST_BACKTRACE");
         let error = |line: &str| line.split_whitespace().take(3).any(|word| word == "ERROR");
-        self.log()
-            .lines()
-            .filter(|line| panicked(line) || error(line))
-            .map(str::to_owned)
-            .collect()
+        self.log().lines().filter(|line| panicked(line) || error(line)).map(str::to_owned).collect()
     }
 }
 

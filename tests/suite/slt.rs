@@ -80,7 +80,8 @@ pub(crate) async fn run_file(file: PathBuf, target: Target) -> Vec<String> {
     runner.set_var("DATA".to_owned(), crate::files::root().join("tests/data").display().to_string());
     runner.set_var("FOLDER".to_owned(), folder.path().display().to_string());
     if updating() {
-        let updated = runner.update_test_file(&file, SEPARATOR, exact_validator, as_it_is, strict_column_validator).await;
+        let updated =
+            runner.update_test_file(&file, SEPARATOR, exact_validator, as_it_is, strict_column_validator).await;
         return updated.err().map(|error| format!("{}: {error}", shown(&file))).into_iter().collect();
     }
     let records = match sqllogictest::parse_file(&file) {
@@ -102,7 +103,11 @@ pub(crate) async fn run_file(file: PathBuf, target: Target) -> Vec<String> {
                 failures.push(format!("[{engine} {}] {}", mode.label(), error.display(false)));
             }
             Ok(_) if gaps.expects(&sql, false) => {
-                failures.push(format!("[{engine} {}] {}: no gap any more, take it out of the list: {sql}", mode.label(), shown(&file)));
+                failures.push(format!(
+                    "[{engine} {}] {}: no gap any more, take it out of the list: {sql}",
+                    mode.label(),
+                    shown(&file)
+                ));
             }
             Ok(_) => {}
         }

@@ -64,8 +64,8 @@ const LETTERS: &[(char, &[u32])] = &[
     (
         'a',
         &[
-            199, 1000, 1001, 1002, 1003, 1005, 1007, 1009, 1014, 1015, 1016, 1021, 1022, 1028, 1115, 1182, 1183, 1185, 1187,
-            1231, 1270, 2951, 3807,
+            199, 1000, 1001, 1002, 1003, 1005, 1007, 1009, 1014, 1015, 1016, 1021, 1022, 1028, 1115, 1182, 1183, 1185,
+            1187, 1231, 1270, 2951, 3807,
         ],
     ),
     ('O', &[]),
@@ -190,9 +190,11 @@ impl SqlDriver {
         let style = self.style();
         let value = |(column, value): (&Column, &Option<Bytes>)| match value {
             None => Ok("NULL".to_owned()),
-            Some(bytes) if column.format == 1 => style.text(column.oid, bytes).map(|text| escaped(&text)).map_err(|error| {
-                Failure::Broken(format!("column \"{}\": {error}: {}", column.name, crate::decode::hex(bytes)))
-            }),
+            Some(bytes) if column.format == 1 => {
+                style.text(column.oid, bytes).map(|text| escaped(&text)).map_err(|error| {
+                    Failure::Broken(format!("column \"{}\": {error}: {}", column.name, crate::decode::hex(bytes)))
+                })
+            }
             Some(bytes) => Ok(escaped(&String::from_utf8_lossy(bytes))),
         };
         columns.iter().zip(row).map(value).collect()
@@ -220,7 +222,8 @@ fn escaped(text: &str) -> String {
     }
     let text = text.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r").replace('\t', "\\t");
     let inner = text.trim_matches(' ');
-    let (before, after) = (text.len() - text.trim_start_matches(' ').len(), text.len() - text.trim_end_matches(' ').len());
+    let (before, after) =
+        (text.len() - text.trim_start_matches(' ').len(), text.len() - text.trim_end_matches(' ').len());
     if inner.is_empty() {
         return "␣".repeat(text.len());
     }
@@ -263,7 +266,10 @@ impl AsyncDB for SqlDriver {
         let folder = self.folder.clone();
         match self.types_and_rows(sql).await {
             Ok((types, rows)) => {
-                let rows = rows.iter().map(|row| row.iter().map(|value| value.replace(&folder, "$FOLDER")).collect()).collect();
+                let rows = rows
+                    .iter()
+                    .map(|row| row.iter().map(|value| value.replace(&folder, "$FOLDER")).collect())
+                    .collect();
                 Ok(DBOutput::Rows { types, rows })
             }
             Err(Failure::Refused(mut told)) => {

@@ -58,10 +58,16 @@ async fn scram_lets_in_who_knows_the_password() {
     let row = client.query_one("SELECT current_user::text, session_user::text", &[]).await.unwrap();
     assert_eq!((row.get::<_, &str>(0), row.get::<_, &str>(1)), ("alice", "alice"));
     let (code, message) = refusal(&connect(&server, "alice", "wrong").await.err().unwrap());
-    assert_eq!((code, message.as_str()), (SqlState::INVALID_PASSWORD, "password authentication failed for user \"alice\""));
+    assert_eq!(
+        (code, message.as_str()),
+        (SqlState::INVALID_PASSWORD, "password authentication failed for user \"alice\"")
+    );
     // Whether a role is there is not told to who does not know its password.
     let (code, message) = refusal(&connect(&server, "missing", "x").await.err().unwrap());
-    assert_eq!((code, message.as_str()), (SqlState::INVALID_PASSWORD, "password authentication failed for user \"missing\""));
+    assert_eq!(
+        (code, message.as_str()),
+        (SqlState::INVALID_PASSWORD, "password authentication failed for user \"missing\"")
+    );
     let (code, _) = refusal(&connect(&server, "nobody", "x").await.err().unwrap());
     assert_eq!(code, SqlState::INVALID_AUTHORIZATION_SPECIFICATION);
     connect(&server, "trusted", "").await.unwrap();
@@ -125,7 +131,8 @@ async fn the_first_start_takes_the_superusers_password_from_the_environment() {
 #[test]
 fn other_hosts_need_tls_and_passwords() {
     for flags in [&["--listen", "0.0.0.0:0"][..], &["--listen", "[::]:0"]] {
-        let log = Server::launch(&Home::new(), "serve", flags).err().unwrap_or_else(|| panic!("{flags:?} is listened on"));
+        let log =
+            Server::launch(&Home::new(), "serve", flags).err().unwrap_or_else(|| panic!("{flags:?} is listened on"));
         assert!(log.contains("refusing to listen on"), "{log}");
         assert!(log.contains("server.allow_insecure_listen"), "{log}");
     }

@@ -47,7 +47,12 @@ fn cases(text: &str) -> (Vec<String>, Vec<Case>) {
 }
 
 /// All that went wrong in a file.
-pub(super) async fn run_file(file: PathBuf, address: SocketAddr, engine: &'static str, database: &'static str) -> Vec<String> {
+pub(super) async fn run_file(
+    file: PathBuf,
+    address: SocketAddr,
+    engine: &'static str,
+    database: &'static str,
+) -> Vec<String> {
     let text = std::fs::read_to_string(&file).unwrap();
     let (head, mut cases) = cases(&text);
     let mut failures = Vec::new();
