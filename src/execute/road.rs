@@ -458,8 +458,8 @@ pub(crate) fn statement_context(session: &Session, snapshot: &Snapshot, server_s
     let settings = session.settings();
     let mut search_path = Vec::new();
     for schema in settings.search_path() {
+        // A role may be called as a system schema is: its name does not make that schema its own.
         let schema = match schema.as_str() {
-            // A role may be called as one of our schemas is, and that one is not its own.
             "$user" if is_system_schema(&session.user) => continue,
             "$user" => session.user.clone(),
             _ => schema,

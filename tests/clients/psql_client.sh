@@ -20,7 +20,7 @@ expect() {
     fi
 }
 
-ask -c 'DROP VIEW IF EXISTS psql_v' -c 'DROP TABLE IF EXISTS psql_t' 2>/dev/null
+PGOPTIONS='-c client_min_messages=warning' ask -c 'DROP VIEW IF EXISTS psql_v' -c 'DROP TABLE IF EXISTS psql_t'
 ask -c 'CREATE TABLE psql_t (id int NOT NULL, name varchar(20), price numeric(8,2), CONSTRAINT cheap CHECK (price < 1000))'
 ask -c 'CREATE VIEW psql_v AS SELECT id, name FROM psql_t'
 for i in $(seq 0 299); do echo "$i,name $i,$i.25"; done >"$work/rows.csv"
@@ -46,7 +46,7 @@ expect '\dT' 'integer' psql -X -c '\dT int4'
 expect '\conninfo' 'You are connected to database "lakegate" as user "lakegate"' psql -X -c '\conninfo'
 expect '\encoding' 'UTF8' psql -X -c '\encoding'
 expect 'variables' '^name 7$' ask -v id=7 <<<"SELECT name FROM psql_t WHERE id = :'id';"
-expect '\gdesc' 'price \| numeric\(8,2\)' psql -X <<<'SELECT id, name, price FROM psql_t \gdesc'
+expect '\gdesc' 'price +\| numeric\(8,2\)' psql -X <<<'SELECT id, name, price FROM psql_t \gdesc'
 expect '\gset' '^301$' ask <<<$'SELECT count(*) AS n FROM psql_t \\gset\n\\echo :n'
 expect '\gexec' '^2$' ask <<<$'SELECT \'SELECT 1 + 1\' \\gexec'
 expect '\x' 'name +\| name 5' psql -X -x -c 'SELECT * FROM psql_t WHERE id = 5'

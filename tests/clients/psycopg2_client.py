@@ -8,7 +8,8 @@ from decimal import Decimal
 import psycopg2
 import psycopg2.extras
 
-with psycopg2.connect("") as connection:
+connection = psycopg2.connect("")
+if connection:
     connection.autocommit = True
     cursor = connection.cursor()
     cursor.execute("DROP TABLE IF EXISTS psycopg2_t")

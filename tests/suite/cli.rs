@@ -87,11 +87,15 @@ async fn run_puts_variables_in_and_stops_at_the_first_error() {
     assert_exit(&done, 0);
     let printed = text(&done.stdout);
     assert!(printed.contains("CREATE TABLE") && printed.contains("INSERT 0 1"), "{printed}");
-    let bad = file(&home, "bad.sql", "INSERT INTO loaded VALUES ('2026-11-21', 'x');\nSELECT nope;\nTRUNCATE loaded;\n");
+    let bad =
+        file(&home, "bad.sql", "INSERT INTO loaded VALUES ('2026-11-21', 'x');\nSELECT nope;\nTRUNCATE loaded;\n");
     let done = run(&["run", &bad, "--warehouse", &warehouse], "");
     assert_exit(&done, 1);
     let told = text(&done.stderr);
-    assert!(told.contains("bad.sql:2") && told.contains("42703") && told.contains("column \"nope\" does not exist"), "{told}");
+    assert!(
+        told.contains("bad.sql:2") && told.contains("42703") && told.contains("column \"nope\" does not exist"),
+        "{told}"
+    );
     let server = Server::start_in(&home, &[]);
     let mut connection = Connection::superuser(server.address()).await.unwrap();
     let rows = connection.rows("SELECT day, words FROM loaded ORDER BY day").await.unwrap();
@@ -112,10 +116,10 @@ async fn password_sets_a_verifier() {
     assert_exit(&run(&["password", "lakegate", "--warehouse", &warehouse], "from stdin\n"), 0);
     assert_exit(&run(&["password", "nobody", "--warehouse", &warehouse], "x\n"), 1);
     assert_exit(&run(&["password", "lakegate", "--warehouse", &warehouse], "\n"), 1);
-    let server = Server::start_in(&home, &["--set", "server.host_rules=[\"host all all all scram-sha-256\"]"]);
+    let server = Server::start_in(&home, &["--set", "server.host_rules=host all all all scram-sha-256"]);
     let mut config = tokio_postgres::Config::new();
     config.host("127.0.0.1").port(server.address().port()).user("lakegate").dbname("lakegate").password("from stdin");
-    config.connect(tokio_postgres::NoTls).await.unwrap();
+    drop(config.connect(tokio_postgres::NoTls).await.unwrap());
     config.password("other");
     assert!(config.connect(tokio_postgres::NoTls).await.is_err());
 }

@@ -38,19 +38,27 @@ async fn tokio_postgres_loads_queries_fetches_cancels_and_reads_errors() {
     }
     assert_eq!(writer.finish().await.unwrap(), 1000);
 
-    let statement = client.prepare("SELECT id, name, price FROM t WHERE id >= $1 AND name LIKE $2 ORDER BY id").await.unwrap();
+    let statement =
+        client.prepare("SELECT id, name, price FROM t WHERE id >= $1 AND name LIKE $2 ORDER BY id").await.unwrap();
     assert_eq!(statement.params(), [Type::INT4, Type::TEXT]);
     let rows = client.query(&statement, &[&990, &"name%"]).await.unwrap();
     assert_eq!(rows.len(), 10);
-    assert_eq!((rows[1].get::<_, i32>(0), rows[1].get::<_, &str>(1), rows[1].get::<_, f64>(2)), (991, "name 991", 247.75));
-    let row = client.query_one("SELECT count(*), sum(id), max(price) FROM t WHERE id = ANY ($1)", &[&vec![1, 5, 1500]]).await.unwrap();
+    assert_eq!(
+        (rows[1].get::<_, i32>(0), rows[1].get::<_, &str>(1), rows[1].get::<_, f64>(2)),
+        (991, "name 991", 247.75)
+    );
+    let row = client
+        .query_one("SELECT count(*), sum(id), max(price) FROM t WHERE id = ANY ($1)", &[&vec![1, 5, 1500]])
+        .await
+        .unwrap();
     assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1), row.get::<_, f64>(2)), (3, 1506, 1.25));
     assert_eq!(client.execute("INSERT INTO t VALUES ($1, $2, $3)", &[&7000, &"x", &0.5]).await.unwrap(), 1);
 
     let stream = client.copy_out("COPY (SELECT id, name FROM t WHERE id < 3 ORDER BY id) TO STDOUT").await.unwrap();
     let copied: Vec<Bytes> = stream.try_collect().await.unwrap();
     assert_eq!(copied.concat(), b"0\tname 0\n1\tname 1\n2\tname 2\n");
-    let stream = client.copy_out("COPY (SELECT id, name FROM t WHERE id < 3 ORDER BY id) TO STDOUT BINARY").await.unwrap();
+    let stream =
+        client.copy_out("COPY (SELECT id, name FROM t WHERE id < 3 ORDER BY id) TO STDOUT BINARY").await.unwrap();
     let rows: Vec<_> = BinaryCopyOutStream::new(stream, &[Type::INT4, Type::TEXT]).try_collect().await.unwrap();
     assert_eq!((rows.len(), rows[2].get::<i32>(0), rows[2].get::<&str>(1)), (3, 2, "name 2"));
 
@@ -92,7 +100,8 @@ async fn tokio_postgres_pipelines_and_streams() {
     let answers = futures::future::try_join_all(answers).await.unwrap();
     let answers: Vec<i32> = answers.iter().map(|row| row.get(0)).collect();
     assert_eq!(answers, (0..50).map(|number| number * 2).collect::<Vec<_>>());
-    let rows = client.query_raw("SELECT g, g::text FROM generate_series(1, 100000) g", Vec::<i32>::new()).await.unwrap();
+    let rows =
+        client.query_raw("SELECT g, g::text FROM generate_series(1, 100000) g", Vec::<i32>::new()).await.unwrap();
     let sum = rows.try_fold(0i64, async |sum, row| Ok(sum + i64::from(row.get::<_, i32>(0)))).await.unwrap();
     assert_eq!(sum, 100_000 * 100_001 / 2);
     let mut stream = Box::pin(client.simple_query_raw("SELECT 1; SELECT 2").await.unwrap());

@@ -125,7 +125,8 @@ async fn every_sql_block_of_the_documentation_runs() {
 
 #[test]
 fn blocks_and_statements_are_found() {
-    let found = blocks("text\n```sql error=42P01\nSELECT 1;\nSELECT ';' -- ;\n```\n```sh\nls\n```\n```sql skip\nx\n```\n");
+    let found =
+        blocks("text\n```sql error=42P01\nSELECT 1;\nSELECT ';' -- ;\n```\n```sh\nls\n```\n```sql skip\nx\n```\n");
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].error.as_deref(), Some("42P01"));
     assert_eq!(statements(&found[0].sql).len(), 2);

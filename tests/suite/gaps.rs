@@ -16,7 +16,10 @@ type Key = (String, String);
 /// By statement: the modes in which it fails.
 type List = BTreeMap<Key, BTreeSet<&'static str>>;
 
-const MODES: [&str; 2] = ["simple", "extended"];
+const MODES: [&str; 3] = ["simple", "extended", DESCRIBED];
+
+/// Not a mode of its own: the comparison of columns' descriptions.
+const DESCRIBED: &str = "described";
 
 fn path() -> PathBuf {
     root().join("tests/sql/gaps.txt")
@@ -58,6 +61,12 @@ impl Gaps {
         Self { file: name, mode: target.mode.label(), applies: target.engine == "lakegate", found: BTreeSet::new() }
     }
 
+    /// For the comparison of columns.
+    pub(crate) fn of_descriptions(file: &Path) -> Self {
+        let name = file.strip_prefix(root().join("tests/sql")).unwrap_or(file).display().to_string();
+        Self { file: name, mode: DESCRIBED, applies: true, found: BTreeSet::new() }
+    }
+
     fn key(&self, sql: &str) -> Key {
         (self.file.clone(), sql.replace('\n', "⏎"))
     }
@@ -96,7 +105,9 @@ impl Gaps {
         for key in &self.found {
             list.entry(key.clone()).or_default().insert(self.mode);
         }
-        let mut text = String::from("# Statements that are answered otherwise than by PostgreSQL: file, modes, statement. The list can only shrink.\n");
+        let mut text = String::from(
+            "# Statements that are answered otherwise than by PostgreSQL: file, modes, statement. The list can only shrink.\n",
+        );
         for ((file, sql), modes) in list.iter().filter(|(_, modes)| !modes.is_empty()) {
             let modes: Vec<&str> = modes.iter().copied().collect();
             text.push_str(&format!("{file} {} {sql}\n", modes.join(",")));

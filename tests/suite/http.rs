@@ -21,9 +21,9 @@ async fn get(server: &Server, path: &str) -> (u16, String) {
 
 /// The value of a metric whose line starts so, summed over its labels.
 fn metric(text: &str, name: &str) -> Option<f64> {
-    let lines = text.lines().filter(|line| {
-        line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ') || rest.starts_with('{'))
-    });
+    let lines = text
+        .lines()
+        .filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ') || rest.starts_with('{')));
     let values: Vec<f64> = lines.filter_map(|line| line.rsplit(' ').next()?.parse().ok()).collect();
     (!values.is_empty()).then(|| values.iter().sum())
 }

@@ -33,7 +33,8 @@ impl Postgres {
 
     /// Makes a fresh database.
     pub(crate) async fn create_database(&self, name: &str) {
-        let mut admin = Connection::start(self.address, &[("user", "lakegate"), ("database", "lakegate")]).await.unwrap();
+        let mut admin =
+            Connection::start(self.address, &[("user", "lakegate"), ("database", "lakegate")]).await.unwrap();
         admin.command(&format!("DROP DATABASE IF EXISTS {name}")).await.unwrap();
         admin.command(&format!("CREATE DATABASE {name} TEMPLATE template0")).await.unwrap();
     }
@@ -65,7 +66,8 @@ impl Postgres {
         let log = std::fs::File::create(folder.path().join("log")).unwrap();
         let mut server = as_owner("postgres");
         server.arg("-D").arg(&data).args(["-k", "", "-h", "127.0.0.1", "-p", &address.port().to_string()]);
-        for setting in ["fsync=off", "timezone=UTC", "max_connections=200", "shared_buffers=64MB", "ssl=off", "jit=off"] {
+        for setting in ["fsync=off", "timezone=UTC", "max_connections=200", "shared_buffers=64MB", "ssl=off", "jit=off"]
+        {
             server.arg("-c").arg(setting);
         }
         server.stdout(Stdio::null()).stderr(log);
@@ -118,7 +120,8 @@ fn programs() -> PathBuf {
     if let Some((_, programs)) = versions.pop() {
         return programs;
     }
-    let found = std::env::var_os("PATH").and_then(|path| std::env::split_paths(&path).find(|at| at.join("initdb").exists()));
+    let found =
+        std::env::var_os("PATH").and_then(|path| std::env::split_paths(&path).find(|at| at.join("initdb").exists()));
     found.expect("there is no PostgreSQL on this machine to compare with: run tests/install.sh")
 }
 
@@ -129,8 +132,10 @@ fn owner() -> Option<(u32, u32)> {
         return None;
     }
     let accounts = std::fs::read_to_string("/etc/passwd").unwrap();
-    let line = accounts.lines().find(|line| line.starts_with("postgres:")).expect("no account \"postgres\": run tests/install.sh");
+    let line = accounts
+        .lines()
+        .find(|line| line.starts_with("postgres:"))
+        .expect("no account \"postgres\": run tests/install.sh");
     let mut fields = line.split(':').skip(2);
     Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
 }
-

@@ -57,7 +57,11 @@ impl fmt::Display for Told {
                 write!(f, "\n{name}: {text}")?;
             }
         }
-        if self.fields.contains_key(&'P') || self.field('S') != "ERROR" { Ok(()) } else { write!(f, "\nwithout a position") }
+        if self.fields.contains_key(&'P') || self.field('S') != "ERROR" {
+            Ok(())
+        } else {
+            write!(f, "\nwithout a position")
+        }
     }
 }
 
@@ -190,7 +194,11 @@ impl Connection {
                 Ok(done) => done?,
             };
             if read == 0 {
-                return if self.buffer.is_empty() { Ok(false) } else { Err(std::io::Error::other("an unfinished message")) };
+                return if self.buffer.is_empty() {
+                    Ok(false)
+                } else {
+                    Err(std::io::Error::other("an unfinished message"))
+                };
             }
         }
         Ok(true)

@@ -46,7 +46,6 @@ pub(crate) struct Server {
     log: PathBuf,
     address: SocketAddr,
     http: SocketAddr,
-    errors_expected: bool,
     /// What it said on standard output after it was ready.
     said: std::sync::mpsc::Receiver<String>,
 }
@@ -95,7 +94,7 @@ impl Server {
             }
         };
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        Ok(Self { child, home: home.clone(), flags, log, address, http, errors_expected: false, said })
+        Ok(Self { child, home: home.clone(), flags, log, address, http, said })
     }
 
     /// A client's port.
@@ -106,10 +105,6 @@ impl Server {
     /// The port of health and metrics.
     pub(crate) fn http(&self) -> SocketAddr {
         self.http
-    }
-
-    pub(crate) fn home(&self) -> &Home {
-        &self.home
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -124,11 +119,6 @@ impl Server {
     /// The next line of its standard output.
     pub(crate) fn said(&self) -> Option<String> {
         self.said.recv_timeout(Duration::from_secs(5)).ok()
-    }
-
-    /// Its log may tell of errors: the test provokes them.
-    pub(crate) fn expect_errors(&mut self) {
-        self.errors_expected = true;
     }
 
     /// Memory that is resident, in bytes.
@@ -179,11 +169,7 @@ impl Server {
     fn complaints(&self) -> Vec<String> {
         let panicked = |line: &str| line.contains("panicked at") || line.contains("RUST_BACKTRACE");
         let error = |line: &str| line.split_whitespace().take(3).any(|word| word == "ERROR");
-        self.log()
-            .lines()
-            .filter(|line| panicked(line) || (error(line) && !self.errors_expected))
-            .map(str::to_owned)
-            .collect()
+        self.log().lines().filter(|line| panicked(line) || error(line)).map(str::to_owned).collect()
     }
 }
 

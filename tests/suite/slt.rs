@@ -8,7 +8,7 @@ use sqllogictest::{Record, Runner, strict_column_validator};
 use crate::files::{shown, updating};
 use crate::gaps::Gaps;
 use crate::server::Server;
-use crate::sql_driver::{Mode, SqlDriver, create_schema};
+use crate::sql_driver::{Descriptions, Mode, SqlDriver, create_schema};
 
 /// Between columns of a row.
 const SEPARATOR: &str = "|";
@@ -23,6 +23,14 @@ pub(crate) struct Target {
     pub(crate) engine: &'static str,
     pub(crate) database: String,
     pub(crate) mode: Mode,
+    /// What results were described as, from all files.
+    pub(crate) descriptions: Descriptions,
+}
+
+impl Target {
+    pub(crate) fn new(address: SocketAddr, engine: &'static str, database: &str, mode: Mode) -> Self {
+        Self { address, engine, database: database.to_owned(), mode, descriptions: Descriptions::default() }
+    }
 }
 
 /// Rows are compared as they are: a different blank is a difference.
@@ -58,9 +66,12 @@ pub(crate) async fn run_file(file: PathBuf, target: Target) -> Vec<String> {
     let (address, engine, mode) = (target.address, target.engine, target.mode);
     let database = target.database.clone();
     let folder = tempfile::Builder::new().prefix("lakegate-suite-files-").tempdir().unwrap();
+    let descriptions = target.descriptions.clone();
+    let shown_folder = folder.path().display().to_string();
     let mut runner = Runner::new(move || {
-        let (database, schema) = (database.clone(), schema.clone());
-        async move { SqlDriver::connect(address, engine, &database, &schema, mode).await }
+        let (database, schema, descriptions) = (database.clone(), schema.clone(), descriptions.clone());
+        let folder = shown_folder.clone();
+        async move { SqlDriver::connect(address, engine, &database, &schema, mode, descriptions, folder).await }
     });
     runner.add_label(target.mode.label());
     runner.with_validator(exact_validator);
@@ -69,7 +80,8 @@ pub(crate) async fn run_file(file: PathBuf, target: Target) -> Vec<String> {
     runner.set_var("DATA".to_owned(), crate::files::root().join("tests/data").display().to_string());
     runner.set_var("FOLDER".to_owned(), folder.path().display().to_string());
     if updating() {
-        let updated = runner.update_test_file(&file, SEPARATOR, exact_validator, as_it_is, strict_column_validator).await;
+        let updated =
+            runner.update_test_file(&file, SEPARATOR, exact_validator, as_it_is, strict_column_validator).await;
         return updated.err().map(|error| format!("{}: {error}", shown(&file))).into_iter().collect();
     }
     let records = match sqllogictest::parse_file(&file) {
@@ -91,7 +103,11 @@ pub(crate) async fn run_file(file: PathBuf, target: Target) -> Vec<String> {
                 failures.push(format!("[{engine} {}] {}", mode.label(), error.display(false)));
             }
             Ok(_) if gaps.expects(&sql, false) => {
-                failures.push(format!("[{engine} {}] {}: no gap any more, take it out of the list: {sql}", mode.label(), shown(&file)));
+                failures.push(format!(
+                    "[{engine} {}] {}: no gap any more, take it out of the list: {sql}",
+                    mode.label(),
+                    shown(&file)
+                ));
             }
             Ok(_) => {}
         }

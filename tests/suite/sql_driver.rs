@@ -1,6 +1,7 @@
 //! Statements of sqllogictest over the wire: in simple query with text, or in extended query with binary results.
 
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -63,8 +64,8 @@ const LETTERS: &[(char, &[u32])] = &[
     (
         'a',
         &[
-            199, 1000, 1001, 1002, 1003, 1005, 1007, 1009, 1014, 1015, 1016, 1021, 1022, 1028, 1115, 1182, 1183, 1185, 1187,
-            1231, 1270, 2951, 3807,
+            199, 1000, 1001, 1002, 1003, 1005, 1007, 1009, 1014, 1015, 1016, 1021, 1022, 1028, 1115, 1182, 1183, 1185,
+            1187, 1231, 1270, 2951, 3807,
         ],
     ),
     ('O', &[]),
@@ -87,11 +88,17 @@ impl ColumnType for TypeLetter {
     }
 }
 
+/// How the results of a file's statements were described, for comparing servers.
+pub(crate) type Descriptions = Arc<Mutex<Vec<(String, Vec<Column>)>>>;
+
 /// A connection in a mode.
 pub(crate) struct SqlDriver {
     connection: Connection,
     mode: Mode,
     engine: &'static str,
+    descriptions: Descriptions,
+    /// The file's own folder: shown as `$FOLDER`, since it has another name each time.
+    folder: String,
 }
 
 impl SqlDriver {
@@ -102,10 +109,12 @@ impl SqlDriver {
         database: &str,
         schema: &str,
         mode: Mode,
+        descriptions: Descriptions,
+        folder: String,
     ) -> Result<Self, Failure> {
         let path = format!("-c search_path={schema}");
         let parameters = [("user", "lakegate"), ("database", database), ("options", path.as_str())];
-        Ok(Self { connection: Connection::start(address, &parameters).await?, mode, engine })
+        Ok(Self { connection: Connection::start(address, &parameters).await?, mode, engine, descriptions, folder })
     }
 
     async fn types_and_rows(&mut self, sql: &str) -> Result<(Vec<TypeLetter>, Vec<Vec<String>>), Failure> {
@@ -119,6 +128,7 @@ impl SqlDriver {
         let described = answer.columns.clone().filter(|_| !is_command(&answer));
         match described {
             Some(columns) => {
+                self.descriptions.lock().unwrap().push((sql.to_owned(), columns.clone()));
                 let rows = answer.rows.iter().map(|row| self.shown(&columns, row)).collect::<Result<_, _>>()?;
                 Ok((columns.iter().map(|column| TypeLetter::of(column.oid)).collect(), rows))
             }
@@ -180,21 +190,14 @@ impl SqlDriver {
         let style = self.style();
         let value = |(column, value): (&Column, &Option<Bytes>)| match value {
             None => Ok("NULL".to_owned()),
-            Some(bytes) if column.format == 1 => style.text(column.oid, bytes).map(|text| escaped(&text)).map_err(|error| {
-                Failure::Broken(format!("column \"{}\": {error}: {}", column.name, crate::decode::hex(bytes)))
-            }),
+            Some(bytes) if column.format == 1 => {
+                style.text(column.oid, bytes).map(|text| escaped(&text)).map_err(|error| {
+                    Failure::Broken(format!("column \"{}\": {error}: {}", column.name, crate::decode::hex(bytes)))
+                })
+            }
             Some(bytes) => Ok(escaped(&String::from_utf8_lossy(bytes))),
         };
         columns.iter().zip(row).map(value).collect()
-    }
-
-    /// Names, types, lengths and modifiers of a statement's columns.
-    pub(crate) async fn describe(&mut self, sql: &str) -> Result<Vec<Column>, Failure> {
-        if copy_data(sql).is_some() {
-            return self.connection.query("").await.map(|_| Vec::new());
-        }
-        self.connection.send(&parse_and_describe(sql)).await?;
-        self.described().await
     }
 }
 
@@ -219,7 +222,8 @@ fn escaped(text: &str) -> String {
     }
     let text = text.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r").replace('\t', "\\t");
     let inner = text.trim_matches(' ');
-    let (before, after) = (text.len() - text.trim_start_matches(' ').len(), text.len() - text.trim_end_matches(' ').len());
+    let (before, after) =
+        (text.len() - text.trim_start_matches(' ').len(), text.len() - text.trim_end_matches(' ').len());
     if inner.is_empty() {
         return "␣".repeat(text.len());
     }
@@ -259,8 +263,21 @@ impl AsyncDB for SqlDriver {
     type ColumnType = TypeLetter;
 
     async fn run(&mut self, sql: &str) -> Result<DBOutput<TypeLetter>, Failure> {
-        let (types, rows) = self.types_and_rows(sql).await?;
-        Ok(DBOutput::Rows { types, rows })
+        let folder = self.folder.clone();
+        match self.types_and_rows(sql).await {
+            Ok((types, rows)) => {
+                let rows = rows
+                    .iter()
+                    .map(|row| row.iter().map(|value| value.replace(&folder, "$FOLDER")).collect())
+                    .collect();
+                Ok(DBOutput::Rows { types, rows })
+            }
+            Err(Failure::Refused(mut told)) => {
+                told.fields.values_mut().for_each(|text| *text = text.replace(&folder, "$FOLDER"));
+                Err(Failure::Refused(told))
+            }
+            Err(broken) => Err(broken),
+        }
     }
 
     async fn shutdown(&mut self) {

@@ -9,7 +9,7 @@ use super::Function;
 use super::build::{contextual, scalar, typed};
 use super::kernel::{Call, Kernel, Returns, some};
 use super::numeric::same_type;
-use super::{Volatility, array_operators, style, to_text};
+use super::{Volatility, array_operators, style};
 use crate::encode::types::PgType;
 use crate::error::{Error, Result, SqlState};
 
@@ -131,26 +131,48 @@ fn replace(call: &Call) -> Result<ArrayRef> {
     elements(call, Some(2))
 }
 
+/// The array with lists of lists opened to their elements.
+fn flat_items(array: &ArrayRef) -> Result<ArrayRef> {
+    let Some(lists) = array.as_list_opt::<i32>() else { return Ok(array.clone()) };
+    let Some(inner) = lists.values().as_list_opt::<i32>() else { return Ok(array.clone()) };
+    let offset_of = |at: i32| inner.value_offsets().get(at as usize).copied().unwrap_or_default();
+    let offsets: Vec<i32> = lists.value_offsets().iter().map(|at| offset_of(*at)).collect();
+    let DataType::List(field) = inner.data_type() else { return Err(Error::internal("a list was expected")) };
+    let offsets = arrow::buffer::OffsetBuffer::new(offsets.into());
+    let opened = ListArray::try_new(field.clone(), offsets, inner.values().clone(), lists.nulls().cloned())?;
+    flat_items(&(std::sync::Arc::new(opened) as ArrayRef))
+}
+
 fn to_string(call: &Call) -> Result<ArrayRef> {
-    let style = style::text_style(call.context()?);
+    let style = std::sync::Arc::new(style::text_style(call.context()?));
+    let items = flat_items(call.raw(0)?)?;
+    let items = items.as_list_opt::<i32>().ok_or_else(|| Error::internal("an array was expected"))?;
+    let ty = crate::encode::types::pg_type_of(items.values().data_type());
+    let column = crate::encode::column::ColumnWriter::new(items.values().data_type(), ty, &style)?.bind(items.values())?;
+    let mut text = Vec::new();
     let delimiters = call.text(1)?;
     let nulls = if call.len() > 2 { Some(call.text(2)?) } else { None };
     call.texts(|row, out| {
-        let (items, delimiter) = (some!(list_at(call, 0, row)?), some!(delimiters.get(row)));
-        let items = to_text::plain(&items)?;
-        let ty = crate::encode::types::pg_type_of(items.data_type());
+        let delimiter = some!(delimiters.get(row));
+        let row_of_list = call.row_of(0, row);
+        if items.is_null(row_of_list) {
+            return Ok(None);
+        }
+        let bound = |at: usize| items.value_offsets().get(at).map_or(0, |offset| *offset as usize);
         let null = nulls.as_ref().and_then(|nulls| nulls.get(row));
         let mut first = true;
-        for at in 0..items.len() {
-            if items.is_null(at) && null.is_none() {
+        for at in bound(row_of_list)..bound(row_of_list + 1) {
+            if column.is_null(at) && null.is_none() {
                 continue;
             }
             if !std::mem::take(&mut first) {
                 out.push_str(delimiter);
             }
-            match (items.is_null(at), null) {
-                (true, Some(null)) => out.push_str(null),
-                _ => to_text::write_value(out, &items, at, ty, &style)?,
+            text.clear();
+            if column.write_text(at, &mut text)? {
+                out.push_str(crate::encode::input::utf8(&text)?);
+            } else if let Some(null) = null {
+                out.push_str(null);
             }
         }
         Ok(Some(()))

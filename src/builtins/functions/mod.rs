@@ -35,6 +35,7 @@ mod session;
 pub mod style;
 pub mod text;
 pub mod time_field;
+mod number_format;
 mod to_char;
 pub mod to_text;
 mod total;
@@ -145,6 +146,7 @@ pub fn all() -> &'static [Function] {
             facilities::functions(),
             arrays::functions(),
             to_char::functions(),
+            number_format::functions(),
             json::functions(),
             json_build::functions(),
             json_change::functions(),

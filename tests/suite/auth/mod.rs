@@ -10,7 +10,7 @@ use crate::server::{Home, Server};
 use tls::Tls;
 
 /// Everybody needs a password, from loopback too; the role `trusted` does not.
-const RULES: &str = "server.host_rules=[\"host all trusted 127.0.0.1/32 trust\", \"host all rejected all reject\", \"host all all all scram-sha-256\"]";
+const RULES: &str = "server.host_rules=host all trusted 127.0.0.1/32 trust, host all rejected all reject, host all all all scram-sha-256";
 
 async fn connect(server: &Server, user: &str, password: &str) -> Result<Client, tokio_postgres::Error> {
     let (client, connection) = config(server, user, password).connect(NoTls).await?;
@@ -58,10 +58,16 @@ async fn scram_lets_in_who_knows_the_password() {
     let row = client.query_one("SELECT current_user::text, session_user::text", &[]).await.unwrap();
     assert_eq!((row.get::<_, &str>(0), row.get::<_, &str>(1)), ("alice", "alice"));
     let (code, message) = refusal(&connect(&server, "alice", "wrong").await.err().unwrap());
-    assert_eq!((code, message.as_str()), (SqlState::INVALID_PASSWORD, "password authentication failed for user \"alice\""));
+    assert_eq!(
+        (code, message.as_str()),
+        (SqlState::INVALID_PASSWORD, "password authentication failed for user \"alice\"")
+    );
     // Whether a role is there is not told to who does not know its password.
     let (code, message) = refusal(&connect(&server, "missing", "x").await.err().unwrap());
-    assert_eq!((code, message.as_str()), (SqlState::INVALID_PASSWORD, "password authentication failed for user \"missing\""));
+    assert_eq!(
+        (code, message.as_str()),
+        (SqlState::INVALID_PASSWORD, "password authentication failed for user \"missing\"")
+    );
     let (code, _) = refusal(&connect(&server, "nobody", "x").await.err().unwrap());
     assert_eq!(code, SqlState::INVALID_AUTHORIZATION_SPECIFICATION);
     connect(&server, "trusted", "").await.unwrap();
@@ -125,13 +131,14 @@ async fn the_first_start_takes_the_superusers_password_from_the_environment() {
 #[test]
 fn other_hosts_need_tls_and_passwords() {
     for flags in [&["--listen", "0.0.0.0:0"][..], &["--listen", "[::]:0"]] {
-        let log = Server::launch(&Home::new(), "serve", flags).err().unwrap_or_else(|| panic!("{flags:?} is listened on"));
+        let log =
+            Server::launch(&Home::new(), "serve", flags).err().unwrap_or_else(|| panic!("{flags:?} is listened on"));
         assert!(log.contains("refusing to listen on"), "{log}");
         assert!(log.contains("server.allow_insecure_listen"), "{log}");
     }
     let tls = Tls::new();
     let [certificate, key] = tls.flags();
-    let trusting = "server.host_rules=[\"host all all all trust\"]";
+    let trusting = "server.host_rules=host all all all trust";
     let flags = ["--listen", "0.0.0.0:0", "--set", &certificate, "--set", &key, "--set", trusting];
     let log = Server::launch(&Home::new(), "serve", &flags).err().expect("trust for other hosts is refused");
     assert!(log.contains("without a password"), "{log}");
@@ -144,7 +151,7 @@ async fn tls_encrypts_and_binds_the_password_to_the_channel() {
     let home = prepared().await;
     let tls = Tls::new();
     let [certificate, key] = tls.flags();
-    let only_tls = "server.host_rules=[\"hostssl all all all scram-sha-256\"]";
+    let only_tls = "server.host_rules=hostssl all all all scram-sha-256";
     let server = Server::start_in(&home, &["--set", &certificate, "--set", &key, "--set", only_tls]);
     let mut config = config(&server, "lakegate", "secret");
     config.ssl_mode(tokio_postgres::config::SslMode::Require);
@@ -180,7 +187,7 @@ async fn a_certificate_is_loaded_again_on_sighup() {
     let server = Server::start(&["--set", &certificate, "--set", &key]);
     let mut config = config(&server, "lakegate", "");
     config.ssl_mode(tokio_postgres::config::SslMode::Require);
-    config.connect(tls.connector()).await.unwrap();
+    drop(config.connect(tls.connector()).await.unwrap());
     let old = tls.connector();
     tls.renew();
     server.signal(libc::SIGHUP);

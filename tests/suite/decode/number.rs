@@ -53,7 +53,14 @@ pub(super) fn float4(value: f32) -> String {
 }
 
 fn special(value: f64) -> String {
-    if value.is_nan() { "NaN" } else if value > 0.0 { "Infinity" } else { "-Infinity" }.to_owned()
+    if value.is_nan() {
+        "NaN"
+    } else if value > 0.0 {
+        "Infinity"
+    } else {
+        "-Infinity"
+    }
+    .to_owned()
 }
 
 /// From Rust's shortest digits in scientific form to PostgreSQL's choice between plain and scientific.

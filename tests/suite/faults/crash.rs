@@ -27,7 +27,10 @@ async fn write(address: std::net::SocketAddr, round: u64) -> Vec<u64> {
             let rows: String = (0..ROWS).map(|row| format!("{batch}\t{row}\tsome text of row {row}\n")).collect();
             connection.copy_in("COPY rows FROM STDIN", rows.as_bytes()).await
         } else {
-            let sql = format!("INSERT INTO rows SELECT {batch}, g, 'some text of row ' || g FROM generate_series(0, {}) g", ROWS - 1);
+            let sql = format!(
+                "INSERT INTO rows SELECT {batch}, g, 'some text of row ' || g FROM generate_series(0, {}) g",
+                ROWS - 1
+            );
             connection.query(&sql).await
         };
         match done {
@@ -83,7 +86,8 @@ async fn a_copy_without_its_end_commits_nothing() {
         leaving.send(&message(b'd', b"1\n2\n")).await.unwrap();
         assert_eq!(leaving.receive().await.unwrap().unwrap().tag, b'G');
     }
-    let active = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
+    let active =
+        "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
     super::eventually(Duration::from_secs(10), &mut connection, active, "0").await.unwrap();
     assert_eq!(connection.value("SELECT count(*) FROM t").await.unwrap(), "0");
 }

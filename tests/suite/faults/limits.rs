@@ -34,7 +34,7 @@ async fn statement_timeout_stops_sorts_joins_and_aggregates() {
     connection.command("SET statement_timeout = '300ms'").await.unwrap();
     for sql in [
         "SELECT g % 1000, count(*) FROM generate_series(1, 100000000000) g GROUP BY 1",
-        "SELECT count(*) FROM generate_series(1, 100000) a JOIN generate_series(1, 100000000) b ON a < b",
+        "SELECT count(*) FROM generate_series(1, 3000) a JOIN generate_series(1, 100000000) b ON a < b",
         "SELECT g FROM generate_series(1, 100000000000) g WHERE g < 0",
         "SELECT sum(a * b) FROM generate_series(1, 10000000) a CROSS JOIN generate_series(1, 10000000) b",
     ] {

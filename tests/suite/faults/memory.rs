@@ -10,7 +10,8 @@ use crate::server::Server;
 const MIB: u64 = 1024 * 1024;
 /// How far above its idle size a process may grow for one slow reader.
 const GROWTH_MAX: u64 = 400 * MIB;
-const MANY_ROWS: &str = "SELECT g, g * 2 AS twice, 'some text of row ' || g AS words FROM generate_series(1, 20000000) g";
+const MANY_ROWS: &str =
+    "SELECT g, g * 2 AS twice, 'some text of row ' || g AS words FROM generate_series(1, 20000000) g";
 
 async fn warm(server: &Server) -> u64 {
     let mut connection = Connection::superuser(server.address()).await.unwrap();

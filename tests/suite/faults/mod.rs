@@ -15,7 +15,12 @@ use crate::protocol::Connection;
 pub(crate) const ENDLESS: &str = "SELECT count(*) FROM generate_series(1, 1000000000000) g";
 
 /// Asks again until the answer is as wanted; what it was when the time is over.
-pub(crate) async fn eventually(limit: Duration, connection: &mut Connection, sql: &str, wanted: &str) -> Result<(), String> {
+pub(crate) async fn eventually(
+    limit: Duration,
+    connection: &mut Connection,
+    sql: &str,
+    wanted: &str,
+) -> Result<(), String> {
     let started = Instant::now();
     loop {
         let answer = connection.value(sql).await.unwrap();
