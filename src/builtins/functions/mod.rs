@@ -24,6 +24,7 @@ mod json_sets;
 pub use json_sets::lists as set_lists;
 mod json_text;
 pub mod kernel;
+mod keywords;
 mod math;
 pub mod names;
 pub mod numeric;
@@ -103,6 +104,8 @@ pub enum SetFunction {
     Unnest,
     /// `information_schema._pg_expandarray(anyarray)`: columns x, n.
     ExpandArray,
+    /// `pg_get_keywords()`: columns word, catcode, barelabel, catdesc, baredesc.
+    Keywords,
     /// `pg_options_to_table(text[])`: columns option_name, option_value.
     Options,
     RegexpSplitToTable,
@@ -204,6 +207,7 @@ fn sets() -> Vec<Function> {
         set(3931, "jsonb_object_keys(jsonb) text", JsonObjectKeys),
         set(3425, "pg_partition_ancestors(regclass) regclass", Empty),
         set(3423, "pg_partition_tree(regclass) regclass", Empty),
+        set(1686, "pg_get_keywords() record", Keywords),
         set(2289, "pg_options_to_table(_text) record", Options),
     ]
 }
