@@ -5,15 +5,19 @@
 mod aggregates;
 pub mod arithmetic;
 pub mod array_operators;
+mod array_changes;
 mod arrays;
 pub mod bits;
 mod build;
+mod bytes;
 pub mod casts;
 mod catalog_functions;
 pub mod convert;
 pub mod date_arithmetic;
+mod date_read;
 pub mod datetime;
 pub mod floats;
+mod interval_aggregates;
 mod json;
 pub mod collected;
 pub mod json_build;
@@ -28,6 +32,7 @@ pub mod names;
 pub mod numeric;
 pub mod regexp;
 mod session;
+mod spread;
 pub mod style;
 pub mod text;
 pub mod time_field;
@@ -138,6 +143,9 @@ pub fn all() -> &'static [Function] {
             arrays::functions(),
             to_char::functions(),
             number_format::functions(),
+            date_read::functions(),
+            bytes::functions(),
+            array_changes::functions(),
             json::functions(),
             json_build::functions(),
             json_change::functions(),

@@ -627,6 +627,8 @@ pub(super) fn functions() -> Vec<Function> {
         scalar(936, "substring(text, int4, int4) text", substring),
         scalar(883, "substr(text, int4) text", substring),
         scalar(877, "substr(text, int4, int4) text", substring),
+        scalar(2086, "substr(bytea, int4) bytea", substring_bytes),
+        scalar(2085, "substr(bytea, int4, int4) bytea", substring_bytes),
         scalar(2013, "substring(bytea, int4) bytea", substring_bytes),
         scalar(2012, "substring(bytea, int4, int4) bytea", substring_bytes),
         scalar(1405, "overlay(text, text, int4) text", overlay),
