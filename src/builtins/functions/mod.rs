@@ -5,6 +5,7 @@
 mod aggregates;
 pub mod arithmetic;
 pub mod array_operators;
+pub mod argument_names;
 mod array_changes;
 mod arrays;
 pub mod bits;
@@ -32,6 +33,7 @@ pub mod names;
 pub mod numeric;
 pub mod regexp;
 mod session;
+mod similar;
 mod spread;
 pub mod style;
 pub mod text;
@@ -137,6 +139,7 @@ pub fn all() -> &'static [Function] {
             regexp::functions(),
             aggregates::functions(),
             math::functions(),
+            math::more_functions(),
             datetime::functions(),
             session::functions(),
             catalog_functions::functions(),
@@ -145,6 +148,7 @@ pub fn all() -> &'static [Function] {
             number_format::functions(),
             date_read::functions(),
             bytes::functions(),
+            similar::functions(),
             array_changes::functions(),
             json::functions(),
             json_build::functions(),

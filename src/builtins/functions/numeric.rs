@@ -328,6 +328,33 @@ pub fn from_float(value: f64, scale: i8) -> Result<i128> {
     }
 }
 
+/// As many digits behind the point as the value needs.
+pub fn least_scale(value: i128, scale: i8) -> i8 {
+    let (mut value, mut scale) = (value, scale);
+    while scale > 0 && value % 10 == 0 {
+        value /= 10;
+        scale -= 1;
+    }
+    scale
+}
+
+/// A float's shortest digits at a scale, for functions whose result is a float's.
+pub fn from_shortest(value: f64, scale: i8) -> Result<i128> {
+    if !value.is_finite() {
+        return from_float(value, scale);
+    }
+    let text = format!("{value:e}");
+    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let behind = mantissa.split_once('.').map_or(0, |(_, digits)| digits.len() as i32);
+    let digits: i128 = mantissa.replace('.', "").parse().map_err(|_| overflow())?;
+    let from = behind - exponent.parse::<i32>().map_err(|_| overflow())?;
+    match i8::try_from(from) {
+        Ok(from) => rescale(digits, from, scale),
+        Err(_) if from > 0 => Ok(0),
+        Err(_) => Err(overflow()),
+    }
+}
+
 pub fn negate(call: &Call) -> Result<ArrayRef> {
     let (values, _) = call.decimal(0)?;
     call.values::<Decimal128Type>(|row| Ok(values.get(row).map(|value| -value)))
