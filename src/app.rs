@@ -16,6 +16,7 @@ use crate::console::{self, Phase, Readiness};
 use crate::engine::{Engine, EngineOptions, LocalRunner, machine_memory_bytes};
 use crate::error::{Error, Result, SqlState};
 use crate::execute::{FileAccess, Ground};
+use crate::lake::stores::counted::{Operation, Outcome};
 use crate::lake::{Lake, LakeOptions, Stores};
 use crate::observe::{Metrics, Source};
 use crate::query::Service;
@@ -66,7 +67,7 @@ pub fn check(config: &Config) -> Result<()> {
 }
 
 /// The services below the road, on the configured warehouse.
-pub async fn ground(config: &Config) -> Result<Ground> {
+pub async fn ground(config: &Config, metrics: Arc<Metrics>) -> Result<Ground> {
     let stores = Arc::new(Stores::new(&config.warehouse.url, config.warehouse.storage.clone().into_iter().collect())?);
     // A store that ignores put-if-absent would lose commits: it is found out before anything is written.
     stores.trust(&stores.warehouse()?).await?;
@@ -87,18 +88,18 @@ pub async fn ground(config: &Config) -> Result<Ground> {
         zstd_level: config.lake.compression_level,
         ..LakeOptions::default()
     };
-    Ok(Ground { catalog, lake: Lake::new(stores, options), engine, files: FileAccess::default() })
+    Ok(Ground { catalog, lake: Lake::new(stores, options), engine, files: FileAccess::default(), metrics })
 }
 
 /// The service that clients and scripts talk to.
 pub async fn service(config: &Config) -> Result<Arc<Service>> {
     let settings = Arc::new(server_settings(config)?);
-    let ground = Arc::new(ground(config).await?);
+    let metrics = Metrics::new()?;
+    let ground = Arc::new(ground(config, Arc::clone(&metrics)).await?);
     let registry = Registry::new(Limits {
         connections_max: config.server.connections_max,
         superuser_reserved: config.server.superuser_reserved,
     });
-    let metrics = Metrics::new()?;
     poll_ground(&metrics, &ground)?;
     Ok(Service::new(ground, registry, settings, metrics))
 }
@@ -153,7 +154,19 @@ fn poll_ground(metrics: &Metrics, ground: &Arc<Ground>) -> Result<()> {
     let engine = Arc::clone(&ground.engine);
     metrics.poll(Source::MemoryPoolReserved, move || engine.memory().0 as u64)?;
     let engine = Arc::clone(&ground.engine);
-    metrics.poll(Source::MemoryPoolLimit, move || engine.memory().1 as u64)
+    metrics.poll(Source::MemoryPoolLimit, move || engine.memory().1 as u64)?;
+    let engine = Arc::clone(&ground.engine);
+    metrics.poll(Source::SpilledBytes, move || engine.spilled_bytes())?;
+    for (source, place) in [Source::TableCacheHits, Source::TableCacheMisses, Source::TableCacheEntries].into_iter().zip(0..) {
+        let lake = Arc::clone(&ground.lake);
+        metrics.poll(source, move || lake.cache_figures().get::<usize>(place).copied().unwrap_or(0))?;
+    }
+    let counters = Arc::clone(ground.lake.stores().counters());
+    metrics.poll_store(move || {
+        let kinds = Operation::ALL.into_iter().flat_map(|operation| Outcome::ALL.map(|outcome| (operation, outcome)));
+        kinds.map(|(operation, outcome)| (operation.as_str(), outcome.as_str(), counters.get(operation, outcome))).collect()
+    });
+    Ok(())
 }
 
 /// Figures of the connections.
@@ -165,6 +178,10 @@ fn poll_connections(metrics: &Metrics, counters: &Arc<Counters>) -> Result<()> {
     poll(Source::ConnectionsOpen, |counters| counters.connections_open.load(Ordering::Relaxed))?;
     poll(Source::ConnectionsTotal, |counters| counters.connections_total.load(Ordering::Relaxed))?;
     poll(Source::ConnectionsRejected, |counters| counters.connections_refused.load(Ordering::Relaxed))?;
+    poll(Source::AuthenticationsFailed, |counters| counters.authentications_failed.load(Ordering::Relaxed))?;
+    poll(Source::TlsHandshakesFailed, |counters| counters.tls_handshakes_failed.load(Ordering::Relaxed))?;
+    poll(Source::CancelRequests, |counters| counters.cancel_requests.load(Ordering::Relaxed))?;
+    poll(Source::MessagesReceived, |counters| counters.messages_received.load(Ordering::Relaxed))?;
     poll(Source::BytesReceived, |counters| counters.bytes_received.load(Ordering::Relaxed))?;
     poll(Source::BytesSent, |counters| counters.bytes_sent.load(Ordering::Relaxed))
 }

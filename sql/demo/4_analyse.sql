@@ -7,7 +7,7 @@ SELECT
     round(avg(dep_delay), 1) AS avg_dep_delay,
     round(avg(arr_delay), 1) AS avg_arr_delay,
     round(100.0 * count(*) FILTER (WHERE late) / count(*), 1) AS late_percent,
-    sum(precip) AS precip
+    round(avg(precip)::numeric, 3) AS avg_precip
 FROM processed.flights
 GROUP BY day;
 

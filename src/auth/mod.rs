@@ -5,7 +5,7 @@
 //!                       ├ scram-sha-256 ─→ scram::Exchange against the role's verifier
 //!                       └ cert ─→ certificate::common_name of the client's certificate
 //! ```
-//! `protocol` drives it with messages, `execute` makes verifiers for CREATE ROLE, `server` asks [`check_exposure`].
+//! `protocol` drives it with messages, `execute` makes verifiers for CREATE ROLE, `app` asks [`check_exposure`].
 //! What a role may do once it is in is not decided here.
 
 pub mod certificate;

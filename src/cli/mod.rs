@@ -80,7 +80,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("lakegate").build() {
+    let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&Error::from(error)),
     };
@@ -97,6 +97,18 @@ pub fn main() -> ExitCode {
     // What still runs on the blocking pool must not hold up the end of the process.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     done.unwrap_or_else(|error| failed(&error))
+}
+
+/// The threads' stack. Pages that were never touched cost nothing; expressions of thousands of operators, which the engine
+/// walks level by level, need much of it.
+const STACK_BYTES: usize = 64 * 1024 * 1024;
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("lakegate")
+        .thread_stack_size(STACK_BYTES)
+        .build()
 }
 
 fn check(flags: &CheckFlags) -> Result<()> {

@@ -25,7 +25,7 @@ pub(super) async fn run(flags: PasswordFlags) -> Result<()> {
         return Err(Error::new(SqlState::InvalidPassword, "the password is empty"));
     }
     let verifier = scram::verifier_to_store(&password, scram::ITERATIONS)?;
-    let ground = app::ground(&config).await?;
+    let ground = app::ground(&config, crate::observe::Metrics::new()?).await?;
     let name = flags.role.as_str();
     ground
         .catalog

@@ -12,6 +12,8 @@ mod check;
 mod keys;
 mod layers;
 #[cfg(test)]
+pub(crate) mod page;
+#[cfg(test)]
 mod tests;
 mod value;
 

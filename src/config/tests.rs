@@ -129,3 +129,15 @@ fn example_files_are_valid() {
         load(text, &[], &[]).unwrap();
     }
 }
+
+#[test]
+fn page_lists_every_key() {
+    let variable = |name: &str| format!("LAKEGATE_{}", name.replace('.', "__").to_uppercase());
+    let rows = Config::describe().into_iter().map(|key| {
+        let (name, default) = (page::code(&key.name), page::code(&key.default));
+        let variable = if key.kind == "map" { String::new() } else { page::code(&variable(&key.name)) };
+        vec![name, key.kind.to_owned(), default, key.description.to_owned(), variable]
+    });
+    let titles = ["Key", "Type", "Default", "Meaning", "Variable"];
+    page::check("configuration.md", &page::table(&titles, rows));
+}

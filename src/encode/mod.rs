@@ -6,7 +6,8 @@
 //! copy:    bytes ⇄ RecordBatch in text, csv and binary
 //! ```
 //!
-//! Called by `protocol` (rows), `query` (params) and `execute` (copy). It does not know messages other than DataRow and CopyData.
+//! Called by `protocol` (rows), `query` (params), `execute` and `lake::files` (copy); everybody uses its types. It does not know
+//! messages other than DataRow and CopyData.
 
 pub mod binary;
 pub mod calendar;

@@ -18,6 +18,7 @@ use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::execution::SessionStateDefaults;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, execute_stream};
@@ -76,7 +77,7 @@ pub struct Engine {
     pool_bytes: usize,
     default_partitions: usize,
     /// A few entries: one for each combination of settings in use.
-    states: Mutex<HashMap<Tuning, Arc<SessionState>>>,
+    states: Mutex<HashMap<Tuning, (Arc<SessionState>, Arc<TaskContext>)>>,
 }
 
 /// Combinations of tuning kept before the table of states is emptied.
@@ -117,32 +118,33 @@ impl Engine {
         (self.runtime.memory_pool.reserved(), self.pool_bytes)
     }
 
+    /// Bytes of spilled data on disk now.
+    pub fn spilled_bytes(&self) -> u64 {
+        self.runtime.spilling_progress().current_bytes
+    }
+
     /// The pool, for buffers of ours that grow with the data.
     pub fn memory_pool(&self) -> &Arc<dyn MemoryPool> {
         &self.runtime.memory_pool
     }
 
-    /// The state for statements of that tuning. It is shared: nobody registers anything in it.
-    pub fn state(&self, tuning: &Tuning) -> Arc<SessionState> {
+    /// The state for statements of that tuning, and the context that its plans run in. They are shared: nobody registers
+    /// anything in them.
+    pub fn state(&self, tuning: &Tuning) -> (Arc<SessionState>, Arc<TaskContext>) {
         let mut states = self.states.lock();
-        if let Some(state) = states.get(tuning) {
-            return Arc::clone(state);
+        if let Some((state, context)) = states.get(tuning) {
+            return (Arc::clone(state), Arc::clone(context));
         }
         if states.len() >= STATES_MAX {
             states.clear();
         }
         let state = Arc::new(build_state(tuning, Arc::clone(&self.runtime)));
-        states.insert(tuning.clone(), Arc::clone(&state));
-        state
+        let context = Arc::new(TaskContext::from(state.as_ref()));
+        states.insert(tuning.clone(), (Arc::clone(&state), Arc::clone(&context)));
+        (state, context)
     }
 
-    /// Optimises a bound plan: the rules run off the async threads' critical path only by being short; plans of
-    /// thousands of nodes are refused by the parser's depth limit first.
-    pub fn optimise(&self, state: &SessionState, plan: &LogicalPlan) -> Result<LogicalPlan> {
-        Ok(state.optimize(plan)?)
-    }
-
-    /// Makes the physical plan of an optimised or bound logical plan.
+    /// Optimises a bound plan and makes its physical plan.
     pub async fn physical(&self, state: &SessionState, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
         let plan = state.create_physical_plan(plan).await?;
         if plan.boundedness().is_unbounded() {
@@ -154,11 +156,6 @@ impl Engine {
     /// Starts a physical plan.
     pub fn run(&self, plan: Arc<dyn ExecutionPlan>, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         self.runner.run(plan, context)
-    }
-
-    /// The context that a physical plan of that state runs in.
-    pub fn task_context(&self, state: &SessionState) -> Arc<TaskContext> {
-        Arc::new(TaskContext::from(state))
     }
 }
 
@@ -180,5 +177,10 @@ fn session_config(tuning: &Tuning) -> SessionConfig {
 }
 
 fn build_state(tuning: &Tuning, runtime: Arc<RuntimeEnv>) -> SessionState {
-    SessionStateBuilder::new().with_config(session_config(tuning)).with_runtime_env(runtime).build()
+    SessionStateBuilder::new()
+        .with_config(session_config(tuning))
+        .with_runtime_env(runtime)
+        // Optimiser rules ask for aggregates by name, e.g. `first_value` for DISTINCT ON.
+        .with_aggregate_functions(SessionStateDefaults::default_aggregate_functions())
+        .build()
 }

@@ -21,6 +21,7 @@ use crate::encode::types::{Format, PgType};
 use crate::error::{Error, Result, Severity, SqlState};
 use crate::lake::files::{FileFormat, FileSet, Rejections, decode_parallel};
 use crate::lake::{Input, Operation, WriteMode, WriteRequest, Written, files};
+use crate::observe::{CopyDirection, Metrics};
 use crate::plan::relations::{Relation, RelationColumn, ResolvedTable};
 use crate::session::Handle;
 use crate::sql::{CopyEnd, CopyFrom, CopyFormat};
@@ -77,7 +78,7 @@ async fn from_client(road: &mut Road<'_>, statement: &CopyFrom, target: Target, 
     let wire_format = if options.format == copy::Format::Binary { Format::Binary } else { Format::Text };
     let splitter = Splitter::new(&options);
     let rejections = Rejections::with_limit(options.reject_limit);
-    let decoder = ChunkDecoder::new(target.name.clone(), options, names.clone(), road.input_context());
+    let decoder = ChunkDecoder::new(format!("COPY {}", target.name), options, names.clone(), road.input_context());
     let (sender, receiver) = mpsc::channel::<Result<Chunk>>(CHUNKS_WAITING_MAX);
     let pieces = futures::stream::unfold(receiver, |mut receiver| async move {
         receiver.recv().await.map(|chunk| (chunk, receiver))
@@ -97,7 +98,8 @@ async fn from_client(road: &mut Road<'_>, statement: &CopyFrom, target: Target, 
     let lake = Arc::clone(&road.ground.lake);
     let writing = AbortOnDropHandle::new(tokio::spawn(async move { lake.write(request).await }));
     let session = Arc::clone(road.session.handle());
-    let sink = StdinSink { splitter, sender: Some(sender), writing, rejections, session };
+    let metrics = Arc::clone(&road.ground.metrics);
+    let sink = StdinSink { splitter, sender: Some(sender), writing, rejections, session, metrics };
     Ok(Output::CopyIn(CopyIn { format: wire_format, columns: chosen.len(), sink: Box::new(sink) }))
 }
 
@@ -127,6 +129,7 @@ struct StdinSink {
     writing: AbortOnDropHandle<Result<Written>>,
     rejections: Arc<Rejections>,
     session: Arc<Handle>,
+    metrics: Arc<Metrics>,
 }
 
 impl StdinSink {
@@ -168,6 +171,7 @@ impl CopySink for StdinSink {
         // Closing the channel is the end of the data; dropping the sink before this would be its breaking off.
         self.sender = None;
         let written = joined((&mut self.writing).await)?;
+        self.metrics.copy_rows(CopyDirection::From, written.rows);
         tell_rejections(&self.session, &self.rejections);
         Ok(format!("COPY {}", written.rows))
     }
@@ -224,6 +228,7 @@ async fn from_file(
     let gate = road.gate(&target)?;
     let (plan, context) = road.physical(bound.plan).await?;
     let written = road.write(WriteMode::Append(target.table), Input::Plan(plan, context), gate, "COPY").await?;
+    road.ground.metrics.copy_rows(CopyDirection::From, written.rows);
     tell_rejections(road.session.handle(), &rejections);
     Ok(Output::Done(format!("COPY {}", written.rows)))
 }

@@ -16,8 +16,12 @@ fn is_reserved(name: &str) -> bool {
 pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateSchema) -> Result<Output> {
     let name = statement.name.value.as_str();
     if is_reserved(name) {
-        return Err(Error::new(SqlState::ReservedName, format!("unacceptable schema name \"{name}\""))
-            .with_detail("The prefix \"pg_\" and the names information_schema and lakegate are reserved for system schemas."));
+        let error = Error::new(SqlState::ReservedName, format!("unacceptable schema name \"{name}\""));
+        return Err(if name.starts_with("pg_") {
+            error.with_detail("The prefix \"pg_\" is reserved for system schemas.")
+        } else {
+            error.with_detail("The names information_schema and lakegate are reserved for system schemas.")
+        });
     }
     if !road.session.superuser && !road.owns_database() {
         return Err(Error::new(

@@ -10,7 +10,7 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateView) -> Result<O
     let (schema, name) = road.creation_name(&statement.name)?;
     let (bound, depends_on) = road.bind_view(&statement.query).await?;
     if statement.columns.len() > bound.columns.len() {
-        return Err(Error::new(SqlState::InvalidTableDefinition, "CREATE VIEW specifies more column names than columns"));
+        return Err(Error::new(SqlState::SyntaxError, "CREATE VIEW specifies more column names than columns"));
     }
     let mut columns = Vec::with_capacity(bound.columns.len());
     for (index, column) in bound.columns.iter().enumerate() {

@@ -7,6 +7,7 @@ use crate::catalog::Catalog;
 use crate::engine::Engine;
 use crate::error::{Error, Result, SqlState};
 use crate::lake::Lake;
+use crate::observe::Metrics;
 
 /// The server's services below the road.
 #[derive(Debug)]
@@ -15,6 +16,7 @@ pub struct Ground {
     pub lake: Arc<Lake>,
     pub engine: Arc<Engine>,
     pub files: FileAccess,
+    pub metrics: Arc<Metrics>,
 }
 
 /// Which files of the server's own disk COPY and the `read_…` functions may touch.

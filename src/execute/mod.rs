@@ -60,7 +60,7 @@ async fn dispatch(road: &mut Road<'_>, statement: &Statement) -> Result<Output> 
         Statement::AlterRole(role) => role::alter(road, role).await,
         Statement::DropRole(roles) => role::drop(road, roles).await,
         Statement::Empty
-        | Statement::Begin(_)
+        | Statement::Begin { .. }
         | Statement::Commit { .. }
         | Statement::Rollback { .. }
         | Statement::SetTransaction { .. }

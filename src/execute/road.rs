@@ -111,12 +111,8 @@ impl<'a> Road<'a> {
         }
     }
 
-    fn tuning(&self) -> Tuning {
-        let settings = self.session.settings();
-        Tuning {
-            target_partitions: settings.target_partitions().unwrap_or_else(|| self.ground.engine.default_partitions()),
-            batch_rows: settings.batch_rows(),
-        }
+    pub(super) fn tuning(&self) -> Tuning {
+        tuning(self.ground, self.session)
     }
 
     /// Finds and pins every relation of the names.
@@ -408,9 +404,9 @@ impl<'a> Road<'a> {
     /// The physical plan of a bound one, and the context to run it in.
     pub(crate) async fn physical(&self, plan: LogicalPlan) -> Result<(Arc<dyn ExecutionPlan>, Arc<TaskContext>)> {
         let engine = &self.ground.engine;
-        let state = engine.state(&self.tuning());
+        let (state, context) = engine.state(&self.tuning());
         let plan = engine.physical(&state, &plan).await?;
-        Ok((plan, engine.task_context(&state)))
+        Ok((plan, context))
     }
 
     /// Runs a bound plan; the stream ends the work when it is dropped.
@@ -428,6 +424,15 @@ impl<'a> Road<'a> {
             return Err(Error::internal("constants gave no row"));
         };
         batch.columns().iter().map(|column| Ok(ScalarValue::try_from_array(column, 0)?)).collect()
+    }
+}
+
+/// How the session wants its plans.
+pub(super) fn tuning(ground: &Ground, session: &Session) -> Tuning {
+    let settings = session.settings();
+    Tuning {
+        target_partitions: settings.target_partitions().unwrap_or_else(|| ground.engine.default_partitions()),
+        batch_rows: settings.batch_rows(),
     }
 }
 
@@ -453,7 +458,12 @@ pub(crate) fn statement_context(session: &Session, snapshot: &Snapshot, server_s
     let settings = session.settings();
     let mut search_path = Vec::new();
     for schema in settings.search_path() {
-        let schema = if schema == "$user" { session.user.clone() } else { schema };
+        // A role may be called as a system schema is: its name does not make that schema its own.
+        let schema = match schema.as_str() {
+            "$user" if is_system_schema(&session.user) => continue,
+            "$user" => session.user.clone(),
+            _ => schema,
+        };
         if schema_exists(snapshot, &schema) && !search_path.contains(&schema) {
             search_path.push(schema);
         }

@@ -22,6 +22,8 @@ pub(super) struct TableCache {
     tables_max: usize,
     files_max: usize,
     clock: AtomicU64,
+    hits: AtomicU64,
+    misses: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -42,7 +44,7 @@ struct Loaded {
 
 impl TableCache {
     pub(super) fn new(tables_max: usize, files_max: usize) -> Self {
-        Self { entries: Mutex::default(), tables_max, files_max, clock: AtomicU64::new(0) }
+        Self { entries: Mutex::default(), tables_max, files_max, clock: AtomicU64::new(0), hits: AtomicU64::new(0), misses: AtomicU64::new(0) }
     }
 
     /// The table at least as new as asked.
@@ -50,6 +52,7 @@ impl TableCache {
         let asked = Instant::now();
         let entry = self.entry(location);
         if let Some(table) = entry.good_enough(asked, freshness) {
+            self.hits.fetch_add(1, Ordering::Relaxed);
             return Ok(table);
         }
         let _one_loads = entry.loading.lock().await;
@@ -58,8 +61,14 @@ impl TableCache {
         }
         let loaded = entry.loaded.lock().clone();
         let loaded = match loaded {
-            Some(loaded) => refresh(location, loaded).await,
-            None => load(location).await,
+            Some(loaded) => {
+                self.hits.fetch_add(1, Ordering::Relaxed);
+                refresh(location, loaded).await
+            }
+            None => {
+                self.misses.fetch_add(1, Ordering::Relaxed);
+                load(location).await
+            }
         };
         match loaded {
             Ok(loaded) => {
@@ -80,6 +89,12 @@ impl TableCache {
         let entry = self.entry(&table.location);
         entry.keep(Loaded { table, checked: put_began, listed: put_began });
         self.evict();
+    }
+
+    /// Tables found loaded, tables that had to be loaded, and tables that are kept.
+    pub(super) fn figures(&self) -> [u64; 3] {
+        let entries = self.entries.lock().len() as u64;
+        [self.hits.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed), entries]
     }
 
     /// Forgets a table that was dropped.

@@ -6,8 +6,8 @@
 //! Table    one version of one table: columns, constraints, statistics, provider() for scans
 //! write    partitions of rows → gate → storage encoding → Parquet staged in parallel → one commit by put-if-absent
 //! ```
-//! Called by `engine`, `query` and `execute`. It knows no SQL text, no names of the catalog and no session. Only `execute`
-//! may call what commits.
+//! Called by `plan`, which pins tables and reads, and by `execute`, which alone may call what commits. It knows no SQL text,
+//! no names of the catalog and no session.
 
 mod cache;
 pub mod columns;
@@ -119,6 +119,11 @@ impl Lake {
 
     pub fn options(&self) -> &LakeOptions {
         &self.options
+    }
+
+    /// Of the table cache: tables found loaded, tables that had to be loaded, tables kept.
+    pub fn cache_figures(&self) -> [u64; 3] {
+        self.cache.figures()
     }
 
     /// The table at a path or URL, pinned at one version.

@@ -36,7 +36,13 @@ pub struct Metrics {
     store_requests: IntCounterVec,
     uptime: Gauge,
     polled: Mutex<Vec<Polled>>,
+    stores: Mutex<Option<AskStores>>,
 }
+
+/// Operation, outcome (both from closed sets), requests.
+pub type StoreRequests = (&'static str, &'static str, u64);
+
+type AskStores = Box<dyn Fn() -> Vec<StoreRequests> + Send + Sync>;
 
 /// A figure that is asked for.
 struct Polled {
@@ -68,6 +74,7 @@ impl Metrics {
             uptime: register(&registry, Gauge::with_opts(opts(names::UPTIME)))?,
             registry,
             polled: Mutex::default(),
+            stores: Mutex::default(),
         }))
     }
 
@@ -91,9 +98,18 @@ impl Metrics {
         self.copy_rows.with_label_values(&[direction]).inc_by(rows);
     }
 
-    /// A request to an object store ended: `operation` e.g. `get`, `outcome` e.g. `ok`, `not_found`, `error`.
-    pub fn store_request(&self, operation: &'static str, outcome: &'static str) {
-        self.store_requests.with_label_values(&[operation, outcome]).inc();
+    /// Names who is asked for the requests to object stores at each scrape: operation, outcome and their number so far.
+    pub fn poll_store(&self, ask: impl Fn() -> Vec<StoreRequests> + Send + Sync + 'static) {
+        *self.stores.lock() = Some(Box::new(ask));
+    }
+
+    fn refresh_store(&self) {
+        let stores = self.stores.lock();
+        let Some(ask) = stores.as_ref() else { return };
+        for (operation, outcome, requests) in ask() {
+            let counter = self.store_requests.with_label_values(&[operation, outcome]);
+            counter.inc_by(requests.saturating_sub(counter.get()));
+        }
     }
 
     /// Names who is asked for a figure at each scrape; the answer must come at once. A second asker for the same figure
@@ -111,6 +127,7 @@ impl Metrics {
     /// Everything in Prometheus's text format.
     pub fn text(&self) -> Result<String> {
         self.uptime.set(self.started.elapsed().as_secs_f64());
+        self.refresh_store();
         // The lock is held over the gathering, so that no other scrape sees a counter between its reset and its value.
         let polled = self.polled.lock();
         for figure in polled.iter() {
@@ -161,6 +178,7 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::*;
+    use crate::config::page;
 
     #[test]
     fn what_was_counted_is_in_the_text() {
@@ -169,7 +187,7 @@ mod tests {
         metrics.statement("select", "42P01", Duration::from_millis(2));
         metrics.rows_sent(5);
         metrics.copy_rows(CopyDirection::From, 7);
-        metrics.store_request("get", "ok");
+        metrics.poll_store(|| vec![("get", "ok", 1)]);
         let text = metrics.text().unwrap();
         for line in [
             "lakegate_statements_total{kind=\"select\",sqlstate=\"42P01\"} 1",
@@ -201,5 +219,31 @@ mod tests {
             assert!(name.starts_with("lakegate_") && help.ends_with('.'));
             assert_eq!(name.ends_with("_total"), source.kind() == SourceKind::Counter, "{name}");
         }
+    }
+
+    /// Every metric with a value, so that all of them are in the text.
+    fn full() -> Arc<Metrics> {
+        let metrics = Metrics::new().unwrap();
+        metrics.statement("select", "00000", Duration::from_millis(1));
+        metrics.copy_rows(CopyDirection::From, 1);
+        metrics.poll_store(|| vec![("get", "ok", 1)]);
+        for source in Source::ALL {
+            metrics.poll(*source, || 0).unwrap();
+        }
+        metrics
+    }
+
+    #[test]
+    fn page_lists_every_metric() {
+        let metrics = full();
+        metrics.text().unwrap();
+        let families = metrics.registry.gather();
+        let rows = families.iter().map(|family| {
+            let labels = family.get_metric().first().map(prometheus::proto::Metric::get_label).unwrap_or_default();
+            let labels: Vec<&str> = labels.iter().map(prometheus::proto::LabelPair::name).collect();
+            let kind = format!("{:?}", family.get_field_type()).to_lowercase();
+            vec![page::code(family.name()), kind, labels.join(", "), family.help().to_owned()]
+        });
+        page::check("operation.md", &page::table(&["Name", "Type", "Labels", "Meaning"], rows));
     }
 }

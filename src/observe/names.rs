@@ -55,5 +55,5 @@ sources! {
     TableCacheHits = Counter "lakegate_table_cache_hits_total", "Tables that were found loaded.";
     TableCacheMisses = Counter "lakegate_table_cache_misses_total", "Tables that had to be loaded.";
     TableCacheEntries = Gauge "lakegate_table_cache_entries", "Tables that are kept loaded.";
-    SpilledBytes = Counter "lakegate_spilled_bytes_total", "Bytes spilled to disk.";
+    SpilledBytes = Gauge "lakegate_spilled_bytes", "Bytes of spilled data on disk.";
 }

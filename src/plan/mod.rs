@@ -12,6 +12,7 @@ mod parameters;
 pub mod relations;
 pub mod resolve;
 pub mod typing;
+mod unnest;
 
 pub use parameters::{
     InsertTarget, Parameters, bind_condition, bind_constants, bind_insert, bind_query, cast_columns, condition_on_rows,

@@ -1,6 +1,6 @@
 //! `$1`, `$2`, …: their types as they become known, and their values once a client has bound them.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
@@ -29,6 +29,8 @@ pub struct Parameters {
     pub allowed: bool,
     /// Values, once bound: then the plan holds them in place of the placeholders.
     pub values: Option<Vec<ScalarValue>>,
+    /// Whether what was bound depends on the session or the moment: then the plan is good for one execution.
+    pub contextual: bool,
 }
 
 impl Parameters {
@@ -39,12 +41,12 @@ impl Parameters {
 
     /// To find out a prepared statement's types; those the client gave are settled.
     pub fn to_infer(given: Vec<Option<PgType>>) -> Self {
-        Self { types: given, allowed: true, values: None }
+        Self { types: given, allowed: true, ..Self::default() }
     }
 
     /// To run with values.
     pub fn bound(types: &[PgType], values: Vec<ScalarValue>) -> Self {
-        Self { types: types.iter().copied().map(Some).collect(), allowed: true, values: Some(values) }
+        Self { types: types.iter().copied().map(Some).collect(), allowed: true, values: Some(values), contextual: false }
     }
 
     /// All types, or 42P18 for one that nothing settled.
@@ -66,8 +68,10 @@ impl Parameters {
             context: Arc::clone(context),
             parameters: RefCell::new(std::mem::take(&mut self.types)),
             parameters_allowed: self.allowed,
+            contextual: Cell::new(false),
         };
         let bound = bind(&typing);
+        self.contextual |= typing.contextual.get();
         self.types = typing.parameters.into_inner();
         bound
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -22,6 +22,7 @@ use crate::encode::params::decode_parameter;
 use crate::encode::types::{Format, OutputColumn, PgType, element_of, oid};
 use crate::error::{Error, Result, SqlState};
 use crate::execute::output::Output;
+use crate::execute::select::Reusable;
 use crate::execute::{self, Road};
 use crate::plan::Parameters;
 use crate::session::{Entry, Isolation, Modes, Session};
@@ -217,7 +218,7 @@ impl Conversation {
     async fn prepare(&mut self, parsed: Parsed, parameters: Parameters) -> Result<Prepared> {
         if statement::ends_transaction(&parsed.statement) || statement::access(&parsed.statement) == Access::Control {
             let columns = self.control_columns(&parsed.statement)?;
-            return Ok(Prepared { parameters: parameters.settled()?, parsed, columns, described: true });
+            return Ok(Prepared { parameters: parameters.settled()?, parsed, columns, described: true, reusable: OnceLock::new() });
         }
         let guard = self.begin_statement(&parsed.text);
         let ground = Arc::clone(&self.service.ground);
@@ -472,6 +473,7 @@ impl Conversation {
                 portal.style = self.style_with_names();
             }
         portal.guard = Some(guard.clone());
+        portal.metrics = Some(Arc::clone(&self.service.metrics));
         portal.state = State::from_output(output, &portal.formats, guard)?;
         Ok(self.portals.entry(name.to_owned()).insert_entry(portal).into_mut())
     }
@@ -483,9 +485,9 @@ impl Conversation {
         let done = |tag: &str| Ok(Output::Done(tag.to_owned()));
         match &parsed.statement {
             Statement::Empty => Ok(Output::Empty),
-            Statement::Begin(modes) => {
+            Statement::Begin { modes, start } => {
                 self.session.begin(modes_of(*modes), now)?;
-                done("BEGIN")
+                done(if *start { "START TRANSACTION" } else { "BEGIN" })
             }
             Statement::Commit { chain } => {
                 let end = self.session.commit(*chain, now)?;
@@ -570,7 +572,7 @@ impl Conversation {
             return Err(Error::new(SqlState::StatementTooComplex, "EXECUTE is nested too deeply"));
         }
         if arguments.len() != inner.parameters.len() {
-            let message = "wrong number of parameters for prepared statement";
+            let message = format!("wrong number of parameters for prepared statement \"{name}\"");
             return Err(Error::new(SqlState::SyntaxError, message).with_detail(format!(
                 "Expected {} parameters but got {}.",
                 inner.parameters.len(),
@@ -596,6 +598,12 @@ impl Conversation {
     /// Runs a statement that `execute` knows.
     async fn on_road(&mut self, prepared: &Prepared, values: &[ScalarValue], guard: &Guard) -> Result<Output> {
         let access = prepared.access();
+        if let Some(Some(reusable)) = prepared.reusable.get() {
+            if let Some(output) = reusable.run(&self.service.ground, &self.session) {
+                self.session.note_query();
+                return output;
+            }
+        }
         let company = Company { followed: self.simple_left > 0, committed_before: self.committed };
         statement::check_write(&self.session, access, company)?;
         let parameters = if prepared.parameters.is_empty() && values.is_empty() {
@@ -610,6 +618,17 @@ impl Conversation {
         let output = guard
             .run(async move {
                 let mut road = Road::new(&ground, session, source, parameters, token, started).await?;
+                // A described statement is executed again and again: what can be planned once is.
+                if let (Statement::Query(query), true, None) = (statement, prepared.described, prepared.reusable.get()) {
+                    let plan = Reusable::plan(&mut road, query).await?;
+                    let _ = prepared.reusable.set(plan);
+                }
+                if let Some(Some(reusable)) = prepared.reusable.get() {
+                    if let Some(output) = reusable.run(&ground, road.session) {
+                        road.session.note_query();
+                        return output;
+                    }
+                }
                 let output = execute::run(&mut road, statement).await;
                 road.session.note_query();
                 output

@@ -1,4 +1,4 @@
-//! The road on one page: parse → authorise → plan → execute, for a [`Conversation`] that `protocol` (or a task) drives.
+//! The road on one page: parse → authorise → plan → execute, for a [`Conversation`] that `protocol` (or a script) drives.
 //!
 //! ```text
 //! protocol ─ Service::connect ─→ Conversation ─┬ parse / bind / describe / run / close / sync   (extended query)

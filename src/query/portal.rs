@@ -11,6 +11,7 @@ use super::prepared::Prepared;
 use crate::encode::TextStyle;
 use crate::encode::types::{Format, OutputColumn};
 use crate::error::{Error, Result, SqlState};
+use crate::observe::Metrics;
 use datafusion::scalar::ScalarValue;
 
 /// One portal of a conversation.
@@ -21,6 +22,8 @@ pub struct Portal {
     pub(super) formats: Vec<Format>,
     pub(super) style: Arc<TextStyle>,
     pub(super) state: State,
+    /// Where rows are counted, once it runs.
+    pub(super) metrics: Option<Arc<Metrics>>,
     /// Of the running statement.
     pub(super) guard: Option<Guard>,
     /// Made by DECLARE.
@@ -114,7 +117,7 @@ pub(super) fn spread_formats(formats: &[Format], columns: usize) -> Result<Vec<F
 
 impl Portal {
     pub(super) fn new(prepared: Arc<Prepared>, parameters: Vec<ScalarValue>, formats: Vec<Format>, style: Arc<TextStyle>) -> Self {
-        Self { prepared, parameters, formats, style, state: State::Ready, guard: None, cursor: None }
+        Self { prepared, parameters, formats, style, state: State::Ready, metrics: None, guard: None, cursor: None }
     }
 
     /// What is to be sent. A portal that already ended answers `Done` with the tag of no rows.
@@ -151,7 +154,13 @@ impl Portal {
     /// Cancel and timeout end it with their error.
     pub async fn next(&mut self, rows_max: Option<usize>) -> Result<Option<RecordBatch>> {
         match &mut self.state {
-            State::Rows(rows) => rows.next(rows_max).await,
+            State::Rows(rows) => {
+                let batch = rows.next(rows_max).await?;
+                if let (Some(batch), Some(metrics)) = (&batch, &self.metrics) {
+                    metrics.rows_sent(batch.num_rows() as u64);
+                }
+                Ok(batch)
+            }
             State::Ready | State::Done(_) | State::Empty | State::CopyIn(_) | State::CopyOut(_) | State::Spent => Ok(None),
         }
     }

@@ -1,10 +1,11 @@
 //! Prepared statements: made by Parse, by PREPARE, and for each statement of a simple Query.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::statement::{self, Access};
 use crate::encode::types::{OutputColumn, PgType};
 use crate::error::{Error, Result, SqlState};
+use crate::execute::select::Reusable;
 use crate::execute::{Road, explain, setting};
 use crate::sql::{Parsed, Statement};
 
@@ -18,12 +19,14 @@ pub(crate) struct Prepared {
     pub(crate) columns: Option<Arc<[OutputColumn]>>,
     /// Whether the columns were told to a client: then a different result at run time is an error.
     pub(crate) described: bool,
+    /// The plan, where it is the same in every execution; made by the first one.
+    pub(crate) reusable: OnceLock<Option<Reusable>>,
 }
 
 impl Prepared {
     /// Of a simple Query: nothing is bound before it runs.
     pub(crate) fn unbound(parsed: Parsed) -> Self {
-        Self { parsed, parameters: Vec::new(), columns: None, described: false }
+        Self { parsed, parameters: Vec::new(), columns: None, described: false, reusable: OnceLock::new() }
     }
 
     pub(crate) fn access(&self) -> Access {
@@ -57,7 +60,7 @@ pub(crate) async fn prepare(road: &mut Road<'_>, parsed: Parsed) -> Result<Prepa
         | Statement::CopyTo(_)
         | Statement::Set(_)
         | Statement::Reset(_)
-        | Statement::Begin(_)
+        | Statement::Begin { .. }
         | Statement::Commit { .. }
         | Statement::Rollback { .. }
         | Statement::SetTransaction { .. }
@@ -73,7 +76,7 @@ pub(crate) async fn prepare(road: &mut Road<'_>, parsed: Parsed) -> Result<Prepa
         | Statement::DropRole(_) => None,
     };
     let parameters = road.parameters.settled()?;
-    Ok(Prepared { parsed, parameters, columns, described: true })
+    Ok(Prepared { parsed, parameters, columns, described: true, reusable: OnceLock::new() })
 }
 
 /// 0A000, in the words that drivers look for to prepare anew.

@@ -32,7 +32,7 @@ pub(crate) fn access(statement: &Statement) -> Access {
         | Statement::Set(_)
         | Statement::Show(_)
         | Statement::Reset(_)
-        | Statement::Begin(_)
+        | Statement::Begin { .. }
         | Statement::Commit { .. }
         | Statement::Rollback { .. }
         | Statement::SetTransaction { .. }

@@ -2,7 +2,8 @@
 
 use sqlparser::ast::{BinaryOperator, Expr, ObjectName, UnaryOperator, Value, ValueWithSpan};
 
-use super::grammar::{CHAIN_MAX, Grammar, too_deep};
+use super::grammar::{Grammar, too_deep};
+use super::stack::CHAIN_MAX;
 use super::token::{Kind, Token};
 use crate::error::Result;
 

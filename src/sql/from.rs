@@ -7,8 +7,9 @@ use sqlparser::ast::{
     ObjectName, TableAlias, TableAliasColumnDef, TableFactor, TableFunctionArgs, TableWithJoins,
 };
 
-use super::grammar::{CHAIN_MAX, Grammar, too_deep};
+use super::grammar::{Grammar, too_deep};
 use super::select::table_factor;
+use super::stack::CHAIN_MAX;
 use super::token::Kind;
 use crate::error::{Error, Result, SqlState};
 

@@ -1,17 +1,15 @@
 //! The cursor over the tokens that all rules of the grammar share: looking, taking, names, and PostgreSQL's syntax errors.
 
+use std::cell::OnceCell;
+
 use sqlparser::ast::{Ident, ObjectName};
 use sqlparser::tokenizer::TokenWithSpan;
 
 use super::keywords::Class;
+use super::stack::{DEPTH_MAX, with_room};
 use super::statement::{Name, QualifiedName};
 use super::token::{Kind, Token};
 use crate::error::{Error, Result, SqlState};
-
-/// How deep expressions and queries may nest. A level costs several frames of the stack, here and in every later pass.
-const DEPTH_MAX: u32 = 50;
-/// How long a chain of left-associative operators may be: it is that deep a tree.
-pub(crate) const CHAIN_MAX: usize = 250;
 
 pub(crate) struct Grammar<'a> {
     pub source: &'a str,
@@ -19,6 +17,8 @@ pub(crate) struct Grammar<'a> {
     end: &'a Token,
     next: usize,
     depth: u32,
+    /// Where each parenthesis closes, once something asks.
+    closes: OnceCell<Vec<u32>>,
     /// Whether an expression may be DEFAULT: in the VALUES of an INSERT.
     pub defaults: bool,
 }
@@ -27,10 +27,28 @@ pub(crate) fn too_deep() -> Error {
     Error::new(SqlState::StatementTooComplex, "stack depth limit exceeded")
 }
 
+/// For each opening parenthesis the index of its closing one, 0 for every other token.
+fn matching(tokens: &[Token]) -> Vec<u32> {
+    let mut closes = vec![0; tokens.len()];
+    let mut open = Vec::new();
+    for (at, token) in tokens.iter().enumerate() {
+        match (&token.kind, token.value.as_str()) {
+            (Kind::Operator, "(") => open.push(at),
+            (Kind::Operator, ")") => {
+                if let Some(place) = open.pop().and_then(|from| closes.get_mut(from)) {
+                    *place = u32::try_from(at).unwrap_or(0);
+                }
+            }
+            _ => {}
+        }
+    }
+    closes
+}
+
 impl<'a> Grammar<'a> {
     /// `None` for no tokens at all, which `scan` never gives.
     pub fn new(source: &'a str, tokens: &'a [Token]) -> Option<Self> {
-        Some(Self { source, tokens, end: tokens.last()?, next: 0, depth: 0, defaults: false })
+        Some(Self { source, tokens, end: tokens.last()?, next: 0, depth: 0, closes: OnceCell::new(), defaults: false })
     }
 
     pub fn token(&self) -> &'a Token {
@@ -60,6 +78,12 @@ impl<'a> Grammar<'a> {
         self.next = mark;
     }
 
+    /// The index, as [`mark`](Self::mark) counts, of the token that closes the parenthesis at `open`.
+    pub fn closing(&self, open: usize) -> Option<usize> {
+        let closes = self.closes.get_or_init(|| matching(self.tokens));
+        closes.get(open).map(|close| *close as usize).filter(|close| *close > open)
+    }
+
     /// The source from a token to the last one taken.
     pub fn text_from(&self, first: &Token) -> String {
         self.source.get(first.start..self.last().end).unwrap_or_default().to_owned()
@@ -71,7 +95,7 @@ impl<'a> Grammar<'a> {
             return Err(too_deep());
         }
         self.depth += 1;
-        let result = rule(self);
+        let result = with_room(|| rule(self));
         self.depth -= 1;
         result
     }

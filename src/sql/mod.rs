@@ -33,6 +33,7 @@ mod role;
 mod scan;
 mod select;
 mod setting;
+pub(crate) mod stack;
 pub mod statement;
 mod strings;
 #[cfg(test)]

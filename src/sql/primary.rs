@@ -8,11 +8,12 @@ use sqlparser::ast::{
 use super::expression::text_value;
 use super::grammar::{Grammar, too_deep};
 use super::keywords::Class;
+use super::stack::DEPTH_MAX;
 use super::token::{Kind, Token};
 use crate::error::{Error, Result, SqlState};
 
 /// Casts and subscripts that may follow one another.
-const POSTFIX_MAX: usize = 100;
+const POSTFIX_MAX: usize = 1_000;
 
 impl Grammar<'_> {
     /// c_expr with the casts behind it.
@@ -110,21 +111,27 @@ impl Grammar<'_> {
         let mut depth = 0;
         while self.is_operator_ahead(depth, "(") {
             depth += 1;
-        }
-        let starts = ["select", "with", "values", "table"].iter().any(|word| self.is_ahead(depth, word));
-        if depth == 0 || !starts {
-            return Ok(None);
-        }
-        let mark = self.mark();
-        match self.deeper(Self::query_in_parentheses) {
-            Ok(query) => Ok(Some(query)),
-            Err(error) if depth == 1 || error.sqlstate() != SqlState::SyntaxError => Err(error),
-            // `((SELECT 1) + 1)`: the inner parentheses are a subquery, the outer ones are not.
-            Err(_) => {
-                self.reset(mark);
-                Ok(None)
+            if depth > DEPTH_MAX as usize {
+                return Err(too_deep());
             }
         }
+        let starts = ["select", "with", "values", "table"].iter().any(|word| self.is_ahead(depth, word));
+        if depth == 0 || !starts || !self.only_queries_in(depth) {
+            return Ok(None);
+        }
+        self.deeper(Self::query_in_parentheses).map(Some)
+    }
+
+    /// Whether the outermost of `depth` parentheses ahead, the innermost of which holds a query, is one's too:
+    /// in `((SELECT 1) + 1)` it is not. What follows each closing parenthesis tells; nothing is parsed twice for it.
+    fn only_queries_in(&self, depth: usize) -> bool {
+        let follows = ["union", "intersect", "except", "order", "limit", "offset", "fetch", "for"];
+        let inner = self.mark() + 1..self.mark() + depth;
+        inner.into_iter().all(|open| {
+            let Some(close) = self.closing(open) else { return true };
+            let after = close + 1 - self.mark();
+            self.is_operator_ahead(after, ")") || follows.iter().any(|word| self.is_ahead(after, word))
+        })
     }
 
     pub fn query_in_parentheses(&mut self) -> Result<Box<Query>> {

@@ -11,8 +11,9 @@ use sqlparser::ast::{
 };
 use sqlparser::tokenizer::{Span, Token as SqlToken, TokenWithSpan};
 
-use super::grammar::{CHAIN_MAX, Grammar, too_deep};
+use super::grammar::{Grammar, too_deep};
 use super::keywords::is_bare_label;
+use super::stack::CHAIN_MAX;
 use super::token::{Kind, Token};
 use crate::error::{Error, Result, SqlState};
 

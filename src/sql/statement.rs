@@ -37,7 +37,8 @@ pub enum Statement {
     Show(Show),
     /// RESET name; `None` is RESET ALL.
     Reset(Option<Name>),
-    Begin(TransactionModes),
+    /// BEGIN, or START TRANSACTION: their tags differ.
+    Begin { modes: TransactionModes, start: bool },
     Commit {
         chain: bool,
     },
@@ -148,6 +149,26 @@ pub struct CheckConstraint {
     pub expression: Box<ast::Expr>,
     /// The expression as the user wrote it.
     pub text: String,
+}
+
+impl CheckConstraint {
+    /// The column, if the expression names just one: PostgreSQL then names the constraint after it.
+    pub fn only_column(&self) -> Option<String> {
+        let mut names = std::collections::BTreeSet::new();
+        let _: std::ops::ControlFlow<()> = ast::visit_expressions(self.expression.as_ref(), |expression| {
+            match expression {
+                ast::Expr::Identifier(name) => drop(names.insert(super::fold(name))),
+                ast::Expr::CompoundIdentifier(parts) => {
+                    if let Some(name) = parts.last() {
+                        names.insert(super::fold(name));
+                    }
+                }
+                _ => {}
+            }
+            std::ops::ControlFlow::Continue(())
+        });
+        if names.len() == 1 { names.pop_first() } else { None }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -396,7 +417,7 @@ impl Statement {
             Self::Set(_) | Self::SetTransaction { .. } => "set",
             Self::Show(_) => "show",
             Self::Reset(_) => "reset",
-            Self::Begin(_) => "begin",
+            Self::Begin { .. } => "begin",
             Self::Commit { .. } => "commit",
             Self::Rollback { .. } => "rollback",
             Self::Prepare(_) => "prepare",

@@ -6,13 +6,14 @@ use crate::error::Result;
 
 impl Grammar<'_> {
     pub fn begin(&mut self) -> Result<Statement> {
-        if self.accept("start") {
+        let start = self.accept("start");
+        if start {
             self.expect("transaction")?;
         } else {
             self.expect("begin")?;
             self.one_of(&["work", "transaction"]);
         }
-        Ok(Statement::Begin(self.transaction_modes()?))
+        Ok(Statement::Begin { modes: self.transaction_modes()?, start })
     }
 
     /// Modes with or without commas between them; the last of a kind wins.

@@ -1,6 +1,7 @@
 //! Functions of arrays. Arrays here start at 1 and have one dimension, unless lists are nested.
 
 use arrow::array::{Array, ArrayRef, AsArray, ListArray};
+use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Int32Type};
 use arrow::row::{RowConverter, SortField};
 
@@ -80,6 +81,56 @@ fn position(call: &Call) -> Result<ArrayRef> {
     })
 }
 
+/// The elements of argument 0 without those that equal argument 1, or with argument `replacement` in their place.
+/// NULL equals NULL here.
+fn elements(call: &Call, replacement: Option<usize>) -> Result<ArrayRef> {
+    let source = call.raw(0)?;
+    let DataType::List(field) = source.data_type() else { return Err(Error::internal("an array was expected")) };
+    let element = field.data_type();
+    let wanted = arrow::compute::cast(call.raw(1)?, element)?;
+    let given = match replacement {
+        Some(index) => Some(arrow::compute::cast(call.raw(index)?, element)?),
+        None => None,
+    };
+    let converter = RowConverter::new(vec![SortField::new(element.clone())])?;
+    let wanted = converter.convert_columns(std::slice::from_ref(&wanted))?;
+    let lists: &ListArray = source.as_list_opt().ok_or_else(|| Error::internal("an array was expected"))?;
+    let values = lists.values();
+    let rows = converter.convert_columns(std::slice::from_ref(values))?;
+    // Indexes into the elements (source 0) and the replacements (source 1).
+    let (mut taken, mut lengths, mut valid) = (Vec::new(), Vec::new(), Vec::new());
+    for row in 0..call.rows {
+        let (at, before) = (call.row_of(0, row), taken.len());
+        valid.push(lists.is_valid(at));
+        if lists.is_valid(at) {
+            let offsets = lists.value_offsets();
+            let bounds = (offsets.get(at), offsets.get(at + 1));
+            let (Some(start), Some(end)) = bounds else { return Err(Error::internal("a list without an end")) };
+            let target = wanted.row(call.row_of(1, row));
+            for index in *start as usize..*end as usize {
+                match (rows.row(index) == target, replacement) {
+                    (false, _) => taken.push((0, index)),
+                    (true, Some(argument)) => taken.push((1, call.row_of(argument, row))),
+                    (true, None) => {}
+                }
+            }
+        }
+        lengths.push(taken.len() - before);
+    }
+    let sources: Vec<&dyn Array> = std::iter::once(values.as_ref()).chain(given.as_deref()).collect();
+    let chosen = arrow::compute::interleave(&sources, &taken)?;
+    let offsets = OffsetBuffer::from_lengths(lengths);
+    Ok(std::sync::Arc::new(ListArray::try_new(field.clone(), offsets, chosen, Some(NullBuffer::from(valid)))?))
+}
+
+fn remove(call: &Call) -> Result<ArrayRef> {
+    elements(call, None)
+}
+
+fn replace(call: &Call) -> Result<ArrayRef> {
+    elements(call, Some(2))
+}
+
 /// The array with lists of lists opened to their elements.
 fn flat_items(array: &ArrayRef) -> Result<ArrayRef> {
     let Some(lists) = array.as_list_opt::<i32>() else { return Ok(array.clone()) };
@@ -156,6 +207,14 @@ pub(super) fn functions() -> Vec<Function> {
         scalar(3277, "array_position(anycompatiblearray, anycompatible) int4", position).not_strict(),
         contextual(395, "array_to_string(anyarray, text) text", to_string_of),
         contextual(384, "array_to_string(anyarray, text, text) text", to_string_of).not_strict(),
+        typed(3167, "array_remove(anycompatiblearray, anycompatible) anycompatiblearray", same_type, remove).not_strict(),
+        typed(
+            3168,
+            "array_replace(anycompatiblearray, anycompatible, anycompatible) anycompatiblearray",
+            same_type,
+            replace,
+        )
+        .not_strict(),
         typed(
             378,
             "array_append(anycompatiblearray, anycompatible) anycompatiblearray",

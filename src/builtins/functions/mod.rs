@@ -17,6 +17,7 @@ pub mod convert;
 pub mod date_arithmetic;
 mod date_read;
 pub mod datetime;
+mod facilities;
 pub mod floats;
 mod interval_aggregates;
 mod json;
@@ -31,6 +32,8 @@ pub mod kernel;
 mod math;
 pub mod names;
 pub mod numeric;
+#[cfg(test)]
+mod page;
 pub mod regexp;
 mod session;
 mod similar;
@@ -107,6 +110,8 @@ pub enum SetFunction {
     Unnest,
     /// `information_schema._pg_expandarray(anyarray)`: columns x, n.
     ExpandArray,
+    /// `pg_options_to_table(text[])`: columns option_name, option_value.
+    Options,
     RegexpSplitToTable,
     RegexpMatches,
     StringToTable,
@@ -143,6 +148,7 @@ pub fn all() -> &'static [Function] {
             datetime::functions(),
             session::functions(),
             catalog_functions::functions(),
+            facilities::functions(),
             arrays::functions(),
             to_char::functions(),
             number_format::functions(),
@@ -209,5 +215,7 @@ fn sets() -> Vec<Function> {
         set(3957, "json_object_keys(json) text", JsonObjectKeys),
         set(3931, "jsonb_object_keys(jsonb) text", JsonObjectKeys),
         set(3425, "pg_partition_ancestors(regclass) regclass", Empty),
+        set(3423, "pg_partition_tree(regclass) regclass", Empty),
+        set(2289, "pg_options_to_table(_text) record", Options),
     ]
 }

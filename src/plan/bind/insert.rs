@@ -181,7 +181,7 @@ impl Binder<'_> {
         }
         let plan = LogicalPlanBuilder::from(bound.plan).project(exprs)?.build()?;
         let columns = columns.iter().map(|column| OutputColumn::new(column.name.clone(), column.ty)).collect();
-        Ok(BoundQuery { plan, columns })
+        Ok(BoundQuery { plan: self.unnested(plan)?, columns })
     }
 }
 

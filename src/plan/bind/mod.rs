@@ -45,13 +45,16 @@ use sqlparser::tokenizer::Span;
 
 use self::scope::{Environment, Origin};
 use self::source::Source;
+pub(super) use self::only_value::only_value;
+pub(super) use self::subquery::subquery as subquery_of;
+use super::unnest::Unnester;
 use super::relations::Relations;
 use super::typing::{self, Typed, TypingContext};
 use crate::encode::types::{OutputColumn, PgType};
 use crate::error::{Error, Result, SqlState};
 
-/// Levels of queries and expressions inside each other; PostgreSQL's stack would end too.
-const DEPTH_MAX: u32 = 500;
+/// Levels of queries and expressions inside each other, views among them. One of the text's levels can be three of these.
+const DEPTH_MAX: u32 = 4 * crate::sql::stack::DEPTH_MAX;
 
 /// Turns one statement's trees into plans. `source` is the text that the tree's spans count lines and columns of.
 pub struct Binder<'a> {
@@ -132,7 +135,12 @@ impl<'a> Binder<'a> {
                 attribute: column.origin.attribute,
             })
             .collect();
-        Ok(BoundQuery { plan: bound.plan, columns })
+        Ok(BoundQuery { plan: self.unnested(bound.plan)?, columns })
+    }
+
+    /// The plan with its subqueries in shapes that the optimizer joins.
+    fn unnested(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        Unnester { unique: &|name| self.unique(name) }.unnest(plan)
     }
 
     /// A name that nothing else in the statement has. No user's identifier holds a colon unless it is quoted, and the
@@ -155,7 +163,7 @@ impl<'a> Binder<'a> {
                 .with_hint("The statement has too many levels of queries or expressions inside each other."));
         }
         self.depth.set(depth + 1);
-        let result = run();
+        let result = crate::sql::stack::with_room(run);
         self.depth.set(depth);
         result
     }
@@ -179,7 +187,7 @@ impl Bound {
 }
 
 /// The columns of a plan as expressions, in order.
-fn plan_columns(plan: &LogicalPlan) -> Vec<Expr> {
+pub(super) fn plan_columns(plan: &LogicalPlan) -> Vec<Expr> {
     plan.schema().columns().into_iter().map(Expr::Column).collect()
 }
 

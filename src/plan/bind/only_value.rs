@@ -13,7 +13,7 @@ use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Sign
 use crate::error::{Error, SqlState};
 
 /// `only_value(x)`: NULL without rows, 21000 for a second row.
-pub(super) fn only_value() -> Arc<AggregateUDF> {
+pub(in crate::plan) fn only_value() -> Arc<AggregateUDF> {
     static FUNCTION: LazyLock<Arc<AggregateUDF>> = LazyLock::new(|| {
         Arc::new(AggregateUDF::new_from_impl(OnlyValue { signature: Signature::any(1, Volatility::Immutable) }))
     });

@@ -17,7 +17,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::plan::typing::{self, Typed};
 
 /// A plan as a subquery of an expression, with the outer columns it uses.
-pub(super) fn subquery(plan: LogicalPlan) -> Subquery {
+pub(in crate::plan) fn subquery(plan: LogicalPlan) -> Subquery {
     let outer_ref_columns = plan.all_out_ref_exprs();
     Subquery { subquery: Arc::new(plan), outer_ref_columns, spans: Spans::new() }
 }

@@ -105,11 +105,11 @@ fn finish(
         let as_json = json_build::takes_json(function.name, arguments.len());
         if as_json == Some(true) {
             // The type stays the value's: aggregates lay out records and arrays otherwise.
-            argument.expr = json_build::to_json(&ctx.context, argument.expr, argument.ty)?;
+            argument.expr = json_build::to_json(ctx.context(), argument.expr, argument.ty)?;
         } else if *declared == oid::ANYELEMENT && matches!(function.name, "quote_literal" | "quote_nullable") {
-            argument.expr = casts::output_text(&ctx.context, argument.expr, argument.ty)?;
+            argument.expr = casts::output_text(ctx.context(), argument.expr, argument.ty)?;
         } else if *declared == oid::ANY && (as_json.is_some() || WRITES_ITS_ARGUMENTS.contains(&function.name)) {
-            argument.expr = casts::output_text(&ctx.context, argument.expr, argument.ty)?;
+            argument.expr = casts::output_text(ctx.context(), argument.expr, argument.ty)?;
             argument.ty = PgType::TEXT;
         }
         arguments.push(argument);
@@ -188,7 +188,7 @@ pub(super) fn scalar_call(ctx: &TypingContext, call: Resolved) -> Result<Typed> 
     let expr = match &function.body {
         Body::Scalar(udf) => kernel::call(udf.clone(), exprs, function.volatility != Volatility::Volatile),
         Body::Expression(build) => build(exprs),
-        Body::Contextual(build) => build(&ctx.context, exprs),
+        Body::Contextual(build) => build(ctx.context(), exprs),
         Body::Aggregate(_) => Err(wrong("an aggregate")),
         Body::Window(_) => Err(wrong("a window function")),
         Body::Set(_) => Err(wrong("a set-returning function")),

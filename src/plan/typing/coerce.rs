@@ -54,10 +54,10 @@ fn from_unknown(ctx: &TypingContext, value: Typed, target: PgType, coercion: Coe
     let explicit = coercion == Coercion::Explicit;
     let expr = match &value.expr {
         Expr::Literal(ScalarValue::Utf8(Some(text)), _) => {
-            casts::constant(&ctx.context, text, target, explicit).map_err(|error| error.at(position))?
+            casts::constant(ctx.context(), text, target, explicit).map_err(|error| error.at(position))?
         }
         Expr::Literal(constant, _) if constant.is_null() => casts::null(target)?,
-        _ => casts::cast(&ctx.context, value.expr, PgType::TEXT, target, explicit)?,
+        _ => casts::cast(ctx.context(), value.expr, PgType::TEXT, target, explicit)?,
     };
     Ok(Typed { expr, ty: target, position })
 }
@@ -69,7 +69,7 @@ fn convert(ctx: &TypingContext, value: Typed, target: PgType, coercion: Coercion
         return Ok(Typed { expr, ty, position });
     }
     let explicit = coercion == Coercion::Explicit;
-    let expr = casts::cast(&ctx.context, expr, ty, target, explicit).map_err(|error| error.at(position))?;
+    let expr = casts::cast(ctx.context(), expr, ty, target, explicit).map_err(|error| error.at(position))?;
     Ok(Typed { expr, ty: target, position })
 }
 

@@ -50,6 +50,16 @@ pub struct TypingContext {
     pub parameters: RefCell<Vec<Option<PgType>>>,
     /// Whether new `$n` may appear (a prepared statement), or 42P02.
     pub parameters_allowed: bool,
+    /// Whether anything asked for the session's context: such a plan is good for one execution only.
+    pub contextual: std::cell::Cell<bool>,
+}
+
+impl TypingContext {
+    /// The statement's context, for what becomes part of the plan.
+    pub fn context(&self) -> &Arc<Context> {
+        self.contextual.set(true);
+        &self.context
+    }
 }
 
 /// A call whose overload is chosen and whose arguments are cast to that overload's types.

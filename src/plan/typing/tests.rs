@@ -76,7 +76,7 @@ fn typing_context() -> TypingContext {
             client_address: None,
         }),
         parameters: RefCell::new(Vec::new()),
-        parameters_allowed: true,
+        parameters_allowed: true, contextual: Default::default(),
     }
 }
 
@@ -190,7 +190,7 @@ fn a_parameter_takes_the_type_of_its_first_use() {
 
 #[test]
 fn parameters_are_refused_where_there_are_none() {
-    let ctx = TypingContext { parameters_allowed: false, ..typing_context() };
+    let ctx = TypingContext { parameters_allowed: false, contextual: Default::default(), ..typing_context() };
     assert_eq!(parameter(&ctx, 1, Some(8)).unwrap_err().message(), "there is no parameter $1");
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::config::page;
 use crate::encode::{DateOrder, DateStyle, TextTimeZone};
 
 fn settings() -> Settings {
@@ -236,4 +237,38 @@ fn startup_values_of_known_drivers_are_accepted() {
     }
     assert!(settings().initialize("is_superuser", "on", false, false).is_err());
     assert!(settings().initialize("is_superuser", "on", false, true).is_ok());
+}
+
+/// Type, unit, bounds and the values that are taken, for the documentation.
+fn documented_values(definition: &Definition) -> String {
+    let values = match definition.kind {
+        Kind::Bool { .. } => vec!["on", "off"],
+        Kind::Int { min, max, unit, .. } => {
+            let unit = unit.map(|unit| format!(" {}", unit.name())).unwrap_or_default();
+            return if min == max { format!("{min}{unit}") } else { format!("{min} to {max}{unit}") };
+        }
+        Kind::Enum { values, .. } => values.to_vec(),
+        Kind::Text { .. } => vec![],
+    };
+    let values = definition.honoured.unwrap_or(&values);
+    let quoted = values.iter().map(|value| if value.is_empty() { "empty".to_owned() } else { page::code(value) });
+    let list: Vec<String> = quoted.collect();
+    if list.is_empty() { "text".to_owned() } else { list.join(", ") }
+}
+
+#[test]
+fn page_lists_every_setting() {
+    let rows = DEFINITIONS.iter().map(|definition| {
+        let default = Value::default_of(definition).shown(Some(definition));
+        vec![
+            page::code(definition.name),
+            page::code(&default),
+            documented_values(definition),
+            definition.scope.name().to_owned(),
+            if definition.reported { "yes" } else { "" }.to_owned(),
+            definition.description.to_owned(),
+        ]
+    });
+    let titles = ["Setting", "Default", "Values", "Context", "Reported", "Meaning"];
+    page::check("settings.md", &page::table(&titles, rows));
 }

@@ -135,16 +135,20 @@ impl Binder<'_> {
 
     fn expr_here(&self, expr: &ast::Expr, context: &Context<'_, '_>) -> Result<Typed> {
         use ast::Expr as E;
+        // Asking for the place of what is deep by its nature costs its size at each level.
+        match expr {
+            E::Nested(inner) => return self.expr(inner, context),
+            E::BinaryOp { .. } => return self.binary_chain(expr, context),
+            _ => {}
+        }
         let position = self.start(expr);
         match expr {
             E::Identifier(ident) => Ok(self.unqualified_column(ident, context.scope)?.typed),
             E::CompoundIdentifier(idents) => Ok(self.qualified_column(idents, context.scope)?.typed),
             E::CompoundFieldAccess { root, access_chain } => self.access(root, access_chain, context),
-            E::Nested(inner) => self.expr(inner, context),
             E::Value(value) => self.value(&value.value, position),
             E::TypedString(typed) => self.typed_string(typed, position),
             E::Interval(interval) => self.interval(interval, position),
-            E::BinaryOp { .. } => self.binary_chain(expr, context),
             E::UnaryOp { op, expr: operand } => self.unary_operator(*op, operand, context),
             E::Cast { kind, expr, data_type, format, .. } => {
                 if matches!(kind, ast::CastKind::TryCast | ast::CastKind::SafeCast) || format.is_some() {
@@ -238,7 +242,10 @@ impl Binder<'_> {
             leftmost = left;
         }
         let mut pending = None;
+        // What was bound last, whose end is the end of the whole left side.
+        let mut last = leftmost;
         for (left, op, right) in chain.into_iter().rev() {
+            let before = std::mem::replace(&mut last, right);
             pending = Some(match pending {
                 None if matches!(op, ast::BinaryOperator::And | ast::BinaryOperator::Or) => {
                     let left = self.expr(left, context)?;
@@ -246,7 +253,7 @@ impl Binder<'_> {
                 }
                 None => self.first_operator(left, op, right, context)?,
                 Some(value) => {
-                    let position = self.source.operator_after(left.span());
+                    let position = self.source.operator_after(before.span());
                     self.operator(value, op, right, position, context)?
                 }
             });

@@ -31,7 +31,7 @@ pub(super) fn binary(
             let left = text_operand(ctx, operator, operator.left, left)?;
             let right = text_operand(ctx, operator, operator.right, right)?;
             kernel(operator, run, Volatility::Stable, Returns::Fixed(arrow_type(PgType::of(operator.result))))
-                .with_context(&ctx.context)
+                .with_context(ctx.context())
                 .call(vec![left, right])
         }
     }
@@ -44,7 +44,7 @@ pub(super) fn unary(ctx: &TypingContext, operator: &'static Operator, argument: 
             kernel(operator, run, Volatility::Immutable, same).call(vec![argument.expr])
         }
         Kind::Stable(run) => {
-            kernel(operator, run, Volatility::Stable, same).with_context(&ctx.context).call(vec![argument.expr])
+            kernel(operator, run, Volatility::Stable, same).with_context(ctx.context()).call(vec![argument.expr])
         }
         Kind::Compare | Kind::Like { .. } => Ok(argument.expr),
     }
@@ -53,7 +53,7 @@ pub(super) fn unary(ctx: &TypingContext, operator: &'static Operator, argument: 
 /// `text || anynonarray` writes the other operand as text.
 fn text_operand(ctx: &TypingContext, operator: &Operator, declared: u32, operand: Typed) -> Result<Expr> {
     if operator.name == "||" && declared == oid::ANYNONARRAY {
-        return casts::cast(&ctx.context, operand.expr, operand.ty, PgType::TEXT, true);
+        return casts::cast(ctx.context(), operand.expr, operand.ty, PgType::TEXT, true);
     }
     Ok(operand.expr)
 }

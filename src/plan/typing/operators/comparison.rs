@@ -24,7 +24,7 @@ pub(super) fn build(
     schema: &DFSchema,
 ) -> Result<Expr> {
     let op = engine(name, wanted);
-    let zone = ctx.context.time_zone;
+    let zone = ctx.context().time_zone;
     if let (false, Expr::Literal(constant, _)) = (is_constant(&written.0.expr), &cast.1.expr)
         && let Some(folded) = fold(op, &written.0.expr, constant, schema, zone)
     {
@@ -89,7 +89,7 @@ fn alike(ctx: &TypingContext, left: Typed, right: Typed) -> Result<(Expr, Expr)>
     };
     let Some(target) = target else { return Ok((left.expr, right.expr)) };
     let convert = |value: Typed, ty: PgType| {
-        if ty.oid == target.oid { Ok(value.expr) } else { casts::cast(&ctx.context, value.expr, ty, target, true) }
+        if ty.oid == target.oid { Ok(value.expr) } else { casts::cast(ctx.context(), value.expr, ty, target, true) }
     };
     Ok((convert(left, types.0)?, convert(right, types.1)?))
 }

@@ -1,0 +1,89 @@
+//! Two servers on one warehouse.
+
+use crate::protocol::{Connection, Failure};
+use crate::server::{Home, Server};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_servers_see_each_others_tables_and_rows() {
+    let home = Home::new();
+    let (one, two) = (Server::start_in(&home, &[]), Server::start_in(&home, &[]));
+    let mut one = Connection::superuser(one.address()).await.map(|connection| (connection, one)).unwrap();
+    let mut two = Connection::superuser(two.address()).await.map(|connection| (connection, two)).unwrap();
+    one.0.command("CREATE TABLE t (a int)").await.unwrap();
+    two.0.command("INSERT INTO t VALUES (1)").await.unwrap();
+    assert_eq!(one.0.value("SELECT count(*) FROM t").await.unwrap(), "1");
+    one.0.command("CREATE VIEW v AS SELECT a + 1 AS b FROM t").await.unwrap();
+    assert_eq!(two.0.value("SELECT b FROM v").await.unwrap(), "2");
+    two.0.command("DROP VIEW v").await.unwrap();
+    assert_eq!(one.0.query("SELECT * FROM v").await.unwrap_err().code(), "42P01");
+    one.0.command("TRUNCATE t").await.unwrap();
+    assert_eq!(two.0.value("SELECT count(*) FROM t").await.unwrap(), "0");
+    two.0.command("DROP TABLE t").await.unwrap();
+    one.0.command("CREATE TABLE t (b text)").await.unwrap();
+    two.0.command("INSERT INTO t VALUES ('new')").await.unwrap();
+    assert_eq!(one.0.value("SELECT b FROM t").await.unwrap(), "new");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn racing_appends_keep_every_acknowledged_row_once() {
+    const WRITERS: u64 = 4;
+    const STATEMENTS: u64 = 12;
+    let home = Home::new();
+    let servers = [Server::start_in(&home, &[]), Server::start_in(&home, &[])];
+    let mut connection = Connection::superuser(servers[0].address()).await.unwrap();
+    connection.command("CREATE TABLE t (id bigint NOT NULL)").await.unwrap();
+    let writers: Vec<_> = (0..WRITERS)
+        .map(|writer| {
+            let address = servers[usize::try_from(writer % 2).unwrap()].address();
+            tokio::spawn(async move {
+                let mut connection = Connection::superuser(address).await.unwrap();
+                let mut acknowledged = Vec::new();
+                for statement in 0..STATEMENTS {
+                    let id = writer * 1000 + statement;
+                    match connection.command(&format!("INSERT INTO t VALUES ({id})")).await {
+                        Ok(tag) => {
+                            assert_eq!(tag, "INSERT 0 1");
+                            acknowledged.push(id);
+                        }
+                        Err(Failure::Refused(told)) => assert_eq!(told.code(), "40001", "{told}"),
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+                acknowledged
+            })
+        })
+        .collect();
+    let mut acknowledged = Vec::new();
+    for writer in writers {
+        acknowledged.extend(writer.await.unwrap());
+    }
+    acknowledged.sort_unstable();
+    let rows = connection.rows("SELECT id FROM t ORDER BY id").await.unwrap();
+    let there: Vec<u64> = rows.iter().map(|row| row[0].parse().unwrap()).collect();
+    assert_eq!(there, acknowledged);
+    assert!(acknowledged.len() as u64 * 2 > WRITERS * STATEMENTS, "most statements end with 40001");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn racing_definitions_make_one_table() {
+    let home = Home::new();
+    let servers = [Server::start_in(&home, &[]), Server::start_in(&home, &[])];
+    for round in 0..5 {
+        let made: Vec<_> = servers
+            .iter()
+            .map(|server| {
+                let address = server.address();
+                tokio::spawn(async move {
+                    let mut connection = Connection::superuser(address).await.unwrap();
+                    connection.command(&format!("CREATE TABLE t{round} (a int)")).await
+                })
+            })
+            .collect();
+        let mut codes = Vec::new();
+        for made in made {
+            codes.push(made.await.unwrap().map_or_else(|error| error.code().to_owned(), |_| "made".to_owned()));
+        }
+        codes.sort();
+        assert_eq!(codes, ["42P07", "made"], "round {round}");
+    }
+}

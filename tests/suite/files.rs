@@ -1,0 +1,58 @@
+//! Finds the files of the suite and runs some of them at the same time.
+
+use std::path::{Path, PathBuf};
+
+use futures::StreamExt;
+
+/// How many files run at the same time.
+const FILES_AT_ONCE: usize = 4;
+
+/// The root of the package.
+pub(crate) fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// All files with the extension below a folder of the package, in order of their names.
+pub(crate) fn below(folder: &str, extension: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    walk(&root().join(folder), extension, &mut found);
+    found.sort();
+    if let Ok(wanted) = std::env::var("LAKEGATE_SUITE_FILES") {
+        found.retain(|file| file.to_string_lossy().contains(&wanted));
+    }
+    found
+}
+
+fn walk(folder: &Path, extension: &str, found: &mut Vec<PathBuf>) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for entry in entries {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            walk(&path, extension, found);
+        } else if path.extension().is_some_and(|own| own == extension) {
+            found.push(path);
+        }
+    }
+}
+
+/// Whether expected answers are to be written anew.
+pub(crate) fn updating() -> bool {
+    std::env::var("LAKEGATE_SUITE_UPDATE").is_ok_and(|value| value == "1")
+}
+
+/// Runs `check` on every file, a few at once, and panics with all their failures.
+pub(crate) async fn check_all<F, Fut>(files: Vec<PathBuf>, check: F)
+where
+    F: Fn(PathBuf) -> Fut,
+    Fut: Future<Output = Vec<String>>,
+{
+    let count = files.len();
+    let failures: Vec<String> =
+        futures::stream::iter(files).map(check).buffered(FILES_AT_ONCE).flat_map(futures::stream::iter).collect().await;
+    assert!(failures.is_empty(), "{} failures in {count} files\n\n{}", failures.len(), failures.join("\n\n"));
+}
+
+/// The path inside the package, for messages.
+pub(crate) fn shown(path: &Path) -> String {
+    path.strip_prefix(root()).unwrap_or(path).display().to_string()
+}
