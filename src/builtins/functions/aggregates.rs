@@ -35,6 +35,7 @@ pub(super) fn functions() -> Vec<Function> {
         aggregate(2519, "every(bool) bool", bool_and_or::bool_and_udaf()),
         aggregate(2518, "bool_or(bool) bool", bool_and_or::bool_or_udaf()),
         aggregate(2335, "array_agg(anynonarray) anyarray", array_agg::array_agg_udaf()),
+        aggregate(4053, "array_agg(anyarray) anyarray", array_agg::array_agg_udaf()),
         aggregate(3538, "string_agg(text, text) text", string_agg::string_agg_udaf()),
         aggregate(9000, "any_value(anyelement) anyelement", first_last::first_value_udaf()),
         aggregate(2236, "bit_and(int2) int2", bit_and_or_xor::bit_and_udaf()),

@@ -105,8 +105,9 @@ impl Binder<'_> {
         let coerce = |item: Typed| typing::coerce(self.typing, item, ty, Coercion::Implicit);
         let left = if value.ty.oid == ty.oid { value } else { coerce(value)? };
         let probe = typing::binary(self.typing, "=", left.clone(), coerce(first)?, position, &context.scope.schema)?;
-        let plain =
-            matches!(&probe.expr, Expr::BinaryExpr(equal) if equal.op == Operator::Eq && *equal.left == left.expr);
+        // Each constant beside a char(n) column is padded by itself.
+        let plain = ty.oid != PgType::BPCHAR.oid
+            && matches!(&probe.expr, Expr::BinaryExpr(equal) if equal.op == Operator::Eq && *equal.left == left.expr);
         if !plain {
             return self.each_equal(&left, items, negated, position, context);
         }
