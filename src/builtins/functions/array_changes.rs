@@ -62,26 +62,6 @@ fn positions(call: &Call) -> Result<ArrayRef> {
     })
 }
 
-fn remove(call: &Call) -> Result<ArrayRef> {
-    let equal = equal_items(call)?;
-    lists(call, |row| {
-        let items = some!(list_at(call, row)?);
-        let kept = arrow::compute::not(&equal(row, &items)?)?;
-        Ok(Some(arrow::compute::filter(&items, &kept)?))
-    })
-}
-
-fn replace(call: &Call) -> Result<ArrayRef> {
-    let equal = equal_items(call)?;
-    let new = call.raw(2)?;
-    lists(call, |row| {
-        let items = some!(list_at(call, row)?);
-        let found = equal(row, &items)?;
-        let new = arrow::compute::cast(&new.slice(call.row_of(2, row), 1), items.data_type())?;
-        Ok(Some(arrow::compute::kernels::zip::zip(&found, &arrow::array::Scalar::new(new), &items)?))
-    })
-}
-
 fn trim(call: &Call) -> Result<ArrayRef> {
     let counts = call.int(1)?;
     lists(call, |row| {
@@ -155,15 +135,6 @@ fn dimensions(call: &Call) -> Result<ArrayRef> {
 pub(super) fn functions() -> Vec<Function> {
     vec![
         scalar(3279, "array_positions(anycompatiblearray, anycompatible) _int4", positions).not_strict(),
-        typed(3167, "array_remove(anycompatiblearray, anycompatible) anycompatiblearray", same_type, remove)
-            .not_strict(),
-        typed(
-            3168,
-            "array_replace(anycompatiblearray, anycompatible, anycompatible) anycompatiblearray",
-            same_type,
-            replace,
-        )
-        .not_strict(),
         typed(6172, "trim_array(anyarray, int4) anyarray", same_type, trim),
         typed(1193, "array_fill(anyelement, _int4) anyarray", fill_type, fill).not_strict(),
         scalar(747, "array_dims(anyarray) text", dimensions),
