@@ -5,16 +5,21 @@
 mod aggregates;
 pub mod arithmetic;
 pub mod array_operators;
+pub mod argument_names;
+mod array_changes;
 mod arrays;
 pub mod bits;
 mod build;
+mod bytes;
 pub mod casts;
 mod catalog_functions;
 pub mod convert;
 pub mod date_arithmetic;
+mod date_read;
 pub mod datetime;
 mod facilities;
 pub mod floats;
+mod interval_aggregates;
 mod json;
 pub mod collected;
 pub mod json_build;
@@ -32,6 +37,8 @@ pub mod numeric;
 mod page;
 pub mod regexp;
 mod session;
+mod similar;
+mod spread;
 pub mod style;
 pub mod text;
 pub mod time_field;
@@ -140,6 +147,7 @@ pub fn all() -> &'static [Function] {
             regexp::functions(),
             aggregates::functions(),
             math::functions(),
+            math::more_functions(),
             datetime::functions(),
             session::functions(),
             catalog_functions::functions(),
@@ -147,6 +155,10 @@ pub fn all() -> &'static [Function] {
             arrays::functions(),
             to_char::functions(),
             number_format::functions(),
+            date_read::functions(),
+            bytes::functions(),
+            similar::functions(),
+            array_changes::functions(),
             json::functions(),
             json_build::functions(),
             json_change::functions(),
