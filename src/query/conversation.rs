@@ -363,6 +363,8 @@ impl Conversation {
         let portal = self.portals.entry(name.to_owned()).insert_entry(portal).into_mut();
         if let State::Rows(rows) = &mut portal.state {
             rows.rearm(guard);
+        } else if let Some(cursor) = &portal.cursor {
+            cursor.rows.lock().await.rearm(guard);
         }
         Ok(portal)
     }

@@ -53,7 +53,8 @@ impl Conversation {
         };
         let columns = Arc::clone(&rows.columns);
         let rows = Arc::new(Mutex::new(rows));
-        portal.cursor = Some(Cursor { hold: declare.hold, format, columns, rows, outlives: false });
+        let formats = vec![format; columns.len()];
+        portal.cursor = Some(Cursor { hold: declare.hold, format, formats, columns, rows, outlives: false, given: 0 });
         let row = CursorRow { text: parsed.text.clone(), hold: declare.hold, binary: declare.binary, scroll: false };
         self.session.handle().add_cursor(name, row);
         self.portals.insert(name.clone(), portal);

@@ -35,10 +35,14 @@ pub(super) struct Cursor {
     pub(super) hold: bool,
     /// Binary for DECLARE … BINARY, whatever the protocol of the FETCH.
     pub(super) format: Format,
+    /// The same for each column.
+    pub(super) formats: Vec<Format>,
     pub(super) columns: Arc<[OutputColumn]>,
     pub(super) rows: Arc<tokio::sync::Mutex<Rows>>,
     /// Its transaction committed: from now on it ends with the session.
     pub(super) outlives: bool,
+    /// Rows given in this Execute: an SQL cursor is a portal, and Execute reads on where FETCH stopped.
+    pub(super) given: u64,
 }
 
 /// Columns and their formats.
@@ -122,6 +126,10 @@ impl Portal {
 
     /// What is to be sent. A portal that already ended answers `Done` with the tag of no rows.
     pub fn answer(&mut self) -> Result<Answer<'_>> {
+        if let Some(cursor) = &mut self.cursor {
+            cursor.given = 0;
+            return Ok(Answer::Rows { columns: &cursor.columns, formats: &cursor.formats, style: &self.style });
+        }
         match std::mem::replace(&mut self.state, State::Spent) {
             State::Rows(rows) => {
                 self.state = State::Rows(rows);
@@ -153,6 +161,11 @@ impl Portal {
     /// The next rows, at most `rows_max` of them; `None` at the end. What a batch holds beyond that stays for the next call.
     /// Cancel and timeout end it with their error.
     pub async fn next(&mut self, rows_max: Option<usize>) -> Result<Option<RecordBatch>> {
+        if let Some(cursor) = &mut self.cursor {
+            let batch = cursor.rows.lock().await.next(rows_max).await?;
+            cursor.given += batch.as_ref().map_or(0, |batch| batch.num_rows() as u64);
+            return Ok(batch);
+        }
         match &mut self.state {
             State::Rows(rows) => {
                 let batch = rows.next(rows_max).await?;
@@ -179,6 +192,9 @@ impl Portal {
 
     /// The command tag for the rows given in this Execute.
     pub fn tag(&self) -> String {
+        if let Some(cursor) = &self.cursor {
+            return format!("SELECT {}", cursor.given);
+        }
         match &self.state {
             State::Rows(rows) => rows.tag.tag(rows.given),
             State::Ready | State::Done(_) | State::Empty | State::CopyIn(_) | State::CopyOut(_) | State::Spent => String::new(),
@@ -187,6 +203,9 @@ impl Portal {
 
     /// Columns and formats of the rows, `None` for a statement without rows.
     pub(super) fn description(&self) -> Result<Option<Described>> {
+        if let Some(cursor) = &self.cursor {
+            return Ok(Some((Arc::clone(&cursor.columns), cursor.formats.clone())));
+        }
         match (&self.state, &self.prepared.columns) {
             (State::Rows(rows), _) => Ok(Some((Arc::clone(&rows.columns), rows.formats.clone()))),
             (_, Some(columns)) => Ok(Some((Arc::clone(columns), spread_formats(&self.formats, columns.len())?))),
