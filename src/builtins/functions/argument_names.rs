@@ -20,7 +20,9 @@ pub fn of(function: &str) -> Option<&'static [Argument]> {
         "make_timestamp" | "make_timestamptz" => {
             &[("year", None), ("month", None), ("mday", None), ("hour", None), ("min", None), ("sec", None)]
         }
-        "jsonb_set" => &[("jsonb_in", None), ("path", None), ("replacement", None), ("create_if_missing", Some("true"))],
+        "jsonb_set" => {
+            &[("jsonb_in", None), ("path", None), ("replacement", None), ("create_if_missing", Some("true"))]
+        }
         "jsonb_insert" => &[("jsonb_in", None), ("path", None), ("replacement", None), ("insert_after", Some("false"))],
         _ => return None,
     })

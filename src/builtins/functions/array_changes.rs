@@ -83,10 +83,7 @@ fn fill(call: &Call) -> Result<ArrayRef> {
     lists(call, |row| {
         let at = call.row_of(1, row);
         if sizes.is_null(at) {
-            return Err(Error::new(
-                SqlState::NullValueNotAllowed,
-                "dimension array or low bound array cannot be null",
-            ));
+            return Err(Error::new(SqlState::NullValueNotAllowed, "dimension array or low bound array cannot be null"));
         }
         let lengths = arrow::compute::cast(&sizes.value(at), &DataType::Int64)?;
         let lengths = lengths.as_primitive::<Int64Type>();

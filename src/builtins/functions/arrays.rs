@@ -148,7 +148,8 @@ fn to_string(call: &Call) -> Result<ArrayRef> {
     let items = flat_items(call.raw(0)?)?;
     let items = items.as_list_opt::<i32>().ok_or_else(|| Error::internal("an array was expected"))?;
     let ty = crate::encode::types::pg_type_of(items.values().data_type());
-    let column = crate::encode::column::ColumnWriter::new(items.values().data_type(), ty, &style)?.bind(items.values())?;
+    let column =
+        crate::encode::column::ColumnWriter::new(items.values().data_type(), ty, &style)?.bind(items.values())?;
     let mut text = Vec::new();
     let delimiters = call.text(1)?;
     let nulls = if call.len() > 2 { Some(call.text(2)?) } else { None };
@@ -207,7 +208,8 @@ pub(super) fn functions() -> Vec<Function> {
         scalar(3277, "array_position(anycompatiblearray, anycompatible) int4", position).not_strict(),
         contextual(395, "array_to_string(anyarray, text) text", to_string_of),
         contextual(384, "array_to_string(anyarray, text, text) text", to_string_of).not_strict(),
-        typed(3167, "array_remove(anycompatiblearray, anycompatible) anycompatiblearray", same_type, remove).not_strict(),
+        typed(3167, "array_remove(anycompatiblearray, anycompatible) anycompatiblearray", same_type, remove)
+            .not_strict(),
         typed(
             3168,
             "array_replace(anycompatiblearray, anycompatible, anycompatible) anycompatiblearray",

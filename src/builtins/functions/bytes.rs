@@ -114,10 +114,7 @@ fn decode_escape(text: &str, out: &mut Vec<u8>) -> Result<()> {
                 tail
             }
             (b'\\', _) => {
-                return Err(Error::new(
-                    SqlState::InvalidTextRepresentation,
-                    "invalid input syntax for type bytea",
-                ));
+                return Err(Error::new(SqlState::InvalidTextRepresentation, "invalid input syntax for type bytea"));
             }
             (plain, tail) => {
                 out.push(*plain);

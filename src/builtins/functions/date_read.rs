@@ -119,7 +119,10 @@ impl<'t> Reader<'t> {
         }
         let text = self.take(sign + digits);
         let value = text.parse().map_err(|_| {
-            Error::new(SqlState::DatetimeFieldOverflow, format!("value for \"{pattern}\" in source string is out of range"))
+            Error::new(
+                SqlState::DatetimeFieldOverflow,
+                format!("value for \"{pattern}\" in source string is out of range"),
+            )
         })?;
         Ok((value, digits))
     }

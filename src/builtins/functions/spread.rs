@@ -113,9 +113,8 @@ impl Moments {
             return Ok(None);
         }
         let divisor = count.checked_mul(i256::from_i128(others.into())).ok_or_else(overflow)?;
-        let exact = |()| -> Option<i256> {
-            count.checked_mul(self.squares)?.checked_sub(self.sum.checked_mul(self.sum)?)
-        };
+        let exact =
+            |()| -> Option<i256> { count.checked_mul(self.squares)?.checked_sub(self.sum.checked_mul(self.sum)?) };
         let spread = exact(()).ok_or_else(overflow)?;
         let places = i32::from(self.to) * if self.measure.deviation { 2 } else { 1 };
         let Some(variance) = scaled_quotient(spread, divisor, places - 2 * i32::from(self.scale)) else {

@@ -207,7 +207,9 @@ fn write_pattern(pattern: &str, moment: &Moment, fill: bool, out: &mut String) {
         "MON" | "Mon" | "mon" => word(out, month.get(..3).unwrap_or(month), pattern, 0),
         "DAY" | "Day" | "day" => word(out, weekday, pattern, width(9)),
         "DY" | "Dy" | "dy" => word(out, weekday.get(..3).unwrap_or(weekday), pattern, 0),
-        "RM" | "rm" => word(out, ROMAN.get(moment.month.wrapping_sub(1)).copied().unwrap_or_default(), pattern, width(4)),
+        "RM" | "rm" => {
+            word(out, ROMAN.get(moment.month.wrapping_sub(1)).copied().unwrap_or_default(), pattern, width(4))
+        }
         "AM" | "PM" | "am" | "pm" => word(out, if hour < 12 { "AM" } else { "PM" }, pattern, 0),
         "A.M." | "P.M." | "a.m." | "p.m." => word(out, if hour < 12 { "A.M." } else { "P.M." }, pattern, 0),
         "BC" | "AD" | "bc" | "ad" => word(out, if moment.year > 0 { "AD" } else { "BC" }, pattern, 0),

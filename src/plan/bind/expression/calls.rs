@@ -203,9 +203,7 @@ impl Binder<'_> {
         for (slot, (name, default)) in slots.into_iter().zip(declared) {
             arguments.push(match (slot, default) {
                 (Some(value), _) => value,
-                (None, Some(text)) => {
-                    typing::literal(&ast::Value::SingleQuotedString((*text).to_owned()), None)?
-                }
+                (None, Some(text)) => typing::literal(&ast::Value::SingleQuotedString((*text).to_owned()), None)?,
                 (None, None) => {
                     let message = format!("function {function} needs the argument \"{name}\"");
                     return Err(Error::new(SqlState::UndefinedFunction, message));
@@ -349,9 +347,7 @@ impl Binder<'_> {
         let mut args: Vec<Expr> = call.arguments.iter().map(|value| value.expr.clone()).collect();
         if let Some(collecting) = collected::of(call.function.name) {
             let values = args.split_off(collecting.direct.min(args.len()));
-            order_by.extend(
-                values.iter().cloned().zip(&within).map(|(expr, (_, options))| sort_of(expr, *options)),
-            );
+            order_by.extend(values.iter().cloned().zip(&within).map(|(expr, (_, options))| sort_of(expr, *options)));
             args = vec![(collecting.collect)(values)?];
         } else if !within.is_empty() {
             // DataFusion wants the sorted column first, then the direct arguments.
