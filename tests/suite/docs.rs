@@ -111,7 +111,6 @@ async fn run_page(file: std::path::PathBuf) -> Vec<String> {
     let mut failures = Vec::new();
     for block in &blocks {
         failures.extend(run_block(&mut connection, block, &file).await.err());
-        let _ = connection.command("ROLLBACK").await;
     }
     failures
 }
