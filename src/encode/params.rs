@@ -146,7 +146,7 @@ fn text(message: &mut Message<'_>, ty: PgType) -> Result<String> {
         oid::JSONB => {
             let [version] = message.array()?;
             if version != 1 {
-                return Err(Error::internal(format!("unsupported jsonb version number {version}")));
+                return Err(invalid(format!("unsupported jsonb version number {version}")));
             }
             input::jsonb(input::utf8(message.all())?)?
         }

@@ -11,13 +11,38 @@ type Columns = [(String, PgType)];
 /// Options of COPY FROM in a format of the wire.
 pub(super) fn reading(options: &CopyOptions, columns: &Columns) -> Result<Options> {
     super::copy_from::check_wire_format(options.format, "FROM")?;
+    refuse_compression(options, "COPY FROM STDIN")?;
     Options::for_reading(requested(options, columns)?)
 }
 
 /// Options of COPY TO in a format of the wire.
 pub(super) fn writing(options: &CopyOptions, columns: &Columns) -> Result<Options> {
     super::copy_from::check_wire_format(options.format, "TO")?;
+    refuse_compression(options, "COPY TO STDOUT")?;
     Options::for_writing(requested(options, columns)?)
+}
+
+/// Options of COPY TO a file of rows in text; the name may ask for another delimiter.
+pub(super) fn writing_file(options: &CopyOptions, format: Format, location: &str, columns: &Columns) -> Result<Options> {
+    let mut requested = requested(options, columns)?;
+    requested.format = Some(format);
+    delimit_by_name(&mut requested, format, location);
+    Options::for_writing(requested)
+}
+
+/// A `.tsv` is delimited by tabs unless the statement says otherwise.
+fn delimit_by_name(requested: &mut RequestedOptions, format: Format, location: &str) {
+    let delimiter = FileOptions::for_name(location).csv.delimiter;
+    if format == Format::Csv && requested.delimiter.is_none() && delimiter != b',' {
+        requested.delimiter = Some(char::from(delimiter).to_string());
+    }
+}
+
+fn refuse_compression(options: &CopyOptions, what: &str) -> Result<()> {
+    match options.compression {
+        None => Ok(()),
+        Some(_) => Err(Error::unsupported(format!("COMPRESSION of {what}"))),
+    }
 }
 
 /// The format of a file: as said, or by its name; PostgreSQL's text where neither tells.
@@ -53,9 +78,7 @@ pub(super) fn file(options: &CopyOptions, location: &str, columns: &Columns) -> 
     if let Some(format) = wire_format(options.format, location) {
         let mut requested = requested(options, columns)?;
         requested.format = Some(format);
-        if format == Format::Csv && requested.delimiter.is_none() && file.csv.delimiter != b',' {
-            requested.delimiter = Some(char::from(file.csv.delimiter).to_string());
-        }
+        delimit_by_name(&mut requested, format, location);
         file.csv = Options::for_reading(requested)?;
         file.header = match options.header {
             Some(CopyHeader::Present | CopyHeader::Match) => HeaderChoice::Present,
@@ -63,6 +86,9 @@ pub(super) fn file(options: &CopyOptions, location: &str, columns: &Columns) -> 
         };
     } else {
         refuse_row_options(options)?;
+        if file_format(options.format, location) != FileFormat::Json {
+            refuse_compression(options, "a file that compresses itself")?;
+        }
     }
     Ok(file)
 }

@@ -16,6 +16,7 @@ use crate::encode::copy::{Encoder, Format, Options};
 use crate::encode::types::{self, OutputColumn, PgType};
 use crate::error::{Error, Result};
 use crate::lake::files::{self, ExportFormat, ExportOptions, ExportTarget, FileFormat};
+use crate::observe::{CopyDirection, Metrics};
 use crate::plan::bind::BoundQuery;
 use crate::sql::{CopyEnd, CopySource, CopyTo};
 
@@ -47,7 +48,7 @@ async fn to_client(road: &mut Road<'_>, statement: &CopyTo, bound: BoundQuery) -
     let style = road.style();
     let batches = road.start(bound.plan).await?;
     let rows = Arc::new(AtomicU64::new(0));
-    let stream = encoded(batches, options, bound.columns, style, Arc::clone(&rows))?;
+    let stream = encoded(batches, options, bound.columns, style, Arc::clone(&rows), Arc::clone(&road.ground.metrics))?;
     Ok(Output::CopyOut(CopyOut { format, columns, stream, rows }))
 }
 
@@ -59,6 +60,7 @@ struct Encoding {
     current: Option<(RecordBatch, usize)>,
     pending: Vec<u8>,
     rows: Arc<AtomicU64>,
+    metrics: Arc<Metrics>,
     ended: bool,
 }
 
@@ -68,11 +70,12 @@ fn encoded(
     columns: Vec<OutputColumn>,
     style: TextStyle,
     rows: Arc<AtomicU64>,
+    metrics: Arc<Metrics>,
 ) -> Result<super::output::ByteStream> {
     let mut encoder = Encoder::new(options, columns, style).framed();
     let mut pending = Vec::new();
     encoder.header(&mut pending)?;
-    let start = Encoding { batches, encoder, current: None, pending, rows, ended: false };
+    let start = Encoding { batches, encoder, current: None, pending, rows, metrics, ended: false };
     Ok(Box::pin(futures::stream::try_unfold(start, |mut encoding| async move {
         let piece = encoding.next().await?;
         Ok(piece.map(|piece| (piece, encoding)))
@@ -97,6 +100,7 @@ impl Encoding {
             self.pending.reserve(PIECE_BYTES.min(batch.get_array_memory_size()));
             let done = self.encoder.encode(&batch, row, PIECE_BYTES, &mut self.pending)?;
             self.rows.fetch_add(done as u64, Ordering::Relaxed);
+            self.metrics.copy_rows(CopyDirection::To, done as u64);
             if row + done < batch.num_rows() {
                 self.current = Some((batch, row + done));
             }
@@ -121,19 +125,14 @@ async fn to_file(road: &mut Road<'_>, statement: &CopyTo, bound: BoundQuery, loc
     let (plan, context) = road.physical(bound.plan).await?;
     let stream = road.ground.engine.run(plan, context)?;
     let rows = files::write(stream, columns, style, &target, &options).await?;
+    road.ground.metrics.copy_rows(CopyDirection::To, rows);
     Ok(Output::Done(format!("COPY {rows}")))
 }
 
 fn export_options(statement: &CopyTo, location: &str, columns: &[OutputColumn]) -> Result<ExportOptions> {
     let format = match copy_options::wire_format(statement.options.format, location) {
         Some(format) => {
-            let mut given = statement.options.clone();
-            given.format = Some(match format {
-                Format::Text => crate::sql::CopyFormat::Text,
-                Format::Csv => crate::sql::CopyFormat::Csv,
-                Format::Binary => crate::sql::CopyFormat::Binary,
-            });
-            ExportFormat::Copy(copy_options::writing(&given, &named(columns))?)
+            ExportFormat::Copy(copy_options::writing_file(&statement.options, format, location, &named(columns))?)
         }
         None => {
             copy_options::refuse_row_options(&statement.options)?;

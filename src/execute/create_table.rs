@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::output::Output;
 use super::road::Road;
 use crate::catalog::{Check, Column, Relation, RelationKind, Table};
-use crate::encode::types::{PgType, oid};
+use crate::encode::types::{PgType, element_of, format_type, oid};
 use crate::error::{Error, Result, Severity, SqlState};
 use crate::lake::{self, ColumnSpec, CreateMode, Freshness, Input, TableSpec, WriteMode};
 use crate::sql::{CheckConstraint, CreateTable};
@@ -174,14 +174,58 @@ fn check_columns(columns: &[ColumnSpec]) -> Result<()> {
             )
             .with_detail("Delta Lake compares column names without case."));
         }
-        if matches!(column.ty.oid, oid::VOID | oid::RECORD | oid::ANYARRAY | oid::REGPROC | oid::CSTRING | oid::TRIGGER) {
-            return Err(Error::new(
-                SqlState::InvalidTableDefinition,
-                format!("column \"{}\" has pseudo-type {}", column.name, crate::encode::types::format_type(column.ty)),
-            ));
+        let element = element_of(column.ty.oid).unwrap_or(column.ty.oid);
+        if is_pseudo(element) {
+            let message = format!("column \"{}\" has pseudo-type {}", column.name, format_type(column.ty));
+            return Err(Error::new(SqlState::InvalidTableDefinition, message));
+        }
+        if !is_storable(element) {
+            let message = format!("type {} of column \"{}\"", format_type(column.ty), column.name);
+            return Err(Error::unsupported(message));
         }
     }
     Ok(())
+}
+
+fn is_pseudo(ty: u32) -> bool {
+    matches!(
+        ty,
+        oid::VOID | oid::RECORD | oid::ANYARRAY | oid::ANY | oid::ANYELEMENT | oid::ANYNONARRAY | oid::CSTRING | oid::TRIGGER | oid::INTERNAL
+    )
+}
+
+/// Types whose values are read, checked and written: others would be kept as any text.
+fn is_storable(ty: u32) -> bool {
+    matches!(
+        ty,
+        oid::BOOL
+            | oid::BYTEA
+            | oid::CHAR
+            | oid::NAME
+            | oid::INT2
+            | oid::INT4
+            | oid::INT8
+            | oid::OID
+            | oid::TEXT
+            | oid::JSON
+            | oid::JSONB
+            | oid::FLOAT4
+            | oid::FLOAT8
+            | oid::NUMERIC
+            | oid::BPCHAR
+            | oid::VARCHAR
+            | oid::DATE
+            | oid::TIME
+            | oid::TIMESTAMP
+            | oid::TIMESTAMPTZ
+            | oid::INTERVAL
+            | oid::UUID
+            | oid::REGCLASS
+            | oid::REGTYPE
+            | oid::REGPROC
+            | oid::REGROLE
+            | oid::REGNAMESPACE
+    )
 }
 
 fn spec_of(statement: &CreateTable, location: &str, columns: Vec<ColumnSpec>, checks: &[(String, String)]) -> Result<TableSpec> {
@@ -227,7 +271,10 @@ pub(super) fn constraint_name(table: &str, constraint: &CheckConstraint, taken: 
     }
     let base = match &constraint.column {
         Some(column) => format!("{table}_{column}_check"),
-        None => format!("{table}_check"),
+        None => match constraint.only_column() {
+            Some(column) => format!("{table}_{column}_check"),
+            None => format!("{table}_check"),
+        },
     };
     let free = (0..).map(|number| if number == 0 { base.clone() } else { format!("{base}{number}") });
     Ok(free.into_iter().find(|name| !taken.iter().any(|(other, _)| other == name)).unwrap_or(base))
@@ -244,7 +291,7 @@ async fn record(
     let columns: Vec<Column> = made.table.columns().iter().map(catalog_column).collect();
     let owner = road.role_oid();
     let partition_columns = made.table.partition_columns().to_vec();
-    let location = made.table.location().to_owned();
+    let location = road.ground.lake.stores().portable(made.table.location());
     road.ground
         .catalog
         .update(|document| {

@@ -23,7 +23,8 @@ pub(crate) fn columns(json: bool) -> Vec<OutputColumn> {
 
 pub(crate) async fn run(road: &mut Road<'_>, statement: &Explain) -> Result<Output> {
     let Statement::Query(query) = statement.statement.as_ref() else {
-        return Err(Error::unsupported(format!("EXPLAIN of {}", statement.statement.kind().to_uppercase())));
+        let kind = statement.statement.kind().to_uppercase().replace('_', " ");
+        return Err(Error::unsupported(format!("EXPLAIN of {kind}")));
     };
     let planning = Instant::now();
     let bound = road.bind_query(query).await?;

@@ -458,7 +458,12 @@ pub(crate) fn statement_context(session: &Session, snapshot: &Snapshot, server_s
     let settings = session.settings();
     let mut search_path = Vec::new();
     for schema in settings.search_path() {
-        let schema = if schema == "$user" { session.user.clone() } else { schema };
+        // A role may be called as a system schema is: its name does not make that schema its own.
+        let schema = match schema.as_str() {
+            "$user" if is_system_schema(&session.user) => continue,
+            "$user" => session.user.clone(),
+            _ => schema,
+        };
         if schema_exists(snapshot, &schema) && !search_path.contains(&schema) {
             search_path.push(schema);
         }

@@ -4,6 +4,7 @@ use super::output::Output;
 use super::road::Road;
 use crate::auth::scram;
 use crate::catalog::{Document, Role};
+use crate::encode::input;
 use crate::error::{Error, Result, Severity, SqlState};
 use crate::sql::{AlterRole, CreateRole, DropRole, RoleOptions};
 
@@ -19,7 +20,9 @@ pub(crate) async fn create(road: &mut Road<'_>, statement: &CreateRole) -> Resul
     }
     let iterations = road.scram_iterations();
     let verifier = new_verifier(statement.options.password.as_ref(), iterations).await?;
-    let options = &statement.options;
+    let mut options = statement.options.clone();
+    options.valid_until = valid_until(road, options.valid_until.as_deref())?;
+    let options = &options;
     let if_not_exists = statement.if_not_exists;
     let created = road
         .ground
@@ -66,6 +69,8 @@ pub(crate) async fn alter(road: &mut Road<'_>, statement: &AlterRole) -> Result<
     }
     let iterations = road.scram_iterations();
     let verifier = new_verifier(statement.options.password.as_ref(), iterations).await?;
+    let mut options = statement.options.clone();
+    options.valid_until = valid_until(road, options.valid_until.as_deref())?;
     let superuser = road.session.superuser;
     let session_user = road.context.session_user.clone();
     road.ground
@@ -75,7 +80,7 @@ pub(crate) async fn alter(road: &mut Road<'_>, statement: &AlterRole) -> Result<
             if role.superuser && !superuser {
                 return Err(Error::new(SqlState::InsufficientPrivilege, "must be superuser to alter superuser roles"));
             }
-            apply(role, &statement.options, verifier.as_ref());
+            apply(role, &options, verifier.as_ref());
             let Some(new_name) = &statement.rename_to else { return keep_a_superuser(document) };
             if name == session_user {
                 return Err(Error::new(SqlState::FeatureNotSupported, "session user cannot be renamed"));
@@ -179,6 +184,18 @@ async fn new_verifier(password: Option<&Option<String>>, iterations: u32) -> Res
         .await
         .map_err(|error| Error::internal("hashing a password failed").with_source(error))??;
     Ok(Some(Some(verifier)))
+}
+
+/// The moment as RFC 3339, or `infinity`; 22007 for what is none.
+fn valid_until(road: &Road<'_>, text: Option<&str>) -> Result<Option<String>> {
+    let Some(text) = text else { return Ok(None) };
+    let micros = input::timestamptz(text, -1, &road.input_context())?;
+    Ok(Some(match micros {
+        i64::MAX => "infinity".to_owned(),
+        // A moment before all others: the password is not valid.
+        i64::MIN => chrono::DateTime::<chrono::Utc>::MIN_UTC.to_rfc3339(),
+        micros => chrono::DateTime::from_timestamp_micros(micros).unwrap_or(chrono::DateTime::<chrono::Utc>::MAX_UTC).to_rfc3339(),
+    }))
 }
 
 fn apply(role: &mut Role, options: &RoleOptions, verifier: Option<&Option<String>>) {

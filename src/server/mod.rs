@@ -180,7 +180,9 @@ async fn drain(mut connections: JoinSet<()>, config: &ServerConfig, shutdown: &S
         warn!(connections = connections.len(), "ending the statements that still run");
         shutdown.ending.cancel();
         if timeout(GOODBYE_LIMIT, all_ended(&mut connections)).await.is_err() {
-            connections.shutdown().await;
+            // A task that never yields cannot be ended: the process goes without it.
+            connections.abort_all();
+            let _ = timeout(GOODBYE_LIMIT, all_ended(&mut connections)).await;
         }
     }
 }

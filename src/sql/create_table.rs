@@ -46,7 +46,7 @@ impl Grammar<'_> {
         self.table_clauses(&mut table)?;
         if self.accept("as") {
             self.table_query(&mut table)?;
-        } else if !elements || table.columns.iter().any(|column| column.ty.is_none()) {
+        } else if !(elements || table.location.is_some()) || table.columns.iter().any(|column| column.ty.is_none()) {
             // Neither columns with types nor a query.
             return self.syntax();
         }

@@ -8,6 +8,7 @@ use sqlparser::ast::{
 use super::expression::text_value;
 use super::grammar::{Grammar, too_deep};
 use super::keywords::Class;
+use super::stack::DEPTH_MAX;
 use super::token::{Kind, Token};
 use crate::error::{Error, Result, SqlState};
 
@@ -110,6 +111,9 @@ impl Grammar<'_> {
         let mut depth = 0;
         while self.is_operator_ahead(depth, "(") {
             depth += 1;
+            if depth > DEPTH_MAX as usize {
+                return Err(too_deep());
+            }
         }
         let starts = ["select", "with", "values", "table"].iter().any(|word| self.is_ahead(depth, word));
         if depth == 0 || !starts || !self.only_queries_in(depth) {

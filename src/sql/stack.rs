@@ -11,7 +11,7 @@ const SEGMENT_BYTES: usize = 4 * 1024 * 1024;
 /// Levels of expressions and queries inside each other; more are 54001. PostgreSQL's stack ends a little later.
 pub(crate) const DEPTH_MAX: u32 = 2_000;
 /// Links of one chain of left-associative operators: it is that deep a tree.
-pub(crate) const CHAIN_MAX: usize = 5_000;
+pub(crate) const CHAIN_MAX: usize = 1_000;
 
 /// Runs one level of a recursion.
 pub(crate) fn with_room<T>(run: impl FnOnce() -> T) -> T {

@@ -151,6 +151,26 @@ pub struct CheckConstraint {
     pub text: String,
 }
 
+impl CheckConstraint {
+    /// The column, if the expression names just one: PostgreSQL then names the constraint after it.
+    pub fn only_column(&self) -> Option<String> {
+        let mut names = std::collections::BTreeSet::new();
+        let _: std::ops::ControlFlow<()> = ast::visit_expressions(self.expression.as_ref(), |expression| {
+            match expression {
+                ast::Expr::Identifier(name) => drop(names.insert(super::fold(name))),
+                ast::Expr::CompoundIdentifier(parts) => {
+                    if let Some(name) = parts.last() {
+                        names.insert(super::fold(name));
+                    }
+                }
+                _ => {}
+            }
+            std::ops::ControlFlow::Continue(())
+        });
+        if names.len() == 1 { names.pop_first() } else { None }
+    }
+}
+
 #[derive(Debug, Clone)]
 pub struct CreateSchema {
     pub name: Name,

@@ -1,6 +1,7 @@
 //! Functions of arrays. Arrays here start at 1 and have one dimension, unless lists are nested.
 
 use arrow::array::{Array, ArrayRef, AsArray, ListArray};
+use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Int32Type};
 use arrow::row::{RowConverter, SortField};
 
@@ -8,7 +9,7 @@ use super::Function;
 use super::build::{contextual, scalar, typed};
 use super::kernel::{Call, Kernel, Returns, some};
 use super::numeric::same_type;
-use super::{Volatility, array_operators, style, to_text};
+use super::{Volatility, array_operators, style};
 use crate::encode::types::PgType;
 use crate::error::{Error, Result, SqlState};
 
@@ -80,26 +81,98 @@ fn position(call: &Call) -> Result<ArrayRef> {
     })
 }
 
+/// The elements of argument 0 without those that equal argument 1, or with argument `replacement` in their place.
+/// NULL equals NULL here.
+fn elements(call: &Call, replacement: Option<usize>) -> Result<ArrayRef> {
+    let source = call.raw(0)?;
+    let DataType::List(field) = source.data_type() else { return Err(Error::internal("an array was expected")) };
+    let element = field.data_type();
+    let wanted = arrow::compute::cast(call.raw(1)?, element)?;
+    let given = match replacement {
+        Some(index) => Some(arrow::compute::cast(call.raw(index)?, element)?),
+        None => None,
+    };
+    let converter = RowConverter::new(vec![SortField::new(element.clone())])?;
+    let wanted = converter.convert_columns(std::slice::from_ref(&wanted))?;
+    let lists: &ListArray = source.as_list_opt().ok_or_else(|| Error::internal("an array was expected"))?;
+    let values = lists.values();
+    let rows = converter.convert_columns(std::slice::from_ref(values))?;
+    // Indexes into the elements (source 0) and the replacements (source 1).
+    let (mut taken, mut lengths, mut valid) = (Vec::new(), Vec::new(), Vec::new());
+    for row in 0..call.rows {
+        let (at, before) = (call.row_of(0, row), taken.len());
+        valid.push(lists.is_valid(at));
+        if lists.is_valid(at) {
+            let offsets = lists.value_offsets();
+            let bounds = (offsets.get(at), offsets.get(at + 1));
+            let (Some(start), Some(end)) = bounds else { return Err(Error::internal("a list without an end")) };
+            let target = wanted.row(call.row_of(1, row));
+            for index in *start as usize..*end as usize {
+                match (rows.row(index) == target, replacement) {
+                    (false, _) => taken.push((0, index)),
+                    (true, Some(argument)) => taken.push((1, call.row_of(argument, row))),
+                    (true, None) => {}
+                }
+            }
+        }
+        lengths.push(taken.len() - before);
+    }
+    let sources: Vec<&dyn Array> = std::iter::once(values.as_ref()).chain(given.as_deref()).collect();
+    let chosen = arrow::compute::interleave(&sources, &taken)?;
+    let offsets = OffsetBuffer::from_lengths(lengths);
+    Ok(std::sync::Arc::new(ListArray::try_new(field.clone(), offsets, chosen, Some(NullBuffer::from(valid)))?))
+}
+
+fn remove(call: &Call) -> Result<ArrayRef> {
+    elements(call, None)
+}
+
+fn replace(call: &Call) -> Result<ArrayRef> {
+    elements(call, Some(2))
+}
+
+/// The array with lists of lists opened to their elements.
+fn flat_items(array: &ArrayRef) -> Result<ArrayRef> {
+    let Some(lists) = array.as_list_opt::<i32>() else { return Ok(array.clone()) };
+    let Some(inner) = lists.values().as_list_opt::<i32>() else { return Ok(array.clone()) };
+    let offset_of = |at: i32| inner.value_offsets().get(at as usize).copied().unwrap_or_default();
+    let offsets: Vec<i32> = lists.value_offsets().iter().map(|at| offset_of(*at)).collect();
+    let DataType::List(field) = inner.data_type() else { return Err(Error::internal("a list was expected")) };
+    let offsets = arrow::buffer::OffsetBuffer::new(offsets.into());
+    let opened = ListArray::try_new(field.clone(), offsets, inner.values().clone(), lists.nulls().cloned())?;
+    flat_items(&(std::sync::Arc::new(opened) as ArrayRef))
+}
+
 fn to_string(call: &Call) -> Result<ArrayRef> {
-    let style = style::text_style(call.context()?);
+    let style = std::sync::Arc::new(style::text_style(call.context()?));
+    let items = flat_items(call.raw(0)?)?;
+    let items = items.as_list_opt::<i32>().ok_or_else(|| Error::internal("an array was expected"))?;
+    let ty = crate::encode::types::pg_type_of(items.values().data_type());
+    let column = crate::encode::column::ColumnWriter::new(items.values().data_type(), ty, &style)?.bind(items.values())?;
+    let mut text = Vec::new();
     let delimiters = call.text(1)?;
     let nulls = if call.len() > 2 { Some(call.text(2)?) } else { None };
     call.texts(|row, out| {
-        let (items, delimiter) = (some!(list_at(call, 0, row)?), some!(delimiters.get(row)));
-        let items = to_text::plain(&items)?;
-        let ty = crate::encode::types::pg_type_of(items.data_type());
+        let delimiter = some!(delimiters.get(row));
+        let row_of_list = call.row_of(0, row);
+        if items.is_null(row_of_list) {
+            return Ok(None);
+        }
+        let bound = |at: usize| items.value_offsets().get(at).map_or(0, |offset| *offset as usize);
         let null = nulls.as_ref().and_then(|nulls| nulls.get(row));
         let mut first = true;
-        for at in 0..items.len() {
-            if items.is_null(at) && null.is_none() {
+        for at in bound(row_of_list)..bound(row_of_list + 1) {
+            if column.is_null(at) && null.is_none() {
                 continue;
             }
             if !std::mem::take(&mut first) {
                 out.push_str(delimiter);
             }
-            match (items.is_null(at), null) {
-                (true, Some(null)) => out.push_str(null),
-                _ => to_text::write_value(out, &items, at, ty, &style)?,
+            text.clear();
+            if column.write_text(at, &mut text)? {
+                out.push_str(crate::encode::input::utf8(&text)?);
+            } else if let Some(null) = null {
+                out.push_str(null);
             }
         }
         Ok(Some(()))
@@ -166,6 +239,14 @@ pub(super) fn functions() -> Vec<Function> {
         scalar(3277, "array_position(anycompatiblearray, anycompatible) int4", position).not_strict(),
         contextual(395, "array_to_string(anyarray, text) text", to_string_of),
         contextual(384, "array_to_string(anyarray, text, text) text", to_string_of).not_strict(),
+        typed(3167, "array_remove(anycompatiblearray, anycompatible) anycompatiblearray", same_type, remove).not_strict(),
+        typed(
+            3168,
+            "array_replace(anycompatiblearray, anycompatible, anycompatible) anycompatiblearray",
+            same_type,
+            replace,
+        )
+        .not_strict(),
         typed(
             378,
             "array_append(anycompatiblearray, anycompatible) anycompatiblearray",

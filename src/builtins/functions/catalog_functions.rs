@@ -167,7 +167,7 @@ fn asked_role<'c>(context: &'c Context, name: Option<&str>) -> Result<&'c Role> 
 fn relation_privilege(call: &Call) -> Result<ArrayRef> {
     let context = call.context()?.clone();
     let with_role =
-        call.len() > 2 && matches!(call.name, "has_table_privilege" | "has_any_column_privilege") || call.len() > 3;
+        call.len() > 2 && matches!(call.name, "has_table_privilege" | "has_any_column_privilege");
     let roles = if with_role { Some(call.text(0)?) } else { None };
     let at = usize::from(with_role);
     let by_oid = call.raw(at)?.data_type().is_integer();
@@ -234,17 +234,6 @@ fn to_regproc(call: &Call) -> Result<ArrayRef> {
         let first = found.next()?;
         found.next().is_none().then_some(first.oid)
     })
-}
-
-/// Sizes live in object storage and are not asked for here.
-fn unknown_size(call: &Call) -> Result<ArrayRef> {
-    let oids = call.int(0)?;
-    call.values::<Int64Type>(|row| Ok(oids.get(row).map(|_| 0)))
-}
-
-fn encoding_name(call: &Call) -> Result<ArrayRef> {
-    let codes = call.int(0)?;
-    call.slices(|row| Ok(Some(if some!(codes.get(row)) == 6 { "UTF8" } else { "" })))
 }
 
 fn no(_: &std::sync::Arc<Context>, _: Vec<Expr>) -> Result<Expr> {
@@ -320,11 +309,6 @@ pub(super) fn functions() -> Vec<Function> {
             with_context!("col_description", PgType::TEXT, Stable, column_comment),
         ),
         scalar(1993, "shobj_description(oid, name) text", nothing),
-        scalar(1597, "pg_encoding_to_char(int4) name", encoding_name),
-        scalar(2325, "pg_relation_size(regclass) int8", unknown_size),
-        scalar(2286, "pg_total_relation_size(regclass) int8", unknown_size),
-        scalar(2997, "pg_table_size(regclass) int8", unknown_size),
-        scalar(2324, "pg_database_size(oid) int8", unknown_size),
         contextual(
             3495,
             "to_regclass(text) regclass",
@@ -384,6 +368,14 @@ fn privileges() -> Vec<Function> {
         usage!("has_database_privilege(oid, text) bool", "has_database_privilege"),
         usage!("has_database_privilege(name, text, text) bool", "has_database_privilege"),
         usage!("has_function_privilege(oid, text) bool", "has_function_privilege"),
+        relation!("has_column_privilege(text, text, text) bool", "has_column_privilege"),
+        relation!("has_column_privilege(oid, text, text) bool", "has_column_privilege"),
+        relation!("has_column_privilege(oid, int2, text) bool", "has_column_privilege"),
+        usage!("has_type_privilege(oid, text) bool", "has_type_privilege"),
+        usage!("has_type_privilege(name, oid, text) bool", "has_type_privilege"),
+        usage!("has_language_privilege(oid, text) bool", "has_language_privilege"),
+        usage!("has_tablespace_privilege(name, text) bool", "has_tablespace_privilege"),
+        usage!("has_tablespace_privilege(oid, text) bool", "has_tablespace_privilege"),
     ];
     // PostgreSQL numbers these families without gaps that matter to a client: ours follow one another.
     for (oid, function) in (9100..).zip(&mut functions) {

@@ -75,7 +75,7 @@ impl Conversion<'_> {
                 Ok(())
             }),
             (oid::JSONB, to) if to != oid::JSON && !is_text(to) => self.jsonb_value(array),
-            (_, to) if is_text(to) => to_text::texts(array, self.from, &style::text_style(self.context)),
+            (_, to) if is_text(to) => to_text::texts(array, self.from, &Arc::new(style::text_style(self.context))),
             (from, _) if is_text(from) => self.parsed_text(array),
             (oid::BOOL, oid::INT4) => Ok(arrow::compute::cast(array, &DataType::Int32)?),
             (oid::INT4, oid::BOOL) => Ok(arrow::compute::cast(array, &DataType::Boolean)?),

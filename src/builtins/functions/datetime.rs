@@ -2,7 +2,7 @@
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Float64Type, IntervalMonthDayNano, IntervalMonthDayNanoType,
+    ArrowPrimitiveType, DataType, Date32Type, Decimal128Type, Float64Type, IntervalMonthDayNano, IntervalMonthDayNanoType,
     Time64MicrosecondType, TimestampMicrosecondType,
 };
 use datafusion::common::ScalarValue;
@@ -155,60 +155,99 @@ fn trunc_interval(call: &Call) -> Result<ArrayRef> {
     })
 }
 
-/// Gives a row's value in millionths.
-type PartOf<'a> = Box<dyn Fn(usize) -> Result<Option<i128>> + 'a>;
+/// A part of a moment: in millionths, or of an infinite moment.
+#[derive(Clone, Copy)]
+enum PartValue {
+    Finite(i128),
+    /// A part that grows for ever is infinite itself; whether the moment is the later infinity.
+    Infinite(bool),
+}
 
-/// A part's value in millionths, for one row of argument 1.
-fn part_values<'a>(call: &'a Call) -> Result<PartOf<'a>> {
+/// What a part of an infinite moment is: NULL when it comes again and again.
+fn infinite_part(part: Part, moment: i64, type_name: &str) -> Result<Option<PartValue>> {
+    // Refuses the parts that no moment has.
+    match type_name {
+        "timestamp with time zone" => part.of_timestamptz(0, 0, 0)?,
+        _ => part.of_timestamp(0, type_name)?,
+    };
+    Ok(part.grows().then_some(PartValue::Infinite(moment > 0)))
+}
+
+/// Hands the part of each row of argument 1 to `finish`. The unit is read once when it is a constant.
+fn part_values<T: ArrowPrimitiveType>(
+    call: &Call,
+    finish: impl Fn(PartValue) -> Result<T::Native>,
+) -> Result<ArrayRef> {
     let units = call.text(0)?;
     let zone = call.context_if_any().map_or(TextTimeZone::Fixed(0), |context| context.time_zone);
-    Ok(match call.raw(1)?.data_type() {
-        DataType::Interval(_) => {
+    let name = match call.raw(1)?.data_type() {
+        DataType::Interval(_) => "interval",
+        DataType::Time64(_) => "time without time zone",
+        DataType::Timestamp(_, Some(_)) => "timestamp with time zone",
+        DataType::Date32 => "date",
+        _ => "timestamp without time zone",
+    };
+    let constant = units.constant().map(|unit| part(unit, name)).transpose()?;
+    let unit_at = |row: usize| match constant {
+        Some(unit) => Ok(Some(unit)),
+        None => units.get(row).map(|unit| part(unit, name)).transpose(),
+    };
+    let finite = |value: i128| finish(PartValue::Finite(value)).map(Some);
+    match name {
+        "interval" => {
             let values = call.interval(1)?;
-            Box::new(move |row| {
-                let (unit, value) = (some!(units.get(row)), some!(values.get(row)));
-                part(unit, "interval")?.of_interval(value).map(Some)
+            call.values::<T>(|row| {
+                let (unit, value) = (some!(unit_at(row)?), some!(values.get(row)));
+                finite(unit.of_interval(value)?)
             })
         }
-        DataType::Time64(_) => {
+        "time without time zone" => {
             let values = call.time(1)?;
-            Box::new(move |row| {
-                let (unit, value) = (some!(units.get(row)), some!(values.get(row)));
-                part(unit, "time without time zone")?.of_time(value).map(Some)
+            call.values::<T>(|row| {
+                let (unit, value) = (some!(unit_at(row)?), some!(values.get(row)));
+                finite(unit.of_time(value)?)
             })
         }
-        DataType::Timestamp(_, Some(_)) => {
+        "timestamp with time zone" => {
             let values = call.timestamp(1)?;
-            Box::new(move |row| {
-                let (unit, value) = (some!(units.get(row)), some!(values.get(row)));
-                let unit = part(unit, "timestamp with time zone")?;
+            call.values::<T>(|row| {
+                let (unit, value) = (some!(unit_at(row)?), some!(values.get(row)));
                 if is_infinite(value) {
-                    return Ok(None);
+                    return infinite_part(unit, value, name)?.map(&finish).transpose();
                 }
-                unit.of_timestamptz(value, to_local(zone, value), offset_at(zone, value)).map(Some)
+                finite(unit.of_timestamptz(value, to_local(zone, value), offset_at(zone, value))?)
             })
         }
-        ty => {
-            let name = if matches!(ty, DataType::Date32) { "date" } else { "timestamp without time zone" };
+        _ => {
             let values = Moments::of(call, 1)?;
-            Box::new(move |row| {
-                let (unit, value) = (some!(units.get(row)), some!(values.get(row)?));
-                let unit = part(unit, name)?;
-                if is_infinite(value) { Ok(None) } else { unit.of_timestamp(value, name).map(Some) }
+            call.values::<T>(|row| {
+                let (unit, value) = (some!(unit_at(row)?), some!(values.get(row)?));
+                if is_infinite(value) {
+                    return infinite_part(unit, value, name)?.map(&finish).transpose();
+                }
+                finite(unit.of_timestamp(value, name)?)
             })
         }
+    }
+}
+
+/// A numeric has no room for infinity: 22003, as for a cast of such a float.
+fn extract(call: &Call) -> Result<ArrayRef> {
+    let scale = scale_of(call.returns);
+    part_values::<Decimal128Type>(call, |value| match value {
+        PartValue::Finite(value) => rescale(value, 6, scale),
+        PartValue::Infinite(_) => super::numeric::from_float(f64::INFINITY, scale),
     })
 }
 
-fn extract(call: &Call) -> Result<ArrayRef> {
-    let value = part_values(call)?;
-    let scale = scale_of(call.returns);
-    call.values::<Decimal128Type>(|row| value(row)?.map(|value| rescale(value, 6, scale)).transpose())
-}
-
 fn date_part(call: &Call) -> Result<ArrayRef> {
-    let value = part_values(call)?;
-    call.values::<Float64Type>(|row| Ok(value(row)?.map(|value| value as f64 / 1e6)))
+    part_values::<Float64Type>(call, |value| {
+        Ok(match value {
+            PartValue::Finite(value) => value as f64 / 1e6,
+            PartValue::Infinite(true) => f64::INFINITY,
+            PartValue::Infinite(false) => f64::NEG_INFINITY,
+        })
+    })
 }
 
 /// Whole numbers without a point, seconds with six digits.

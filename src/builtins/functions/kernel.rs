@@ -9,9 +9,11 @@ use std::sync::Arc;
 use arrow::array::*;
 use arrow::datatypes::*;
 use datafusion::common::ScalarValue;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::config::ConfigOptions;
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::logical_expr as df;
+use datafusion::logical_expr::expr::schema_name_from_exprs;
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature,
 };
@@ -54,6 +56,30 @@ pub struct Kernel {
     /// For casts: the type to make.
     target: PgType,
     context: Option<Arc<Context>>,
+    /// The name of a call with large arguments.
+    label: Option<Arc<str>>,
+}
+
+/// Calls with more arguments below them than this get a short name: the engine writes names anew at each level whenever it
+/// asks for a type, which takes cubic time in the depth.
+const NAMED_NODES_MAX: usize = 64;
+
+fn is_large(arguments: &[Expr]) -> bool {
+    let mut nodes = 0;
+    arguments.iter().any(|argument| {
+        let visited = argument.apply(|_| {
+            nodes += 1;
+            Ok(if nodes > NAMED_NODES_MAX { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        });
+        nodes > NAMED_NODES_MAX || visited.is_err()
+    })
+}
+
+/// The same for equal calls, and for no others.
+fn label(name: &str, arguments: &[Expr]) -> Arc<str> {
+    let mut hasher = std::hash::DefaultHasher::new();
+    arguments.hash(&mut hasher);
+    format!("{name}#{:016x}", hasher.finish()).into()
 }
 
 impl Kernel {
@@ -65,7 +91,7 @@ impl Kernel {
             Volatility::Volatile => df::Volatility::Volatile,
         };
         let signature = Signature::one_of(vec![TypeSignature::VariadicAny, TypeSignature::Nullary], volatility);
-        Self { name, oid, signature, returns, run, target: PgType::UNKNOWN, context: None }
+        Self { name, oid, signature, returns, run, target: PgType::UNKNOWN, context: None, label: None }
     }
 
     /// Gives the kernel the statement's context.
@@ -85,7 +111,10 @@ impl Kernel {
     }
 
     /// The call as an expression; a call of constants alone is computed now, so that its error has a position.
-    pub fn call(self, arguments: Vec<Expr>) -> Result<Expr> {
+    pub fn call(mut self, arguments: Vec<Expr>) -> Result<Expr> {
+        if is_large(&arguments) {
+            self.label = Some(label(self.name, &arguments));
+        }
         let foldable = self.signature.volatility != df::Volatility::Volatile;
         call(self.udf(), arguments, foldable)
     }
@@ -158,6 +187,13 @@ impl Hash for Kernel {
 impl ScalarUDFImpl for Kernel {
     fn name(&self) -> &str {
         self.name
+    }
+
+    fn schema_name(&self, arguments: &[Expr]) -> DataFusionResult<String> {
+        match &self.label {
+            Some(label) => Ok(label.to_string()),
+            None => Ok(format!("{}({})", self.name, schema_name_from_exprs(arguments)?)),
+        }
     }
 
     fn signature(&self) -> &Signature {

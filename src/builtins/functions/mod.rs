@@ -13,6 +13,7 @@ mod catalog_functions;
 pub mod convert;
 pub mod date_arithmetic;
 pub mod datetime;
+mod facilities;
 pub mod floats;
 mod json;
 pub mod collected;
@@ -33,6 +34,7 @@ mod session;
 pub mod style;
 pub mod text;
 pub mod time_field;
+mod number_format;
 mod to_char;
 pub mod to_text;
 mod total;
@@ -101,6 +103,8 @@ pub enum SetFunction {
     Unnest,
     /// `information_schema._pg_expandarray(anyarray)`: columns x, n.
     ExpandArray,
+    /// `pg_options_to_table(text[])`: columns option_name, option_value.
+    Options,
     RegexpSplitToTable,
     RegexpMatches,
     StringToTable,
@@ -136,8 +140,10 @@ pub fn all() -> &'static [Function] {
             datetime::functions(),
             session::functions(),
             catalog_functions::functions(),
+            facilities::functions(),
             arrays::functions(),
             to_char::functions(),
+            number_format::functions(),
             json::functions(),
             json_build::functions(),
             json_change::functions(),
@@ -197,5 +203,7 @@ fn sets() -> Vec<Function> {
         set(3957, "json_object_keys(json) text", JsonObjectKeys),
         set(3931, "jsonb_object_keys(jsonb) text", JsonObjectKeys),
         set(3425, "pg_partition_ancestors(regclass) regclass", Empty),
+        set(3423, "pg_partition_tree(regclass) regclass", Empty),
+        set(2289, "pg_options_to_table(_text) record", Options),
     ]
 }

@@ -3,48 +3,10 @@
 use std::sync::Arc;
 
 use super::type_names::{format_type, parse_type};
-use crate::builtins::Context;
+use crate::builtins::{Context, tables};
 use crate::catalog::{INFORMATION_SCHEMA_OID, LAKEGATE_SCHEMA_OID, PG_CATALOG_SCHEMA_OID};
 use crate::encode::types::{PgType, oid, type_info};
 use crate::error::{Error, Result, SqlState};
-
-/// OIDs of PostgreSQL's own catalogs, for `'pg_class'::regclass`.
-const SYSTEM_TABLES: &[(&str, u32)] = &[
-    ("pg_type", 1247),
-    ("pg_attribute", 1249),
-    ("pg_proc", 1255),
-    ("pg_class", 1259),
-    ("pg_authid", 1260),
-    ("pg_auth_members", 1261),
-    ("pg_database", 1262),
-    ("pg_foreign_server", 1417),
-    ("pg_tablespace", 1213),
-    ("pg_shdescription", 2396),
-    ("pg_aggregate", 2600),
-    ("pg_am", 2601),
-    ("pg_attrdef", 2604),
-    ("pg_cast", 2605),
-    ("pg_constraint", 2606),
-    ("pg_conversion", 2607),
-    ("pg_depend", 2608),
-    ("pg_description", 2609),
-    ("pg_index", 2610),
-    ("pg_inherits", 2611),
-    ("pg_language", 2612),
-    ("pg_namespace", 2615),
-    ("pg_opclass", 2616),
-    ("pg_operator", 2617),
-    ("pg_rewrite", 2618),
-    ("pg_trigger", 2620),
-    ("pg_extension", 3079),
-    ("pg_foreign_data_wrapper", 2328),
-    ("pg_foreign_table", 3118),
-    ("pg_collation", 3456),
-    ("pg_enum", 3501),
-    ("pg_range", 3541),
-    ("pg_policy", 3256),
-    ("pg_sequence", 2224),
-];
 
 /// The OID that a text stands for in a `reg…` type; `None` when the type is none of these or the text is a number or `-`.
 pub fn lookup(context: &Arc<Context>, text: &str, type_oid: u32) -> Result<Option<u32>> {
@@ -118,8 +80,8 @@ pub fn relation(context: &Context, text: &str) -> Result<u32> {
 /// The OID of a relation by its folded parts.
 pub fn find_relation(context: &Context, parts: &[String]) -> Option<u32> {
     let in_schema = |schema: &str, name: &str| -> Option<u32> {
-        if schema == "pg_catalog" {
-            return SYSTEM_TABLES.iter().find(|(table, _)| *table == name).map(|(_, oid)| *oid);
+        if let Some(oid) = system_relation(schema, name) {
+            return Some(oid);
         }
         context.catalog.relation(schema, name).map(|relation| relation.oid)
     };
@@ -128,6 +90,11 @@ pub fn find_relation(context: &Context, parts: &[String]) -> Option<u32> {
         [schema, name] | [_, schema, name] => in_schema(schema, name),
         _ => None,
     }
+}
+
+/// The OID of a system table or view.
+fn system_relation(schema: &str, name: &str) -> Option<u32> {
+    tables::names().find(|(home, table, _)| *home == schema && *table == name).map(|(_, _, oid)| oid)
 }
 
 /// The OID of a type, a relation's row type not among them.
@@ -223,10 +190,11 @@ pub fn name_of(context: &Context, type_oid: u32, object: u32) -> Option<String> 
 
 /// The relation's name, with its schema unless the search path finds it.
 fn relation_name(context: &Context, object: u32) -> Option<String> {
-    if let Some((name, _)) = SYSTEM_TABLES.iter().find(|(_, oid)| *oid == object) {
-        return Some((*name).to_owned());
-    }
-    let (schema, name, _) = context.catalog.relation_by_oid(object)?;
+    let system = tables::names().find(|(_, _, oid)| *oid == object).map(|(schema, name, _)| (schema, name));
+    let (schema, name) = match system {
+        Some(found) => found,
+        None => context.catalog.relation_by_oid(object).map(|(schema, name, _)| (schema, name))?,
+    };
     let visible = find_relation(context, &[name.to_owned()]) == Some(object);
     Some(if visible { quote(name) } else { format!("{}.{}", quote(schema), quote(name)) })
 }

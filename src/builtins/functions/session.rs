@@ -17,12 +17,13 @@ use crate::builtins::Context;
 use crate::encode::types::{PgType, arrow_type, oid};
 use crate::error::{Error, Result};
 
-/// PostgreSQL's version whose behaviour this server shows.
-const VERSION: &str = concat!(
-    "PostgreSQL 17.0 on x86_64-pc-linux-gnu, compiled by rustc, 64-bit (Lakegate ",
-    env!("CARGO_PKG_VERSION"),
-    ")"
-);
+/// What clients parse: PostgreSQL's version whose behaviour this server shows, and who is behind it.
+fn version(context: &Arc<Context>, _: Vec<Expr>) -> Result<Expr> {
+    let postgresql = context.session.setting("server_version")?;
+    let number = postgresql.split(' ').next().unwrap_or_default();
+    let (machine, own) = (std::env::consts::ARCH, env!("CARGO_PKG_VERSION"));
+    text(format!("PostgreSQL {number} on {machine}-pc-linux-gnu, compiled by rustc, 64-bit (Lakegate {own})"))
+}
 
 fn text(value: impl Into<String>) -> Result<Expr> {
     Ok(Expr::Literal(ScalarValue::Utf8(Some(value.into())), None))
@@ -167,7 +168,7 @@ pub(super) fn functions() -> Vec<Function> {
     let user: fn(&Arc<Context>, Vec<Expr>) -> Result<Expr> = |context, _| text(context.user.clone());
     let database: fn(&Arc<Context>, Vec<Expr>) -> Result<Expr> = |context, _| text(context.database.clone());
     vec![
-        contextual(89, "version() text", |_, _| text(VERSION)),
+        contextual(89, "version() text", version),
         contextual(861, "current_database() name", database),
         contextual(9006, "current_catalog() name", database),
         contextual(745, "current_user() name", user),
@@ -199,7 +200,7 @@ pub(super) fn functions() -> Vec<Function> {
         )
         .volatile(),
         contextual(
-            9009,
+            2096,
             "pg_terminate_backend(int4) bool",
             with_context!("pg_terminate_backend", PgType::BOOL, Volatile, terminate),
         )

@@ -570,6 +570,20 @@ fn like_escape(call: &Call) -> Result<ArrayRef> {
     })
 }
 
+/// LIKE with a pattern that ends in an escape: no text matches it, and one that gets there is an error.
+pub fn like_end(call: &Call) -> Result<ArrayRef> {
+    let reached = call.boolean(0)?;
+    let negated = call.oid == 1;
+    call.booleans(|row| match reached.get(row) {
+        Some(true) => {
+            let message = "LIKE pattern must not end with escape character";
+            Err(Error::new(SqlState::InvalidEscapeSequence, message))
+        }
+        Some(false) => Ok(Some(negated)),
+        None => Ok(None),
+    })
+}
+
 fn bit_count(call: &Call) -> Result<ArrayRef> {
     let bytes = call.bytes(0)?;
     call.values::<Int64Type>(|row| {

@@ -69,6 +69,20 @@ pub fn part(name: &str, type_name: &str) -> Result<Part> {
 }
 
 impl Part {
+    /// Whether the part of an ever later moment grows for ever.
+    pub fn grows(self) -> bool {
+        matches!(
+            self,
+            Self::Year
+                | Self::Decade
+                | Self::Century
+                | Self::Millennium
+                | Self::IsoYear
+                | Self::Epoch
+                | Self::Julian
+        )
+    }
+
     /// 0A000: the field makes no sense for the type.
     pub fn unsupported(self, type_name: &str) -> Error {
         let message = format!("unit \"{}\" not supported for type {type_name}", self.name());

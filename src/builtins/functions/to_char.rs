@@ -51,6 +51,8 @@ struct Moment {
     micros: i64,
     offset: i32,
     zone: Option<String>,
+    /// The fields are an interval's: nothing is a day of a calendar.
+    interval: bool,
 }
 
 impl Moment {
@@ -58,11 +60,11 @@ impl Moment {
         let days = local.div_euclid(MICROS_PER_DAY);
         let (year, month, day) = civil_from_days(days);
         let micros = local.rem_euclid(MICROS_PER_DAY);
-        Self { days, year, month: month as usize, day: day.into(), micros, offset, zone }
+        Self { days, year, month: month as usize, day: day.into(), micros, offset, zone, interval: false }
     }
 
     fn shown_year(&self) -> i64 {
-        if self.year > 0 { self.year } else { 1 - self.year }
+        if self.year > 0 || self.interval { self.year } else { 1 - self.year }
     }
 }
 
@@ -120,7 +122,7 @@ fn is_word(pattern: &str) -> bool {
     )
 }
 
-fn ordinal(number: &str) -> &'static str {
+pub(super) fn ordinal(number: &str) -> &'static str {
     let bytes = number.as_bytes();
     let teen = bytes.len() > 1 && bytes.get(bytes.len() - 2) == Some(&b'1');
     match bytes.last() {
@@ -148,9 +150,13 @@ fn write_pattern(pattern: &str, moment: &Moment, fill: bool, out: &mut String) {
     let seconds = moment.micros / MICROS_PER_SECOND;
     let fraction = moment.micros % MICROS_PER_SECOND;
     let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    let month = MONTHS.get(moment.month - 1).copied().unwrap_or_default();
+    let month = MONTHS.get(moment.month.wrapping_sub(1)).copied().unwrap_or_default();
     let weekday = WEEKDAYS.get(moment.days.rem_euclid(7) as usize).copied().unwrap_or_default();
-    let day_of_year = moment.days - days_from_civil(moment.year, 1, 1) + 1;
+    let day_of_year = if moment.interval {
+        moment.year * 360 + moment.month as i64 * 30 + moment.day
+    } else {
+        moment.days - days_from_civil(moment.year, 1, 1) + 1
+    };
     let (iso_year, week) = iso_week(moment.days);
     let hour12 = if hour % 12 == 0 { 12 } else { hour % 12 };
     let width = |width: usize| if fill { width } else { 0 };
@@ -201,7 +207,7 @@ fn write_pattern(pattern: &str, moment: &Moment, fill: bool, out: &mut String) {
         "MON" | "Mon" | "mon" => word(out, month.get(..3).unwrap_or(month), pattern, 0),
         "DAY" | "Day" | "day" => word(out, weekday, pattern, width(9)),
         "DY" | "Dy" | "dy" => word(out, weekday.get(..3).unwrap_or(weekday), pattern, 0),
-        "RM" | "rm" => word(out, ROMAN.get(moment.month - 1).copied().unwrap_or_default(), pattern, width(4)),
+        "RM" | "rm" => word(out, ROMAN.get(moment.month.wrapping_sub(1)).copied().unwrap_or_default(), pattern, width(4)),
         "AM" | "PM" | "am" | "pm" => word(out, if hour < 12 { "AM" } else { "PM" }, pattern, 0),
         "A.M." | "P.M." | "a.m." | "p.m." => word(out, if hour < 12 { "A.M." } else { "P.M." }, pattern, 0),
         "BC" | "AD" | "bc" | "ad" => word(out, if moment.year > 0 { "AD" } else { "BC" }, pattern, 0),
@@ -217,6 +223,30 @@ fn write_pattern(pattern: &str, moment: &Moment, fill: bool, out: &mut String) {
         }
         _ => {}
     }
+}
+
+/// An interval's parts; months beyond a year and hours beyond a day as they are.
+fn intervals(call: &Call) -> Result<ArrayRef> {
+    let (values, formats) = (call.interval(0)?, call.text(1)?);
+    call.texts(|row, out| {
+        let (value, format) = (some!(values.get(row)), some!(formats.get(row)));
+        if format.is_empty() {
+            return Ok(None);
+        }
+        let micros = super::date_arithmetic::micros_of(value);
+        let moment = Moment {
+            days: i64::from(value.days),
+            year: i64::from(value.months / 12),
+            month: (value.months % 12).unsigned_abs() as usize,
+            day: i64::from(value.days),
+            micros,
+            offset: 0,
+            zone: None,
+            interval: true,
+        };
+        write_moment(format, &moment, out);
+        Ok(Some(()))
+    })
 }
 
 fn timestamps(call: &Call) -> Result<ArrayRef> {
@@ -241,6 +271,7 @@ fn timestamps(call: &Call) -> Result<ArrayRef> {
 
 pub(super) fn functions() -> Vec<Function> {
     vec![
+        scalar(1768, "to_char(interval, text) text", intervals),
         scalar(2049, "to_char(timestamp, text) text", timestamps),
         contextual(1770, "to_char(timestamptz, text) text", |context, arguments: Vec<Expr>| {
             Kernel::new(

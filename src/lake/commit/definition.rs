@@ -14,11 +14,7 @@ use crate::lake::table::{CONSTRAINT_PREFIX, Table, constraint_text};
 /// Delta's own properties that we honour. Others of that prefix would promise what we do not do.
 const PROPERTIES: &[&str] = &[
     "delta.appendOnly",
-    "delta.checkpointInterval",
     "delta.dataSkippingNumIndexedCols",
-    "delta.deletedFileRetentionDuration",
-    "delta.enableExpiredLogCleanup",
-    "delta.logRetentionDuration",
 ];
 
 /// The features that a writer version below 7 stands for, by the version that brought them.

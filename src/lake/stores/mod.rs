@@ -38,6 +38,9 @@ const LIMITS: &[(&str, &str)] = &[("timeout", "60 seconds"), ("connect_timeout",
 const RETRY_TIMEOUT_SECONDS: u64 = 90;
 const RETRIES_MAX: usize = 6;
 
+/// What a place in the warehouse is kept with, instead of the warehouse's own URL.
+const IN_WAREHOUSE: &str = "warehouse:";
+
 /// Where a URL or path points to.
 #[derive(Debug, Clone)]
 pub struct Resolved {
@@ -55,6 +58,15 @@ impl Resolved {
     pub fn is_local(&self) -> bool {
         self.location.scheme() == "file"
     }
+}
+
+/// Whether any kind of store knows an option of that name.
+fn is_store_option(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    key.parse::<object_store::ClientConfigKey>().is_ok()
+        || key.parse::<object_store::aws::AmazonS3ConfigKey>().is_ok()
+        || key.parse::<object_store::azure::AzureConfigKey>().is_ok()
+        || key.parse::<object_store::gcp::GoogleConfigKey>().is_ok()
 }
 
 /// The object stores of the process.
@@ -78,6 +90,11 @@ impl Stores {
         let url = location_url(warehouse)?;
         if let Ok(folder) = url.to_file_path() {
             std::fs::create_dir_all(folder)?;
+        }
+        if let Some(unknown) = options.keys().find(|key| !is_store_option(key)) {
+            let message = format!("unrecognized option \"{unknown}\" of the object store");
+            return Err(Error::new(SqlState::ConfigFileError, message)
+                .with_hint("Options have the names of the object_store crate, e.g. aws_region or allow_http."));
         }
         let stores = Self {
             warehouse: url,
@@ -103,11 +120,24 @@ impl Stores {
         self.resolve_url(url)
     }
 
-    /// The store and key of a URL or local path; relative paths start at the process's directory.
+    /// The location as it is kept: what lies in the warehouse is named from its root, so that a warehouse that was moved or
+    /// is mounted elsewhere still names its own tables.
+    pub fn portable(&self, location: &str) -> String {
+        let root = format!("{}/", self.warehouse.as_str().trim_end_matches('/'));
+        match location.strip_prefix(&root) {
+            Some(relative) => format!("{IN_WAREHOUSE}{}", relative.trim_end_matches('/')),
+            None => location.to_owned(),
+        }
+    }
+
+    /// The store and key of a URL or local path, or of a place in the warehouse (see [`Stores::portable`]); relative paths start at the process's directory.
     ///
     /// # Errors
     /// 22023 for what cannot be read, and what the store's builder refuses.
     pub fn resolve(&self, url_or_path: &str) -> Result<Resolved> {
+        if let Some(relative) = url_or_path.strip_prefix(IN_WAREHOUSE) {
+            return self.in_warehouse(relative);
+        }
         self.resolve_url(location_url(url_or_path)?)
     }
 

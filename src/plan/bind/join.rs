@@ -89,14 +89,13 @@ impl Binder<'_> {
         let schema = Arc::new(left.plan.schema().join(right.plan.schema())?);
         let items = left.items.iter().chain(&right.items).chain(siblings).cloned().collect();
         let scope = Scope { items, environment: environment.clone(), schema, windows: Vec::new() };
-        let position = self.start(condition);
         let condition = self.boolean(condition, &Context::new(&scope, Clause::JoinOn), "JOIN/ON")?;
         let builder = LogicalPlanBuilder::from(left.plan.clone());
         let plan = match (super::values::has_subquery(&condition)?, join_type) {
             (false, _) => builder.join_on(right.plan, join_type, [condition])?.build()?,
             // A filter's subqueries are planned as joins; a join's own are not.
             (true, JoinType::Inner) => builder.cross_join(right.plan)?.filter(condition)?.build()?,
-            (true, _) => return Err(Error::unsupported("a subquery in an outer join's condition").at(position)),
+            (true, _) => builder.join_on(right.plan, join_type, [condition])?.build()?,
         };
         let mut items = left.items.clone();
         items.extend(right.items);

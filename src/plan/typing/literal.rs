@@ -40,7 +40,14 @@ fn number(text: &str) -> Result<(ScalarValue, PgType)> {
             Err(_) => (ScalarValue::Int64(Some(value)), PgType::INT8),
         });
     }
-    let (value, precision, scale) = numeric_unbound(&digits)?;
+    let (value, precision, scale) = match numeric_unbound(&digits) {
+        Ok(found) => found,
+        // Too large for 38 digits: a float holds it until its use decides, which mostly is beside floats.
+        Err(error) => match digits.parse::<f64>() {
+            Ok(value) if value.is_finite() => return Ok((ScalarValue::Float64(Some(value)), PgType::NUMERIC)),
+            _ => return Err(error),
+        },
+    };
     Ok((ScalarValue::Decimal128(Some(value), precision, scale), PgType::NUMERIC))
 }
 

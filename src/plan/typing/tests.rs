@@ -148,7 +148,7 @@ fn answer(text: &str) -> String {
             ColumnarValue::Scalar(scalar) => scalar.to_array()?,
         };
         let style = crate::builtins::functions::style::text_style(&ctx.context);
-        let texts = to_text::texts(&to_text::plain(&array)?, value.ty, &style)?;
+        let texts = to_text::texts(&array, value.ty, &Arc::new(style))?;
         let texts = arrow::array::AsArray::as_string::<i32>(&texts).clone();
         let shown = if arrow::array::Array::is_null(&texts, 0) { "NULL".to_owned() } else { texts.value(0).to_owned() };
         Ok(format!("{}|{shown}", type_names::format_type(PgType::of(value.ty.oid))))

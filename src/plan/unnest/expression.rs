@@ -77,7 +77,7 @@ impl Unnester<'_> {
         let Some(value) = plan_columns(&plan).pop() else { return Err(Error::internal("a subquery without columns")) };
         let name = (self.unique)("value");
         let single = plan.max_rows().is_some_and(|rows| rows <= 1);
-        let attached = self.attach(input, plan, |dependent| {
+        let attached = self.attach(input, plan, true, |dependent| {
             if single { dependent.keeping([value.alias(&name)]) } else { only_row(dependent, value, &name) }
         })?;
         join(input, attached)?;
@@ -93,7 +93,7 @@ impl Unnester<'_> {
             return Ok(if negated { found.is_null() } else { found.is_not_null() });
         }
         let plan = without_limit(plan);
-        let attached = self.attach(input, plan, |dependent| {
+        let attached = self.attach(input, plan, false, |dependent| {
             let rows = dependent.keeping([lit(true).alias(&name)])?;
             Ok(Dependent { plan: LogicalPlanBuilder::from(rows.plan).distinct()?.build()?, keys: rows.keys })
         })?;
@@ -102,11 +102,13 @@ impl Unnester<'_> {
         Ok(if negated { found.is_null() } else { found.is_not_null() })
     }
 
-    /// Pushes the input's domain into the plan and lets `shape` make of the rows what is to be joined.
+    /// Pushes the input's domain into the plan and lets `shape` make of the rows what is to be joined. `single`: the plan's
+    /// one column is all that matters, and no row is as good as a row of NULL.
     pub(super) fn attach(
         &self,
         input: &LogicalPlan,
         plan: LogicalPlan,
+        single: bool,
         shape: impl FnOnce(Dependent) -> Result<Dependent>,
     ) -> Result<Attached> {
         let columns = outer_columns(&plan, input.schema())?;
@@ -115,7 +117,7 @@ impl Unnester<'_> {
             return Ok(Attached { plan: dependent.plan, conditions: vec![lit(true)] });
         }
         let domain = Domain::new(input, columns, self.unique);
-        let dependent = shape(domain.push(plan, true)?)?;
+        let dependent = shape(domain.push(plan, single)?)?;
         // Fresh names: the same domain may be joined to the same input by another subquery.
         let mut exprs: Vec<Expr> =
             plan_columns(&dependent.plan).into_iter().filter(|expr| !dependent.keys.contains(expr)).collect();

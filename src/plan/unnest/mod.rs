@@ -106,7 +106,8 @@ fn visit_free(plan: &LogicalPlan, bound: &mut Vec<DFSchemaRef>, visit: &mut dyn 
     })?;
     for input in &inputs {
         let depth = bound.len();
-        if let (LogicalPlan::Join(join), LogicalPlan::Subquery(_)) = (plan, *input) {
+        // What a lateral right side says of the left one.
+        if let LogicalPlan::Join(join) = plan {
             bound.push(DFSchemaRef::clone(join.left.schema()));
         }
         visit_free(input, bound, visit)?;

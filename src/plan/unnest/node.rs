@@ -6,7 +6,7 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Expr, Filter, Join, JoinType, LogicalPlan, LogicalPlanBuilder};
 
-use super::{Unnester, is_subquery, shape};
+use super::{Unnester, is_subquery, outer_columns, shape};
 use crate::error::{Error, Result};
 use crate::plan::bind::plan_columns;
 
@@ -14,8 +14,10 @@ impl Unnester<'_> {
     /// A node whose inputs are done.
     pub(super) fn node(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
         match plan {
-            LogicalPlan::Join(join) if matches!(join.right.as_ref(), LogicalPlan::Subquery(_)) => self.lateral(join),
-            LogicalPlan::Join(join) => self.join_condition(join),
+            LogicalPlan::Join(join) => match outer_columns(&join.right, join.left.schema())?.as_slice() {
+                [] => self.join_condition(join),
+                _ => self.lateral(join),
+            },
             plan if holds_subquery(&plan)? => self.expressions(plan),
             plan => Ok(plan),
         }
@@ -63,12 +65,11 @@ impl Unnester<'_> {
 
     /// `T JOIN LATERAL S`.
     fn lateral(&self, join: Join) -> Result<LogicalPlan> {
-        let LogicalPlan::Subquery(subquery) = join.right.as_ref() else { return Ok(LogicalPlan::Join(join)) };
-        if shape::is_joined_laterally(&subquery.subquery, join.left.schema(), join.join_type) {
+        if shape::is_joined_laterally(&join.right, join.left.schema(), join.join_type) {
             return Ok(LogicalPlan::Join(join));
         }
         let columns: Vec<Expr> = join.schema.columns().into_iter().map(Expr::Column).collect();
-        let attached = self.attach(join.left.as_ref(), subquery.subquery.as_ref().clone(), |dependent| Ok(dependent))?;
+        let attached = self.attach(join.left.as_ref(), join.right.as_ref().clone(), false, Ok)?;
         let on = join.on.into_iter().map(|(left, right)| left.eq(right));
         let conditions = attached.conditions.into_iter().chain(on).chain(join.filter);
         let plan = LogicalPlanBuilder::from(join.left.as_ref().clone())

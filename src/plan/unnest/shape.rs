@@ -43,7 +43,14 @@ pub(super) fn is_joined_by_projection(expr: &Expr, schema: &DFSchema) -> bool {
 
 /// `T JOIN LATERAL S`: only without aggregates, limits and the like.
 pub(super) fn is_joined_laterally(plan: &LogicalPlan, schema: &DFSchema, join: JoinType) -> bool {
-    matches!(join, JoinType::Inner) && is_simple(plan, schema, Rows::All)
+    let subquery = match plan {
+        LogicalPlan::SubqueryAlias(alias) => alias.input.as_ref(),
+        other => other,
+    };
+    match subquery {
+        LogicalPlan::Subquery(subquery) => join == JoinType::Inner && is_simple(&subquery.subquery, schema, Rows::All),
+        _ => false,
+    }
 }
 
 /// Whether the subqueries of a condition depend on columns of `own` at most, of the two sides of a join.

@@ -1,11 +1,12 @@
 //! The expression of a chosen operator whose operands have the operator's types.
 
 use datafusion::arrow::datatypes::DataType;
+use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Like, Operator as Engine};
 
 use super::table::{Kind, Operator};
 use crate::builtins::functions::kernel::{Kernel, Returns, Run};
-use crate::builtins::functions::{Volatility, casts, numeric};
+use crate::builtins::functions::{Volatility, casts, numeric, text};
 use crate::encode::types::{PgType, arrow_type, oid};
 use crate::error::{Error, Result};
 use crate::plan::typing::{DFSchema, Typed, TypingContext};
@@ -110,5 +111,16 @@ fn decimal(operator: &'static Operator, run: Run, left: Expr, right: Expr, schem
 fn like(ctx: &TypingContext, left: Typed, right: Typed, negated: bool, insensitive: bool) -> Result<Expr> {
     // char(n) is matched with its padding, as in PostgreSQL.
     let _ = ctx;
+    if let Expr::Literal(ScalarValue::Utf8(Some(pattern)), _) = &right.expr
+        && pattern.bytes().rev().take_while(|byte| *byte == b'\\').count() % 2 == 1
+    {
+        // The escape at the end is an error for texts that reach it.
+        let reaching = format!("{}_%", pattern.get(..pattern.len() - 1).unwrap_or_default());
+        let reaching = Expr::Literal(ScalarValue::Utf8(Some(reaching)), None);
+        let reached = Expr::Like(Like::new(false, Box::new(left.expr), Box::new(reaching), None, insensitive));
+        let returns = Returns::Fixed(DataType::Boolean);
+        return Kernel::new("like_end", u32::from(negated), Volatility::Immutable, returns, text::like_end)
+            .call(vec![reached]);
+    }
     Ok(Expr::Like(Like::new(negated, Box::new(left.expr), Box::new(right.expr), None, insensitive)))
 }
