@@ -76,7 +76,14 @@ pub(super) async fn run_file(
                 Ok(lines) => case.lines = lines,
                 Err(error) => failures.push(format!("{}:{}: {error}", shown(&file), case.line)),
             }
-        } else if let Err(error) = play(case, address, database).await {
+            continue;
+        }
+        let played = play(case, address, database).await;
+        if case.is("gap") && engine == "lakegate" {
+            if played.is_ok() {
+                failures.push(format!("{}:{}: no gap any more, take the mark away", shown(&file), case.line));
+            }
+        } else if let Err(error) = played {
             failures.push(format!("[{engine}] {}:{} {}\n{error}", shown(&file), case.line, case.title));
         }
     }
