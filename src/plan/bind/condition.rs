@@ -40,6 +40,7 @@ impl Binder<'_> {
             relation_visible: true,
             columns_visible: true,
             scalar: false,
+            system: Vec::new(),
             position: None,
         };
         let environment = Environment::default();

@@ -249,6 +249,17 @@ impl Binder<'_> {
                 origin: Origin { table: table.oid, attribute: if table.oid == 0 { 0 } else { index as i16 + 1 } },
             })
             .collect();
+        let system = fields
+            .fields()
+            .iter()
+            .skip(table.columns.len())
+            .map(|field| ScopeColumn {
+                name: field.name().clone(),
+                expr: Expr::Column(Column::new(Some(reference.clone()), field.name())),
+                ty: crate::encode::types::pg_type_of(field.data_type()),
+                origin: Origin::default(),
+            })
+            .collect();
         let item = Item {
             name: Some(name.to_owned()),
             schema,
@@ -258,6 +269,7 @@ impl Binder<'_> {
             relation_visible: true,
             columns_visible: true,
             scalar: false,
+            system,
             position,
         };
         Ok(From { plan, items: vec![self.aliased(item, alias)?] })
@@ -301,6 +313,7 @@ impl Binder<'_> {
             relation_visible: true,
             columns_visible: true,
             scalar: false,
+            system: Vec::new(),
             position: None,
         };
         let mut items = vec![self.aliased(item, Some(alias))?];
@@ -381,6 +394,7 @@ impl Binder<'_> {
             relation_visible: true,
             columns_visible: true,
             scalar: false,
+            system: Vec::new(),
             position: None,
         };
         Ok(From { plan, items: vec![item] })

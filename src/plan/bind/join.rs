@@ -236,6 +236,7 @@ fn merged_items(left: &[Item], right: &[Item], merged: Vec<ScopeColumn>) -> Vec<
         relation_visible: false,
         columns_visible: true,
         scalar: false,
+        system: Vec::new(),
         position: None,
     };
     let sides = left.iter().chain(right).cloned().map(|item| Item { columns_visible: false, ..item });

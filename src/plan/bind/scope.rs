@@ -56,6 +56,8 @@ pub(super) struct Item {
     pub columns_visible: bool,
     /// A function that answers one scalar: `f` alone is its value, not a row.
     pub scalar: bool,
+    /// Columns that can be named and that `*` leaves out: a file's `_file` and `_file_modified`.
+    pub system: Vec<ScopeColumn>,
     pub position: Option<u32>,
 }
 
@@ -274,7 +276,8 @@ impl Binder<'_> {
 }
 
 fn visible_table<'i>(scope: &'i Scope<'_>) -> Option<&'i Item> {
-    let mut tables = scope.items.iter().filter(|item| item.relation_visible && item.table_oid != 0);
+    let has_system_columns = |item: &&Item| item.table_oid != 0 || !item.system.is_empty();
+    let mut tables = scope.items.iter().filter(|item| item.relation_visible).filter(has_system_columns);
     match (tables.next(), tables.next()) {
         (Some(table), None) => Some(table),
         _ => None,
@@ -283,7 +286,14 @@ fn visible_table<'i>(scope: &'i Scope<'_>) -> Option<&'i Item> {
 
 /// `tableoid` is a constant of the table; the other system columns are places in a heap, which a lake has not.
 fn system_column(name: &str, item: Option<&Item>, position: Option<u32>) -> Option<Result<Resolved>> {
-    let item = item.filter(|item| item.table_oid != 0)?;
+    let item = item?;
+    if let Some(column) = item.system.iter().find(|column| column.name == name) {
+        let typed = Typed { expr: column.expr.clone(), ty: column.ty, position };
+        return Some(Ok(Resolved { typed, origin: Origin::default() }));
+    }
+    if item.table_oid == 0 {
+        return None;
+    }
     match name {
         "tableoid" => {
             let expr = datafusion::logical_expr::lit(i64::from(item.table_oid));

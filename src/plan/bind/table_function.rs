@@ -270,6 +270,7 @@ fn function_item(name: &str, columns: Vec<ScopeColumn>, scalar: bool, position: 
         relation_visible: true,
         columns_visible: true,
         scalar,
+        system: Vec::new(),
         position,
     }
 }
