@@ -79,13 +79,22 @@ impl Postgres {
     }
 }
 
+/// The cluster answers before it is ready to serve; asked again, it soon does.
 fn create_first_database(as_owner: &dyn Fn(&str) -> Command, address: SocketAddr) {
     let port = address.port().to_string();
-    let made = as_owner("createdb")
-        .args(["-h", "127.0.0.1", "-p", &port, "-U", "lakegate", "--maintenance-db=postgres", "lakegate"])
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "createdb: {}", String::from_utf8_lossy(&made.stderr));
+    let started = Instant::now();
+    loop {
+        let made = as_owner("createdb")
+            .args(["-h", "127.0.0.1", "-p", &port, "-U", "lakegate", "--maintenance-db=postgres", "lakegate"])
+            .output()
+            .unwrap();
+        if made.status.success() {
+            return;
+        }
+        let told = String::from_utf8_lossy(&made.stderr).into_owned();
+        assert!(told.contains("starting up") && started.elapsed() < Duration::from_secs(60), "createdb: {told}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 /// Waits until the cluster answers an SSLRequest.

@@ -57,10 +57,9 @@ pub(super) async fn run_file(
     let (head, mut cases) = cases(&text);
     let mut failures = Vec::new();
     for line in &head {
-        if let Some(sql) = line.strip_prefix("| ") {
-            if let Err(error) = aside(address, database, sql).await {
-                failures.push(format!("{}: {sql}: {error}", shown(&file)));
-            }
+        let Some(sql) = line.strip_prefix("| ") else { continue };
+        if let Err(error) = aside(address, database, sql).await {
+            failures.push(format!("{}: {sql}: {error}", shown(&file)));
         }
     }
     for case in &mut cases {
