@@ -114,7 +114,10 @@ fn await_port(address: SocketAddr, pid: u32) {
     }
 }
 
-/// The programs of the newest PostgreSQL of this machine.
+/// The version whose texts the files hold.
+const WANTED_VERSION: u32 = 15;
+
+/// The programs of that PostgreSQL, or of the newest one of this machine.
 fn programs() -> PathBuf {
     let mut versions: Vec<(u32, PathBuf)> = std::fs::read_dir("/usr/lib/postgresql")
         .into_iter()
@@ -125,7 +128,7 @@ fn programs() -> PathBuf {
             path.join("bin/initdb").exists().then(|| (version, path.join("bin")))
         })
         .collect();
-    versions.sort();
+    versions.sort_by_key(|(version, _)| (*version == WANTED_VERSION, *version));
     if let Some((_, programs)) = versions.pop() {
         return programs;
     }
