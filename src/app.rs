@@ -13,7 +13,7 @@ use crate::auth::{HostRules, check_exposure, scram};
 use crate::catalog::{Bootstrap, Catalog};
 use crate::config::Config;
 use crate::console::{self, Phase, Readiness};
-use crate::engine::{Engine, EngineOptions, LocalRunner, machine_memory_bytes};
+use crate::engine::{Engine, EngineOptions, ThreadsRunner, machine_memory_bytes};
 use crate::error::{Error, Result, SqlState};
 use crate::execute::{FileAccess, Ground};
 use crate::lake::stores::counted::{Operation, Outcome};
@@ -27,6 +27,8 @@ use crate::session::settings::ServerSettings;
 
 /// Memory taken for granted where the system does not tell.
 const MEMORY_UNKNOWN_BYTES: u64 = 4 << 30;
+/// Stack of the engine's threads. Pages that were never touched cost nothing.
+const ENGINE_STACK_BYTES: usize = 64 * 1024 * 1024;
 /// Where the catalog is in the warehouse.
 const CATALOG_FOLDER: &str = "_lakegate/catalog";
 
@@ -71,7 +73,9 @@ pub async fn ground(config: &Config, metrics: Arc<Metrics>) -> Result<Ground> {
     let stores = Arc::new(Stores::new(&config.warehouse.url, config.warehouse.storage.clone().into_iter().collect())?);
     // A store that ignores put-if-absent would lose commits: it is found out before anything is written.
     stores.trust(&stores.warehouse()?).await?;
-    let engine = Arc::new(Engine::new(&engine_options(config), Arc::new(LocalRunner))?);
+    let options = engine_options(config);
+    let runner = ThreadsRunner::start(options.target_partitions, ENGINE_STACK_BYTES)?;
+    let engine = Arc::new(Engine::new(&options, Arc::new(runner))?);
     stores.register(engine.runtime());
     let bootstrap = Bootstrap {
         superuser: config.server.superuser.clone(),

@@ -7,6 +7,7 @@
 //! [`Tuning`], and holds no tables, no functions and no user's state. It knows no SQL and no catalog.
 
 mod memory;
+mod threads;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -27,6 +28,7 @@ use parking_lot::Mutex;
 use crate::error::{Error, Result, SqlState};
 
 pub use memory::machine_memory_bytes;
+pub use threads::ThreadsRunner;
 
 /// How many consumers an out-of-memory error names.
 const CONSUMERS_NAMED: usize = 5;

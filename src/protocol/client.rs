@@ -7,7 +7,7 @@ use super::frontend::{Frame, Message, is_extended};
 use super::link::{Fault, Link, Stop};
 use super::rows::Outcome;
 use super::{backend, report};
-use crate::error::{Error, Result, Severity};
+use crate::error::{Error, Result, Severity, SqlState};
 use crate::query::Conversation;
 
 /// ParameterStatus for each reported setting that changed.
@@ -122,6 +122,10 @@ impl<'a, S: Transport> Client<'a, S> {
         self.send_notices();
         if error.level() == Severity::Fatal {
             return Err(Stop::Fatal(error));
+        }
+        // A session that is ended cancels its statement too: its client is told of the end only.
+        if let Some(end) = self.conversation.terminated().filter(|_| error.sqlstate() == SqlState::QueryCanceled) {
+            return Err(Stop::Fatal(end));
         }
         report::log(&error);
         backend::error_response(&mut self.link.channel.output, &error);

@@ -115,6 +115,11 @@ impl Conversation {
         }
     }
 
+    /// What the client is told when another session has ended this one.
+    pub fn terminated(&self) -> Option<Error> {
+        self.session.entry().termination().is_cancelled().then(Entry::termination_error)
+    }
+
     /// Resolves when `pg_terminate_backend` or shutdown wants this connection to end: the FATAL error to send.
     pub fn termination(&self) -> impl Future<Output = Error> + Send + 'static {
         let token = self.session.entry().termination().clone();

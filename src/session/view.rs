@@ -127,7 +127,7 @@ impl Handle {
     /// Sends a signal to another session. Whether there was one; 42501 when this role may not.
     fn signal(&self, pid: i32, signal: Signal) -> Result<bool> {
         let Some(target) = self.registration.registry().find(pid) else {
-            let message = format!("PID {pid} is not a PostgreSQL server process");
+            let message = format!("PID {pid} is not a PostgreSQL backend process");
             self.notice(Error::notice(Severity::Warning, SqlState::Warning, message));
             return Ok(false);
         };

@@ -5,7 +5,8 @@ use datafusion::functions_window as engine_windows;
 
 use super::Function;
 use super::build::{aggregate, window};
-use super::total;
+use super::interval_aggregates::{self, Kind};
+use super::{spread, total};
 use engine_aggregates::{
     approx_distinct, array_agg, average, bit_and_or_xor, bool_and_or, correlation, count, covariance, first_last,
     min_max, regr, stddev, string_agg, sum, variance,
@@ -21,7 +22,9 @@ pub(super) fn functions() -> Vec<Function> {
         aggregate(2114, "sum(numeric) numeric", total::sum()),
         aggregate(2110, "sum(float4) float4", sum::sum_udaf()),
         aggregate(2111, "sum(float8) float8", sum::sum_udaf()),
-        aggregate(2113, "sum(interval) interval", sum::sum_udaf()),
+        aggregate(2113, "sum(interval) interval", interval_aggregates::of(Kind::Sum)),
+        aggregate(2106, "avg(interval) interval", interval_aggregates::of(Kind::Average)),
+        aggregate(2818, "regr_count(float8, float8) int8", regr::regr_count_udaf()),
         aggregate(2102, "avg(int2) numeric", total::average()),
         aggregate(2101, "avg(int4) numeric", total::average()),
         aggregate(2100, "avg(int8) numeric", total::average()),
@@ -32,6 +35,7 @@ pub(super) fn functions() -> Vec<Function> {
         aggregate(2519, "every(bool) bool", bool_and_or::bool_and_udaf()),
         aggregate(2518, "bool_or(bool) bool", bool_and_or::bool_or_udaf()),
         aggregate(2335, "array_agg(anynonarray) anyarray", array_agg::array_agg_udaf()),
+        aggregate(4053, "array_agg(anyarray) anyarray", array_agg::array_agg_udaf()),
         aggregate(3538, "string_agg(text, text) text", string_agg::string_agg_udaf()),
         aggregate(9000, "any_value(anyelement) anyelement", first_last::first_value_udaf()),
         aggregate(2236, "bit_and(int2) int2", bit_and_or_xor::bit_and_udaf()),
@@ -62,9 +66,41 @@ pub(super) fn functions() -> Vec<Function> {
         aggregate(2821, "regr_sxy(float8, float8) float8", regr::regr_sxy_udaf()),
         aggregate(9001, "approx_count_distinct(any) int8", approx_distinct::approx_distinct_udaf()),
     ];
+    functions.extend(spreads());
     functions.extend(extremes());
     functions.extend(windows());
     functions
+}
+
+/// Variance and deviation of numbers that are no floats.
+fn spreads() -> Vec<Function> {
+    let of = |name, deviation, population| spread::spread(spread::Measure { name, deviation, population });
+    vec![
+        aggregate(2156, "stddev(int2) numeric", of("stddev", true, false)),
+        aggregate(2155, "stddev(int4) numeric", of("stddev", true, false)),
+        aggregate(2154, "stddev(int8) numeric", of("stddev", true, false)),
+        aggregate(2159, "stddev(numeric) numeric", of("stddev", true, false)),
+        aggregate(2714, "stddev_samp(int2) numeric", of("stddev_samp", true, false)),
+        aggregate(2713, "stddev_samp(int4) numeric", of("stddev_samp", true, false)),
+        aggregate(2712, "stddev_samp(int8) numeric", of("stddev_samp", true, false)),
+        aggregate(2717, "stddev_samp(numeric) numeric", of("stddev_samp", true, false)),
+        aggregate(2726, "stddev_pop(int2) numeric", of("stddev_pop", true, true)),
+        aggregate(2725, "stddev_pop(int4) numeric", of("stddev_pop", true, true)),
+        aggregate(2724, "stddev_pop(int8) numeric", of("stddev_pop", true, true)),
+        aggregate(2729, "stddev_pop(numeric) numeric", of("stddev_pop", true, true)),
+        aggregate(2150, "variance(int2) numeric", of("variance", false, false)),
+        aggregate(2149, "variance(int4) numeric", of("variance", false, false)),
+        aggregate(2148, "variance(int8) numeric", of("variance", false, false)),
+        aggregate(2153, "variance(numeric) numeric", of("variance", false, false)),
+        aggregate(2643, "var_samp(int2) numeric", of("var_samp", false, false)),
+        aggregate(2642, "var_samp(int4) numeric", of("var_samp", false, false)),
+        aggregate(2641, "var_samp(int8) numeric", of("var_samp", false, false)),
+        aggregate(2646, "var_samp(numeric) numeric", of("var_samp", false, false)),
+        aggregate(2720, "var_pop(int2) numeric", of("var_pop", false, true)),
+        aggregate(2719, "var_pop(int4) numeric", of("var_pop", false, true)),
+        aggregate(2718, "var_pop(int8) numeric", of("var_pop", false, true)),
+        aggregate(2723, "var_pop(numeric) numeric", of("var_pop", false, true)),
+    ]
 }
 
 fn extremes() -> Vec<Function> {
@@ -83,7 +119,7 @@ fn extremes() -> Vec<Function> {
         aggregate(2139, "min(time) time", min()),
         aggregate(2142, "min(timestamp) timestamp", min()),
         aggregate(2143, "min(timestamptz) timestamptz", min()),
-        aggregate(2144, "min(interval) interval", min()),
+        aggregate(2144, "min(interval) interval", interval_aggregates::of(Kind::Min)),
         aggregate(2051, "min(anyarray) anyarray", min()),
         aggregate(2117, "max(int2) int2", max()),
         aggregate(2116, "max(int4) int4", max()),
@@ -98,7 +134,7 @@ fn extremes() -> Vec<Function> {
         aggregate(2123, "max(time) time", max()),
         aggregate(2126, "max(timestamp) timestamp", max()),
         aggregate(2127, "max(timestamptz) timestamptz", max()),
-        aggregate(2128, "max(interval) interval", max()),
+        aggregate(2128, "max(interval) interval", interval_aggregates::of(Kind::Max)),
         aggregate(2050, "max(anyarray) anyarray", max()),
     ]
 }

@@ -11,7 +11,7 @@ use super::kernel::{Call, Kernel, Returns, some};
 use super::numeric::same_type;
 use super::{Volatility, array_operators, style};
 use crate::encode::types::PgType;
-use crate::error::{Error, Result, SqlState};
+use crate::error::{Error, Result};
 
 /// The list of a row; `None` is NULL.
 fn list_at(call: &Call, index: usize, row: usize) -> Result<Option<ArrayRef>> {
@@ -192,38 +192,6 @@ fn random_uuid(call: &Call) -> Result<ArrayRef> {
     })
 }
 
-/// `encode(bytea, format)`.
-fn encode(call: &Call) -> Result<ArrayRef> {
-    use base64::Engine;
-    use std::fmt::Write;
-    let (values, formats) = (call.bytes(0)?, call.text(1)?);
-    call.texts(|row, out| {
-        let (bytes, format) = (some!(values.get(row)), some!(formats.get(row)));
-        match format.to_ascii_lowercase().as_str() {
-            "hex" => {
-                for byte in bytes {
-                    let _ = write!(out, "{byte:02x}");
-                }
-            }
-            "base64" => {
-                let text = base64::engine::general_purpose::STANDARD.encode(bytes);
-                // Lines of 76 characters, as MIME has them.
-                for (at, c) in text.chars().enumerate() {
-                    if at > 0 && at % 76 == 0 {
-                        out.push('\n');
-                    }
-                    out.push(c);
-                }
-            }
-            _ => {
-                let message = format!("unrecognized encoding: \"{format}\"");
-                return Err(Error::new(SqlState::InvalidParameterValue, message));
-            }
-        }
-        Ok(Some(()))
-    })
-}
-
 pub(super) fn functions() -> Vec<Function> {
     let to_string_of = |context: &std::sync::Arc<crate::builtins::Context>, arguments| {
         Kernel::new("array_to_string", 395, Volatility::Stable, Returns::Fixed(DataType::Utf8), to_string)
@@ -269,7 +237,6 @@ pub(super) fn functions() -> Vec<Function> {
         )
         .not_strict(),
         super::build::volatile(3432, "gen_random_uuid() uuid", random_uuid),
-        scalar(1946, "encode(bytea, text) text", encode),
         // The planner knows the type; it never asks this body.
         contextual(1619, "pg_typeof(any) regtype", |_, _| {
             Err(Error::internal(format!("pg_typeof of {} is answered by the planner", PgType::REGTYPE.oid)))

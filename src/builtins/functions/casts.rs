@@ -11,7 +11,7 @@ use super::kernel::{Call, Kernel, Returns};
 use super::{Volatility, convert, names, numeric, style};
 use crate::builtins::Context;
 use crate::encode::input;
-use crate::encode::types::{PgType, arrow_type, oid};
+use crate::encode::types::{PgType, arrow_type, element_of, oid};
 use crate::error::{Error, Result};
 
 /// A cast that the user wrote cuts what does not fit; an assignment refuses it. The kernels' names say which.
@@ -107,6 +107,7 @@ fn float_constant(value: f64, digits: usize, to: PgType) -> Result<Expr> {
 fn returns(to: PgType) -> Returns {
     match to.oid {
         oid::NUMERIC if to.typmod < 0 => Returns::Of(unconstrained),
+        array if element_of(array).is_some() => Returns::Nested(arrow_type(to)),
         _ => Returns::Fixed(arrow_type(to)),
     }
 }

@@ -10,7 +10,7 @@ use super::build::{contextual, scalar, with_context};
 use super::kernel::{Call, some};
 use super::names::{self, find_relation};
 use super::type_names::{format_type, typname};
-use crate::builtins::Context;
+use crate::builtins::{Context, tables};
 use crate::catalog::{Relation, RelationKind, Role};
 use crate::encode::types::{PgType, arrow_type, oid};
 use crate::error::{Error, Result, SqlState};
@@ -115,8 +115,9 @@ fn table_is_visible(call: &Call) -> Result<ArrayRef> {
         if let Some((_, name, _)) = context.catalog.relation_by_oid(object) {
             return Ok(Some(find_relation(&context, &[name.to_owned()]) == Some(object)));
         }
-        // System tables are pg_catalog's, which is always searched.
-        Ok(Some(names::name_of(&context, oid::REGCLASS, object).is_some()))
+        let system = tables::names().find(|(.., oid)| *oid == object);
+        let (_, name, _) = some!(system);
+        Ok(Some(find_relation(&context, &[name.to_owned()]) == Some(object)))
     })
 }
 

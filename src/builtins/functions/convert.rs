@@ -48,6 +48,14 @@ where
     array.try_unary::<_, T, Error>(op)
 }
 
+/// What the innermost lists of a type hold; the type itself if it is no list.
+fn innermost(mut ty: &DataType) -> &DataType {
+    while let DataType::List(field) = ty {
+        ty = field.data_type();
+    }
+    ty
+}
+
 impl Conversion<'_> {
     pub fn array(&self, array: &ArrayRef) -> Result<ArrayRef> {
         let converted = if self.from.oid == self.to.oid { array.clone() } else { self.value(array)? };
@@ -99,7 +107,7 @@ impl Conversion<'_> {
         let lists = array.as_list_opt::<i32>().ok_or_else(wrong)?;
         let element = PgType { oid: to, typmod: self.to.typmod };
         let carrier = match self.carrier {
-            DataType::List(field) => field.data_type().clone(),
+            DataType::List(_) => innermost(self.carrier).clone(),
             _ => arrow_type(element),
         };
         let inner = Conversion {
@@ -360,10 +368,11 @@ impl Conversion<'_> {
                 Arc::new(map::<_, Date32Type>(&micros(array)?, |utc| day_of(to_local(zone, utc)))?)
             }
             (from @ (oid::TIMESTAMP | oid::TIMESTAMPTZ), oid::TIME) => {
-                Arc::new(map::<_, Time64MicrosecondType>(&micros(array)?, |moment| {
+                // Infinity has no time of day: PostgreSQL gives NULL.
+                Arc::new(micros(array)?.unary_opt::<_, Time64MicrosecondType>(|moment| {
                     let local = if from == oid::TIMESTAMPTZ { to_local(zone, moment) } else { moment };
-                    Ok(local.rem_euclid(MICROS_PER_DAY))
-                })?)
+                    (!is_infinite(moment)).then(|| local.rem_euclid(MICROS_PER_DAY))
+                }))
             }
             (oid::TIME, oid::INTERVAL) => {
                 let times: Time64MicrosecondArray = carried(array, &DataType::Time64(TimeUnit::Microsecond))?;

@@ -5,7 +5,7 @@ use arrow::datatypes::Int32Type;
 use sha2::Digest;
 
 use super::Function;
-use super::build::{engine, scalar};
+use super::build::{contextual, engine, scalar};
 use super::json_text::{self, Kind};
 use super::kernel::{Call, some};
 use crate::error::{Error, Result, SqlState};
@@ -60,7 +60,26 @@ fn digest<D: Digest>(call: &Call) -> Result<ArrayRef> {
     })
 }
 
+/// The SQL/JSON path language is not here: saying so is better than a function that does not exist.
+fn paths() -> Vec<Function> {
+    let refused: fn(&std::sync::Arc<crate::builtins::Context>, Vec<datafusion::logical_expr::Expr>) -> _ =
+        |_, _| Err(Error::unsupported("the SQL/JSON path language"));
+    vec![
+        contextual(4005, "jsonb_path_exists(jsonb, text) bool", refused),
+        contextual(4009, "jsonb_path_match(jsonb, text) bool", refused),
+        contextual(4006, "jsonb_path_query(jsonb, text) jsonb", refused),
+        contextual(4007, "jsonb_path_query_array(jsonb, text) jsonb", refused),
+        contextual(4008, "jsonb_path_query_first(jsonb, text) jsonb", refused),
+    ]
+}
+
 pub(super) fn functions() -> Vec<Function> {
+    let mut functions = paths();
+    functions.extend(documents());
+    functions
+}
+
+fn documents() -> Vec<Function> {
     vec![
         engine(2311, "md5(text) text", datafusion::functions::crypto::md5()),
         engine(2321, "md5(bytea) text", datafusion::functions::crypto::md5()),

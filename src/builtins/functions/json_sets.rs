@@ -34,6 +34,7 @@ pub fn lists(function: SetFunction, name: &'static str, returns: PgType, argumen
         SetFunction::JsonEach => {
             vec![(Some("key"), texts(0, keys)?, PgType::TEXT), (Some("value"), texts(1, values)?, part)]
         }
+        SetFunction::Keywords => super::keywords::lists(),
         SetFunction::Options => vec![
             (Some("option_name"), texts(0, super::facilities::option_names)?, PgType::TEXT),
             (Some("option_value"), texts(1, super::facilities::option_values)?, PgType::TEXT),

@@ -32,6 +32,21 @@ pub enum Returns {
     Fixed(DataType),
     /// From the arguments: for `numeric`, whose scale depends on them, and for polymorphic functions.
     Of(fn(&ReturnFieldArgs) -> Result<DataType>),
+    /// This list, nested as deep as the argument is: casts of arrays keep their dimensions.
+    Nested(DataType),
+}
+
+/// `list`, wrapped in as many lists as `argument` has beyond one.
+fn nested(list: &DataType, argument: Option<&FieldRef>) -> DataType {
+    let mut wrapped = list.clone();
+    let mut level = argument.map(|field| field.data_type());
+    while let Some(DataType::List(outer)) = level {
+        level = Some(outer.data_type());
+        if matches!(level, Some(DataType::List(_))) {
+            wrapped = DataType::List(Arc::new(Field::new("item", wrapped, true)));
+        }
+    }
+    wrapped
 }
 
 /// Gives up the row when a strict argument is NULL.
@@ -203,7 +218,7 @@ impl ScalarUDFImpl for Kernel {
     fn return_type(&self, arguments: &[DataType]) -> DataFusionResult<DataType> {
         match &self.returns {
             Returns::Fixed(returns) => Ok(returns.clone()),
-            Returns::Of(_) => {
+            Returns::Of(_) | Returns::Nested(_) => {
                 let fields: Vec<FieldRef> =
                     arguments.iter().map(|ty| Arc::new(Field::new("argument", ty.clone(), true))).collect();
                 let constants = vec![None; fields.len()];
@@ -218,6 +233,7 @@ impl ScalarUDFImpl for Kernel {
         let returns = match &self.returns {
             Returns::Fixed(returns) => returns.clone(),
             Returns::Of(returns) => returns(&args).map_err(Error::into_datafusion)?,
+            Returns::Nested(list) => nested(list, args.arg_fields.first()),
         };
         Ok(Arc::new(Field::new(self.name, returns, true)))
     }

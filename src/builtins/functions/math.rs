@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array};
-use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int32Type, Int64Type};
+use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int32Type, Int64Type, i256};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::ReturnFieldArgs;
 
@@ -123,7 +123,7 @@ fn through_float(call: &Call, op: impl Fn(f64) -> Result<f64>) -> Result<ArrayRe
     let to = scale_of(call.returns);
     call.values::<Decimal128Type>(|row| {
         let value = numeric::to_float(some!(values.get(row)), scale);
-        numeric::from_float(op(value)?, to).map(Some)
+        numeric::from_shortest(op(value)?, to).map(Some)
     })
 }
 fn numeric_exp(call: &Call) -> Result<ArrayRef> {
@@ -144,17 +144,161 @@ fn numeric_log(call: &Call) -> Result<ArrayRef> {
         if base == 1.0 {
             return Err(arithmetic::division_by_zero());
         }
-        numeric::from_float(value.ln() / base.ln(), to).map(Some)
+        numeric::from_shortest(value.ln() / base.ln(), to).map(Some)
     })
 }
+/// The root's digits are exact: that of a whole number of twice the scale.
 fn numeric_sqrt(call: &Call) -> Result<ArrayRef> {
-    through_float(call, |value| {
-        if value < 0.0 {
+    let (values, scale) = call.decimal(0)?;
+    let to = scale_of(call.returns);
+    call.values::<Decimal128Type>(|row| {
+        let value = some!(values.get(row));
+        if value < 0 {
             let message = "cannot take square root of a negative number";
             return Err(Error::new(SqlState::InvalidArgumentForPowerFunction, message));
         }
-        Ok(value.sqrt())
+        let shift = u32::try_from(2 * i32::from(to) - i32::from(scale)).map_err(|_| numeric::overflow())?;
+        let power = i256::from_i128(10).checked_pow(shift);
+        let square = power.and_then(|power| power.checked_mul(i256::from_i128(value))).ok_or_else(numeric::overflow)?;
+        super::spread::square_root(square).to_i128().ok_or_else(numeric::overflow).and_then(numeric::bounded).map(Some)
     })
+}
+
+fn scale(call: &Call) -> Result<ArrayRef> {
+    let (values, scale) = call.decimal(0)?;
+    let trimmed = matches!(call.raw(0)?.data_type(), DataType::Decimal128(38, 10));
+    call.values::<Int32Type>(|row| {
+        let value = some!(values.get(row));
+        Ok(Some(i32::from(if trimmed { numeric::least_scale(value, scale) } else { scale })))
+    })
+}
+fn min_scale(call: &Call) -> Result<ArrayRef> {
+    let (values, scale) = call.decimal(0)?;
+    call.values::<Int32Type>(|row| Ok(values.get(row).map(|value| i32::from(numeric::least_scale(value, scale)))))
+}
+
+/// A constant's own least scale; columns become unconstrained numerics, which are shown without trailing zeros.
+fn trimmed_type(args: &ReturnFieldArgs) -> Result<DataType> {
+    Ok(match args.scalar_arguments.first().copied().flatten() {
+        Some(ScalarValue::Decimal128(Some(value), precision, scale)) => {
+            let least = numeric::least_scale(*value, *scale);
+            DataType::Decimal128((*precision).max(least as u8), least)
+        }
+        _ => match args.arg_fields.first().map(|field| decimal_type(field.data_type())) {
+            Some(DataType::Decimal128(precision, scale)) if scale > 10 => DataType::Decimal128(precision, scale),
+            _ => DataType::Decimal128(38, 10),
+        },
+    })
+}
+fn trim_scale(call: &Call) -> Result<ArrayRef> {
+    let (values, from) = call.decimal(0)?;
+    let to = scale_of(call.returns);
+    call.values::<Decimal128Type>(|row| rescale(some!(values.get(row)), from, to).map(Some))
+}
+
+/// Greatest divisor, or least multiple, of numerics: that of whole numbers at their common scale.
+fn common(call: &Call, multiple: bool) -> Result<ArrayRef> {
+    let ((left, s1), (right, s2)) = (call.decimal(0)?, call.decimal(1)?);
+    let to = scale_of(call.returns);
+    call.values::<Decimal128Type>(|row| {
+        let (a, b) = (rescale(some!(left.get(row)), s1, to)?, rescale(some!(right.get(row)), s2, to)?);
+        let (mut divisor, mut rest) = (a.abs(), b.abs());
+        while rest != 0 {
+            (divisor, rest) = (rest, divisor % rest);
+        }
+        if !multiple || divisor == 0 {
+            return Ok(Some(if multiple { 0 } else { divisor }));
+        }
+        (a / divisor).checked_mul(b).map(i128::abs).ok_or_else(numeric::overflow).and_then(numeric::bounded).map(Some)
+    })
+}
+fn numeric_gcd(call: &Call) -> Result<ArrayRef> {
+    common(call, false)
+}
+fn numeric_lcm(call: &Call) -> Result<ArrayRef> {
+    common(call, true)
+}
+fn common_type(args: &ReturnFieldArgs) -> Result<DataType> {
+    let scale = args.arg_fields.iter().map(|field| scale_of(&decimal_type(field.data_type()))).max().unwrap_or(0);
+    Ok(DataType::Decimal128(38, scale))
+}
+
+/// A function of an angle in degrees, exact where the sine is 0, 1/2 or 1.
+fn sine_of_degrees(degrees: f64) -> f64 {
+    let angle = degrees % 360.0;
+    let (angle, sign) = if angle < 0.0 { (-angle, -1.0) } else { (angle, 1.0) };
+    let (angle, sign) = if angle >= 180.0 { (angle - 180.0, -sign) } else { (angle, sign) };
+    let angle = if angle > 90.0 { 180.0 - angle } else { angle };
+    sign * match angle {
+        0.0 => 0.0,
+        30.0 => 0.5,
+        90.0 => 1.0,
+        other => other.to_radians().sin(),
+    }
+}
+fn sind(call: &Call) -> Result<ArrayRef> {
+    each(call, |value| Ok(sine_of_degrees(finite(value)?)))
+}
+fn cosd(call: &Call) -> Result<ArrayRef> {
+    each(call, |value| Ok(sine_of_degrees(finite(value)? + 90.0)))
+}
+fn tangent_of_degrees(value: f64) -> f64 {
+    let (sine, cosine) = (sine_of_degrees(value), sine_of_degrees(value + 90.0));
+    if sine.abs() == cosine.abs() || (value.abs() % 90.0) == 45.0 { (sine * cosine).signum() } else { sine / cosine }
+}
+fn tand(call: &Call) -> Result<ArrayRef> {
+    each(call, |value| Ok(tangent_of_degrees(finite(value)?)))
+}
+fn cotd(call: &Call) -> Result<ArrayRef> {
+    each(call, |value| Ok(1.0 / tangent_of_degrees(finite(value)?)))
+}
+/// The angle in degrees; whole where the radians are nearly so.
+fn angle(radians: f64) -> f64 {
+    let degrees = radians.to_degrees();
+    if (degrees - degrees.round()).abs() < 1e-12 { degrees.round() } else { degrees }
+}
+fn asind(call: &Call) -> Result<ArrayRef> {
+    each(call, |value| Ok(angle(within_one(value)?.asin())))
+}
+fn acosd(call: &Call) -> Result<ArrayRef> {
+    each(call, |value| Ok(angle(within_one(value)?.acos())))
+}
+fn atand(call: &Call) -> Result<ArrayRef> {
+    each(call, |value| Ok(angle(value.atan())))
+}
+fn atan2d(call: &Call) -> Result<ArrayRef> {
+    let (y, x) = (call.float(0)?, call.float(1)?);
+    call.values::<Float64Type>(|row| Ok(Some(angle(some!(y.get(row)).atan2(some!(x.get(row)))))))
+}
+fn asinh(call: &Call) -> Result<ArrayRef> {
+    each(call, |value| Ok(value.asinh()))
+}
+fn acosh(call: &Call) -> Result<ArrayRef> {
+    each(call, |value| if value < 1.0 { Err(outside()) } else { Ok(value.acosh()) })
+}
+fn atanh(call: &Call) -> Result<ArrayRef> {
+    each(call, |value| Ok(within_one(value)?.atanh()))
+}
+
+pub(super) fn more_functions() -> Vec<Function> {
+    vec![
+        scalar(3281, "scale(numeric) int4", scale),
+        scalar(5042, "min_scale(numeric) int4", min_scale),
+        typed(5043, "trim_scale(numeric) numeric", trimmed_type, trim_scale),
+        typed(5048, "gcd(numeric, numeric) numeric", common_type, numeric_gcd),
+        typed(5049, "lcm(numeric, numeric) numeric", common_type, numeric_lcm),
+        scalar(2735, "sind(float8) float8", sind),
+        scalar(2736, "cosd(float8) float8", cosd),
+        scalar(2737, "tand(float8) float8", tand),
+        scalar(2738, "cotd(float8) float8", cotd),
+        scalar(2731, "asind(float8) float8", asind),
+        scalar(2732, "acosd(float8) float8", acosd),
+        scalar(2733, "atand(float8) float8", atand),
+        scalar(2734, "atan2d(float8, float8) float8", atan2d),
+        scalar(2465, "asinh(float8) float8", asinh),
+        scalar(2466, "acosh(float8) float8", acosh),
+        scalar(2467, "atanh(float8) float8", atanh),
+    ]
 }
 
 fn numeric_sign(call: &Call) -> Result<ArrayRef> {

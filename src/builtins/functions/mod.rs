@@ -5,16 +5,21 @@
 mod aggregates;
 pub mod arithmetic;
 pub mod array_operators;
+pub mod argument_names;
+mod array_changes;
 mod arrays;
 pub mod bits;
 mod build;
+mod bytes;
 pub mod casts;
 mod catalog_functions;
 pub mod convert;
 pub mod date_arithmetic;
+mod date_read;
 pub mod datetime;
 mod facilities;
 pub mod floats;
+mod interval_aggregates;
 mod json;
 pub mod collected;
 pub mod json_build;
@@ -24,6 +29,7 @@ mod json_sets;
 pub use json_sets::lists as set_lists;
 mod json_text;
 pub mod kernel;
+mod keywords;
 mod math;
 pub mod names;
 pub mod numeric;
@@ -31,6 +37,8 @@ pub mod numeric;
 mod page;
 pub mod regexp;
 mod session;
+mod similar;
+mod spread;
 pub mod style;
 pub mod text;
 pub mod time_field;
@@ -103,6 +111,8 @@ pub enum SetFunction {
     Unnest,
     /// `information_schema._pg_expandarray(anyarray)`: columns x, n.
     ExpandArray,
+    /// `pg_get_keywords()`: columns word, catcode, barelabel, catdesc, baredesc.
+    Keywords,
     /// `pg_options_to_table(text[])`: columns option_name, option_value.
     Options,
     RegexpSplitToTable,
@@ -137,6 +147,7 @@ pub fn all() -> &'static [Function] {
             regexp::functions(),
             aggregates::functions(),
             math::functions(),
+            math::more_functions(),
             datetime::functions(),
             session::functions(),
             catalog_functions::functions(),
@@ -144,6 +155,10 @@ pub fn all() -> &'static [Function] {
             arrays::functions(),
             to_char::functions(),
             number_format::functions(),
+            date_read::functions(),
+            bytes::functions(),
+            similar::functions(),
+            array_changes::functions(),
             json::functions(),
             json_build::functions(),
             json_change::functions(),
@@ -204,6 +219,7 @@ fn sets() -> Vec<Function> {
         set(3931, "jsonb_object_keys(jsonb) text", JsonObjectKeys),
         set(3425, "pg_partition_ancestors(regclass) regclass", Empty),
         set(3423, "pg_partition_tree(regclass) regclass", Empty),
+        set(1686, "pg_get_keywords() record", Keywords),
         set(2289, "pg_options_to_table(_text) record", Options),
     ]
 }

@@ -1,7 +1,10 @@
 //! Arithmetic of `numeric` on 128-bit decimals: PostgreSQL's scales as far as 38 digits go, 22003 beyond.
 
-use arrow::array::{Array, ArrayRef};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, Decimal128Array};
 use arrow::datatypes::{DataType, Decimal128Type, i256};
+use arrow::error::ArrowError;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::ReturnFieldArgs;
 
@@ -220,10 +223,19 @@ pub fn quotient((a, s1): (i128, i8), (b, s2): (i128, i8), to: i8) -> Result<i128
 fn combine(call: &Call, op: impl Fn((i128, i8), (i128, i8), i8) -> Result<i128>) -> Result<ArrayRef> {
     let ((left, s1), (right, s2)) = (call.decimal(0)?, call.decimal(1)?);
     let to = scale_of(call.returns);
-    call.values::<Decimal128Type>(|row| {
-        let (a, b) = (some!(left.get(row)), some!(right.get(row)));
-        op((a, s1), (b, s2), to).map(Some)
-    })
+    let op = |a: i128, b: i128| op((a, s1), (b, s2), to);
+    let result: Decimal128Array = match (left.constant(), right.constant()) {
+        (None, None) if !left.is_constant() && !right.is_constant() => {
+            let raised = |error: Error| ArrowError::ExternalError(Box::new(error.into_datafusion()));
+            arrow::compute::try_binary(&left.array, &right.array, |a, b| op(a, b).map_err(raised))?
+        }
+        (None, Some(b)) => left.array.try_unary::<_, Decimal128Type, Error>(|a| op(a, b))?,
+        (Some(a), None) => right.array.try_unary::<_, Decimal128Type, Error>(|b| op(a, b))?,
+        _ => {
+            return call.values::<Decimal128Type>(|row| op(some!(left.get(row)), some!(right.get(row))).map(Some));
+        }
+    };
+    Ok(Arc::new(result.with_data_type(call.returns.clone())))
 }
 
 pub fn add(call: &Call) -> Result<ArrayRef> {
@@ -325,6 +337,33 @@ pub fn from_float(value: f64, scale: i8) -> Result<i128> {
         Some(power) => Ok(divide_rounded(digits, power)),
         None if shift < 0 => Ok(0),
         None => Err(overflow()),
+    }
+}
+
+/// As many digits behind the point as the value needs.
+pub fn least_scale(value: i128, scale: i8) -> i8 {
+    let (mut value, mut scale) = (value, scale);
+    while scale > 0 && value % 10 == 0 {
+        value /= 10;
+        scale -= 1;
+    }
+    scale
+}
+
+/// A float's shortest digits at a scale, for functions whose result is a float's.
+pub fn from_shortest(value: f64, scale: i8) -> Result<i128> {
+    if !value.is_finite() {
+        return from_float(value, scale);
+    }
+    let text = format!("{value:e}");
+    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let behind = mantissa.split_once('.').map_or(0, |(_, digits)| digits.len() as i32);
+    let digits: i128 = mantissa.replace('.', "").parse().map_err(|_| overflow())?;
+    let from = behind - exponent.parse::<i32>().map_err(|_| overflow())?;
+    match i8::try_from(from) {
+        Ok(from) => rescale(digits, from, scale),
+        Err(_) if from > 0 => Ok(0),
+        Err(_) => Err(overflow()),
     }
 }
 

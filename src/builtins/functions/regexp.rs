@@ -311,6 +311,99 @@ fn count(call: &Call) -> Result<ArrayRef> {
     })
 }
 
+/// Where a match is: from which character, which match, which group of it.
+struct Wanted {
+    start: i64,
+    number: i64,
+    group: usize,
+}
+
+/// The optional integer argument, or its default. 22023 below the least.
+fn integer_at(call: &Call, index: usize, row: usize, default: i64, least: i64, name: &str) -> Result<Option<i64>> {
+    if index >= call.len() {
+        return Ok(Some(default));
+    }
+    let value = some!(call.int(index)?.get(row));
+    if value < least {
+        let message = format!("invalid value for parameter \"{name}\": {value}");
+        return Err(Error::new(SqlState::InvalidParameterValue, message));
+    }
+    Ok(Some(value))
+}
+
+/// The bytes of the wanted match.
+fn nth_match(regex: &Regex, text: &str, wanted: &Wanted) -> Option<std::ops::Range<usize>> {
+    let begin = text.char_indices().nth(wanted.start as usize - 1).map_or(text.len(), |(at, _)| at);
+    let captures = regex.captures_iter(text.get(begin..)?).nth(wanted.number as usize - 1)?;
+    captures.get(wanted.group).map(|found| begin + found.start()..begin + found.end())
+}
+
+/// `regexp_instr(text, pattern, start, n, end?, flags, group)`
+fn position_of_match(call: &Call) -> Result<ArrayRef> {
+    let (texts, patterns, options) = (call.text(0)?, call.text(1)?, optional_text(call, 5)?);
+    let mut compiled = Compiled::new();
+    call.values::<Int32Type>(|row| {
+        let (text, pattern) = (some!(texts.get(row)), some!(patterns.get(row)));
+        let wanted = Wanted {
+            start: some!(integer_at(call, 2, row, 1, 1, "start")?),
+            number: some!(integer_at(call, 3, row, 1, 1, "n")?),
+            group: some!(integer_at(call, 6, row, 0, 0, "subexpr")?) as usize,
+        };
+        let behind = some!(integer_at(call, 4, row, 0, 0, "endoption")?);
+        let regex = compiled.get(pattern, some!(flags_at(options.as_ref(), row)?))?;
+        let found = nth_match(regex, text, &wanted).map(|range| if behind == 1 { range.end } else { range.start });
+        Ok(Some(found.map_or(0, |at| text.get(..at).unwrap_or_default().chars().count() as i32 + 1)))
+    })
+}
+
+/// `regexp_substr(text, pattern, start, n, flags, group)`
+fn text_of_match(call: &Call) -> Result<ArrayRef> {
+    let (texts, patterns, options) = (call.text(0)?, call.text(1)?, optional_text(call, 4)?);
+    let mut compiled = Compiled::new();
+    call.slices(|row| {
+        let (text, pattern) = (some!(texts.get(row)), some!(patterns.get(row)));
+        let wanted = Wanted {
+            start: some!(integer_at(call, 2, row, 1, 1, "start")?),
+            number: some!(integer_at(call, 3, row, 1, 1, "n")?),
+            group: some!(integer_at(call, 5, row, 0, 0, "subexpr")?) as usize,
+        };
+        let regex = compiled.get(pattern, some!(flags_at(options.as_ref(), row)?))?;
+        Ok(nth_match(regex, text, &wanted).and_then(|range| text.get(range)))
+    })
+}
+
+/// `regexp_replace(text, pattern, replacement, start, n, flags)`: the n-th match, or with 0 all of them.
+fn replace_from(call: &Call) -> Result<ArrayRef> {
+    let (texts, patterns, replacements) = (call.text(0)?, call.text(1)?, call.text(2)?);
+    let options = optional_text(call, 5)?;
+    let mut compiled = Compiled::new();
+    call.texts(|row, out| {
+        let (text, pattern) = (some!(texts.get(row)), some!(patterns.get(row)));
+        let replacement = some!(replacements.get(row));
+        let flags = some!(flags_at(options.as_ref(), row)?);
+        let start = some!(integer_at(call, 3, row, 1, 1, "start")?);
+        let number = some!(integer_at(call, 4, row, if flags.global { 0 } else { 1 }, 0, "n")?);
+        let begin = text.char_indices().nth(start as usize - 1).map_or(text.len(), |(at, _)| at);
+        let (before, text) = text.split_at(begin);
+        let regex = compiled.get(pattern, Flags { global: false, ..flags })?;
+        out.push_str(before);
+        let mut end = 0;
+        for (at, captures) in regex.captures_iter(text).enumerate() {
+            let Some(whole) = captures.get(0).filter(|_| number == 0 || at as i64 + 1 == number) else { continue };
+            out.push_str(text.get(end..whole.start()).unwrap_or_default());
+            write_replacement(out, replacement, &captures);
+            end = whole.end();
+        }
+        out.push_str(text.get(end..).unwrap_or_default());
+        Ok(Some(()))
+    })
+}
+
+fn with_defaults(mut function: Function, defaults: usize) -> Function {
+    function.defaults = defaults;
+    function
+}
+
 /// `substring(text from pattern)`: the first group, or the whole match.
 fn substring(call: &Call) -> Result<ArrayRef> {
     let (texts, patterns) = (call.text(0)?, call.text(1)?);
@@ -363,6 +456,12 @@ pub(super) fn functions() -> Vec<Function> {
         scalar(6254, "regexp_count(text, text) int4", count),
         scalar(6255, "regexp_count(text, text, int4) int4", count),
         scalar(6256, "regexp_count(text, text, int4, text) int4", count),
+        with_defaults(
+            scalar(6262, "regexp_instr(text, text, int4, int4, int4, text, int4) int4", position_of_match),
+            5,
+        ),
+        with_defaults(scalar(6269, "regexp_substr(text, text, int4, int4, text, int4) text", text_of_match), 4),
+        with_defaults(scalar(6251, "regexp_replace(text, text, text, int4, int4, text) text", replace_from), 2),
         scalar(2073, "substring(text, text) text", substring),
         scalar(2767, "regexp_split_to_array(text, text) _text", split_to_array),
         scalar(2768, "regexp_split_to_array(text, text, text) _text", split_to_array),

@@ -584,6 +584,19 @@ pub fn like_end(call: &Call) -> Result<ArrayRef> {
     })
 }
 
+fn counted(call: &Call, null: bool) -> Result<ArrayRef> {
+    let columns = (0..call.len()).map(|index| call.text(index)).collect::<Result<Vec<_>>>()?;
+    call.values::<Int32Type>(|row| {
+        Ok(Some(columns.iter().filter(|column| column.get(row).is_none() == null).count() as i32))
+    })
+}
+fn nulls(call: &Call) -> Result<ArrayRef> {
+    counted(call, true)
+}
+fn values_present(call: &Call) -> Result<ArrayRef> {
+    counted(call, false)
+}
+
 fn bit_count(call: &Call) -> Result<ArrayRef> {
     let bytes = call.bytes(0)?;
     call.values::<Int64Type>(|row| {
@@ -627,6 +640,8 @@ pub(super) fn functions() -> Vec<Function> {
         scalar(936, "substring(text, int4, int4) text", substring),
         scalar(883, "substr(text, int4) text", substring),
         scalar(877, "substr(text, int4, int4) text", substring),
+        scalar(2086, "substr(bytea, int4) bytea", substring_bytes),
+        scalar(2085, "substr(bytea, int4, int4) bytea", substring_bytes),
         scalar(2013, "substring(bytea, int4) bytea", substring_bytes),
         scalar(2012, "substring(bytea, int4, int4) bytea", substring_bytes),
         scalar(1405, "overlay(text, text, int4) text", overlay),
@@ -635,6 +650,10 @@ pub(super) fn functions() -> Vec<Function> {
         scalar(1282, "quote_ident(text) text", quote_ident),
         scalar(1283, "quote_literal(text) text", quote_literal),
         scalar(1289, "quote_nullable(text) text", quote_nullable).not_strict(),
+        scalar(1285, "quote_literal(anyelement) text", quote_literal),
+        scalar(1290, "quote_nullable(anyelement) text", quote_nullable).not_strict(),
+        scalar(438, "num_nulls(variadic any) int4", nulls).not_strict(),
+        scalar(440, "num_nonnulls(variadic any) int4", values_present).not_strict(),
         scalar(1620, "ascii(text) int4", ascii),
         scalar(1621, "chr(int4) text", chr),
         scalar(2089, "to_hex(int4) text", to_hex),

@@ -15,7 +15,7 @@ use crate::encode::calendar::{
 };
 use crate::error::Result;
 
-const MONTHS: [&str; 12] = [
+pub(super) const MONTHS: [&str; 12] = [
     "January",
     "February",
     "March",
@@ -30,11 +30,11 @@ const MONTHS: [&str; 12] = [
     "December",
 ];
 /// 1970-01-01 was a Thursday.
-const WEEKDAYS: [&str; 7] = ["Thursday", "Friday", "Saturday", "Sunday", "Monday", "Tuesday", "Wednesday"];
-const ROMAN: [&str; 12] = ["I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI", "XII"];
+pub(super) const WEEKDAYS: [&str; 7] = ["Thursday", "Friday", "Saturday", "Sunday", "Monday", "Tuesday", "Wednesday"];
+pub(super) const ROMAN: [&str; 12] = ["I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI", "XII"];
 
 /// The patterns, each before any that begins it. Lower-case spellings of numbers mean the same.
-const PATTERNS: &[&str] = &[
+pub(super) const PATTERNS: &[&str] = &[
     "SSSSS", "SSSS", "Y,YYY", "YYYY", "YYY", "YY", "IYYY", "IYY", "IY", "IDDD", "ID", "HH24", "HH12", "HH", "MONTH",
     "Month", "month", "MON", "Mon", "mon", "MM", "MI", "MS", "US", "FF1", "FF2", "FF3", "FF4", "FF5", "FF6", "SS",
     "DDD", "DD", "DAY", "Day", "day", "DY", "Dy", "dy", "IW", "WW", "W", "D", "J", "Q", "CC", "RM", "rm", "TZH", "TZM",

@@ -36,7 +36,7 @@ pub(super) fn pg_class(request: &Request<'_>) -> Result<RecordBatch> {
         .set("relchecks", |relation| relation.table().map_or(0, |table| table.checks.len() as i64))
         .set("relhasrules", |relation| relation.kind == 'v')
         .set("relispopulated", |_| true)
-        .set("relreplident", |_| 'n')
+        .set("relreplident", |relation| if relation.table().is_some() { 'd' } else { 'n' })
         .finish()
 }
 

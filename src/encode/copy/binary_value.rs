@@ -80,7 +80,10 @@ pub(super) fn uuid(bytes: &[u8]) -> Result<String> {
 pub(super) fn jsonb(bytes: &[u8]) -> Result<&[u8]> {
     match bytes {
         [1, text @ ..] => Ok(text),
-        [version, ..] => Err(Error::internal(format!("unsupported jsonb version number {version}"))),
+        [version, ..] => Err(Error::new(
+            SqlState::InvalidBinaryRepresentation,
+            format!("unsupported jsonb version number {version}"),
+        )),
         [] => Err(Error::new(SqlState::ProtocolViolation, "insufficient data left in message")),
     }
 }

@@ -56,6 +56,9 @@ use crate::error::{Error, Result, SqlState};
 /// Levels of queries and expressions inside each other, views among them. One of the text's levels can be three of these.
 const DEPTH_MAX: u32 = 4 * crate::sql::stack::DEPTH_MAX;
 
+/// Levels of subqueries in expressions: the engine's rules that turn them into joins take twice as long for each.
+const SUBQUERIES_MAX: u32 = 16;
+
 /// Turns one statement's trees into plans. `source` is the text that the tree's spans count lines and columns of.
 pub struct Binder<'a> {
     typing: &'a TypingContext,
@@ -65,6 +68,8 @@ pub struct Binder<'a> {
     /// Numbers for qualifiers and internal columns, unique in the statement.
     next: Rc<Cell<usize>>,
     depth: Rc<Cell<u32>>,
+    /// Levels of subqueries in expressions.
+    subqueries: Rc<Cell<u32>>,
     /// Where each column was used outside aggregates: for the position of 42803.
     uses: RefCell<Vec<ColumnUse>>,
 }
@@ -118,6 +123,7 @@ impl<'a> Binder<'a> {
             text: source.into(),
             next: Rc::default(),
             depth: Rc::default(),
+            subqueries: Rc::default(),
             uses: RefCell::default(),
         }
     }
@@ -153,6 +159,19 @@ impl<'a> Binder<'a> {
 
     fn position(&self, span: Span) -> Option<u32> {
         self.source.position(span)
+    }
+
+    /// Runs one level deeper in subqueries of expressions. 54001 when that is too deep.
+    fn within_subquery<T>(&self, run: impl FnOnce() -> Result<T>) -> Result<T> {
+        let level = self.subqueries.get();
+        if level >= SUBQUERIES_MAX {
+            return Err(Error::new(SqlState::StatementTooComplex, "stack depth limit exceeded")
+                .with_hint(format!("Expressions may hold subqueries inside each other to {SUBQUERIES_MAX} levels.")));
+        }
+        self.subqueries.set(level + 1);
+        let result = run();
+        self.subqueries.set(level);
+        result
     }
 
     /// Runs one level deeper. 54001 when that is too deep.

@@ -120,6 +120,7 @@ impl Binder<'_> {
                 | SetFunction::Unnest
                 | SetFunction::GenerateSubscripts
                 | SetFunction::ExpandArray
+                | SetFunction::Keywords
                 | SetFunction::Options
                 | SetFunction::RegexpMatches
                 | SetFunction::JsonArrayElements

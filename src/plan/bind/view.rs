@@ -28,6 +28,7 @@ impl Binder<'_> {
             text: "".into(),
             next: Rc::clone(&self.next),
             depth: Rc::clone(&self.depth),
+            subqueries: Rc::clone(&self.subqueries),
             uses: RefCell::default(),
         };
         let mut bound = self.deeper(|| inner.query(&view.query, &Environment::default(), Unknowns::Text))?;

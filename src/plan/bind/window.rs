@@ -105,7 +105,8 @@ impl Binder<'_> {
         };
         let mut partition_by = Vec::new();
         for expr in &spec.partition_by {
-            partition_by.push(self.settled(expr, &inner)?.expr);
+            let value = self.settled(expr, &inner)?;
+            partition_by.push(typing::sort_key(value.expr, &arrow_type(value.ty))?);
         }
         let sorts = self.sorts(&spec.order_by, &inner)?;
         let ranged = spec.window_frame.as_ref().is_some_and(|frame| frame.units == ast::WindowFrameUnits::Range);

@@ -14,7 +14,7 @@ use crate::error::{Error, Result, SqlState};
 const SYSTEM_SCHEMAS: [&str; 3] = ["pg_catalog", "information_schema", "lakegate"];
 
 /// Functions of `"any"` that take their arguments' texts.
-const WRITES_ITS_ARGUMENTS: [&str; 3] = ["concat", "concat_ws", "format"];
+const WRITES_ITS_ARGUMENTS: [&str; 5] = ["concat", "concat_ws", "format", "num_nulls", "num_nonnulls"];
 
 pub(super) fn resolve_call(
     ctx: &TypingContext,
@@ -106,6 +106,8 @@ fn finish(
         if as_json == Some(true) {
             // The type stays the value's: aggregates lay out records and arrays otherwise.
             argument.expr = json_build::to_json(ctx.context(), argument.expr, argument.ty)?;
+        } else if *declared == oid::ANYELEMENT && matches!(function.name, "quote_literal" | "quote_nullable") {
+            argument.expr = casts::output_text(ctx.context(), argument.expr, argument.ty)?;
         } else if *declared == oid::ANY && (as_json.is_some() || WRITES_ITS_ARGUMENTS.contains(&function.name)) {
             argument.expr = casts::output_text(ctx.context(), argument.expr, argument.ty)?;
             argument.ty = PgType::TEXT;

@@ -26,6 +26,10 @@ pub(super) fn binary(
     let operator = find(op, [left.ty.oid, right.ty.oid]).map_err(|error| error.at(position))?;
     let declared = [operator.left, operator.right];
     let bindings = Bindings::of(&[left.ty.oid, right.ty.oid], &declared).unwrap_or_default();
+    if [operator.left, operator.right].iter().any(|declared| bindings.resolve(*declared) == oid::UNKNOWN) {
+        // Two literals tell no element type, and PostgreSQL has more types with this operator than we have.
+        return Err(ambiguous(op, [left.ty.oid, right.ty.oid]).at(position));
+    }
     let written = (left.clone(), right.clone());
     let left = coerce(ctx, left, PgType::of(bindings.resolve(operator.left)), Coercion::Implicit)?;
     let right = coerce(ctx, right, PgType::of(bindings.resolve(operator.right)), Coercion::Implicit)?;

@@ -9,7 +9,7 @@ use sqlparser::ast::Spanned as _;
 use super::super::Binder;
 use super::super::names::{fold, parts};
 use super::{Clause, Context};
-use crate::builtins::functions::{Body, collected};
+use crate::builtins::functions::{Body, argument_names, collected};
 use crate::encode::types::{PgType, arrow_type, element_of};
 use crate::error::{Error, Result, SqlState};
 use crate::plan::typing::{self, Resolved, Typed};
@@ -61,7 +61,9 @@ impl Binder<'_> {
         let modifiers = self.modifiers(function, list, position)?;
         let uses = self.uses.borrow().len();
         let inner = context.within(argument_clause(name, function, context.clause));
-        let (mut arguments, variadic) = self.arguments(list, &inner)?;
+        let named = list.args.iter().any(|argument| matches!(argument, ast::FunctionArg::Named { .. }));
+        let (mut arguments, variadic) =
+            if named { (self.named_arguments(name, list, &inner)?, false) } else { self.arguments(list, &inner)? };
         // The types of WITHIN GROUP's columns come after those of the direct arguments.
         let within = self.sorts(&function.within_group, &inner)?;
         let direct = arguments.len();
@@ -165,6 +167,52 @@ impl Binder<'_> {
         context: &Context<'_, '_>,
     ) -> Result<(Vec<Typed>, bool)> {
         self.argument_list(&list.args, context)
+    }
+
+    /// Arguments by their names: in the function's order, with the constants for those left out.
+    fn named_arguments(
+        &self,
+        function: &str,
+        list: &ast::FunctionArgumentList,
+        context: &Context<'_, '_>,
+    ) -> Result<Vec<Typed>> {
+        let declared = argument_names::of(function).unwrap_or_default();
+        let mut slots: Vec<Option<Typed>> = vec![None; declared.len()];
+        for (at, argument) in list.args.iter().enumerate() {
+            match argument {
+                ast::FunctionArg::Named { name, arg: ast::FunctionArgExpr::Expr(expr), .. } => {
+                    let (name, position) = (fold(name), self.position(name.span));
+                    let slot = declared.iter().position(|(declared, _)| *declared == name);
+                    let Some(slot) = slot.and_then(|slot| slots.get_mut(slot)) else {
+                        return Err(Error::unsupported(format!("the named argument \"{name}\"")).at(position));
+                    };
+                    if slot.is_some() {
+                        let message = format!("argument name \"{name}\" used more than once");
+                        return Err(Error::new(SqlState::SyntaxError, message).at(position));
+                    }
+                    *slot = Some(self.expr(expr, context)?);
+                }
+                ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expr)) => match slots.get_mut(at) {
+                    Some(slot) => *slot = Some(self.expr(expr, context)?),
+                    None => return Err(Error::unsupported("this argument").at(self.position(expr.span()))),
+                },
+                other => return Err(Error::unsupported("this argument").at(self.position(other.span()))),
+            }
+        }
+        let mut arguments = Vec::with_capacity(slots.len());
+        for (slot, (name, default)) in slots.into_iter().zip(declared) {
+            arguments.push(match (slot, default) {
+                (Some(value), _) => value,
+                (None, Some(text)) => {
+                    typing::literal(&ast::Value::SingleQuotedString((*text).to_owned()), None)?
+                }
+                (None, None) => {
+                    let message = format!("function {function} needs the argument \"{name}\"");
+                    return Err(Error::new(SqlState::UndefinedFunction, message));
+                }
+            });
+        }
+        Ok(arguments)
     }
 
     /// The arguments, and whether the last one was marked VARIADIC.

@@ -105,8 +105,9 @@ impl Binder<'_> {
         let coerce = |item: Typed| typing::coerce(self.typing, item, ty, Coercion::Implicit);
         let left = if value.ty.oid == ty.oid { value } else { coerce(value)? };
         let probe = typing::binary(self.typing, "=", left.clone(), coerce(first)?, position, &context.scope.schema)?;
-        let plain =
-            matches!(&probe.expr, Expr::BinaryExpr(equal) if equal.op == Operator::Eq && *equal.left == left.expr);
+        // Each constant beside a char(n) column is padded by itself.
+        let plain = ty.oid != PgType::BPCHAR.oid
+            && matches!(&probe.expr, Expr::BinaryExpr(equal) if equal.op == Operator::Eq && *equal.left == left.expr);
         if !plain {
             return self.each_equal(&left, items, negated, position, context);
         }
@@ -205,7 +206,7 @@ impl Binder<'_> {
         Ok(value)
     }
 
-    /// SIMILAR TO is a match of the regular expression that the constant pattern is turned into.
+    /// SIMILAR TO is a match of the regular expression that the pattern is turned into.
     pub(super) fn similar_to(
         &self,
         negated: bool,
@@ -217,77 +218,14 @@ impl Binder<'_> {
         let start = self.start(operand);
         let position = self.source.operator_after(operand.span());
         let value = self.expr(operand, context)?;
-        let ast::Expr::Value(ast::ValueWithSpan { value: ast::Value::SingleQuotedString(text), span }) = pattern else {
-            return Err(Error::unsupported("SIMILAR TO with a pattern that is no constant").at(self.start(pattern)));
-        };
-        let escape = match escape.map(|escape| &escape.value) {
-            None => Some('\\'),
-            Some(ast::Value::SingleQuotedString(escape)) if escape.chars().count() <= 1 => escape.chars().next(),
-            Some(_) => {
-                return Err(Error::new(SqlState::InvalidEscapeSequence, "invalid escape string")
-                    .with_hint("Escape string must be empty or one character."));
-            }
-        };
-        let pattern = ast::Value::SingleQuotedString(similar_to_regexp(text, escape));
-        let pattern = typing::literal(&pattern, self.position(*span))?;
+        let mut arguments = vec![self.expr(pattern, context)?];
+        if let Some(escape) = escape {
+            arguments.push(typing::literal(&escape.value, self.position(escape.span))?);
+        }
+        let pattern = self.call("similar_to_escape", arguments, position)?;
         let op = if negated { "!~" } else { "~" };
         let mut value = typing::binary(self.typing, op, value, pattern, position, &context.scope.schema)?;
         value.position = start;
         Ok(value)
-    }
-}
-
-/// SQL's pattern as a regular expression over the whole text: `%` and `_` are wildcards, `. ^ $` are themselves.
-fn similar_to_regexp(pattern: &str, escape: Option<char>) -> String {
-    let mut regexp = String::from("^(?:");
-    let mut characters = pattern.chars();
-    let mut in_brackets = false;
-    while let Some(character) = characters.next() {
-        match character {
-            escaped if Some(escaped) == escape => {
-                if let Some(next) = characters.next() {
-                    if !next.is_alphanumeric() {
-                        regexp.push('\\');
-                    }
-                    regexp.push(next);
-                }
-            }
-            ']' if in_brackets => {
-                in_brackets = false;
-                regexp.push(']');
-            }
-            other if in_brackets => regexp.push(other),
-            '[' => {
-                in_brackets = true;
-                regexp.push('[');
-            }
-            '%' => regexp.push_str(".*"),
-            '_' => regexp.push('.'),
-            '.' | '^' | '$' | '\\' => {
-                regexp.push('\\');
-                regexp.push(character);
-            }
-            '(' => regexp.push_str("(?:"),
-            other => regexp.push(other),
-        }
-    }
-    regexp.push_str(")$");
-    regexp
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn patterns_of_similar_to_become_regular_expressions() {
-        for (pattern, escape, regexp) in [
-            ("a%b_", Some('\\'), "^(?:a.*b.)$"),
-            ("(one|two)", Some('\\'), "^(?:(?:one|two))$"),
-            ("a.b[.%]", Some('\\'), "^(?:a\\.b[.%])$"),
-            ("50#%", Some('#'), "^(?:50\\%)$"),
-        ] {
-            assert_eq!(similar_to_regexp(pattern, escape), regexp, "{pattern}");
-        }
     }
 }

@@ -39,8 +39,28 @@ pub(super) fn build(
     if left.ty.oid == oid::INTERVAL && right.ty.oid == oid::INTERVAL {
         return intervals(op, left.expr, right.expr);
     }
+    if matches!(op, Engine::Eq | Engine::NotEq) {
+        if let Some(constant) = padded(&left, &right) {
+            return Ok(compare(left.expr, op, constant));
+        }
+        if let Some(constant) = padded(&right, &left) {
+            return Ok(compare(constant, op, right.expr));
+        }
+    }
     let (left, right) = alike(ctx, left, right)?;
     Ok(compare(left, op, right))
+}
+
+/// The constant beside a `char(n)` column as the column would hold it, so that the column stays bare.
+fn padded(column: &Typed, constant: &Typed) -> Option<Expr> {
+    if column.ty.oid != oid::BPCHAR || constant.ty.oid != oid::BPCHAR || is_constant(&column.expr) {
+        return None;
+    }
+    let width = column.ty.length_max()?;
+    let Expr::Literal(ScalarValue::Utf8(Some(text)), _) = &constant.expr else { return None };
+    let text = text.trim_end_matches(' ');
+    let fits = text.chars().count() <= width;
+    fits.then(|| Expr::Literal(ScalarValue::Utf8(Some(format!("{text:<width$}"))), None))
 }
 
 fn is_constant(expr: &Expr) -> bool {
