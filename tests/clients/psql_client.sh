@@ -29,7 +29,7 @@ ask -c "\\copy (SELECT id, name FROM psql_t WHERE id < 2 ORDER BY id) TO '$work/
 [ "$(cat "$work/out.csv")" = $'id,name\n0,name 0\n1,name 1' ]
 expect 'COPY from stdin' 'COPY 1' psql -X -c 'COPY psql_t FROM STDIN' <<<$'1000\tx\t1'
 
-expect '\d' 'public \| psql_t +\| table' psql -X -c '\d'
+expect '\d' 'public +\| psql_t +\| table' psql -X -c '\d'
 expect '\d t' 'name +\| character varying\(20\)' psql -X -c '\d psql_t'
 expect '\d t' 'id +\| integer +\| +\| not null' psql -X -c '\d psql_t'
 expect '\d t' '"cheap" CHECK' psql -X -c '\d psql_t'

@@ -111,6 +111,7 @@ async fn run_page(file: std::path::PathBuf) -> Vec<String> {
     let mut failures = Vec::new();
     for block in &blocks {
         failures.extend(run_block(&mut connection, block, &file).await.err());
+        // A block that ends in an error may leave a transaction behind.
         let _ = connection.command("ROLLBACK").await;
     }
     failures

@@ -106,7 +106,7 @@ impl Gaps {
             list.entry(key.clone()).or_default().insert(self.mode);
         }
         let mut text = String::from(
-            "# Statements that are answered otherwise than by PostgreSQL: file, modes, statement. The list can only shrink.\n",
+            "# Statements that Lakegate answers otherwise than the files say: file, modes, statement. The list can only shrink.\n",
         );
         for ((file, sql), modes) in list.iter().filter(|(_, modes)| !modes.is_empty()) {
             let modes: Vec<&str> = modes.iter().copied().collect();

@@ -24,6 +24,7 @@ mod lake;
 mod pg;
 mod postgres;
 mod protocol;
+mod repeated;
 mod server;
 mod slt;
 mod sql_driver;

@@ -79,13 +79,22 @@ impl Postgres {
     }
 }
 
+/// The cluster answers before it is ready to serve; asked again, it soon does.
 fn create_first_database(as_owner: &dyn Fn(&str) -> Command, address: SocketAddr) {
     let port = address.port().to_string();
-    let made = as_owner("createdb")
-        .args(["-h", "127.0.0.1", "-p", &port, "-U", "lakegate", "--maintenance-db=postgres", "lakegate"])
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "createdb: {}", String::from_utf8_lossy(&made.stderr));
+    let started = Instant::now();
+    loop {
+        let made = as_owner("createdb")
+            .args(["-h", "127.0.0.1", "-p", &port, "-U", "lakegate", "--maintenance-db=postgres", "lakegate"])
+            .output()
+            .unwrap();
+        if made.status.success() {
+            return;
+        }
+        let told = String::from_utf8_lossy(&made.stderr).into_owned();
+        assert!(told.contains("starting up") && started.elapsed() < Duration::from_secs(60), "createdb: {told}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 /// Waits until the cluster answers an SSLRequest.
@@ -105,7 +114,10 @@ fn await_port(address: SocketAddr, pid: u32) {
     }
 }
 
-/// The programs of the newest PostgreSQL of this machine.
+/// The version whose texts the files hold.
+const WANTED_VERSION: u32 = 15;
+
+/// The programs of that PostgreSQL, or of the newest one of this machine.
 fn programs() -> PathBuf {
     let mut versions: Vec<(u32, PathBuf)> = std::fs::read_dir("/usr/lib/postgresql")
         .into_iter()
@@ -116,7 +128,7 @@ fn programs() -> PathBuf {
             path.join("bin/initdb").exists().then(|| (version, path.join("bin")))
         })
         .collect();
-    versions.sort();
+    versions.sort_by_key(|(version, _)| (*version == WANTED_VERSION, *version));
     if let Some((_, programs)) = versions.pop() {
         return programs;
     }

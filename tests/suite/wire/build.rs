@@ -254,10 +254,10 @@ fn raw_message(arguments: &mut Arguments) -> Result<Bytes, String> {
 
 fn cancel(key: &[u8], which: &str) -> Bytes {
     let mut key = key.to_vec();
-    if which == "wrong" {
-        if let Some(last) = key.last_mut() {
-            *last ^= 1;
-        }
+    if which == "wrong"
+        && let Some(last) = key.last_mut()
+    {
+        *last ^= 1;
     }
     let mut out = BytesMut::new();
     out.put_u32(u32::try_from(8 + key.len()).unwrap());

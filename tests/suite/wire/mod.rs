@@ -10,7 +10,8 @@
 //! ```
 //! A test has a connection of its own, started up unless it is `[raw]`; `[lakegate]` and `[postgres]` bind it to one server.
 //! `*` in an expected line stands for any text; `<*` stands for any number of such lines, also none; `< closed` for the
-//! server's end of the connection. `|` before a line is a Query on another connection, for making tables.
+//! server's end of the connection; `[gap]` marks what Lakegate is known to answer otherwise, and must be taken away once it does
+//! not. `|` before a line is a Query on another connection, for making tables.
 
 mod build;
 mod render;
