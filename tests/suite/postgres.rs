@@ -16,7 +16,7 @@ use crate::server::{free_port, spawn};
 /// A running cluster with the superuser and the database `lakegate`, without passwords.
 pub(crate) struct Postgres {
     address: SocketAddr,
-    /// Its folder is removed by the next run of the suite at the latest; the process ends with ours.
+    /// The next run removes it: a static is never dropped. The process ends with ours.
     _folder: TempDir,
 }
 
@@ -41,6 +41,7 @@ impl Postgres {
 
     fn start() -> Self {
         let programs = programs();
+        remove_abandoned();
         let folder = tempfile::Builder::new().prefix("lakegate-postgres-").tempdir().unwrap();
         let owner = owner();
         if let Some((user, group)) = owner {
@@ -76,6 +77,21 @@ impl Postgres {
         create_first_database(&as_owner, address);
         std::mem::forget(child);
         Self { address, _folder: folder }
+    }
+}
+
+/// Removes the folders of earlier runs: their clusters ended with them, by a signal that leaves the files.
+fn remove_abandoned() {
+    for entry in std::fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if !entry.file_name().to_string_lossy().starts_with("lakegate-postgres-") {
+            continue;
+        }
+        let Ok(lock) = std::fs::read_to_string(path.join("data/postmaster.pid")) else { continue };
+        let runs = lock.lines().next().is_some_and(|pid| PathBuf::from(format!("/proc/{pid}")).exists());
+        if !runs {
+            let _ = std::fs::remove_dir_all(path);
+        }
     }
 }
 
