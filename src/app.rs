@@ -27,6 +27,8 @@ use crate::session::settings::ServerSettings;
 
 /// Memory taken for granted where the system does not tell.
 const MEMORY_UNKNOWN_BYTES: u64 = 4 << 30;
+const ENGINE_THREADS_PER_CORE: usize = 4;
+const ENGINE_THREADS_MIN: usize = 8;
 /// Stack of the engine's threads. Pages that were never touched cost nothing.
 const ENGINE_STACK_BYTES: usize = 64 * 1024 * 1024;
 /// Where the catalog is in the warehouse.
@@ -74,7 +76,8 @@ pub async fn ground(config: &Config, metrics: Arc<Metrics>) -> Result<Ground> {
     // A store that ignores put-if-absent would lose commits: it is found out before anything is written.
     stores.trust(&stores.warehouse()?).await?;
     let options = engine_options(config);
-    let runner = ThreadsRunner::start(options.target_partitions, ENGINE_STACK_BYTES)?;
+    // More threads than cores: an operator that computes for long without giving way holds one, and others must still run.
+    let runner = ThreadsRunner::start((ENGINE_THREADS_PER_CORE * options.target_partitions).max(ENGINE_THREADS_MIN), ENGINE_STACK_BYTES)?;
     let engine = Arc::new(Engine::new(&options, Arc::new(runner))?);
     stores.register(engine.runtime());
     let bootstrap = Bootstrap {

@@ -157,7 +157,17 @@ impl Engine {
 
     /// Starts a physical plan.
     pub fn run(&self, plan: Arc<dyn ExecutionPlan>, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        self.runner.run(plan, context)
+        // A row made of constants is computed at once: handing it to other threads would cost more than it.
+        if is_one_row(plan.as_ref()) { Ok(execute_stream(plan, context)?) } else { self.runner.run(plan, context) }
+    }
+}
+
+/// Whether the plan is a projection of one row that reads nothing.
+fn is_one_row(plan: &dyn ExecutionPlan) -> bool {
+    match plan.children().as_slice() {
+        [] => plan.name() == "PlaceholderRowExec",
+        [child] => plan.name() == "ProjectionExec" && is_one_row(child.as_ref()),
+        _ => false,
     }
 }
 
