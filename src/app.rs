@@ -77,7 +77,10 @@ pub async fn ground(config: &Config, metrics: Arc<Metrics>) -> Result<Ground> {
     stores.trust(&stores.warehouse()?).await?;
     let options = engine_options(config);
     // More threads than cores: an operator that computes for long without giving way holds one, and others must still run.
-    let runner = ThreadsRunner::start((ENGINE_THREADS_PER_CORE * options.target_partitions).max(ENGINE_THREADS_MIN), ENGINE_STACK_BYTES)?;
+    let runner = ThreadsRunner::start(
+        (ENGINE_THREADS_PER_CORE * options.target_partitions).max(ENGINE_THREADS_MIN),
+        ENGINE_STACK_BYTES,
+    )?;
     let engine = Arc::new(Engine::new(&options, Arc::new(runner))?);
     stores.register(engine.runtime());
     let bootstrap = Bootstrap {
@@ -164,14 +167,18 @@ fn poll_ground(metrics: &Metrics, ground: &Arc<Ground>) -> Result<()> {
     metrics.poll(Source::MemoryPoolLimit, move || engine.memory().1 as u64)?;
     let engine = Arc::clone(&ground.engine);
     metrics.poll(Source::SpilledBytes, move || engine.spilled_bytes())?;
-    for (source, place) in [Source::TableCacheHits, Source::TableCacheMisses, Source::TableCacheEntries].into_iter().zip(0..) {
+    for (source, place) in
+        [Source::TableCacheHits, Source::TableCacheMisses, Source::TableCacheEntries].into_iter().zip(0..)
+    {
         let lake = Arc::clone(&ground.lake);
         metrics.poll(source, move || lake.cache_figures().get::<usize>(place).copied().unwrap_or(0))?;
     }
     let counters = Arc::clone(ground.lake.stores().counters());
     metrics.poll_store(move || {
         let kinds = Operation::ALL.into_iter().flat_map(|operation| Outcome::ALL.map(|outcome| (operation, outcome)));
-        kinds.map(|(operation, outcome)| (operation.as_str(), outcome.as_str(), counters.get(operation, outcome))).collect()
+        kinds
+            .map(|(operation, outcome)| (operation.as_str(), outcome.as_str(), counters.get(operation, outcome)))
+            .collect()
     });
     Ok(())
 }

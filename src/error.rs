@@ -370,13 +370,15 @@ fn own_error(error: &(dyn std::error::Error + 'static)) -> Option<Error> {
             return Some(own.clone());
         }
         if let Some(DataFusionError::External(inner)) = current.downcast_ref::<DataFusionError>()
-            && let Some(own) = own_error(inner.as_ref()) {
-                return Some(own);
-            }
+            && let Some(own) = own_error(inner.as_ref())
+        {
+            return Some(own);
+        }
         if let Some(shared) = current.downcast_ref::<std::sync::Arc<DataFusionError>>()
-            && let Some(own) = own_error(shared.as_ref()) {
-                return Some(own);
-            }
+            && let Some(own) = own_error(shared.as_ref())
+        {
+            return Some(own);
+        }
         next = current.source();
     }
     None
@@ -530,9 +532,10 @@ fn is_disk_full(error: &(dyn std::error::Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(current) = next {
         if let Some(io) = current.downcast_ref::<std::io::Error>()
-            && io.kind() == std::io::ErrorKind::StorageFull {
-                return true;
-            }
+            && io.kind() == std::io::ErrorKind::StorageFull
+        {
+            return true;
+        }
         next = current.source();
     }
     false

@@ -5,16 +5,12 @@ use std::path::{Path, PathBuf};
 
 /// From the roof to the ground. Tests of a module may use anything.
 const LAYERS: &[&str] = &[
-    "app", "cli", "server", "protocol", "query", "execute", "plan", "sql", "session", "builtins", "catalog", "engine", "lake",
-    "encode", "quality", "auth", "console", "observe", "config", "error",
+    "app", "cli", "server", "protocol", "query", "execute", "plan", "sql", "session", "builtins", "catalog", "engine",
+    "lake", "encode", "quality", "auth", "console", "observe", "config", "error",
 ];
 
 /// Crates that only one module may name.
-const FENCES: &[(&str, &[&str])] = &[
-    ("rustls", &["server", "protocol"]),
-    ("axum", &["console"]),
-    ("clap", &["cli"]),
-];
+const FENCES: &[(&str, &[&str])] = &[("rustls", &["server", "protocol"]), ("axum", &["console"]), ("clap", &["cli"])];
 
 fn source_files(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {

@@ -28,15 +28,22 @@ pub(super) async fn demo(flags: Flags) -> Result<()> {
     let loaded = demo::load(&mut session).await.map_err(|failure| match failure.statement {
         Some((text, line)) => {
             let first = text.lines().next().unwrap_or_default().to_owned();
-            Error::new(failure.error.sqlstate(), format!("the demo stopped at line {line}: {}", failure.error.message()))
-                .with_detail(first)
+            Error::new(
+                failure.error.sqlstate(),
+                format!("the demo stopped at line {line}: {}", failure.error.message()),
+            )
+            .with_detail(first)
         }
         None => failure.error,
     })?;
     drop(session);
     announce(&app);
     print_line("");
-    print_line(if loaded { "The flights that left New York in early 2013 are loaded." } else { "The demo's tables are there." });
+    print_line(if loaded {
+        "The flights that left New York in early 2013 are loaded."
+    } else {
+        "The demo's tables are there."
+    });
     if let Some(address) = app.addresses().first() {
         print_line(&format!("Connect:  psql -h {} -p {} -U {user} {database}", address.ip(), address.port()));
     }

@@ -51,7 +51,9 @@ impl LocalSession {
     pub(super) fn relations(&self) -> Vec<(String, String)> {
         let snapshot = self.service.catalog_snapshot();
         let schemas = snapshot.schemas.iter();
-        schemas.flat_map(|(schema, definition)| definition.relations.keys().map(|name| (schema.clone(), name.clone()))).collect()
+        schemas
+            .flat_map(|(schema, definition)| definition.relations.keys().map(|name| (schema.clone(), name.clone())))
+            .collect()
     }
 
     /// Runs a script statement by statement, each as its own transaction outside BEGIN; stops at the first error.

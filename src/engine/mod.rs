@@ -14,12 +14,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use datafusion::config::{ConfigNonZeroUsize, SpillCompression};
+use datafusion::execution::SessionStateDefaults;
 use datafusion::execution::context::SessionConfig;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
-use datafusion::execution::SessionStateDefaults;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, execute_stream};
@@ -102,7 +102,13 @@ impl Engine {
             // A cached listing would hide files that another process wrote.
             .with_object_list_cache_limit(0)
             .build_arc()?;
-        Ok(Self { runtime, runner, pool_bytes: options.pool_bytes, default_partitions: options.target_partitions, states: Mutex::new(HashMap::new()) })
+        Ok(Self {
+            runtime,
+            runner,
+            pool_bytes: options.pool_bytes,
+            default_partitions: options.target_partitions,
+            states: Mutex::new(HashMap::new()),
+        })
     }
 
     /// The runtime that every statement shares: object stores are registered in it.

@@ -24,7 +24,7 @@ use crate::lake::{Input, Operation, WriteMode, WriteRequest, Written, files};
 use crate::observe::{CopyDirection, Metrics};
 use crate::plan::relations::{Relation, RelationColumn, ResolvedTable};
 use crate::session::Handle;
-use crate::sql::{CopyEnd, CopyFrom, CopyFormat};
+use crate::sql::{CopyEnd, CopyFormat, CopyFrom};
 
 /// Chunks that wait for the decoders: with the decoders' own, what a fast client can be ahead of a slow disk.
 const CHUNKS_WAITING_MAX: usize = 2;
@@ -36,9 +36,10 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &CopyFrom) -> Result<Out
         CopyEnd::Client => from_client(road, statement, target, &chosen).await,
         CopyEnd::Location(location, position) => {
             let done = from_file(road, statement, target, &chosen, location).await;
-            done.map_err(|error| if error.sqlstate() == SqlState::UndefinedFile { error } else { error.at(None) }).map_err(|error| {
-                if matches!(error.sqlstate(), SqlState::FeatureNotSupported) { error.at(*position) } else { error }
-            })
+            done.map_err(|error| if error.sqlstate() == SqlState::UndefinedFile { error } else { error.at(None) })
+                .map_err(|error| {
+                    if matches!(error.sqlstate(), SqlState::FeatureNotSupported) { error.at(*position) } else { error }
+                })
         }
     }
 }
@@ -198,7 +199,8 @@ fn tell_rejections(session: &Handle, rejections: &Rejections) {
         .take(10)
         .map(|reject| format!("line {}, column {}: {}", reject.line, reject.column, reject.message))
         .collect();
-    session.notice(Error::notice(Severity::Notice, SqlState::SuccessfulCompletion, message).with_detail(first.join("\n")));
+    session
+        .notice(Error::notice(Severity::Notice, SqlState::SuccessfulCompletion, message).with_detail(first.join("\n")));
 }
 
 /// From a file: its rows are a query's, so that they are cast and checked as INSERT … SELECT's are.

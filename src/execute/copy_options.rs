@@ -23,7 +23,12 @@ pub(super) fn writing(options: &CopyOptions, columns: &Columns) -> Result<Option
 }
 
 /// Options of COPY TO a file of rows in text; the name may ask for another delimiter.
-pub(super) fn writing_file(options: &CopyOptions, format: Format, location: &str, columns: &Columns) -> Result<Options> {
+pub(super) fn writing_file(
+    options: &CopyOptions,
+    format: Format,
+    location: &str,
+    columns: &Columns,
+) -> Result<Options> {
     let mut requested = requested(options, columns)?;
     requested.format = Some(format);
     delimit_by_name(&mut requested, format, location);

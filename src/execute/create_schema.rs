@@ -29,7 +29,8 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateSchema) -> Result
             format!("permission denied for database {}", road.context.database),
         ));
     }
-    let owner_name = statement.owner.as_ref().map_or(road.context.user.as_str(), |owner| owner.value.as_str()).to_owned();
+    let owner_name =
+        statement.owner.as_ref().map_or(road.context.user.as_str(), |owner| owner.value.as_str()).to_owned();
     let if_not_exists = statement.if_not_exists;
     let created = road
         .ground

@@ -55,7 +55,13 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateTable) -> Result<
 }
 
 fn tag(statement: &CreateTable, rows: u64) -> String {
-    if statement.query.is_some() && !statement.no_data { format!("SELECT {rows}") } else if statement.query.is_some() { "CREATE TABLE AS".into() } else { "CREATE TABLE".into() }
+    if statement.query.is_some() && !statement.no_data {
+        format!("SELECT {rows}")
+    } else if statement.query.is_some() {
+        "CREATE TABLE AS".into()
+    } else {
+        "CREATE TABLE".into()
+    }
 }
 
 /// Where the table's files go: the given location, the replaced table's, or the schema's folder.
@@ -82,14 +88,26 @@ struct Made {
     checks: Vec<(String, String)>,
 }
 
-async fn make(road: &mut Road<'_>, (schema, name): (&str, &str), statement: &CreateTable, location: &str, replaces: bool) -> Result<Made> {
+async fn make(
+    road: &mut Road<'_>,
+    (schema, name): (&str, &str),
+    statement: &CreateTable,
+    location: &str,
+    replaces: bool,
+) -> Result<Made> {
     match &statement.query {
         Some(query) => make_from_query(road, (schema, name), statement, query, location, replaces).await,
         None => make_empty(road, name, statement, location, replaces).await,
     }
 }
 
-async fn make_empty(road: &mut Road<'_>, name: &str, statement: &CreateTable, location: &str, replaces: bool) -> Result<Made> {
+async fn make_empty(
+    road: &mut Road<'_>,
+    name: &str,
+    statement: &CreateTable,
+    location: &str,
+    replaces: bool,
+) -> Result<Made> {
     let mut columns = Vec::with_capacity(statement.columns.len());
     for definition in &statement.columns {
         let Some(ty) = definition.ty else {
@@ -164,7 +182,10 @@ fn check_columns(columns: &[ColumnSpec]) -> Result<()> {
     let mut seen = HashSet::new();
     for column in columns {
         if !seen.insert(column.name.as_str()) {
-            return Err(Error::new(SqlState::DuplicateColumn, format!("column \"{}\" specified more than once", column.name)));
+            return Err(Error::new(
+                SqlState::DuplicateColumn,
+                format!("column \"{}\" specified more than once", column.name),
+            ));
         }
         // Delta compares names without case: two such columns could not be told apart by other engines.
         if columns.iter().any(|other| other.name != column.name && other.name.eq_ignore_ascii_case(&column.name)) {
@@ -190,7 +211,15 @@ fn check_columns(columns: &[ColumnSpec]) -> Result<()> {
 fn is_pseudo(ty: u32) -> bool {
     matches!(
         ty,
-        oid::VOID | oid::RECORD | oid::ANYARRAY | oid::ANY | oid::ANYELEMENT | oid::ANYNONARRAY | oid::CSTRING | oid::TRIGGER | oid::INTERNAL
+        oid::VOID
+            | oid::RECORD
+            | oid::ANYARRAY
+            | oid::ANY
+            | oid::ANYELEMENT
+            | oid::ANYNONARRAY
+            | oid::CSTRING
+            | oid::TRIGGER
+            | oid::INTERNAL
     )
 }
 
@@ -228,7 +257,12 @@ fn is_storable(ty: u32) -> bool {
     )
 }
 
-fn spec_of(statement: &CreateTable, location: &str, columns: Vec<ColumnSpec>, checks: &[(String, String)]) -> Result<TableSpec> {
+fn spec_of(
+    statement: &CreateTable,
+    location: &str,
+    columns: Vec<ColumnSpec>,
+    checks: &[(String, String)],
+) -> Result<TableSpec> {
     let mut partition_columns = Vec::with_capacity(statement.partitioned_by.len());
     for name in &statement.partitioned_by {
         if !columns.iter().any(|column| column.name == name.value) {
@@ -239,8 +273,11 @@ fn spec_of(statement: &CreateTable, location: &str, columns: Vec<ColumnSpec>, ch
             .at(name.position));
         }
         if partition_columns.contains(&name.value) {
-            return Err(Error::new(SqlState::DuplicateColumn, format!("column \"{}\" appears twice in the partition key", name.value))
-                .at(name.position));
+            return Err(Error::new(
+                SqlState::DuplicateColumn,
+                format!("column \"{}\" appears twice in the partition key", name.value),
+            )
+            .at(name.position));
         }
         partition_columns.push(name.value.clone());
     }

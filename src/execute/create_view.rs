@@ -19,7 +19,13 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateView) -> Result<O
             return Err(Error::new(SqlState::DuplicateColumn, format!("column \"{name}\" specified more than once")));
         }
         let ty = column.ty;
-        columns.push(Column { name: name.to_owned(), type_oid: ty.oid, typmod: ty.typmod, not_null: false, comment: None });
+        columns.push(Column {
+            name: name.to_owned(),
+            type_oid: ty.oid,
+            typmod: ty.typmod,
+            not_null: false,
+            comment: None,
+        });
     }
     let view = View { query: statement.query_text.clone(), search_path: road.context.search_path.clone(), depends_on };
     let owner = road.role_oid();
@@ -31,7 +37,9 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateView) -> Result<O
             let existing = document.relation(&schema, &name).cloned();
             let oid = match &existing {
                 None => document.take_oid(),
-                Some(relation) => replaceable(relation, &name, or_replace, &columns, superuser || relation.owner == owner)?,
+                Some(relation) => {
+                    replaceable(relation, &name, or_replace, &columns, superuser || relation.owner == owner)?
+                }
             };
             let Some(definition) = document.schemas.get_mut(&schema) else {
                 return Err(Error::new(SqlState::InvalidSchemaName, format!("schema \"{schema}\" does not exist")));

@@ -54,7 +54,11 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &Drop) -> Result<Output>
 type Who = (bool, u32);
 
 fn skipping(kind: &str, name: impl std::fmt::Display) -> Error {
-    Error::notice(Severity::Notice, SqlState::SuccessfulCompletion, format!("{kind} \"{name}\" does not exist, skipping"))
+    Error::notice(
+        Severity::Notice,
+        SqlState::SuccessfulCompletion,
+        format!("{kind} \"{name}\" does not exist, skipping"),
+    )
 }
 
 fn drop_relation(
@@ -75,9 +79,9 @@ fn drop_relation(
             return Err(Error::new(SqlState::InvalidSchemaName, format!("schema \"{schema}\" does not exist")));
         }
         Some(schema) => document.relation(schema, &name.name).map(|relation| (schema.clone(), relation.clone())),
-        None => path
-            .iter()
-            .find_map(|schema| document.relation(schema, &name.name).map(|relation| (schema.clone(), relation.clone()))),
+        None => path.iter().find_map(|schema| {
+            document.relation(schema, &name.name).map(|relation| (schema.clone(), relation.clone()))
+        }),
     };
     let Some((schema, relation)) = found else {
         if statement.if_exists {
@@ -89,7 +93,8 @@ fn drop_relation(
     let noun = relation.kind.noun();
     if noun != wanted {
         let article_hint = format!("Use DROP {} to remove a {noun}.", noun.to_uppercase());
-        return Err(Error::new(SqlState::WrongObjectType, format!("\"{}\" is not a {wanted}", name.name)).with_hint(article_hint));
+        return Err(Error::new(SqlState::WrongObjectType, format!("\"{}\" is not a {wanted}", name.name))
+            .with_hint(article_hint));
     }
     require_owner(who, relation.owner, noun, &name.name)?;
     remove_with_dependents(document, &schema, &name.name, statement.cascade, dropped)
@@ -133,9 +138,10 @@ fn remove_with_dependents(
     }
     if let Some(definition) = document.schemas.get_mut(schema)
         && let Some(Relation { kind: RelationKind::Table(table), .. }) = definition.relations.remove(name)
-            && table.managed {
-                dropped.locations.push(table.location);
-            }
+        && table.managed
+    {
+        dropped.locations.push(table.location);
+    }
     Ok(())
 }
 
@@ -145,9 +151,11 @@ fn dependents_of(document: &Document, oid: u32) -> Vec<(String, String)> {
     for (schema, definition) in &document.schemas {
         for (name, relation) in &definition.relations {
             if let RelationKind::View(view) = &relation.kind
-                && view.depends_on.contains(&oid) && relation.oid != oid {
-                    found.push((schema.clone(), name.clone()));
-                }
+                && view.depends_on.contains(&oid)
+                && relation.oid != oid
+            {
+                found.push((schema.clone(), name.clone()));
+            }
         }
     }
     found
@@ -188,7 +196,8 @@ fn drop_schema(
         .with_hint("Use DROP ... CASCADE to drop the dependent objects too."));
     }
     if members.len() > 1 {
-        let detail: Vec<String> = members.iter().map(|(name, noun)| format!("drop cascades to {noun} {schema}.{name}")).collect();
+        let detail: Vec<String> =
+            members.iter().map(|(name, noun)| format!("drop cascades to {noun} {schema}.{name}")).collect();
         dropped.notices.push(
             Error::notice(
                 Severity::Notice,

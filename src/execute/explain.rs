@@ -60,7 +60,11 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &Explain) -> Result<Outp
         lines
     };
     let columns = columns(statement.json);
-    Ok(Output::Rows { stream: text_rows(&columns, vec![lines])?, columns: columns.into(), tag: RowsTag::Fixed("EXPLAIN") })
+    Ok(Output::Rows {
+        stream: text_rows(&columns, vec![lines])?,
+        columns: columns.into(),
+        tag: RowsTag::Fixed("EXPLAIN"),
+    })
 }
 
 fn milliseconds(duration: std::time::Duration) -> f64 {
@@ -126,11 +130,10 @@ fn node_json(plan: &dyn ExecutionPlan, analyze: bool) -> Value {
     node.insert("Plan Rows".into(), json!(rows));
     node.insert("Plan Width".into(), json!(width));
     node.insert("Detail".into(), json!(OneLine(plan, false).to_string()));
-    if analyze
-        && let Some(metrics) = plan.metrics() {
-            node.insert("Actual Rows".into(), json!(metrics.output_rows().unwrap_or(0)));
-            node.insert("Actual Total Time".into(), json!(metrics.elapsed_compute().unwrap_or(0) as f64 / 1e6));
-        }
+    if analyze && let Some(metrics) = plan.metrics() {
+        node.insert("Actual Rows".into(), json!(metrics.output_rows().unwrap_or(0)));
+        node.insert("Actual Total Time".into(), json!(metrics.elapsed_compute().unwrap_or(0) as f64 / 1e6));
+    }
     let children: Vec<Value> = plan.children().iter().map(|child| node_json(child.as_ref(), analyze)).collect();
     if !children.is_empty() {
         node.insert("Plans".into(), Value::Array(children));

@@ -37,9 +37,12 @@ impl FileAccess {
         };
         if !superuser {
             let (verb, role) = if writes { ("to", "pg_write_server_files") } else { ("from", "pg_read_server_files") };
-            return Err(Error::new(SqlState::InsufficientPrivilege, format!("permission denied to COPY {verb} a file"))
-                .with_detail(format!("Only roles with privileges of the \"{role}\" role may COPY {verb} a file."))
-                .with_hint("Anyone can COPY to stdout or from stdin. psql's \\copy command also works for anyone."));
+            return Err(Error::new(
+                SqlState::InsufficientPrivilege,
+                format!("permission denied to COPY {verb} a file"),
+            )
+            .with_detail(format!("Only roles with privileges of the \"{role}\" role may COPY {verb} a file."))
+            .with_hint("Anyone can COPY to stdout or from stdin. psql's \\copy command also works for anyone."));
         }
         if self.roots.is_empty() || self.roots.iter().any(|root| lies_within(Path::new(local), root)) {
             return Ok(());

@@ -30,8 +30,8 @@ use crate::plan::bind::BoundQuery;
 use crate::plan::relations::{Relation, RelationColumn, Relations};
 use crate::plan::resolve::{Resolver, schema_exists};
 use crate::plan::{self, Parameters};
-use crate::session::Session;
 use crate::quality::gate::{Gate, GateColumn, Rule};
+use crate::session::Session;
 use crate::sql::{CheckConstraint, Name, QualifiedName, Set};
 
 /// What one statement may use.
@@ -163,11 +163,19 @@ impl<'a> Road<'a> {
 
     /// Binds INSERT's rows to the target's columns.
     pub(crate) async fn bind_insert(&mut self, target: &Target, statement: &crate::sql::Insert) -> Result<BoundQuery> {
-        let names = statement.source.as_deref().map(|query| plan::relations::names(query, &self.source)).unwrap_or_default();
+        let names =
+            statement.source.as_deref().map(|query| plan::relations::names(query, &self.source)).unwrap_or_default();
         let relations = self.resolve(&names).await?;
         let columns = relation_columns(&target.table);
         let into = plan::InsertTarget { relation: &target.name, columns: &columns, named: &statement.columns };
-        plan::bind_insert(&into, statement.source.as_deref(), &self.context, &relations, &self.source, &mut self.parameters)
+        plan::bind_insert(
+            &into,
+            statement.source.as_deref(),
+            &self.context,
+            &relations,
+            &self.source,
+            &mut self.parameters,
+        )
     }
 
     /// Finds a table to write to, at its newest version.
@@ -190,7 +198,9 @@ impl<'a> Road<'a> {
 
     /// The relation of that name in the search path; 42P01 with the name's position.
     fn find(&self, name: &QualifiedName) -> Result<(String, CatalogRelation)> {
-        let missing = || Error::new(SqlState::UndefinedTable, format!("relation \"{}\" does not exist", short(name))).at(place(name));
+        let missing = || {
+            Error::new(SqlState::UndefinedTable, format!("relation \"{}\" does not exist", short(name))).at(place(name))
+        };
         if let Some(database) = name.database.as_ref().filter(|database| **database != self.context.database) {
             let message = format!("cross-database references are not implemented: \"{database}.{}\"", short(name));
             return Err(Error::new(SqlState::FeatureNotSupported, message).at(place(name)));
@@ -237,7 +247,9 @@ impl<'a> Road<'a> {
                 .with_detail("System catalog modifications are currently disallowed."));
         }
         let Some(definition) = self.snapshot.schemas.get(&schema) else {
-            return Err(Error::new(SqlState::InvalidSchemaName, format!("schema \"{schema}\" does not exist")).at(place(name)));
+            return Err(
+                Error::new(SqlState::InvalidSchemaName, format!("schema \"{schema}\" does not exist")).at(place(name))
+            );
         };
         if !self.session.superuser && definition.owner != self.role_oid() {
             let message = format!("permission denied for schema {schema}");
@@ -286,7 +298,12 @@ impl<'a> Road<'a> {
     }
 
     /// The rows of another relation, such as a file, as INSERT … SELECT would put them into the target.
-    pub(crate) fn bind_rows_of(&mut self, target: &Target, names: &[(String, PgType)], source: Relation) -> Result<BoundQuery> {
+    pub(crate) fn bind_rows_of(
+        &mut self,
+        target: &Target,
+        names: &[(String, PgType)],
+        source: Relation,
+    ) -> Result<BoundQuery> {
         const SOURCE: &str = "copied rows";
         let named: Vec<Name> = names.iter().map(|(name, _)| Name { value: name.clone(), position: 0 }).collect();
         let table = QualifiedName { database: None, schema: None, name: SOURCE.to_owned(), position: 0 };
@@ -302,7 +319,9 @@ impl<'a> Road<'a> {
     pub(crate) async fn bind_table(&mut self, name: &QualifiedName, columns: &[Name]) -> Result<BoundQuery> {
         if let Ok((_, CatalogRelation { kind: RelationKind::View(_), .. })) = self.find(name) {
             let message = format!("cannot copy from view \"{}\"", name.name);
-            return Err(Error::new(SqlState::WrongObjectType, message).with_hint("Try the COPY (SELECT ...) TO variant."));
+            return Err(
+                Error::new(SqlState::WrongObjectType, message).with_hint("Try the COPY (SELECT ...) TO variant.")
+            );
         }
         let query = super::copy_to::table_query(name, columns)?;
         self.bind_query(&query).await.map_err(Error::without_position)
@@ -338,11 +357,7 @@ impl<'a> Road<'a> {
     }
 
     /// The gate of a table that is about to be made.
-    pub(crate) fn gate_of_new(
-        &self,
-        (schema, name): (&str, &str),
-        spec: &TableSpec,
-    ) -> Result<Gate> {
+    pub(crate) fn gate_of_new(&self, (schema, name): (&str, &str), spec: &TableSpec) -> Result<Gate> {
         let checks = spec.checks.iter().cloned();
         let checks = checks.map(|(name, expression)| TableCheck { name, expression, null_passes: true }).collect();
         self.gate_of((schema, name), &spec.columns, &spec.engine_schema(), checks)
@@ -356,10 +371,8 @@ impl<'a> Road<'a> {
         checks: Vec<TableCheck>,
     ) -> Result<Gate> {
         let relation: Vec<RelationColumn> = columns.iter().map(plan::resolve::column_of).collect();
-        let columns = columns
-            .iter()
-            .map(|column| GateColumn { name: column.name.clone(), not_null: column.not_null })
-            .collect();
+        let columns =
+            columns.iter().map(|column| GateColumn { name: column.name.clone(), not_null: column.not_null }).collect();
         let mut rules = Vec::with_capacity(checks.len());
         for check in checks {
             let text = check.expression.as_str();
@@ -417,7 +430,12 @@ impl<'a> Road<'a> {
     }
 
     /// Constant expressions, such as EXECUTE's arguments, as values of the given types.
-    pub(crate) async fn constants(&mut self, statement: &str, arguments: &[ast::Expr], types: &[PgType]) -> Result<Vec<ScalarValue>> {
+    pub(crate) async fn constants(
+        &mut self,
+        statement: &str,
+        arguments: &[ast::Expr],
+        types: &[PgType],
+    ) -> Result<Vec<ScalarValue>> {
         let plan = plan::bind_constants(statement, arguments, types, &self.context, &self.source)?;
         let mut stream = self.start(plan).await?;
         let Some(batch) = stream.next().await.transpose()? else {

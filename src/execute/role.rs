@@ -86,7 +86,10 @@ pub(crate) async fn alter(road: &mut Road<'_>, statement: &AlterRole) -> Result<
                 return Err(Error::new(SqlState::FeatureNotSupported, "session user cannot be renamed"));
             }
             if document.roles.contains_key(&new_name.value) {
-                return Err(Error::new(SqlState::DuplicateObject, format!("role \"{}\" already exists", new_name.value)));
+                return Err(Error::new(
+                    SqlState::DuplicateObject,
+                    format!("role \"{}\" already exists", new_name.value),
+                ));
             }
             if let Some(role) = document.roles.remove(name) {
                 document.roles.insert(new_name.value.clone(), role);
@@ -162,7 +165,16 @@ fn require_role_administration(road: &Road<'_>, options: &RoleOptions, action: &
 }
 
 fn is_only_password(options: &RoleOptions) -> bool {
-    let RoleOptions { superuser, login, create_role, create_database, inherit, connection_limit, password, valid_until } = options;
+    let RoleOptions {
+        superuser,
+        login,
+        create_role,
+        create_database,
+        inherit,
+        connection_limit,
+        password,
+        valid_until,
+    } = options;
     password.is_some()
         && superuser.is_none()
         && login.is_none()
@@ -194,13 +206,23 @@ fn valid_until(road: &Road<'_>, text: Option<&str>) -> Result<Option<String>> {
         i64::MAX => "infinity".to_owned(),
         // A moment before all others: the password is not valid.
         i64::MIN => chrono::DateTime::<chrono::Utc>::MIN_UTC.to_rfc3339(),
-        micros => chrono::DateTime::from_timestamp_micros(micros).unwrap_or(chrono::DateTime::<chrono::Utc>::MAX_UTC).to_rfc3339(),
+        micros => chrono::DateTime::from_timestamp_micros(micros)
+            .unwrap_or(chrono::DateTime::<chrono::Utc>::MAX_UTC)
+            .to_rfc3339(),
     }))
 }
 
 fn apply(role: &mut Role, options: &RoleOptions, verifier: Option<&Option<String>>) {
-    let RoleOptions { superuser, login, create_role, create_database, inherit, connection_limit, password: _, valid_until } =
-        options;
+    let RoleOptions {
+        superuser,
+        login,
+        create_role,
+        create_database,
+        inherit,
+        connection_limit,
+        password: _,
+        valid_until,
+    } = options;
     role.superuser = superuser.unwrap_or(role.superuser);
     role.login = login.unwrap_or(role.login);
     role.create_role = create_role.unwrap_or(role.create_role);

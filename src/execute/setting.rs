@@ -32,7 +32,9 @@ pub(crate) fn reset(road: &mut Road<'_>, name: Option<&Name>) -> Result<Output> 
 /// Columns of a SHOW, known before it runs. 42704 for an unknown name.
 pub(crate) fn show_columns(statement: &Show) -> Result<Vec<OutputColumn>> {
     Ok(match statement {
-        Show::All => ["name", "setting", "description"].iter().map(|name| OutputColumn::new(*name, PgType::TEXT)).collect(),
+        Show::All => {
+            ["name", "setting", "description"].iter().map(|name| OutputColumn::new(*name, PgType::TEXT)).collect()
+        }
         Show::Setting(name) => vec![OutputColumn::new(Settings::canonical_name(&name.value)?, PgType::TEXT)],
     })
 }
@@ -58,7 +60,8 @@ pub(crate) fn show(road: &Road<'_>, statement: &Show) -> Result<Output> {
 /// One batch of text columns.
 pub(super) fn text_rows(columns: &[OutputColumn], values: Vec<Vec<String>>) -> Result<BatchStream> {
     let fields: Vec<Field> = columns.iter().map(|column| Field::new(&column.name, DataType::Utf8, true)).collect();
-    let arrays: Vec<ArrayRef> = values.into_iter().map(|values| Arc::new(StringArray::from(values)) as ArrayRef).collect();
+    let arrays: Vec<ArrayRef> =
+        values.into_iter().map(|values| Arc::new(StringArray::from(values)) as ArrayRef).collect();
     let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?;
     Ok(Box::pin(futures::stream::once(async move { Ok(batch) })))
 }

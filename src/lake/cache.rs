@@ -44,7 +44,14 @@ struct Loaded {
 
 impl TableCache {
     pub(super) fn new(tables_max: usize, files_max: usize) -> Self {
-        Self { entries: Mutex::default(), tables_max, files_max, clock: AtomicU64::new(0), hits: AtomicU64::new(0), misses: AtomicU64::new(0) }
+        Self {
+            entries: Mutex::default(),
+            tables_max,
+            files_max,
+            clock: AtomicU64::new(0),
+            hits: AtomicU64::new(0),
+            misses: AtomicU64::new(0),
+        }
     }
 
     /// The table at least as new as asked.

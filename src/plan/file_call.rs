@@ -17,8 +17,19 @@ pub struct FileCall {
 }
 
 /// Named arguments that each function knows.
-const CSV_ARGUMENTS: &[&str] =
-    &["header", "delim", "delimiter", "sep", "quote", "escape", "nullstr", "null", "columns", "compression", "sample_rows"];
+const CSV_ARGUMENTS: &[&str] = &[
+    "header",
+    "delim",
+    "delimiter",
+    "sep",
+    "quote",
+    "escape",
+    "nullstr",
+    "null",
+    "columns",
+    "compression",
+    "sample_rows",
+];
 const JSON_ARGUMENTS: &[&str] = &["columns", "compression", "sample_rows"];
 
 impl FileCall {
@@ -61,8 +72,9 @@ impl FileCall {
             if !known.contains(&option.as_str()) {
                 let valid = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
                 let message = format!("function {name} has no option \"{option}\"");
-                return Err(Error::new(SqlState::InvalidParameterValue, message)
-                    .with_hint(format!("Valid options: {valid}.")));
+                return Err(
+                    Error::new(SqlState::InvalidParameterValue, message).with_hint(format!("Valid options: {valid}."))
+                );
             }
             call.set(&option, value)?;
         }
@@ -92,7 +104,9 @@ impl FileCall {
 fn argument(argument: &ast::FunctionArg) -> Result<(Option<String>, &ast::Expr)> {
     let (name, value) = match argument {
         ast::FunctionArg::Named { name, arg, .. } => (Some(crate::sql::fold(name)), arg),
-        ast::FunctionArg::ExprNamed { name: ast::Expr::Identifier(name), arg, .. } => (Some(crate::sql::fold(name)), arg),
+        ast::FunctionArg::ExprNamed { name: ast::Expr::Identifier(name), arg, .. } => {
+            (Some(crate::sql::fold(name)), arg)
+        }
         ast::FunctionArg::ExprNamed { .. } => return Err(Error::unsupported("an expression as an argument's name")),
         ast::FunctionArg::Unnamed(arg) => (None, arg),
     };
@@ -159,9 +173,8 @@ fn columns_of(text: &str) -> Result<Vec<(String, PgType)>> {
         .into_iter()
         .map(|(name, ty)| {
             let ty = ty.as_str().ok_or_else(|| invalid("columns", "a JSON object of names and types"))?;
-            let parsed = parse_type(ty).ok_or_else(|| {
-                Error::new(SqlState::UndefinedObject, format!("type \"{ty}\" does not exist"))
-            })?;
+            let parsed = parse_type(ty)
+                .ok_or_else(|| Error::new(SqlState::UndefinedObject, format!("type \"{ty}\" does not exist")))?;
             Ok((name, parsed))
         })
         .collect()
@@ -185,7 +198,9 @@ mod tests {
 
     #[test]
     fn options_are_taken_by_name() {
-        let call = call(r#"read_csv('a.csv', header => true, nullstr => 'NA', columns => '{"b": "int", "a": "numeric(5,2)"}')"#);
+        let call = call(
+            r#"read_csv('a.csv', header => true, nullstr => 'NA', columns => '{"b": "int", "a": "numeric(5,2)"}')"#,
+        );
         let call = call.unwrap();
         assert_eq!(call.options.header, HeaderChoice::Present);
         assert_eq!(call.options.csv.null, "NA");

@@ -46,7 +46,12 @@ impl Parameters {
 
     /// To run with values.
     pub fn bound(types: &[PgType], values: Vec<ScalarValue>) -> Self {
-        Self { types: types.iter().copied().map(Some).collect(), allowed: true, values: Some(values), contextual: false }
+        Self {
+            types: types.iter().copied().map(Some).collect(),
+            allowed: true,
+            values: Some(values),
+            contextual: false,
+        }
     }
 
     /// All types, or 42P18 for one that nothing settled.
@@ -59,11 +64,7 @@ impl Parameters {
     }
 
     /// Runs a binding with these parameters and puts the values, if there are any, into its plan.
-    fn with<T>(
-        &mut self,
-        context: &Arc<Context>,
-        bind: impl FnOnce(&TypingContext) -> Result<T>,
-    ) -> Result<T> {
+    fn with<T>(&mut self, context: &Arc<Context>, bind: impl FnOnce(&TypingContext) -> Result<T>) -> Result<T> {
         let typing = TypingContext {
             context: Arc::clone(context),
             parameters: RefCell::new(std::mem::take(&mut self.types)),
@@ -128,9 +129,8 @@ pub fn bind_constants(
     source: &str,
 ) -> Result<LogicalPlan> {
     let relations = Relations::default();
-    let exprs = Parameters::none().with(context, |typing| {
-        Binder::new(typing, &relations, source).bind_arguments(statement, arguments, types)
-    })?;
+    let exprs = Parameters::none()
+        .with(context, |typing| Binder::new(typing, &relations, source).bind_arguments(statement, arguments, types))?;
     let named = exprs.into_iter().enumerate().map(|(number, expr)| expr.alias(format!("argument {number}")));
     Ok(LogicalPlanBuilder::empty(true).project(named)?.build()?)
 }

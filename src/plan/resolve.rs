@@ -223,11 +223,7 @@ fn file_table(location: &str, table: FileTable) -> ResolvedTable {
         schema: String::new(),
         name: location.to_owned(),
         oid: 0,
-        columns: table
-            .columns
-            .into_iter()
-            .map(|(name, ty)| RelationColumn { name, ty, not_null: false })
-            .collect(),
+        columns: table.columns.into_iter().map(|(name, ty)| RelationColumn { name, ty, not_null: false }).collect(),
         provider: table.provider,
     }
 }

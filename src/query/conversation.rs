@@ -223,7 +223,13 @@ impl Conversation {
     async fn prepare(&mut self, parsed: Parsed, parameters: Parameters) -> Result<Prepared> {
         if statement::ends_transaction(&parsed.statement) || statement::access(&parsed.statement) == Access::Control {
             let columns = self.control_columns(&parsed.statement)?;
-            return Ok(Prepared { parameters: parameters.settled()?, parsed, columns, described: true, reusable: OnceLock::new() });
+            return Ok(Prepared {
+                parameters: parameters.settled()?,
+                parsed,
+                columns,
+                described: true,
+                reusable: OnceLock::new(),
+            });
         }
         let guard = self.begin_statement(&parsed.text);
         let ground = Arc::clone(&self.service.ground);
@@ -476,9 +482,10 @@ impl Conversation {
             }
         }
         if let Output::Rows { columns, .. } = &output
-            && columns.iter().any(|column| has_object_names(column.ty)) {
-                portal.style = self.style_with_names();
-            }
+            && columns.iter().any(|column| has_object_names(column.ty))
+        {
+            portal.style = self.style_with_names();
+        }
         portal.guard = Some(guard.clone());
         portal.metrics = Some(Arc::clone(&self.service.metrics));
         portal.state = State::from_output(output, &portal.formats, guard)?;
@@ -486,7 +493,13 @@ impl Conversation {
     }
 
     /// Runs a statement: what belongs to the conversation here, everything else on the road below.
-    async fn execute(&mut self, prepared: &Prepared, values: &[ScalarValue], guard: &Guard, depth: usize) -> Result<Output> {
+    async fn execute(
+        &mut self,
+        prepared: &Prepared,
+        values: &[ScalarValue],
+        guard: &Guard,
+        depth: usize,
+    ) -> Result<Output> {
         let parsed = &prepared.parsed;
         let now = Utc::now();
         let done = |tag: &str| Ok(Output::Done(tag.to_owned()));
@@ -626,7 +639,8 @@ impl Conversation {
             .run(async move {
                 let mut road = Road::new(&ground, session, source, parameters, token, started).await?;
                 // A described statement is executed again and again: what can be planned once is.
-                if let (Statement::Query(query), true, None) = (statement, prepared.described, prepared.reusable.get()) {
+                if let (Statement::Query(query), true, None) = (statement, prepared.described, prepared.reusable.get())
+                {
                     let plan = Reusable::plan(&mut road, query).await?;
                     let _ = prepared.reusable.set(plan);
                 }

@@ -71,7 +71,10 @@ impl Conversation {
     }
 
     pub(super) fn is_binary_cursor(&self, name: &str) -> bool {
-        self.portals.get(name).and_then(|portal| portal.cursor.as_ref()).is_some_and(|cursor| cursor.format == Format::Binary)
+        self.portals
+            .get(name)
+            .and_then(|portal| portal.cursor.as_ref())
+            .is_some_and(|cursor| cursor.format == Format::Binary)
     }
 
     pub(super) async fn fetch(&mut self, fetch: &Fetch, guard: &Guard) -> Result<Output> {
@@ -98,8 +101,12 @@ impl Conversation {
 
     pub(super) fn close_cursor(&mut self, name: Option<&Name>) -> Result<Output> {
         let Some(name) = name else {
-            let cursors: Vec<String> =
-                self.portals.iter().filter(|(_, portal)| portal.cursor.is_some()).map(|(name, _)| name.clone()).collect();
+            let cursors: Vec<String> = self
+                .portals
+                .iter()
+                .filter(|(_, portal)| portal.cursor.is_some())
+                .map(|(name, _)| name.clone())
+                .collect();
             for name in cursors {
                 self.close_portal(&name);
             }

@@ -6,11 +6,11 @@ use arrow::record_batch::RecordBatch;
 use futures::StreamExt;
 
 use super::guard::Guard;
-use crate::execute::output::{BatchStream, CopyIn, CopyOut, Output, RowsTag};
 use super::prepared::Prepared;
 use crate::encode::TextStyle;
 use crate::encode::types::{Format, OutputColumn};
 use crate::error::{Error, Result, SqlState};
+use crate::execute::output::{BatchStream, CopyIn, CopyOut, Output, RowsTag};
 use crate::observe::Metrics;
 use datafusion::scalar::ScalarValue;
 
@@ -81,7 +81,11 @@ pub(super) struct Rows {
 /// What the portal has for the client now.
 pub enum Answer<'a> {
     /// Rows are read by [`Portal::next`] until it gives `None`; then [`Portal::tag`].
-    Rows { columns: &'a Arc<[OutputColumn]>, formats: &'a [Format], style: &'a Arc<TextStyle> },
+    Rows {
+        columns: &'a Arc<[OutputColumn]>,
+        formats: &'a [Format],
+        style: &'a Arc<TextStyle>,
+    },
     /// The command tag.
     Done(String),
     Empty,
@@ -96,7 +100,17 @@ impl State {
         Ok(match output {
             Output::Rows { columns, stream, tag } => {
                 let formats = spread_formats(formats, columns.len())?;
-                Self::Rows(Rows { columns, formats, stream: Some(stream), rest: None, tag, guard, given: 0, position: 0, current: None })
+                Self::Rows(Rows {
+                    columns,
+                    formats,
+                    stream: Some(stream),
+                    rest: None,
+                    tag,
+                    guard,
+                    given: 0,
+                    position: 0,
+                    current: None,
+                })
             }
             Output::Done(tag) => Self::Done(tag),
             Output::Empty => Self::Empty,
@@ -120,7 +134,12 @@ pub(super) fn spread_formats(formats: &[Format], columns: usize) -> Result<Vec<F
 }
 
 impl Portal {
-    pub(super) fn new(prepared: Arc<Prepared>, parameters: Vec<ScalarValue>, formats: Vec<Format>, style: Arc<TextStyle>) -> Self {
+    pub(super) fn new(
+        prepared: Arc<Prepared>,
+        parameters: Vec<ScalarValue>,
+        formats: Vec<Format>,
+        style: Arc<TextStyle>,
+    ) -> Self {
         Self { prepared, parameters, formats, style, state: State::Ready, metrics: None, guard: None, cursor: None }
     }
 
@@ -138,9 +157,12 @@ impl Portal {
                         rows.given = 0;
                         Ok(Answer::Rows { columns: &rows.columns, formats: &rows.formats, style: &self.style })
                     }
-                    State::Ready | State::Done(_) | State::Empty | State::CopyIn(_) | State::CopyOut(_) | State::Spent => {
-                        Err(Error::internal("a portal changed its state"))
-                    }
+                    State::Ready
+                    | State::Done(_)
+                    | State::Empty
+                    | State::CopyIn(_)
+                    | State::CopyOut(_)
+                    | State::Spent => Err(Error::internal("a portal changed its state")),
                 }
             }
             State::Done(tag) => Ok(Answer::Done(tag)),
@@ -174,7 +196,9 @@ impl Portal {
                 }
                 Ok(batch)
             }
-            State::Ready | State::Done(_) | State::Empty | State::CopyIn(_) | State::CopyOut(_) | State::Spent => Ok(None),
+            State::Ready | State::Done(_) | State::Empty | State::CopyIn(_) | State::CopyOut(_) | State::Spent => {
+                Ok(None)
+            }
         }
     }
 
@@ -197,7 +221,9 @@ impl Portal {
         }
         match &self.state {
             State::Rows(rows) => rows.tag.tag(rows.given),
-            State::Ready | State::Done(_) | State::Empty | State::CopyIn(_) | State::CopyOut(_) | State::Spent => String::new(),
+            State::Ready | State::Done(_) | State::Empty | State::CopyIn(_) | State::CopyOut(_) | State::Spent => {
+                String::new()
+            }
         }
     }
 

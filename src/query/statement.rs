@@ -75,7 +75,8 @@ pub(crate) fn check_write(session: &Session, access: Access, company: Company) -
     }
     if company.committed_before {
         return refuse("after another write of the same pipeline").map_err(|error: Error| {
-            error.with_detail("The write before it is committed; PostgreSQL would have committed both together at Sync.")
+            error
+                .with_detail("The write before it is committed; PostgreSQL would have committed both together at Sync.")
         });
     }
     Ok(())

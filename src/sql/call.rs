@@ -42,9 +42,10 @@ impl Grammar<'_> {
     /// The rest of a call; the cursor is at the opening parenthesis.
     pub fn call(&mut self, name: Vec<Ident>, first: &Token) -> Result<Expr> {
         if let ([_], Kind::Word(_)) = (name.as_slice(), &first.kind)
-            && let Some(special) = self.special_call(first)? {
-                return Ok(special);
-            }
+            && let Some(special) = self.special_call(first)?
+        {
+            return Ok(special);
+        }
         let mut call = function(ObjectName::from(name), Vec::new());
         call.args = FunctionArguments::List(self.arguments()?);
         self.aggregate_clauses(&mut call)?;

@@ -38,7 +38,10 @@ pub enum Statement {
     /// RESET name; `None` is RESET ALL.
     Reset(Option<Name>),
     /// BEGIN, or START TRANSACTION: their tags differ.
-    Begin { modes: TransactionModes, start: bool },
+    Begin {
+        modes: TransactionModes,
+        start: bool,
+    },
     Commit {
         chain: bool,
     },

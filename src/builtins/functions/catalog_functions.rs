@@ -167,8 +167,7 @@ fn asked_role<'c>(context: &'c Context, name: Option<&str>) -> Result<&'c Role> 
 /// A superuser may everything, an owner everything with what is his; system objects may be read by all.
 fn relation_privilege(call: &Call) -> Result<ArrayRef> {
     let context = call.context()?.clone();
-    let with_role =
-        call.len() > 2 && matches!(call.name, "has_table_privilege" | "has_any_column_privilege");
+    let with_role = call.len() > 2 && matches!(call.name, "has_table_privilege" | "has_any_column_privilege");
     let roles = if with_role { Some(call.text(0)?) } else { None };
     let at = usize::from(with_role);
     let by_oid = call.raw(at)?.data_type().is_integer();

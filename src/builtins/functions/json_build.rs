@@ -43,9 +43,7 @@ impl Values {
         if let Some(record) = array.as_struct_opt() {
             let fields = record.fields().iter().zip(record.columns());
             let fields = fields
-                .map(|(field, column)| {
-                    Ok((field.name().clone(), Self::new(column, pg_type_of_field(field), style)?))
-                })
+                .map(|(field, column)| Ok((field.name().clone(), Self::new(column, pg_type_of_field(field), style)?)))
                 .collect::<Result<_>>()?;
             return Ok(Self::Record(record.clone(), fields));
         }
@@ -256,9 +254,8 @@ fn object(call: &Call) -> Result<ArrayRef> {
                 Some(values) => (value_at(&first, at), value_at(values, at)),
                 None => (value_at(&first, 2 * at), value_at(&first, 2 * at + 1)),
             };
-            let key = key.ok_or_else(|| {
-                Error::new(SqlState::NullValueNotAllowed, "null value not allowed for object key")
-            })?;
+            let key =
+                key.ok_or_else(|| Error::new(SqlState::NullValueNotAllowed, "null value not allowed for object key"))?;
             text.push_str(if at > 0 { ", " } else { "" });
             push_string(&mut text, &key);
             text.push_str(" : ");
@@ -304,9 +301,8 @@ pub fn collect(name: &'static str, lines: bool, list: Expr) -> Result<Expr> {
 fn pair(call: &Call) -> Result<ArrayRef> {
     let (keys, values) = (call.text(0)?, call.text(1)?);
     call.texts(|row, out| {
-        let key = keys
-            .get(row)
-            .ok_or_else(|| Error::new(SqlState::InvalidParameterValue, "field name must not be null"))?;
+        let key =
+            keys.get(row).ok_or_else(|| Error::new(SqlState::InvalidParameterValue, "field name must not be null"))?;
         push_string(out, key);
         out.push_str(" : ");
         out.push_str(values.get(row).unwrap_or("null"));

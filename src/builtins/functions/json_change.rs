@@ -57,11 +57,7 @@ fn changed_object(document: &str, path: &[&str], level: usize, change: Change, o
             }
             _ => {
                 member(out, raw);
-                if here {
-                    changed(value, path, level + 1, change, out)?
-                } else {
-                    out.push_str(value)
-                }
+                if here { changed(value, path, level + 1, change, out)? } else { out.push_str(value) }
             }
         }
     }
@@ -115,11 +111,7 @@ fn changed_array(document: &str, path: &[&str], level: usize, change: Change, ou
 }
 
 /// Applies the change of each row to the first argument, at the path of the second.
-fn change_rows<'v>(
-    call: &Call,
-    verb: &str,
-    change: impl Fn(usize) -> Result<Option<Change<'v>>>,
-) -> Result<ArrayRef> {
+fn change_rows<'v>(call: &Call, verb: &str, change: impl Fn(usize) -> Result<Option<Change<'v>>>) -> Result<ArrayRef> {
     let documents = call.text(0)?;
     call.texts(|row, out| {
         let (document, keys) = (some!(documents.get(row)), some!(keys_at(call, 1, row)?));

@@ -13,11 +13,7 @@ fn of_jsonb(call: &Call) -> bool {
 }
 
 /// A value found in each row, as JSON or as text.
-fn found<'t>(
-    call: &Call,
-    as_text: bool,
-    mut find: impl FnMut(usize) -> Result<Option<&'t str>>,
-) -> Result<ArrayRef> {
+fn found<'t>(call: &Call, as_text: bool, mut find: impl FnMut(usize) -> Result<Option<&'t str>>) -> Result<ArrayRef> {
     if !as_text {
         return call.slices(find);
     }

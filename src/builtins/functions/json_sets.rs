@@ -41,13 +41,8 @@ pub fn lists(function: SetFunction, name: &'static str, returns: PgType, argumen
         ],
         SetFunction::RegexpMatches => {
             let item = DataType::new_list(DataType::Utf8, true);
-            let kernel = Kernel::new(
-                name,
-                0,
-                Volatility::Immutable,
-                Returns::Fixed(DataType::new_list(item, true)),
-                matches,
-            );
+            let kernel =
+                Kernel::new(name, 0, Volatility::Immutable, Returns::Fixed(DataType::new_list(item, true)), matches);
             vec![(None, kernel.call(arguments.to_vec())?, returns)]
         }
         SetFunction::GenerateSeries if returns.oid == oid::NUMERIC => {

@@ -24,7 +24,11 @@ pub(super) fn lists() -> Vec<(Option<&'static str>, Expr, PgType)> {
         (Some("catcode"), texts(|[_, category, _]| category), PgType::of(oid::CHAR)),
         (Some("barelabel"), flags, PgType::BOOL),
         (Some("catdesc"), texts(|[_, category, _]| description(category)), PgType::TEXT),
-        (Some("baredesc"), texts(|[_, _, bare]| if *bare == "1" { "can be bare label" } else { "requires AS" }), PgType::TEXT),
+        (
+            Some("baredesc"),
+            texts(|[_, _, bare]| if *bare == "1" { "can be bare label" } else { "requires AS" }),
+            PgType::TEXT,
+        ),
     ]
 }
 

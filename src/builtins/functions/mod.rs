@@ -3,16 +3,17 @@
 //! `plan` resolves a call against [`lookup`] by PostgreSQL's rules; `pg_proc` lists the same entries.
 
 mod aggregates;
-pub mod arithmetic;
-pub mod array_operators;
 pub mod argument_names;
+pub mod arithmetic;
 mod array_changes;
+pub mod array_operators;
 mod arrays;
 pub mod bits;
 mod build;
 mod bytes;
 pub mod casts;
 mod catalog_functions;
+pub mod collected;
 pub mod convert;
 pub mod date_arithmetic;
 mod date_read;
@@ -21,7 +22,6 @@ mod facilities;
 pub mod floats;
 mod interval_aggregates;
 mod json;
-pub mod collected;
 pub mod json_build;
 pub mod json_change;
 pub mod json_operators;
@@ -32,6 +32,7 @@ pub mod kernel;
 mod keywords;
 mod math;
 pub mod names;
+mod number_format;
 pub mod numeric;
 #[cfg(test)]
 mod page;
@@ -42,7 +43,6 @@ mod spread;
 pub mod style;
 pub mod text;
 pub mod time_field;
-mod number_format;
 mod to_char;
 pub mod to_text;
 mod total;

@@ -512,7 +512,10 @@ fn to_number(call: &Call) -> Result<ArrayRef> {
         let shift = 10_i128.checked_pow(format.shift as u32).ok_or_else(numeric::overflow)?;
         let digits = if digits.is_empty() || digits == "." { "0".to_owned() } else { digits };
         let (number, _, scale) = crate::encode::input::numeric_unbound(&digits).map_err(|_| {
-            Error::new(SqlState::InvalidTextRepresentation, format!("invalid input syntax for type numeric: \"{value}\""))
+            Error::new(
+                SqlState::InvalidTextRepresentation,
+                format!("invalid input syntax for type numeric: \"{value}\""),
+            )
         })?;
         let number = numeric::quotient((number, scale), (shift, 0), to)?;
         Ok(Some(if negative { -number } else { number }))

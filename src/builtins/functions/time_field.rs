@@ -73,13 +73,7 @@ impl Part {
     pub fn grows(self) -> bool {
         matches!(
             self,
-            Self::Year
-                | Self::Decade
-                | Self::Century
-                | Self::Millennium
-                | Self::IsoYear
-                | Self::Epoch
-                | Self::Julian
+            Self::Year | Self::Decade | Self::Century | Self::Millennium | Self::IsoYear | Self::Epoch | Self::Julian
         )
     }
 

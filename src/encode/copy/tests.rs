@@ -328,8 +328,7 @@ fn each_row_is_a_message_of_its_own() {
         );
         assert_eq!(messages(latin.clone(), &batch, bytes_max), [b"\xe4\n".as_slice(), b"x\n", b"\xe9\n", b"\"\"\n"]);
         let first = [signature, b"\0\x01\0\0\0\x01x"].concat();
-        let expected =
-            [first.as_slice(), b"\0\x01\0\0\0\x02\xc3\xa9", b"\0\x01\0\0\0\0", b"\xff\xff"];
+        let expected = [first.as_slice(), b"\0\x01\0\0\0\x02\xc3\xa9", b"\0\x01\0\0\0\0", b"\xff\xff"];
         assert_eq!(messages(binary.clone(), &batch, bytes_max), expected);
     }
     assert_eq!(messages(binary, &texts(&[]), 1), [[signature, b"\xff\xff"].concat()]);

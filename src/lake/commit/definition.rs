@@ -12,10 +12,7 @@ use crate::lake::columns::{TableSpec, delta_field};
 use crate::lake::table::{CONSTRAINT_PREFIX, Table, constraint_text};
 
 /// Delta's own properties that we honour. Others of that prefix would promise what we do not do.
-const PROPERTIES: &[&str] = &[
-    "delta.appendOnly",
-    "delta.dataSkippingNumIndexedCols",
-];
+const PROPERTIES: &[&str] = &["delta.appendOnly", "delta.dataSkippingNumIndexedCols"];
 
 /// The features that a writer version below 7 stands for, by the version that brought them.
 const LEGACY_WRITER_FEATURES: &[(u64, &str)] = &[

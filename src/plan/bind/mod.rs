@@ -43,13 +43,13 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 use sqlparser::ast;
 use sqlparser::tokenizer::Span;
 
+pub(super) use self::only_value::only_value;
 use self::scope::{Environment, Origin};
 use self::source::Source;
-pub(super) use self::only_value::only_value;
 pub(super) use self::subquery::subquery as subquery_of;
-use super::unnest::Unnester;
 use super::relations::Relations;
 use super::typing::{self, Typed, TypingContext};
+use super::unnest::Unnester;
 use crate::encode::types::{OutputColumn, PgType};
 use crate::error::{Error, Result, SqlState};
 

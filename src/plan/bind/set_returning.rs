@@ -85,7 +85,10 @@ impl Binder<'_> {
         let unsupported = || Error::unsupported(format!("the function {}", call.function.name)).at(position);
         let lists = functions::set_lists(*function, call.function.name, call.returns, &args);
         if let Some(lists) = lists.map_err(|error| error.at(position))? {
-            return Ok(lists.into_iter().map(|(name, list, ty)| SetColumn { name, ..SetColumn::new(list, ty) }).collect());
+            return Ok(lists
+                .into_iter()
+                .map(|(name, list, ty)| SetColumn { name, ..SetColumn::new(list, ty) })
+                .collect());
         }
         match (function, args.as_slice()) {
             (SetFunction::GenerateSeries, [start, stop, step @ ..]) => {

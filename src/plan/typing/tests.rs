@@ -76,7 +76,8 @@ fn typing_context() -> TypingContext {
             client_address: None,
         }),
         parameters: RefCell::new(Vec::new()),
-        parameters_allowed: true, contextual: Default::default(),
+        parameters_allowed: true,
+        contextual: Default::default(),
     }
 }
 

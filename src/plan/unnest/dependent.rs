@@ -5,16 +5,16 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode as _};
 use datafusion::common::{Column, ScalarValue};
 use datafusion::functions::core::expr_fn::coalesce;
 use datafusion::functions_window::row_number::row_number;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
-    Aggregate, Distinct, DistinctOn, Expr, ExprFunctionExt as _, Join, JoinType, Limit, LogicalPlan, LogicalPlanBuilder,
-    Projection, Sort, SortExpr, SubqueryAlias, Union, Values, Window, WindowFrame, cast, lit,
+    Aggregate, Distinct, DistinctOn, Expr, ExprFunctionExt as _, Join, JoinType, Limit, LogicalPlan,
+    LogicalPlanBuilder, Projection, Sort, SortExpr, SubqueryAlias, Union, Values, Window, WindowFrame, cast, lit,
 };
-use arrow::datatypes::DataType;
 
 use super::expression::not_distinct;
 use super::outer_columns;
@@ -183,7 +183,11 @@ impl<'a> Domain<'a> {
             .build()?;
         let exprs = columns.into_iter().zip(defaults).map(|(column, default)| {
             let value = Expr::Column(column.clone());
-            if default.is_null() { value } else { coalesce(vec![value, lit(default)]).alias_qualified(column.relation, column.name) }
+            if default.is_null() {
+                value
+            } else {
+                coalesce(vec![value, lit(default)]).alias_qualified(column.relation, column.name)
+            }
         });
         Dependent { plan, keys: rows.keys }.keeping(exprs)
     }
@@ -262,7 +266,9 @@ impl<'a> Domain<'a> {
         let made = plan_columns(&plan);
         let made = made.iter().skip(made.len().saturating_sub(count)).cloned();
         let kept = columns.len().saturating_sub(count);
-        let named = made.zip(columns.iter().skip(kept).cloned()).map(|(expr, name)| expr.alias_qualified(name.relation, name.name));
+        let named = made
+            .zip(columns.iter().skip(kept).cloned())
+            .map(|(expr, name)| expr.alias_qualified(name.relation, name.name));
         let exprs: Vec<Expr> = columns.iter().take(kept).cloned().map(Expr::Column).chain(named).collect();
         Dependent { plan, keys: input.keys }.keeping(exprs)
     }
@@ -278,8 +284,11 @@ impl<'a> Domain<'a> {
         let fresh: Vec<Column> = self.columns.iter().map(|_| Column::from_name((self.unique)("key"))).collect();
         let names = union.schema.columns().into_iter().chain(fresh);
         let keys = names.clone().skip(union.schema.fields().len()).map(Expr::Column).collect();
-        let exprs: Vec<Expr> =
-            plan_columns(&plan).into_iter().zip(names).map(|(expr, name)| expr.alias_qualified(name.relation, name.name)).collect();
+        let exprs: Vec<Expr> = plan_columns(&plan)
+            .into_iter()
+            .zip(names)
+            .map(|(expr, name)| expr.alias_qualified(name.relation, name.name))
+            .collect();
         Ok(Dependent { plan: LogicalPlanBuilder::from(plan).project(exprs)?.build()?, keys })
     }
 
@@ -290,7 +299,9 @@ impl<'a> Domain<'a> {
             let exprs = row.into_iter().zip(&names).map(|(value, name)| value.alias(&name.name));
             rows.push(Arc::new(LogicalPlanBuilder::empty(true).project(exprs)?.build()?));
         }
-        if rows.len() == 1 && let Some(row) = rows.pop() {
+        if rows.len() == 1
+            && let Some(row) = rows.pop()
+        {
             return self.push(Arc::unwrap_or_clone(row), false);
         }
         self.union(Union::try_new_with_loose_types(rows)?)
@@ -303,7 +314,9 @@ impl<'a> Domain<'a> {
             JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti => (true, right_needs),
             JoinType::Right | JoinType::RightSemi | JoinType::RightAnti => (left_needs, true),
             JoinType::Full => (true, true),
-            JoinType::LeftMark | JoinType::RightMark => return Err(Error::unsupported("this join in a correlated subquery")),
+            JoinType::LeftMark | JoinType::RightMark => {
+                return Err(Error::unsupported("this join in a correlated subquery"));
+            }
         };
         let left = self.side(join.left, push_left)?;
         let right = self.side(join.right, push_right)?;

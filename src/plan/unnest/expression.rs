@@ -44,12 +44,8 @@ impl Unnester<'_> {
             Ok(Transformed::yes(match expr {
                 Expr::ScalarSubquery(subquery) => Expr::ScalarSubquery(flat(subquery)?),
                 Expr::Exists(exists) => Expr::Exists(Exists { subquery: flat(exists.subquery)?, ..exists }),
-                Expr::InSubquery(within) => {
-                    Expr::InSubquery(InSubquery { subquery: flat(within.subquery)?, ..within })
-                }
-                Expr::SetComparison(set) => {
-                    Expr::SetComparison(SetComparison { subquery: flat(set.subquery)?, ..set })
-                }
+                Expr::InSubquery(within) => Expr::InSubquery(InSubquery { subquery: flat(within.subquery)?, ..within }),
+                Expr::SetComparison(set) => Expr::SetComparison(SetComparison { subquery: flat(set.subquery)?, ..set }),
                 other => return Ok(Transformed::no(other)),
             }))
         })?;

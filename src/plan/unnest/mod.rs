@@ -36,9 +36,8 @@ impl Unnester<'_> {
 
     /// Inputs first, so that a subquery's plan holds nothing that is still to be rewritten.
     fn flatten(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
-        let plan = plan.map_children(|child| {
-            self.flatten(child).map(Transformed::yes).map_err(Error::into_datafusion)
-        })?;
+        let plan =
+            plan.map_children(|child| self.flatten(child).map(Transformed::yes).map_err(Error::into_datafusion))?;
         self.node(plan.data)
     }
 }

@@ -37,7 +37,9 @@ impl Unnester<'_> {
             let rewritten = if filter {
                 self.conjunction(expr, &mut input)?
             } else {
-                self.rewrite(expr, &mut input, &|subquery, schema| projection && shape::is_joined_by_projection(subquery, schema))?
+                self.rewrite(expr, &mut input, &|subquery, schema| {
+                    projection && shape::is_joined_by_projection(subquery, schema)
+                })?
             };
             exprs.push(name.restore(rewritten));
         }
@@ -104,7 +106,8 @@ impl Unnester<'_> {
 
     /// A condition of an outer join: each of its subqueries has to depend on one side only.
     fn rewrite_for_side(&self, condition: Expr, left: &mut LogicalPlan, right: &mut LogicalPlan) -> Result<Expr> {
-        let uses = |plan: &LogicalPlan, other: &LogicalPlan| shape::needs_only(&condition, plan.schema(), other.schema());
+        let uses =
+            |plan: &LogicalPlan, other: &LogicalPlan| shape::needs_only(&condition, plan.schema(), other.schema());
         if uses(right, left)? {
             self.rewrite(condition, right, &|_, _| false)
         } else if uses(left, right)? {

@@ -1,7 +1,7 @@
 //! `IN`, `op ANY` and `op ALL` over subqueries, with SQL's three values.
 
-use datafusion::common::{Column, ScalarValue};
 use datafusion::common::tree_node::{Transformed, TreeNode as _};
+use datafusion::common::{Column, ScalarValue};
 use datafusion::functions_aggregate::expr_fn::{bool_and, bool_or, count};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Operator, binary_expr, lit, not, when};
 
@@ -12,7 +12,13 @@ use crate::plan::bind::plan_columns;
 
 impl Unnester<'_> {
     /// `x IN (…)`. An uncorrelated subquery is matched by a hash join; counts tell whether it has rows and NULLs.
-    pub(super) fn within(&self, value: Expr, plan: LogicalPlan, negated: bool, input: &mut LogicalPlan) -> Result<Expr> {
+    pub(super) fn within(
+        &self,
+        value: Expr,
+        plan: LogicalPlan,
+        negated: bool,
+        input: &mut LogicalPlan,
+    ) -> Result<Expr> {
         let result = if is_correlated(&plan)? || value.column_refs().is_empty() {
             self.compared(value, Operator::Eq, false, plan, input)?
         } else {
@@ -55,8 +61,7 @@ impl Unnester<'_> {
         let [answer, decided, rows, known] = ["answer", "decided", "rows", "known"].map(|name| (self.unique)(name));
         let comparison = binary_expr(value, op, column);
         let decides = if all { bool_and(comparison.clone()) } else { bool_or(comparison.clone()) };
-        let aggregates =
-            [decides.alias(&decided), count(lit(1_i64)).alias(&rows), count(comparison).alias(&known)];
+        let aggregates = [decides.alias(&decided), count(lit(1_i64)).alias(&rows), count(comparison).alias(&known)];
         let decided = if all { not(named(&decided)) } else { named(&decided) };
         let result = when(decided, lit(!all))
             .when(named(&known).lt(named(&rows)), lit(ScalarValue::Boolean(None)))

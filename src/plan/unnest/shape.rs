@@ -120,12 +120,17 @@ fn is_path(plan: &LogicalPlan, rows: Rows, aggregates: u32) -> bool {
     let below = |aggregates| plan.inputs().into_iter().all(|input| is_path(input, rows, aggregates));
     match plan {
         LogicalPlan::Filter(_) => below(aggregates),
-        LogicalPlan::Projection(_) | LogicalPlan::SubqueryAlias(_) => !plan.contains_outer_reference() && below(aggregates),
+        LogicalPlan::Projection(_) | LogicalPlan::SubqueryAlias(_) => {
+            !plan.contains_outer_reference() && below(aggregates)
+        }
         LogicalPlan::Join(join) => {
             join.join_type == JoinType::Inner && !plan.contains_outer_reference() && below(aggregates)
         }
         LogicalPlan::Aggregate(aggregate) => {
-            aggregates > 0 && aggregate.group_expr.is_empty() && !plan.contains_outer_reference() && below(aggregates - 1)
+            aggregates > 0
+                && aggregate.group_expr.is_empty()
+                && !plan.contains_outer_reference()
+                && below(aggregates - 1)
         }
         LogicalPlan::Distinct(Distinct::All(_)) => rows == Rows::Exist && below(aggregates),
         _ => false,

@@ -77,7 +77,12 @@ pub(super) fn typing() -> TypingContext {
         server_address: None,
         client_address: None,
     };
-    TypingContext { context: Arc::new(context), parameters: Vec::new().into(), parameters_allowed: false, contextual: Default::default(), }
+    TypingContext {
+        context: Arc::new(context),
+        parameters: Vec::new().into(),
+        parameters_allowed: false,
+        contextual: Default::default(),
+    }
 }
 
 pub(super) fn column(name: &str, ty: PgType) -> RelationColumn {

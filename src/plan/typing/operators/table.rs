@@ -5,7 +5,9 @@ use std::sync::OnceLock;
 
 use crate::builtins::functions::kernel::Run;
 use crate::builtins::functions::type_names::oid_of_typname;
-use crate::builtins::functions::{arithmetic, array_operators, bits, date_arithmetic, floats, json_change, json_operators, numeric};
+use crate::builtins::functions::{
+    arithmetic, array_operators, bits, date_arithmetic, floats, json_change, json_operators, numeric,
+};
 use crate::builtins::functions::{regexp, text};
 
 /// One operator.
