@@ -79,8 +79,10 @@ pub struct Engine {
     pool_bytes: usize,
     default_partitions: usize,
     /// A few entries: one for each combination of settings in use.
-    states: Mutex<HashMap<Tuning, (Arc<SessionState>, Arc<TaskContext>)>>,
+    states: Mutex<HashMap<Tuning, StateAndContext>>,
 }
+
+type StateAndContext = (Arc<SessionState>, Arc<TaskContext>);
 
 /// Combinations of tuning kept before the table of states is emptied.
 const STATES_MAX: usize = 64;

@@ -618,11 +618,11 @@ impl Conversation {
     /// Runs a statement that `execute` knows.
     async fn on_road(&mut self, prepared: &Prepared, values: &[ScalarValue], guard: &Guard) -> Result<Output> {
         let access = prepared.access();
-        if let Some(Some(reusable)) = prepared.reusable.get() {
-            if let Some(output) = reusable.run(&self.service.ground, &self.session) {
-                self.session.note_query();
-                return output;
-            }
+        if let Some(Some(reusable)) = prepared.reusable.get()
+            && let Some(output) = reusable.run(&self.service.ground, &self.session)
+        {
+            self.session.note_query();
+            return output;
         }
         let company = Company { followed: self.simple_left > 0, committed_before: self.committed };
         statement::check_write(&self.session, access, company)?;
@@ -644,11 +644,11 @@ impl Conversation {
                     let plan = Reusable::plan(&mut road, query).await?;
                     let _ = prepared.reusable.set(plan);
                 }
-                if let Some(Some(reusable)) = prepared.reusable.get() {
-                    if let Some(output) = reusable.run(&ground, road.session) {
-                        road.session.note_query();
-                        return output;
-                    }
+                if let Some(Some(reusable)) = prepared.reusable.get()
+                    && let Some(output) = reusable.run(&ground, road.session)
+                {
+                    road.session.note_query();
+                    return output;
                 }
                 let output = execute::run(&mut road, statement).await;
                 road.session.note_query();

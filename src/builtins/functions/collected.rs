@@ -24,10 +24,13 @@ pub struct Collecting {
     pub direct: usize,
 }
 
+/// Makes the aggregate's value of its direct arguments and its list.
+type Finishing = fn(&'static str, Vec<Expr>, Expr, bool) -> Result<Expr>;
+
 /// The aggregates of this kind.
 pub fn of(name: &str) -> Option<Collecting> {
     let json = |name: &'static str, _: Vec<Expr>, list: Expr, lines: bool| json_build::collect(name, lines, list);
-    let (finish, direct): (fn(&'static str, Vec<Expr>, Expr, bool) -> Result<Expr>, usize) = match name {
+    let (finish, direct): (Finishing, usize) = match name {
         "json_agg" | "jsonb_agg" | "json_object_agg" | "jsonb_object_agg" => (json, 0),
         "mode" | "percentile_disc" | "percentile_cont" => (of_sorted, usize::from(name != "mode")),
         _ => return None,

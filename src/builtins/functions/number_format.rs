@@ -238,10 +238,8 @@ impl Writer<'_> {
             }
         } else {
             match self.number.get(self.at) {
-                Some(b'.') => {
-                    if !self.keeps_only_the_point() || !self.format.fill {
-                        out.push('.');
-                    }
+                Some(b'.') if (!self.keeps_only_the_point() || !self.format.fill) => {
+                    out.push('.');
                 }
                 Some(_) if self.last_kept.is_some_and(|last| self.at > last) && *node != Node::Zero => {}
                 Some(_) if self.is_hidden_zero() => {

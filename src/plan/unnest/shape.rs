@@ -91,7 +91,7 @@ fn is_simple(plan: &LogicalPlan, schema: &DFSchema, rows: Rows) -> bool {
     if rows == Rows::One && counts_rows(plan) {
         return false;
     }
-    if !is_path(plan, rows, aggregates) || (rows == Rows::One && !plan.max_rows().is_some_and(|rows| rows <= 1)) {
+    if !is_path(plan, rows, aggregates) || (rows == Rows::One && plan.max_rows().is_none_or(|rows| rows > 1)) {
         return false;
     }
     let mut pull_up = PullUpCorrelatedExpr::new()

@@ -319,10 +319,9 @@ proptest! {
     #[test]
     fn the_position_of_an_error_is_inside_the_text(pieces in proptest::collection::vec(proptest::sample::select(PIECES), 1..12)) {
         let text = pieces.join(" ");
-        if let Err(error) = parse(&text) {
-            if let Some(position) = error.position() {
+        if let Err(error) = parse(&text)
+            && let Some(position) = error.position() {
                 prop_assert!(position >= 1 && position as usize <= text.chars().count() + 1);
             }
-        }
     }
 }
