@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// From the roof to the ground. Tests of a module may use anything.
 const LAYERS: &[&str] = &[
-    "app", "cli", "server", "protocol", "query", "execute", "plan", "sql", "session", "builtins", "catalog", "engine",
+    "cli", "app", "server", "protocol", "query", "execute", "plan", "sql", "session", "builtins", "catalog", "engine",
     "lake", "encode", "quality", "auth", "console", "observe", "config", "error",
 ];
 

@@ -68,6 +68,7 @@ async fn dispatch(road: &mut Road<'_>, statement: &Statement) -> Result<Output> 
         | Statement::Execute(_)
         | Statement::Deallocate(_)
         | Statement::Discard(_)
+        | Statement::Unlisten
         | Statement::Declare(_)
         | Statement::Fetch(_)
         | Statement::Close(_) => Err(Error::internal("a statement of the conversation reached the road")),

@@ -248,7 +248,7 @@ impl Conversation {
     fn control_columns(&self, statement: &Statement) -> Result<Option<Arc<[OutputColumn]>>> {
         match statement {
             Statement::Show(show) => Ok(Some(execute::setting::show_columns(show)?.into())),
-            Statement::Fetch(fetch) if !fetch.moves => Ok(Some(self.cursor_columns(&fetch.cursor.value)?)),
+            Statement::Fetch(fetch) if !fetch.moves => Ok(Some(self.portal_columns(&fetch.cursor.value)?)),
             Statement::Execute(execute) => Ok(self.statement(&execute.name.value)?.columns.clone()),
             _ => Ok(None),
         }
@@ -466,7 +466,7 @@ impl Conversation {
     }
 
     /// Starts a bound portal and keeps it under its name.
-    async fn start(&mut self, name: &str, mut portal: Portal) -> Result<&mut Portal> {
+    pub(super) async fn start(&mut self, name: &str, mut portal: Portal) -> Result<&mut Portal> {
         let prepared = Arc::clone(&portal.prepared);
         self.running = Some(Running { kind: prepared.parsed.statement.kind(), started: Instant::now() });
         self.check_block(&prepared.parsed.statement)?;
@@ -548,6 +548,7 @@ impl Conversation {
                 done("DEALLOCATE ALL")
             }
             Statement::Discard(what) => self.discard(*what),
+            Statement::Unlisten => done("UNLISTEN"),
             Statement::Declare(declare) => self.declare(declare, parsed, guard).await,
             Statement::Fetch(fetch) => self.fetch(fetch, guard).await,
             Statement::Close(name) => self.close_cursor(name.as_ref()),

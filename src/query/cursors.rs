@@ -66,8 +66,33 @@ impl Conversation {
         self.portals.get(name).and_then(|portal| portal.cursor.as_ref()).ok_or_else(missing)
     }
 
-    pub(super) fn cursor_columns(&self, name: &str) -> Result<Arc<[OutputColumn]>> {
-        Ok(Arc::clone(&self.cursor(name)?.columns))
+    /// The columns that a FETCH of the cursor or portal gives.
+    pub(super) fn portal_columns(&self, name: &str) -> Result<Arc<[OutputColumn]>> {
+        match self.portals.get(name).map(Portal::description).transpose()?.flatten() {
+            Some((columns, _)) => Ok(columns),
+            None => Ok(Arc::clone(&self.cursor(name)?.columns)),
+        }
+    }
+
+    /// A portal that Bind made is a cursor too: FETCH and MOVE read on where Execute stopped.
+    async fn adopt(&mut self, name: &str) -> Result<()> {
+        let Some(portal) = self.portals.get(name).filter(|portal| portal.cursor.is_none()) else { return Ok(()) };
+        if portal.is_ready() && matches!(portal.prepared.parsed.statement, Statement::Query(_)) {
+            if let Some(portal) = self.portals.remove(name) {
+                Box::pin(self.start(name, portal)).await?;
+            }
+        }
+        let Some(portal) = self.portals.get_mut(name) else { return Ok(()) };
+        match std::mem::replace(&mut portal.state, State::Ready) {
+            State::Rows(rows) => {
+                let (columns, formats) = (Arc::clone(&rows.columns), rows.formats.clone());
+                let rows = Arc::new(Mutex::new(rows));
+                let format = Format::Text;
+                portal.cursor = Some(Cursor { hold: false, format, formats, columns, rows, outlives: false, given: 0 });
+            }
+            other => portal.state = other,
+        }
+        Ok(())
     }
 
     pub(super) fn is_binary_cursor(&self, name: &str) -> bool {
@@ -78,6 +103,7 @@ impl Conversation {
     }
 
     pub(super) async fn fetch(&mut self, fetch: &Fetch, guard: &Guard) -> Result<Output> {
+        self.adopt(&fetch.cursor.value).await?;
         let cursor = self.cursor(&fetch.cursor.value)?;
         let (rows, columns) = (Arc::clone(&cursor.rows), Arc::clone(&cursor.columns));
         let mut locked = rows.lock().await;

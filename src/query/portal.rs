@@ -64,7 +64,7 @@ pub(super) enum State {
 /// Rows on their way to the client.
 pub(super) struct Rows {
     pub(super) columns: Arc<[OutputColumn]>,
-    formats: Vec<Format>,
+    pub(super) formats: Vec<Format>,
     stream: Option<BatchStream>,
     /// Rows of the last batch that the row limit held back.
     rest: Option<RecordBatch>,

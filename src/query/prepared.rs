@@ -68,6 +68,7 @@ pub(crate) async fn prepare(road: &mut Road<'_>, parsed: Parsed) -> Result<Prepa
         | Statement::Execute(_)
         | Statement::Deallocate(_)
         | Statement::Discard(_)
+        | Statement::Unlisten
         | Statement::Declare(_)
         | Statement::Fetch(_)
         | Statement::Close(_)

@@ -40,6 +40,7 @@ pub(crate) fn access(statement: &Statement) -> Access {
         | Statement::Execute(_)
         | Statement::Deallocate(_)
         | Statement::Discard(_)
+        | Statement::Unlisten
         | Statement::Fetch(_)
         | Statement::Close(_) => Access::Control,
     }

@@ -62,6 +62,14 @@ impl Grammar<'_> {
         }
     }
 
+    pub fn unlisten(&mut self) -> Result<Statement> {
+        self.expect("unlisten")?;
+        if !self.accept_operator("*") {
+            self.name()?;
+        }
+        Ok(Statement::Unlisten)
+    }
+
     pub fn declare(&mut self) -> Result<Statement> {
         self.expect("declare")?;
         let name = self.name()?;

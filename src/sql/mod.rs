@@ -164,6 +164,7 @@ impl Grammar<'_> {
             "execute" if !self.is_ahead(1, "task") => self.execute().map(Some),
             "deallocate" => self.deallocate().map(Some),
             "discard" => self.discard().map(Some),
+            "unlisten" => self.unlisten().map(Some),
             "declare" => self.declare().map(Some),
             "fetch" | "move" => self.fetch().map(Some),
             "close" => self.close_statement().map(Some),

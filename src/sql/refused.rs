@@ -13,7 +13,6 @@ const STATEMENTS: &[&str] = &[
     "revoke",
     "listen",
     "notify",
-    "unlisten",
     "call",
     "do",
     "vacuum",

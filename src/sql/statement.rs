@@ -58,6 +58,8 @@ pub enum Statement {
     /// DEALLOCATE name; `None` is ALL.
     Deallocate(Option<Name>),
     Discard(Discard),
+    /// UNLISTEN, which poolers send when they take a connection back: nobody can be listening.
+    Unlisten,
     Declare(Box<Declare>),
     Fetch(Fetch),
     /// CLOSE name; `None` is ALL.
@@ -427,6 +429,7 @@ impl Statement {
             Self::Execute(_) => "execute",
             Self::Deallocate(_) => "deallocate",
             Self::Discard(_) => "discard",
+            Self::Unlisten => "unlisten",
             Self::Declare(_) => "declare",
             Self::Fetch(fetch) if fetch.moves => "move",
             Self::Fetch(_) => "fetch",

@@ -208,6 +208,8 @@ pub(super) fn functions() -> Vec<Function> {
         contextual(2026, "pg_backend_pid() int4", |context, _| constant_of(ScalarValue::Int32(Some(context.pid)))),
         contextual(2560, "pg_postmaster_start_time() timestamptz", |context, _| moment(context.server_start)),
         contextual(2034, "pg_conf_load_time() timestamptz", |context, _| moment(context.server_start)),
+        // No advisory lock can be taken, so none is held: poolers call it when they take a connection back.
+        contextual(2892, "pg_advisory_unlock_all() void", |_, _| constant_of(ScalarValue::Utf8(Some(String::new())))),
         contextual(3810, "pg_is_in_recovery() bool", |_, _| constant_of(ScalarValue::Boolean(Some(false)))),
         contextual(810, "pg_client_encoding() name", |_, _| text("UTF8")),
         contextual(1039, "getdatabaseencoding() name", |_, _| text("UTF8")),

@@ -5,15 +5,18 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Schema};
+use datafusion::catalog::cte_worktable::CteWorkTable;
 use datafusion::common::tree_node::{Transformed, TreeNode as _};
-use datafusion::common::{Column, ScalarValue};
+use datafusion::common::{Column, ScalarValue, TableReference};
+use datafusion::datasource::provider_as_source;
 use datafusion::functions::core::expr_fn::coalesce;
 use datafusion::functions_window::row_number::row_number;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
     Aggregate, Distinct, DistinctOn, Expr, ExprFunctionExt as _, Join, JoinType, Limit, LogicalPlan,
-    LogicalPlanBuilder, Projection, Sort, SortExpr, SubqueryAlias, Union, Values, Window, WindowFrame, cast, lit,
+    LogicalPlanBuilder, Projection, RecursiveQuery, Sort, SortExpr, SubqueryAlias, Union, Values, Window, WindowFrame,
+    cast, lit,
 };
 
 use super::expression::not_distinct;
@@ -26,6 +29,14 @@ pub(super) struct Domain<'a> {
     input: &'a LogicalPlan,
     columns: Vec<Column>,
     unique: &'a dyn Fn(&str) -> String,
+    /// Inside the recursive term of a query: where its rows so far, and with them the keys, come from.
+    work_table: Option<WorkTable>,
+}
+
+struct WorkTable {
+    name: String,
+    scan: LogicalPlan,
+    keys: Vec<Expr>,
 }
 
 /// A plan with key columns.
@@ -45,7 +56,7 @@ impl Dependent {
 
 impl<'a> Domain<'a> {
     pub fn new(input: &'a LogicalPlan, columns: Vec<Column>, unique: &'a dyn Fn(&str) -> String) -> Self {
-        Self { input, columns, unique }
+        Self { input, columns, unique, work_table: None }
     }
 
     pub fn columns(&self) -> &[Column] {
@@ -65,7 +76,35 @@ impl<'a> Domain<'a> {
     }
 
     fn is_needed_by(&self, plan: &LogicalPlan) -> Result<bool> {
-        Ok(!outer_columns(plan, self.input.schema())?.is_empty())
+        Ok(self.reads_work_table(plan)? || !outer_columns(plan, self.input.schema())?.is_empty())
+    }
+
+    fn reads_work_table(&self, plan: &LogicalPlan) -> Result<bool> {
+        let Some(table) = &self.work_table else { return Ok(false) };
+        Ok(plan
+            .exists(|node| Ok(matches!(node, LogicalPlan::TableScan(scan) if scan.table_name.table() == table.name)))?)
+    }
+
+    /// Each key has a recursion of its own: the work table carries the keys from step to step.
+    fn recursive(&self, query: RecursiveQuery) -> Result<Dependent> {
+        let columns = plan_columns(&query.static_term);
+        let start = self.push(Arc::unwrap_or_clone(query.static_term), false)?.keeping(columns)?;
+        let fields = start.plan.schema().fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
+        let table = Arc::new(CteWorkTable::new(&query.name, Arc::new(Schema::new(fields.collect::<Vec<_>>()))));
+        let reference = TableReference::bare(query.name.as_str());
+        let scan = LogicalPlanBuilder::scan(reference.clone(), provider_as_source(table), None)?.build()?;
+        let carried = start.keys.iter().map(|key| {
+            let (_, name) = key.qualified_name();
+            Expr::Column(Column::new(Some(reference.clone()), name))
+        });
+        let work_table = Some(WorkTable { name: query.name.clone(), scan, keys: carried.collect() });
+        let inner = Domain { input: self.input, columns: self.columns.clone(), unique: self.unique, work_table };
+        let columns = plan_columns(&query.recursive_term);
+        let step = inner.push(Arc::unwrap_or_clone(query.recursive_term), false)?.keeping(columns)?;
+        let plan = LogicalPlanBuilder::from(start.plan)
+            .to_recursive_query(query.name, step.plan, query.is_distinct)?
+            .build()?;
+        Ok(Dependent { plan, keys: start.keys })
     }
 
     /// The plan for each row of the domain. `top`: a key without rows may be missing where the plan gives one row of NULLs,
@@ -77,6 +116,11 @@ impl<'a> Domain<'a> {
             return Ok(Dependent { plan, keys: rows.keys });
         }
         match plan {
+            LogicalPlan::TableScan(_) if self.work_table.is_some() => {
+                let table = self.work_table.as_ref().ok_or_else(|| Error::internal("a work table went away"))?;
+                Ok(Dependent { plan: table.scan.clone(), keys: table.keys.clone() })
+            }
+            LogicalPlan::RecursiveQuery(query) => self.recursive(query),
             LogicalPlan::Projection(projection) => self.projection(projection, top),
             LogicalPlan::Filter(filter) => {
                 let input = self.push(Arc::unwrap_or_clone(filter.input), false)?;
