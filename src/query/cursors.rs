@@ -77,10 +77,11 @@ impl Conversation {
     /// A portal that Bind made is a cursor too: FETCH and MOVE read on where Execute stopped.
     async fn adopt(&mut self, name: &str) -> Result<()> {
         let Some(portal) = self.portals.get(name).filter(|portal| portal.cursor.is_none()) else { return Ok(()) };
-        if portal.is_ready() && matches!(portal.prepared.parsed.statement, Statement::Query(_)) {
-            if let Some(portal) = self.portals.remove(name) {
-                Box::pin(self.start(name, portal)).await?;
-            }
+        if portal.is_ready()
+            && matches!(portal.prepared.parsed.statement, Statement::Query(_))
+            && let Some(portal) = self.portals.remove(name)
+        {
+            Box::pin(self.start(name, portal)).await?;
         }
         let Some(portal) = self.portals.get_mut(name) else { return Ok(()) };
         match std::mem::replace(&mut portal.state, State::Ready) {
