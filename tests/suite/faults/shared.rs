@@ -87,3 +87,23 @@ async fn racing_definitions_make_one_table() {
         assert_eq!(codes, ["42P07", "made"], "round {round}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_warehouse_that_was_moved_still_names_its_own_tables() {
+    let (home, elsewhere) = (Home::new(), Home::new());
+    {
+        let server = Server::start_in(&home, &[]);
+        let mut connection = Connection::superuser(server.address()).await.unwrap();
+        connection.command("CREATE TABLE t AS SELECT 7 AS a").await.unwrap();
+        connection.command("DROP TABLE IF EXISTS u").await.unwrap();
+        connection.command("CREATE SCHEMA s").await.unwrap();
+        connection.command("CREATE TABLE s.\"odd name\" (a int)").await.unwrap();
+    }
+    std::fs::rename(home.warehouse(), elsewhere.warehouse()).unwrap();
+    let server = Server::start_in(&elsewhere, &[]);
+    let mut connection = Connection::superuser(server.address()).await.unwrap();
+    assert_eq!(connection.value("SELECT a FROM t").await.unwrap(), "7");
+    connection.command("INSERT INTO s.\"odd name\" VALUES (1)").await.unwrap();
+    assert_eq!(connection.value("SELECT a FROM s.\"odd name\"").await.unwrap(), "1");
+    connection.command("DROP TABLE t").await.unwrap();
+}
