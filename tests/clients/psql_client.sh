@@ -43,6 +43,15 @@ expect '\du' 'lakegate +\| Superuser' psql -X -c '\du'
 expect '\l' 'lakegate +\| lakegate +\| UTF8' psql -X -c '\l'
 expect '\df' 'lower' psql -X -c '\df pg_catalog.lower'
 expect '\dT' 'integer' psql -X -c '\dT int4'
+# Every command that asks the catalogs: its query runs, whatever it finds.
+for command in '\d pg_class' '\dt+' '\dt *.*' '\dn+' '\dv+' '\du+' '\l+' '\df' '\df+ lower' '\dT+' '\dm' '\dp' '\di' '\ds' '\dx' '\db' '\dC' \
+    '\do' '\da' '\dg' '\drds' '\dD' '\dE' '\dy' '\des' '\det' '\dew' '\deu' '\dF' '\dFd' '\dFp' '\dFt' '\dL' '\dO' '\dP' '\dRp' '\dRs' '\dX' \
+    '\dc' '\ddp' '\dA' '\dAc' '\dAf' '\dAo' '\dAp' '\dl' '\sv psql_v' '\z'; do
+    if ! out=$(psql -X -v ON_ERROR_STOP=1 -c "$command" 2>&1) || grep -q ERROR <<<"$out"; then
+        echo "$command: $out"
+        exit 1
+    fi
+done
 expect '\conninfo' 'You are connected to database "lakegate" as user "lakegate"' psql -X -c '\conninfo'
 expect '\encoding' 'UTF8' psql -X -c '\encoding'
 expect 'variables' '^name 7$' ask -v id=7 <<<"SELECT name FROM psql_t WHERE id = :'id';"
