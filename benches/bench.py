@@ -8,6 +8,7 @@ import signal
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 from wire import Wire
@@ -38,7 +39,8 @@ class Lakegate:
     def __init__(self, binary, warehouse, *flags):
         self.started = time.perf_counter()
         self.process = subprocess.Popen(
-            [binary, "serve", "--warehouse", str(warehouse), "--listen", "127.0.0.1:0", *flags], stdout=subprocess.PIPE, text=True
+            [binary, "serve", "--warehouse", str(warehouse), "--listen", "127.0.0.1:0", *flags],
+            stdout=subprocess.PIPE, text=True, env=os.environ | {"LAKEGATE_LOG_FILTER": "warn"},
         )
         for line in self.process.stdout:
             if match := re.match(r"listening on \S+:(\d+)", line):
@@ -57,12 +59,11 @@ class Lakegate:
 class Postgres:
     """A throw-away PostgreSQL of this machine with settings fit for the comparison."""
 
-    def __init__(self, folder):
-        self.folder = folder
+    def __init__(self):
+        # The owner of a server must be able to enter its folder, whoever's home the data of the benchmarks lies in.
+        self.folder = folder = pathlib.Path(tempfile.mkdtemp(prefix="lakegate-bench-"))
         self.binaries = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin"))[-1]
         self.port = 54399
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
         shutil.chown(folder, "postgres") if os.geteuid() == 0 else None
         self._as_owner(f"{self.binaries}/initdb -D {folder}/data -A trust -U postgres >/dev/null")
         options = f"-p {self.port} -k {folder} -c shared_buffers=2GB -c max_wal_size=8GB -c fsync=off -c max_parallel_workers_per_gather=2"
@@ -77,6 +78,7 @@ class Postgres:
 
     def stop(self):
         self._as_owner(f"{self.binaries}/pg_ctl -D {self.folder}/data -m immediate stop >/dev/null")
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class Bench:
@@ -88,9 +90,9 @@ class Bench:
         self.make_data()
         self.warehouse = self.work / "warehouse"
         shutil.rmtree(self.warehouse, ignore_errors=True)
+        self.postgres = Postgres()
         self.lakegate = Lakegate(args.lakegate, self.warehouse)
         self.idle_kib = resident_kib(self.lakegate.process.pid)
-        self.postgres = Postgres(self.work / "postgres")
 
     def make_data(self):
         generator = pathlib.Path(sys.executable).parent / "tpchgen-cli"

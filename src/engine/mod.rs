@@ -13,6 +13,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use datafusion::common::runtime::SpawnedTask;
 use datafusion::config::{ConfigNonZeroUsize, SpillCompression};
 use datafusion::execution::SessionStateDefaults;
 use datafusion::execution::context::SessionConfig;
@@ -21,9 +22,10 @@ use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool, TrackConsume
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, execute_stream};
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 
 use crate::error::{Error, Result, SqlState};
 
@@ -59,6 +61,9 @@ pub struct Tuning {
 pub trait Runner: Send + Sync + std::fmt::Debug {
     /// One stream of all partitions, in the plan's order if it has one. Dropping it stops the work.
     fn run(&self, plan: Arc<dyn ExecutionPlan>, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream>;
+
+    /// Where other work that computes for long is spawned; `None`: where it is asked for.
+    fn threads(&self) -> Option<&Handle>;
 }
 
 /// Runs a plan in this process.
@@ -68,6 +73,10 @@ pub struct LocalRunner;
 impl Runner for LocalRunner {
     fn run(&self, plan: Arc<dyn ExecutionPlan>, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         Ok(execute_stream(plan, context)?)
+    }
+
+    fn threads(&self) -> Option<&Handle> {
+        None
     }
 }
 
@@ -155,12 +164,30 @@ impl Engine {
     }
 
     /// Optimises a bound plan and makes its physical plan.
-    pub async fn physical(&self, state: &SessionState, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
-        let plan = state.create_physical_plan(plan).await?;
+    pub async fn physical(&self, state: Arc<SessionState>, plan: LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+        let in_place = is_row_of_constants(&plan);
+        let planning = async move { Ok(state.create_physical_plan(&plan).await?) };
+        // Optimising is one computation without a pause: on a client's thread nothing could cancel it.
+        let plan: Arc<dyn ExecutionPlan> = if in_place { planning.await? } else { self.compute(planning).await? };
         if plan.boundedness().is_unbounded() {
             return Err(Error::new(SqlState::FeatureNotSupported, "the query would never end"));
         }
         Ok(plan)
+    }
+
+    /// Runs work that may compute for long away from the threads that talk to clients. Dropping the future ends the work
+    /// where it next waits.
+    pub async fn compute<T: Send + 'static>(&self, work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+        let Some(threads) = self.runner.threads() else { return work.await };
+        let task = {
+            let _entered = threads.enter();
+            SpawnedTask::spawn(work)
+        };
+        match task.await {
+            Ok(result) => result,
+            Err(error) if error.is_panic() => Err(Error::internal("a task of the statement failed")),
+            Err(_) => Err(Error::new(SqlState::AdminShutdown, "the server is shutting down")),
+        }
     }
 
     /// Starts a physical plan.
@@ -168,6 +195,21 @@ impl Engine {
         // A row made of constants is computed at once: handing it to other threads would cost more than it.
         if is_one_row(plan.as_ref()) { Ok(execute_stream(plan, context)?) } else { self.runner.run(plan, context) }
     }
+}
+
+/// Whether the plan is one row of a few expressions without subqueries: planned at once, as it is run at once.
+fn is_row_of_constants(plan: &LogicalPlan) -> bool {
+    const EXPRESSIONS_MAX: usize = 16;
+    let LogicalPlan::Projection(projection) = plan else { return false };
+    let simple = |expr: &Expr| matches!(expr, Expr::Literal(..) | Expr::Placeholder(_));
+    let shallow = |expr: &Expr| match expr {
+        Expr::Alias(alias) => simple(&alias.expr),
+        Expr::Cast(cast) => simple(&cast.expr),
+        expr => simple(expr),
+    };
+    matches!(projection.input.as_ref(), LogicalPlan::EmptyRelation(_))
+        && projection.expr.len() <= EXPRESSIONS_MAX
+        && projection.expr.iter().all(shallow)
 }
 
 /// Whether the plan is a projection of one row that reads nothing.

@@ -9,7 +9,7 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::stream::RecordBatchReceiverStream;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::StreamExt as _;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 
 use super::Runner;
 use crate::error::{Error, Result};
@@ -66,5 +66,9 @@ impl Runner for ThreadsRunner {
         };
         stream.spawn_on(pass_on, runtime.handle());
         Ok(stream.build())
+    }
+
+    fn threads(&self) -> Option<&Handle> {
+        self.runtime.as_ref().map(Runtime::handle)
     }
 }

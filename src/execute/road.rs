@@ -393,7 +393,8 @@ impl<'a> Road<'a> {
             memory: Arc::clone(self.ground.engine.memory_pool()),
             cancel: self.token.clone(),
         };
-        self.ground.lake.write(request).await
+        let lake = Arc::clone(&self.ground.lake);
+        self.ground.engine.compute(async move { lake.write(request).await }).await
     }
 
     /// How many streams work on one statement.
@@ -418,7 +419,7 @@ impl<'a> Road<'a> {
     pub(crate) async fn physical(&self, plan: LogicalPlan) -> Result<(Arc<dyn ExecutionPlan>, Arc<TaskContext>)> {
         let engine = &self.ground.engine;
         let (state, context) = engine.state(&self.tuning());
-        let plan = engine.physical(&state, &plan).await?;
+        let plan = engine.physical(state, plan).await?;
         Ok((plan, context))
     }
 
