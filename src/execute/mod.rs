@@ -9,6 +9,7 @@
 mod ground;
 mod road;
 
+pub(crate) mod change;
 pub(crate) mod copy_from;
 mod copy_options;
 pub(crate) mod copy_to;
@@ -22,6 +23,7 @@ pub mod output;
 pub(crate) mod role;
 pub(crate) mod select;
 pub(crate) mod setting;
+pub(crate) mod transaction;
 pub(crate) mod truncate;
 
 pub use ground::{FileAccess, Ground};
@@ -30,6 +32,7 @@ pub(crate) use road::{Road, statement_context};
 use futures::future::BoxFuture;
 
 use crate::error::{Error, Result};
+use crate::plan::Changing;
 use crate::sql::Statement;
 use output::Output;
 
@@ -46,6 +49,9 @@ async fn dispatch(road: &mut Road<'_>, statement: &Statement) -> Result<Output> 
         Statement::Query(query) => select::run(road, query).await,
         Statement::Explain(explain) => explain::run(road, explain).await,
         Statement::Insert(insert) => insert::run(road, insert).await,
+        Statement::Update(update) => change::run(road, Changing::Update(update)).await,
+        Statement::Delete(delete) => change::run(road, Changing::Delete(delete)).await,
+        Statement::Merge(merge) => change::run(road, Changing::Merge(merge)).await,
         Statement::Truncate(truncate) => truncate::run(road, truncate).await,
         Statement::CreateTable(table) => create_table::run(road, table).await,
         Statement::CreateSchema(schema) => create_schema::run(road, schema).await,
@@ -63,6 +69,9 @@ async fn dispatch(road: &mut Road<'_>, statement: &Statement) -> Result<Output> 
         | Statement::Begin { .. }
         | Statement::Commit { .. }
         | Statement::Rollback { .. }
+        | Statement::Savepoint(_)
+        | Statement::Release(_)
+        | Statement::RollbackTo(_)
         | Statement::SetTransaction { .. }
         | Statement::Prepare(_)
         | Statement::Execute(_)

@@ -39,6 +39,8 @@ pub enum RowsTag {
     Counted(&'static str),
     /// `SHOW`, `EXPLAIN`, `EXECUTE`'s own.
     Fixed(&'static str),
+    /// Known when the rows begin: `UPDATE 3`.
+    Whole(String),
 }
 
 impl RowsTag {
@@ -47,6 +49,7 @@ impl RowsTag {
         match self {
             Self::Counted(word) => format!("{word} {rows}"),
             Self::Fixed(tag) => (*tag).to_owned(),
+            Self::Whole(tag) => tag.clone(),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use arrow::datatypes::SchemaRef;
 use chrono::{DateTime, Utc};
 use datafusion::execution::TaskContext;
+use datafusion::execution::context::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::scalar::ScalarValue;
@@ -27,11 +28,11 @@ use crate::lake::{
     self, ColumnSpec, Freshness, Input, Operation, TableCheck, TableSpec, WriteMode, WriteRequest, Written,
 };
 use crate::plan::bind::BoundQuery;
-use crate::plan::relations::{Relation, RelationColumn, Relations};
+use crate::plan::relations::{Relation, RelationColumn, Relations, ResolvedTable};
 use crate::plan::resolve::{Resolver, schema_exists};
-use crate::plan::{self, Parameters};
+use crate::plan::{self, BoundChange, Changing, Parameters};
 use crate::quality::gate::{Gate, GateColumn, Rule};
-use crate::session::Session;
+use crate::session::{Pins, Session};
 use crate::sql::{CheckConstraint, Name, QualifiedName, Set};
 
 /// What one statement may use.
@@ -44,6 +45,10 @@ pub(crate) struct Road<'a> {
     pub(crate) source: Arc<str>,
     pub(crate) parameters: Parameters,
     pub(crate) token: CancellationToken,
+    /// Tables as this statement saw them first, outside a transaction.
+    pins: Pins,
+    /// Whether writes wait for the transaction's commit.
+    pub(crate) staged: bool,
 }
 
 /// A table that a statement writes to.
@@ -79,7 +84,7 @@ impl<'a> Road<'a> {
             pins.catalog.get_or_insert_with(|| Arc::clone(&snapshot));
         }
         let context = Arc::new(statement_context(session, &snapshot, server_start));
-        Ok(Self { ground, session, snapshot, context, source, parameters, token })
+        Ok(Self { ground, session, snapshot, context, source, parameters, token, pins: Pins::default(), staged: false })
     }
 
     pub(crate) fn notice(&self, notice: Error) {
@@ -123,8 +128,7 @@ impl<'a> Road<'a> {
         let input = self.input_context();
         let files = self.ground.files.clone();
         let check = move |location: &str| files.check(location, superuser, false);
-        let mut own_pins = crate::session::Pins::default();
-        let pins = self.session.transaction.pins_mut().unwrap_or(&mut own_pins);
+        let pins = self.session.transaction.pins_mut().unwrap_or(&mut self.pins);
         let mut resolver = Resolver {
             snapshot: &self.snapshot,
             lake: &self.ground.lake,
@@ -192,8 +196,58 @@ impl<'a> Road<'a> {
             let message = format!("permission denied for table {}", name.name);
             return Err(Error::new(SqlState::InsufficientPrivilege, message));
         }
-        let table = self.ground.lake.table(&kind.location, Freshness::Latest).await?;
+        let location = kind.location.clone();
+        let table = self.newest(&location).await?;
         Ok(Target { schema, name: name.name.clone(), table })
+    }
+
+    /// The table as a write finds it: its newest version, or the transaction's own view.
+    async fn newest(&mut self, location: &str) -> Result<Arc<lake::Table>> {
+        if !self.staged {
+            return self.ground.lake.table(location, Freshness::Latest).await;
+        }
+        let freshness = self.freshness();
+        let place = self.ground.lake.place(location)?;
+        let Some(pins) = self.session.transaction.pins_mut() else {
+            return Err(Error::internal("a staged write has no transaction"));
+        };
+        let pinned = match pins.table::<lake::Table>(&place) {
+            Some(pinned) => pinned,
+            None => self.ground.lake.table(location, freshness).await?,
+        };
+        let private = pinned.private()?;
+        if let Some(pins) = self.session.transaction.pins_mut() {
+            pins.replace(&place, Arc::clone(&private));
+        }
+        Ok(private)
+    }
+
+    /// A table whose rows a statement changes, pinned at its newest version: also as a relation that tells its rows.
+    pub(crate) async fn changed(&mut self, name: &QualifiedName, action: &str) -> Result<(Target, ResolvedTable)> {
+        let target = self.target(name, action).await?;
+        let table = &target.table;
+        let pins = self.session.transaction.pins_mut().unwrap_or(&mut self.pins);
+        pins.pin(table.location(), Arc::clone(table));
+        let relation = ResolvedTable {
+            schema: target.schema.clone(),
+            name: target.name.clone(),
+            oid: self.snapshot.relation(&target.schema, &target.name).map_or(0, |relation| relation.oid),
+            columns: relation_columns(table),
+            provider: table.tagged_provider()?,
+        };
+        Ok((target, relation))
+    }
+
+    /// Binds a statement that changes rows of a table that [`Road::changed`] gave.
+    pub(crate) async fn bind_change(&mut self, statement: Changing<'_>, target: &ResolvedTable) -> Result<BoundChange> {
+        let names = statement.names(&self.source);
+        let relations = self.resolve(&names).await?;
+        plan::bind_change(statement, target, &self.context, &relations, &self.source, &mut self.parameters)
+    }
+
+    /// Forgets the versions that this statement saw, to run it again on newer ones.
+    pub(crate) fn unpin(&mut self) {
+        self.pins = Pins::default();
     }
 
     /// The relation of that name in the search path; 42P01 with the name's position.
@@ -384,7 +438,13 @@ impl<'a> Road<'a> {
     }
 
     /// Runs rows through the gate into a table: the one road of all statements that write.
-    pub(crate) async fn write(&self, mode: WriteMode, input: Input, gate: Gate, operation: &str) -> Result<Written> {
+    pub(crate) async fn write(
+        &mut self,
+        mode: WriteMode,
+        input: Input,
+        gate: Gate,
+        operation: &str,
+    ) -> Result<Written> {
         let request = WriteRequest {
             mode,
             input,
@@ -394,7 +454,13 @@ impl<'a> Road<'a> {
             cancel: self.token.clone(),
         };
         let lake = Arc::clone(&self.ground.lake);
-        self.ground.engine.compute(async move { lake.write(request).await }).await
+        let written = self.ground.engine.compute(async move { lake.write(request).await }).await?;
+        if let (Some(table), Some(pins)) = (&written.table, self.session.transaction.pins_mut())
+            && table.is_changed_privately()
+        {
+            pins.replace(table.location(), Arc::clone(table));
+        }
+        Ok(written)
     }
 
     /// How many streams work on one statement.
@@ -413,6 +479,11 @@ impl<'a> Road<'a> {
     pub(crate) fn input_context(&self) -> InputContext {
         let style = self.session.settings().text_style();
         InputContext::of_style(&style, self.context.transaction_start)
+    }
+
+    /// The engine's state with this session's tuning.
+    pub(crate) fn state(&self) -> Arc<SessionState> {
+        self.ground.engine.state(&self.tuning()).0
     }
 
     /// The physical plan of a bound one, and the context to run it in.

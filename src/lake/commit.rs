@@ -6,7 +6,7 @@
 
 mod definition;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,7 @@ use super::columns::TableSpec;
 use super::log::{self, Put};
 use super::stores::Resolved;
 use super::table::Table;
+use super::transaction::Private;
 use super::write::Operation;
 use super::{Freshness, Lake, maintain};
 use crate::error::{Error, Result, SqlState};
@@ -38,10 +39,45 @@ pub(super) enum Target {
     Append(Arc<Table>),
     /// Takes all files away, then adds.
     Overwrite(Arc<Table>),
+    /// Takes some files of the version that was read away, then adds.
+    Change {
+        table: Arc<Table>,
+        /// By their numbers in the table's list.
+        removes: Vec<usize>,
+        /// Whether files that others added meanwhile are a conflict.
+        reads_new_rows: bool,
+    },
+    /// Everything that a transaction did to a table.
+    Private {
+        /// The version that it read.
+        base: Arc<Table>,
+        /// The table as the transaction sees it.
+        table: Arc<Table>,
+        reads_new_rows: bool,
+    },
     /// Makes the table: there must be none.
     Create(TableSpec),
     /// Makes the table, or gives the one that is there a new definition and new files.
     Replace(TableSpec),
+}
+
+impl Target {
+    /// What a transaction that writes the table has of its own.
+    pub(super) fn private(&self) -> Option<&Arc<Private>> {
+        match self {
+            Self::Append(table) | Self::Overwrite(table) | Self::Change { table, .. } => table.private.as_ref(),
+            Self::Private { .. } | Self::Create(_) | Self::Replace(_) => None,
+        }
+    }
+
+    /// Whether rows that others add meanwhile would have changed the outcome.
+    pub(super) fn reads_new_rows(&self) -> bool {
+        match self {
+            Self::Change { reads_new_rows, .. } | Self::Private { reads_new_rows, .. } => *reads_new_rows,
+            Self::Overwrite(_) => true,
+            Self::Append(_) | Self::Create(_) | Self::Replace(_) => false,
+        }
+    }
 }
 
 /// Commits the files to the table and gives the version with them.
@@ -87,12 +123,16 @@ pub(super) async fn commit_files(
 /// Refuses at once what the commit would refuse anyway, before rows are drawn and staged for it.
 pub(super) async fn check_early(location: &Resolved, target: &Target) -> Result<()> {
     match target {
-        Target::Append(table) | Target::Overwrite(table) => {
+        Target::Append(table) | Target::Overwrite(table) | Target::Change { table, .. } => {
             writable(table)?;
+            if matches!(target, Target::Change { .. }) {
+                changeable(table)?;
+            }
             PROTOCOL.can_write_to(table.delta.snapshot()?).map_err(not_writable)
         }
         Target::Create(_) => check(target, newest(location, None).await?.as_deref()),
         Target::Replace(spec) => spec.validate(),
+        Target::Private { .. } => Ok(()),
     }
 }
 
@@ -139,7 +179,14 @@ pub(super) async fn commit(
 /// The version that the first attempt builds on: the newest that is known here.
 async fn base(lake: &Lake, location: &Resolved, target: &Target) -> Result<Option<Arc<Table>>> {
     match target {
-        Target::Append(table) | Target::Overwrite(table) => {
+        // Nobody else commits to a transaction's own view.
+        Target::Append(table) | Target::Overwrite(table) | Target::Change { table, .. } if table.private.is_some() => {
+            Ok(Some(Arc::clone(table)))
+        }
+        Target::Append(table)
+        | Target::Overwrite(table)
+        | Target::Change { table, .. }
+        | Target::Private { base: table, .. } => {
             let known = lake.cache.table(location, Freshness::AtLeast(table.version())).await?;
             Ok(Some(known))
         }
@@ -166,7 +213,22 @@ fn check(target: &Target, base: Option<&Table>) -> Result<()> {
             writable(base)?;
             same_definition(planned, base)
         }
-        (Target::Append(_) | Target::Overwrite(_), None) => {
+        (Target::Change { table, removes, reads_new_rows }, Some(base)) => {
+            writable(base)?;
+            same_definition(table, base)?;
+            unchanged_files(table, removes, base)?;
+            if *reads_new_rows { no_new_files(table, base) } else { Ok(()) }
+        }
+        (Target::Private { base: planned, table, reads_new_rows }, Some(base)) => {
+            writable(base)?;
+            same_definition(planned, base)?;
+            let staying: HashSet<&str> = table.files.iter().map(|file| file.name.as_str()).collect();
+            let files = planned.files.iter().enumerate();
+            let gone = files.filter(|(_, file)| !staying.contains(file.name.as_str())).map(|(number, _)| number);
+            unchanged_files(planned, &gone.collect::<Vec<_>>(), base)?;
+            if *reads_new_rows { no_new_files(planned, base) } else { Ok(()) }
+        }
+        (Target::Append(_) | Target::Overwrite(_) | Target::Change { .. } | Target::Private { .. }, None) => {
             Err(Error::internal("a table without a version was written"))
         }
         (Target::Create(spec), Some(_)) => {
@@ -222,8 +284,17 @@ fn actions(
     match target {
         Target::Append(table) => Ok((added.collect(), write(table, SaveMode::Append))),
         Target::Overwrite(table) => {
-            let actions = removes(base)?.into_iter().chain(added).collect();
+            let actions = removes_of(base, |_| true)?.into_iter().chain(added).collect();
             Ok((actions, write(table, SaveMode::Overwrite)))
+        }
+        Target::Change { table, removes, .. } => {
+            let removed = removes.iter().filter_map(|number| table.files.get(*number));
+            let names: HashSet<&str> = removed.map(|file| file.name.as_str()).collect();
+            let actions = removes_of(base, |name| names.contains(name))?.into_iter().chain(added).collect();
+            Ok((actions, write(table, SaveMode::Overwrite)))
+        }
+        Target::Private { base: planned, table, .. } => {
+            Ok((difference(planned, table, base)?, write(table, SaveMode::Append)))
         }
         Target::Create(spec) | Target::Replace(spec) => {
             let definition = Definition::new(spec, base)?;
@@ -235,15 +306,72 @@ fn actions(
                 metadata: definition.metadata.clone(),
             };
             let defined = [Action::Protocol(definition.protocol), Action::Metadata(definition.metadata)];
-            Ok((defined.into_iter().chain(removes(base)?).chain(added).collect(), described))
+            Ok((defined.into_iter().chain(removes_of(base, |_| true)?).chain(added).collect(), described))
         }
     }
 }
 
-fn removes(base: Option<&Table>) -> Result<Vec<Action>> {
+fn removes_of(base: Option<&Table>, is_gone: impl Fn(&str) -> bool) -> Result<Vec<Action>> {
     let Some(base) = base else { return Ok(Vec::new()) };
     let files = base.snapshot()?.try_log_data()?;
-    Ok(files.iter().map(|file| Action::Remove(file.remove_action(true))).collect())
+    let gone = files.iter().filter(|file| is_gone(file.path().as_ref()));
+    Ok(gone.map(|file| Action::Remove(file.remove_action(true))).collect())
+}
+
+/// What leads from the version that a transaction read to the one that it made. A file that it added and removed again is in
+/// neither.
+fn difference(planned: &Table, made: &Table, base: Option<&Table>) -> Result<Vec<Action>> {
+    let (before, after) = (planned.snapshot()?, made.snapshot()?);
+    let mut actions = Vec::new();
+    if before.protocol() != after.protocol() {
+        actions.push(Action::Protocol(after.protocol().clone()));
+    }
+    if before.metadata() != after.metadata() {
+        actions.push(Action::Metadata(after.metadata().clone()));
+    }
+    let names = |table: &Table| table.files.iter().map(|file| file.name.clone()).collect::<HashSet<_>>();
+    let (known, staying) = (names(planned), names(made));
+    actions.extend(removes_of(base, |name| known.contains(name) && !staying.contains(name))?);
+    for file in made.files.iter().filter(|file| !known.contains(&file.name)) {
+        let add = made.private.as_ref().and_then(|private| private.add(&file.name));
+        actions.push(Action::Add(add.ok_or_else(|| Error::internal("a transaction lost a file"))?));
+    }
+    Ok(actions)
+}
+
+/// The files whose rows were changed must all be there still, as they were.
+fn unchanged_files(planned: &Table, removes: &[usize], base: &Table) -> Result<()> {
+    if planned.version() == base.version() {
+        return Ok(());
+    }
+    let there: HashSet<&str> = base.files.iter().filter(|file| !file.special).map(|file| file.name.as_str()).collect();
+    let removed = removes.iter().filter_map(|number| planned.files.get(*number));
+    if removed.into_iter().all(|file| there.contains(file.name.as_str())) {
+        return Ok(());
+    }
+    Err(conflict("Rows that this statement changes were changed by another transaction."))
+}
+
+fn no_new_files(planned: &Table, base: &Table) -> Result<()> {
+    if planned.version() == base.version() {
+        return Ok(());
+    }
+    let known: HashSet<&str> = planned.files.iter().map(|file| file.name.as_str()).collect();
+    if base.files.iter().all(|file| known.contains(file.name.as_str())) {
+        return Ok(());
+    }
+    Err(conflict("Another transaction added rows that this statement did not see."))
+}
+
+/// Refuses tables whose changes are recorded in ways that we do not write.
+fn changeable(table: &Table) -> Result<()> {
+    if table.special {
+        return Err(Error::unsupported("changing rows of a table with deletion vectors"));
+    }
+    if table.properties().get("delta.enableChangeDataFeed").is_some_and(|enabled| enabled == "true") {
+        return Err(Error::unsupported("changing rows of a table with a change data feed"));
+    }
+    Ok(())
 }
 
 fn info(id: &str, operation: &Operation) -> HashMap<String, serde_json::Value> {
@@ -279,6 +407,9 @@ async fn finish(
     match loaded {
         Ok(table) => {
             let table = Arc::new(table);
+            if location.log.is_some() {
+                return Committed { version, table: Some(table) };
+            }
             lake.cache.put(Arc::clone(&table), put_began);
             if version > 0 && version.is_multiple_of(lake.options.checkpoint_commits.max(1)) {
                 maintain::checkpoint(table.delta.clone());
@@ -287,7 +418,9 @@ async fn finish(
         }
         Err(error) => {
             tracing::warn!(table = %location.location, version, %error, "could not read a table after its commit");
-            lake.cache.forget(location);
+            if location.log.is_none() {
+                lake.cache.forget(location);
+            }
             Committed { version, table: None }
         }
     }

@@ -18,12 +18,12 @@ const PUT_ATTEMPTS_MAX: u32 = 4;
 
 /// delta-rs' way to the log of the table at that place.
 pub(super) fn log_store(location: &Resolved) -> LogStoreRef {
-    let prefixed = PrefixStore::new(Arc::clone(&location.store), location.path.clone());
+    let prefixed = PrefixStore::new(location.log_store(), location.path.clone());
     let mut url = location.location.clone();
     // The kernel joins names to this URL, which works on a folder only.
     let folder = format!("{}/", url.path().trim_end_matches('/'));
     url.set_path(&folder);
-    default_logstore(Arc::new(prefixed), Arc::clone(&location.store), &url, &StorageConfig::default())
+    default_logstore(Arc::new(prefixed), location.log_store(), &url, &StorageConfig::default())
 }
 
 /// The newest version of the table there; `None` when there is no Delta log.
@@ -45,7 +45,7 @@ pub(super) fn missing(location: &Resolved) -> Error {
 /// Whether a version is in the log as a commit: one small request.
 pub(super) async fn has_version(location: &Resolved, version: u64) -> Result<bool> {
     let path = location.path.parts().chain(commit_uri_from_version(Some(version)).parts()).collect();
-    match location.store.head(&path).await {
+    match location.log_store().head(&path).await {
         Ok(_) => Ok(true),
         Err(object_store::Error::NotFound { .. }) => Ok(false),
         Err(error) => Err(error.into()),

@@ -10,6 +10,7 @@
 //! no names of the catalog and no session.
 
 mod cache;
+mod change;
 pub mod columns;
 mod commit;
 mod data_file;
@@ -23,6 +24,7 @@ pub mod stores;
 mod table;
 #[cfg(test)]
 mod tests;
+mod transaction;
 pub mod write;
 
 use std::collections::HashMap;
@@ -32,6 +34,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::error::Result;
+pub use change::{Change, Counts, Returned, RowAction};
 pub use columns::{ColumnSpec, TableCheck, TableSpec};
 pub use stores::{Resolved, Stores};
 pub use table::Table;
@@ -134,6 +137,11 @@ impl Lake {
         self.cache.table(&self.stores.resolve(location)?, freshness).await
     }
 
+    /// The place that a path or URL means, as [`Table::location`] has it: the same text for the same place.
+    pub fn place(&self, location: &str) -> Result<String> {
+        Ok(self.stores.resolve(location)?.location.to_string())
+    }
+
     /// Makes a table without rows. A definition without columns adopts the Delta table that is at its location.
     ///
     /// # Errors
@@ -191,15 +199,25 @@ impl Lake {
         Ok(())
     }
 
+    /// A place in the queue of the statements of this process that change rows of a table: they would undo each other's work
+    /// otherwise, each seeing only at its end that another one changed the same files. Appends do not wait.
+    pub async fn turn(&self, table: &Table) -> tokio::sync::OwnedMutexGuard<()> {
+        self.queue_named(format!("changes of {}", table.location())).lock_owned().await
+    }
+
     /// The queue of those who commit to one table.
     fn queue(&self, location: &Resolved) -> Arc<tokio::sync::Mutex<()>> {
+        self.queue_named(location.location.to_string())
+    }
+
+    fn queue_named(&self, name: String) -> Arc<tokio::sync::Mutex<()>> {
         let mut queues = self.queues.lock();
-        if let Some(queue) = queues.get(location.location.as_str()).and_then(std::sync::Weak::upgrade) {
+        if let Some(queue) = queues.get(&name).and_then(std::sync::Weak::upgrade) {
             return queue;
         }
         queues.retain(|_, queue| queue.strong_count() > 0);
         let queue = Arc::new(tokio::sync::Mutex::new(()));
-        queues.insert(location.location.to_string(), Arc::downgrade(&queue));
+        queues.insert(name, Arc::downgrade(&queue));
         queue
     }
 }

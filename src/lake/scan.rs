@@ -29,11 +29,13 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::projection::ProjectionExec;
 use object_store::ObjectMeta;
+use parquet::arrow::RowNumber;
 
 use super::columns::scanned_type;
 use super::data_file::DataFile;
 use super::interval::DecodeInterval;
 use super::table::Table;
+use crate::error::Error;
 
 /// A table's rows at its version.
 #[derive(Debug)]
@@ -41,9 +43,15 @@ pub(super) struct LakeScan {
     table: Arc<Table>,
     /// File columns and then partition columns, as the Parquet scan numbers them.
     scanned: TableSchema,
-    /// For each column of the table its number in `scanned`.
+    /// For each column of the provider its number in `scanned`.
     positions: Vec<usize>,
+    /// The table's columns; of a tagged scan also the file's number and the row's.
+    schema: SchemaRef,
+    tagged: bool,
 }
+
+/// Names of a tagged scan's last two columns. No user's column has a colon unless quoted, and Delta's schema wins then.
+const TAGS: [&str; 2] = ["lakegate:file", "lakegate:row"];
 
 impl LakeScan {
     pub(super) fn new(table: Arc<Table>) -> Self {
@@ -53,36 +61,75 @@ impl LakeScan {
         let fields = table.arrow_schema().fields().iter();
         // Every column of the table is one of the two kinds.
         let positions = fields.filter_map(|field| scanned.table_schema().index_of(field.name()).ok()).collect();
-        Self { table, scanned, positions }
+        let schema = Arc::clone(table.arrow_schema());
+        Self { table, scanned, positions, schema, tagged: false }
     }
 
-    /// The files that may hold rows for the filters.
-    fn prune(&self, state: &dyn Session, filters: &[Expr]) -> Result<Vec<Arc<DataFile>>> {
+    /// The same with two more columns: the number of the row's file in the table's list, and of the row in its file.
+    pub(super) fn tagged(table: Arc<Table>) -> Self {
+        let file = Field::new(TAGS[0], DataType::Int32, true);
+        let row = Field::new(TAGS[1], DataType::Int64, true).with_extension_type(RowNumber);
+        let mut partition_fields = table.partition_fields.clone();
+        partition_fields.push(Arc::new(file.clone()));
+        let scanned = TableSchema::builder(Arc::clone(&table.file_schema))
+            .with_table_partition_cols(partition_fields)
+            .with_virtual_columns(vec![Arc::new(row)])
+            .build();
+        let mut fields = table.arrow_schema().fields().to_vec();
+        // The reader's mark is for its own column only.
+        fields.extend([Arc::new(file), Arc::new(Field::new(TAGS[1], DataType::Int64, true))]);
+        let positions = fields.iter().filter_map(|field| scanned.table_schema().index_of(field.name()).ok()).collect();
+        let schema = Arc::new(Schema::new(fields));
+        Self { table, scanned, positions, schema, tagged: true }
+    }
+
+    /// All columns of some files.
+    pub(super) fn files(&self, state: &dyn Session, files: &[usize]) -> Result<Arc<dyn ExecutionPlan>> {
+        let plan = self.parquet(state, files, self.positions.clone(), None)?;
+        self.decode(state, plan, &self.schema)
+    }
+
+    /// Numbers of the files that may hold rows for the filters.
+    fn prune(&self, state: &dyn Session, filters: &[Expr]) -> Result<Vec<usize>> {
         let files = &self.table.files;
-        let Some(filter) = conjunction(filters.iter().cloned()) else { return Ok(files.clone()) };
-        let schema = self.table.arrow_schema();
-        let filter = state.create_physical_expr(filter, &DFSchema::try_from(Arc::clone(schema))?)?;
+        let all = || (0..files.len()).collect();
+        let Some(filter) = conjunction(filters.iter().cloned()) else { return Ok(all()) };
+        let filter = state.create_physical_expr(filter, &DFSchema::try_from(Arc::clone(&self.schema))?)?;
         // What cannot be used for pruning is no error: the filter itself runs above the scan.
-        let builder = PruningPredicateBuilder::new().with_file_schema(Arc::clone(schema));
-        let Some(predicate) = builder.build(filter) else { return Ok(files.clone()) };
+        let builder = PruningPredicateBuilder::new().with_file_schema(Arc::clone(&self.schema));
+        let Some(predicate) = builder.build(filter) else { return Ok(all()) };
         let kept = predicate.prune(&LogStatistics { files, schema: self.scanned.table_schema() })?;
-        Ok(files.iter().zip(kept).filter(|(_, keep)| *keep).map(|(file, _)| Arc::clone(file)).collect())
+        Ok(kept.iter().enumerate().filter_map(|(number, keep)| keep.then_some(number)).collect())
     }
 
-    fn partitioned_file(&self, file: &DataFile) -> PartitionedFile {
+    fn partitioned_file(&self, number: usize, file: &DataFile) -> PartitionedFile {
         let last_modified = chrono::DateTime::from_timestamp_millis(file.modified_ms).unwrap_or_default();
         let meta =
             ObjectMeta { location: file.path.clone(), last_modified, size: file.bytes, e_tag: None, version: None };
-        let mut partitioned = PartitionedFile::new_from_meta(meta).with_partition_values(file.partition.clone());
-        partitioned.statistics = Some(Arc::clone(&file.statistics));
+        let mut values = file.partition.clone();
+        if self.tagged {
+            values.push(ScalarValue::Int32(i32::try_from(number).ok()));
+        }
+        let mut partitioned = PartitionedFile::new_from_meta(meta).with_partition_values(values);
+        partitioned.statistics = Some(self.statistics(file));
         partitioned
+    }
+
+    /// Of the scanned columns. Nothing is known of the tags.
+    fn statistics(&self, file: &DataFile) -> Arc<Statistics> {
+        if !self.tagged {
+            return Arc::clone(&file.statistics);
+        }
+        let mut statistics = file.statistics.as_ref().clone();
+        statistics.column_statistics.extend([ColumnStatistics::new_unknown(), ColumnStatistics::new_unknown()]);
+        Arc::new(statistics)
     }
 
     /// DataFusion's Parquet scan of those files, with the columns at `positions` of `scanned`.
     fn parquet(
         &self,
         state: &dyn Session,
-        files: &[Arc<DataFile>],
+        files: &[usize],
         positions: Vec<usize>,
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
@@ -100,8 +147,11 @@ impl LakeScan {
             source = source.with_metadata_size_hint(bytes);
         }
         let schema = self.scanned.table_schema();
-        let statistics = Statistics::try_merge_iter(files.iter().map(|file| file.statistics.as_ref()), schema)?;
-        let all = FileGroup::new(files.iter().map(|file| self.partitioned_file(file)).collect());
+        let files =
+            files.iter().filter_map(|number| Some(self.partitioned_file(*number, self.table.files.get(*number)?)));
+        let all = FileGroup::new(files.collect());
+        let of_files = all.iter().filter_map(|file| file.statistics.as_deref());
+        let statistics = Statistics::try_merge_iter(of_files, schema)?;
         let groups = all.split_files(state.config().target_partitions()).into_iter().map(|group| {
             let of_files = group.iter().filter_map(|file| file.statistics.as_deref());
             let merged = Statistics::try_merge_iter(of_files, schema)?;
@@ -172,7 +222,7 @@ fn decoded(
 #[async_trait]
 impl TableProvider for LakeScan {
     fn schema(&self) -> SchemaRef {
-        Arc::clone(self.table.arrow_schema())
+        Arc::clone(&self.schema)
     }
 
     fn table_type(&self) -> TableType {
@@ -190,11 +240,14 @@ impl TableProvider for LakeScan {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let schema = self.table.arrow_schema();
-        let all: Vec<usize> = (0..schema.fields().len()).collect();
+        let all: Vec<usize> = (0..self.schema.fields().len()).collect();
         let projection = projection.unwrap_or(&all);
-        let wanted = Arc::new(schema.project(projection)?);
+        let wanted = Arc::new(self.schema.project(projection)?);
         if self.table.special {
+            if self.tagged {
+                let message = "changing rows of a table with deletion vectors or column mapping";
+                return Err(Error::unsupported(message).into_datafusion());
+            }
             return self.delegate(state, filters, &wanted).await;
         }
         let files = self.prune(state, filters)?;

@@ -13,6 +13,7 @@ use super::columns::{ColumnSpec, TableCheck, from_delta, scanned_type};
 use super::data_file::{DataFile, Layout, read_all};
 use super::scan::LakeScan;
 use super::stores::Resolved;
+use super::transaction::Private;
 use crate::error::{Error, Result};
 
 /// Delta's prefix of table properties that hold CHECK constraints.
@@ -33,6 +34,8 @@ pub struct Table {
     pub(super) files: Vec<Arc<DataFile>>,
     /// Whether a scan must leave the reading to delta-rs: column mapping, deleted rows, files elsewhere.
     pub(super) special: bool,
+    /// Of a transaction that writes it.
+    pub(super) private: Option<Arc<Private>>,
 }
 
 impl std::fmt::Debug for Table {
@@ -44,6 +47,16 @@ impl std::fmt::Debug for Table {
 impl Table {
     /// Reads what delta-rs loaded; `before` is another version of it whose file entries can be taken over.
     pub(super) fn new(location: Resolved, delta: DeltaTable, before: Option<&Self>) -> Result<Self> {
+        let private = before.and_then(|before| before.private.clone());
+        Self::with_private(location, delta, before, private)
+    }
+
+    pub(super) fn with_private(
+        location: Resolved,
+        delta: DeltaTable,
+        before: Option<&Self>,
+        private: Option<Arc<Private>>,
+    ) -> Result<Self> {
         let state = delta.snapshot()?;
         let snapshot = state.snapshot();
         let delta_schema: Schema = snapshot.schema().as_ref().try_into_arrow()?;
@@ -71,6 +84,7 @@ impl Table {
             partition_fields,
             files,
             special,
+            private,
             delta,
         })
     }
@@ -138,6 +152,14 @@ impl Table {
     /// A provider of this version's rows: engine types, the table's order, pruning by partitions and statistics.
     pub fn provider(self: &Arc<Self>) -> Result<Arc<dyn TableProvider>> {
         Ok(Arc::new(LakeScan::new(Arc::clone(self))))
+    }
+
+    /// The same with two more columns, which tell each row's file and its number there: for [`super::Change`].
+    ///
+    /// # Errors
+    /// 0A000 for a table whose rows cannot be changed here.
+    pub fn tagged_provider(self: &Arc<Self>) -> Result<Arc<dyn TableProvider>> {
+        Ok(Arc::new(LakeScan::tagged(Arc::clone(self))))
     }
 
     pub(super) fn snapshot(&self) -> Result<&EagerSnapshot> {

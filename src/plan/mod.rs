@@ -7,6 +7,7 @@
 //! give Arrow's types for PostgreSQL's, and lose positions.
 
 pub mod bind;
+mod change;
 mod file_call;
 mod parameters;
 pub mod relations;
@@ -14,6 +15,8 @@ pub mod resolve;
 pub mod typing;
 mod unnest;
 
+pub use bind::change::BoundChange;
+pub use change::{Changing, bind_change};
 pub use parameters::{
     InsertTarget, Parameters, bind_condition, bind_constants, bind_insert, bind_query, cast_columns, condition_on_rows,
 };

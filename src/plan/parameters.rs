@@ -64,7 +64,11 @@ impl Parameters {
     }
 
     /// Runs a binding with these parameters and puts the values, if there are any, into its plan.
-    fn with<T>(&mut self, context: &Arc<Context>, bind: impl FnOnce(&TypingContext) -> Result<T>) -> Result<T> {
+    pub(super) fn with<T>(
+        &mut self,
+        context: &Arc<Context>,
+        bind: impl FnOnce(&TypingContext) -> Result<T>,
+    ) -> Result<T> {
         let typing = TypingContext {
             context: Arc::clone(context),
             parameters: RefCell::new(std::mem::take(&mut self.types)),
@@ -78,10 +82,15 @@ impl Parameters {
     }
 
     fn fill(&self, mut bound: BoundQuery) -> Result<BoundQuery> {
-        if let Some(values) = self.values.as_ref().filter(|values| !values.is_empty()) {
-            bound.plan = bound.plan.with_param_values(ParamValues::from(values.clone()))?;
-        }
+        bound.plan = self.fill_plan(bound.plan)?;
         Ok(bound)
+    }
+
+    pub(super) fn fill_plan(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        match self.values.as_ref().filter(|values| !values.is_empty()) {
+            Some(values) => Ok(plan.with_param_values(ParamValues::from(values.clone()))?),
+            None => Ok(plan),
+        }
     }
 }
 

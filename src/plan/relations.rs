@@ -92,6 +92,27 @@ pub fn names_in_expression(expression: &ast::Expr, source: &str) -> Vec<Relation
     collect(expression, source)
 }
 
+/// Names from several trees of one statement.
+pub struct NamesOf {
+    collector: Collector,
+}
+
+impl NamesOf {
+    pub fn new(source: &str) -> Self {
+        Self { collector: Collector { source: Source::new(source), names: Vec::new() } }
+    }
+
+    #[must_use]
+    pub fn and(mut self, tree: &impl Visit) -> Self {
+        let _ = tree.visit(&mut self.collector);
+        self
+    }
+
+    pub fn names(self) -> Vec<RelationName> {
+        self.collector.names
+    }
+}
+
 fn collect(tree: &impl Visit, source: &str) -> Vec<RelationName> {
     let mut collector = Collector { source: Source::new(source), names: Vec::new() };
     let _ = tree.visit(&mut collector);

@@ -185,11 +185,12 @@ impl Resolver<'_> {
 
     /// The table at the version this transaction saw first.
     pub async fn pin(&mut self, location: &str) -> Result<Arc<lake::Table>> {
-        if let Some(pinned) = self.pins.table::<lake::Table>(location) {
+        let place = self.lake.place(location)?;
+        if let Some(pinned) = self.pins.table::<lake::Table>(&place) {
             return Ok(pinned);
         }
         let table = self.lake.table(location, self.freshness).await?;
-        self.pins.pin(location, Arc::clone(&table));
+        self.pins.pin(&place, Arc::clone(&table));
         Ok(table)
     }
 }

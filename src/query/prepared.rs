@@ -6,7 +6,8 @@ use super::statement::{self, Access};
 use crate::encode::types::{OutputColumn, PgType};
 use crate::error::{Error, Result, SqlState};
 use crate::execute::select::Reusable;
-use crate::execute::{Road, explain, setting};
+use crate::execute::{Road, change, explain, insert, setting};
+use crate::plan::Changing;
 use crate::sql::{Parsed, Statement};
 
 /// A statement whose text was parsed and whose parameters and columns are known.
@@ -38,6 +39,10 @@ impl Prepared {
 pub(crate) async fn prepare(road: &mut Road<'_>, parsed: Parsed) -> Result<Prepared> {
     let columns: Option<Arc<[OutputColumn]>> = match &parsed.statement {
         Statement::Query(query) => Some(road.bind_query(query).await?.columns.into()),
+        Statement::Insert(insert) if !insert::is_plain(insert) => returning(road, Changing::Insert(insert)).await?,
+        Statement::Update(update) => returning(road, Changing::Update(update)).await?,
+        Statement::Delete(delete) => returning(road, Changing::Delete(delete)).await?,
+        Statement::Merge(merge) => returning(road, Changing::Merge(merge)).await?,
         Statement::Insert(insert) => {
             let target = road.target(&insert.table, "insert into").await?;
             road.bind_insert(&target, insert).await?;
@@ -63,6 +68,9 @@ pub(crate) async fn prepare(road: &mut Road<'_>, parsed: Parsed) -> Result<Prepa
         | Statement::Begin { .. }
         | Statement::Commit { .. }
         | Statement::Rollback { .. }
+        | Statement::Savepoint(_)
+        | Statement::Release(_)
+        | Statement::RollbackTo(_)
         | Statement::SetTransaction { .. }
         | Statement::Prepare(_)
         | Statement::Execute(_)
@@ -78,6 +86,11 @@ pub(crate) async fn prepare(road: &mut Road<'_>, parsed: Parsed) -> Result<Prepa
     };
     let parameters = road.parameters.settled()?;
     Ok(Prepared { parsed, parameters, columns, described: true, reusable: OnceLock::new() })
+}
+
+async fn returning(road: &mut Road<'_>, statement: Changing<'_>) -> Result<Option<Arc<[OutputColumn]>>> {
+    let columns = change::columns(road, statement).await?;
+    Ok((!columns.is_empty()).then(|| columns.into()))
 }
 
 /// 0A000, in the words that drivers look for to prepare anew.

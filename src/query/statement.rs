@@ -18,6 +18,9 @@ pub(crate) fn access(statement: &Statement) -> Access {
     match statement {
         Statement::Query(_) | Statement::Explain(_) | Statement::CopyTo(_) | Statement::Declare(_) => Access::Reads,
         Statement::Insert(_) => Access::Writes("INSERT"),
+        Statement::Update(_) => Access::Writes("UPDATE"),
+        Statement::Delete(_) => Access::Writes("DELETE"),
+        Statement::Merge(_) => Access::Writes("MERGE"),
         Statement::Truncate(_) => Access::Writes("TRUNCATE TABLE"),
         Statement::CreateTable(table) if table.query.is_some() => Access::Writes("CREATE TABLE AS"),
         Statement::CreateTable(_) => Access::Writes("CREATE TABLE"),
@@ -35,6 +38,9 @@ pub(crate) fn access(statement: &Statement) -> Access {
         | Statement::Begin { .. }
         | Statement::Commit { .. }
         | Statement::Rollback { .. }
+        | Statement::Savepoint(_)
+        | Statement::Release(_)
+        | Statement::RollbackTo(_)
         | Statement::SetTransaction { .. }
         | Statement::Prepare(_)
         | Statement::Execute(_)

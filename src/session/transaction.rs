@@ -71,6 +71,11 @@ impl Pins {
         Arc::clone(self.tables.get(location)?).downcast().ok()
     }
 
+    /// Pins a table in the place of what is pinned there: the transaction changed it.
+    pub fn replace<T: Any + Send + Sync>(&mut self, location: &str, table: Arc<T>) {
+        self.tables.insert(location.to_owned(), table);
+    }
+
     /// Pins a table unless one is pinned there already.
     pub fn pin<T: Any + Send + Sync>(&mut self, location: &str, table: Arc<T>) {
         if !self.tables.contains_key(location) {

@@ -24,7 +24,13 @@ impl Grammar<'_> {
         self.expect("as")?;
         let first = self.token();
         let statement = match self.statement()? {
-            Some(statement @ (Statement::Query(_) | Statement::Insert(_))) => statement,
+            Some(
+                statement @ (Statement::Query(_)
+                | Statement::Insert(_)
+                | Statement::Update(_)
+                | Statement::Delete(_)
+                | Statement::Merge(_)),
+            ) => statement,
             Some(_) => return Err(self.syntax_at(first)),
             None => return self.refused(first),
         };

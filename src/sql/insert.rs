@@ -1,22 +1,34 @@
 //! INSERT and EXPLAIN.
 
+use sqlparser::ast::{BinaryOperator, Expr, Query, With};
+
 use super::grammar::Grammar;
-use super::statement::{Explain, Insert, Name, Statement};
+use super::statement::{Explain, Insert, Name, Replaces, Statement};
 use super::token::Kind;
 use crate::error::{Error, Result, SqlState};
 
 impl Grammar<'_> {
-    pub fn insert(&mut self) -> Result<Statement> {
+    pub fn insert(&mut self, with: Option<With>) -> Result<Statement> {
         self.expect("insert")?;
-        if self.is("overwrite") {
-            return self.unsupported("INSERT OVERWRITE");
+        let overwrite = self.accept("overwrite");
+        if overwrite {
+            // Spark's word may stand there, and INTO too.
+            if !self.accept("table") {
+                self.accept("into");
+            }
+        } else {
+            self.expect("into")?;
         }
-        self.expect("into")?;
         let table = self.qualified_name()?;
-        let alias = if self.accept("as") { Some(self.name()?) } else { None };
-        let mut insert = Insert { table, alias, columns: Vec::new(), source: None };
+        let alias = if self.is("as") { self.changed_alias()? } else { None };
+        let replaces = if overwrite { self.overwritten()? } else { Replaces::None };
+        let (columns, on_conflict, returning) = (Vec::new(), None, Vec::new());
+        let mut insert = Insert { table, alias, columns, source: None, replaces, on_conflict, returning };
         if self.accept("default") {
             self.expect("values")?;
+            if with.is_some() {
+                return self.unsupported("WITH before DEFAULT VALUES");
+            }
             return self.inserted(insert);
         }
         if self.is_operator("(") && !self.query_in_parentheses_follows() {
@@ -25,8 +37,8 @@ impl Grammar<'_> {
         if self.is("overriding") {
             return self.unsupported("OVERRIDING");
         }
-        if self.is("replace") {
-            return self.unsupported("REPLACE WHERE");
+        if !overwrite && self.take(&["replace", "where"]) {
+            insert.replaces = Replaces::Where(Box::new(self.expression()?));
         }
         if !self.starts_query() {
             return self.syntax();
@@ -34,21 +46,35 @@ impl Grammar<'_> {
         self.defaults = self.is("values");
         let source = self.query();
         self.defaults = false;
-        insert.source = Some(Box::new(source?));
+        insert.source = Some(Box::new(with_before(with, source?)));
         self.inserted(insert)
     }
 
-    fn inserted(&self, insert: Insert) -> Result<Statement> {
-        if self.is("on") && self.is_ahead(1, "conflict") {
-            return self.unsupported("ON CONFLICT");
+    /// `[PARTITION (column = value, …)]`: the rows that an OVERWRITE takes away.
+    fn overwritten(&mut self) -> Result<Replaces> {
+        if !self.accept("partition") {
+            return Ok(Replaces::All);
         }
-        if self.is("returning") {
-            return self.unsupported("RETURNING");
+        let conditions = self.parenthesized(Self::expression)?;
+        let all = conditions.into_iter().reduce(|left, right| Expr::BinaryOp {
+            left: Box::new(left),
+            op: BinaryOperator::And,
+            right: Box::new(right),
+        });
+        Ok(all.map_or(Replaces::All, |condition| Replaces::Where(Box::new(condition))))
+    }
+
+    fn inserted(&mut self, mut insert: Insert) -> Result<Statement> {
+        let token = self.token();
+        insert.on_conflict = self.on_conflict()?;
+        if insert.on_conflict.is_some() && !matches!(insert.replaces, Replaces::None) {
+            return Err(self.unsupported_at("ON CONFLICT of an INSERT that replaces rows", token));
         }
+        insert.returning = self.returning()?;
         Ok(Statement::Insert(Box::new(insert)))
     }
 
-    fn insert_column(&mut self) -> Result<Name> {
+    pub fn insert_column(&mut self) -> Result<Name> {
         let name = self.name()?;
         if self.is_operator(".") || self.is_operator("[") {
             return self.unsupported("assignment to a field or element");
@@ -80,6 +106,9 @@ impl Grammar<'_> {
             Some(
                 statement @ (Statement::Query(_)
                 | Statement::Insert(_)
+                | Statement::Update(_)
+                | Statement::Delete(_)
+                | Statement::Merge(_)
                 | Statement::CreateTable(_)
                 | Statement::Declare(_)
                 | Statement::Execute(_)),
@@ -144,4 +173,17 @@ impl Grammar<'_> {
         self.advance();
         Ok(on)
     }
+}
+
+/// The queries of a WITH before INSERT are those of its source; PostgreSQL lets both have some.
+fn with_before(with: Option<With>, mut query: Query) -> Query {
+    query.with = match (with, query.with.take()) {
+        (Some(mut before), Some(own)) => {
+            before.recursive |= own.recursive;
+            before.cte_tables.extend(own.cte_tables);
+            Some(before)
+        }
+        (before, own) => before.or(own),
+    };
+    query
 }

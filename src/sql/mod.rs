@@ -17,6 +17,7 @@
 //! * `TABLE t` is `SELECT * FROM t`; BETWEEN SYMMETRIC is its two BETWEENs; AND and OR chains are balanced trees.
 
 mod call;
+pub mod change;
 mod copy;
 mod create_table;
 mod cursor;
@@ -27,6 +28,7 @@ mod from;
 mod grammar;
 mod insert;
 mod keywords;
+mod merge;
 mod primary;
 mod refused;
 mod role;
@@ -41,14 +43,17 @@ mod tests;
 mod token;
 mod transaction;
 mod type_name;
+mod update;
 
 use std::sync::Arc;
 
 use sqlparser::ast;
 
 pub use call::variadic_argument;
+pub use change::*;
 pub use data_type::pg_type;
 pub use grammar::fold;
+pub(crate) use select::one_column_of;
 pub use statement::*;
 pub use token::{position, span_position};
 
@@ -137,8 +142,9 @@ impl Grammar<'_> {
     /// One statement; `None` when it begins like none that we run.
     fn statement(&mut self) -> Result<Option<Statement>> {
         if self.is_operator("(") || self.is_any(&["select", "with", "values", "table"]) {
-            if let Some(word) = self.modification_in_with() {
-                return Err(self.unsupported_at(&format!("WITH before {}", word.value.to_ascii_uppercase()), word));
+            if self.modification_in_with().is_some() {
+                let with = self.with()?;
+                return self.modification(Some(with));
             }
             return Ok(Some(Statement::Query(Box::new(self.query()?))));
         }
@@ -147,7 +153,7 @@ impl Grammar<'_> {
             return self.syntax();
         }
         match token.value.as_str() {
-            "insert" => self.insert().map(Some),
+            "insert" | "update" | "delete" | "merge" => self.modification(None),
             "explain" => self.deeper(Self::explain).map(Some),
             "truncate" => self.truncate().map(Some),
             "create" => self.create(),
@@ -160,6 +166,8 @@ impl Grammar<'_> {
             "begin" | "start" => self.begin().map(Some),
             "commit" | "end" => self.commit().map(Some),
             "rollback" | "abort" => self.rollback().map(Some),
+            "savepoint" => self.savepoint().map(Some),
+            "release" => self.release().map(Some),
             "prepare" => self.deeper(Self::prepare).map(Some),
             "execute" if !self.is_ahead(1, "task") => self.execute().map(Some),
             "deallocate" => self.deallocate().map(Some),
@@ -169,6 +177,17 @@ impl Grammar<'_> {
             "fetch" | "move" => self.fetch().map(Some),
             "close" => self.close_statement().map(Some),
             _ => Ok(None),
+        }
+    }
+
+    /// INSERT, UPDATE, DELETE or MERGE, after its WITH.
+    fn modification(&mut self, with: Option<ast::With>) -> Result<Option<Statement>> {
+        match self.token().value.as_str() {
+            "insert" => self.insert(with).map(Some),
+            "update" => self.update(with).map(Some),
+            "delete" => self.delete(with).map(Some),
+            "merge" => self.merge(with).map(Some),
+            _ => self.syntax(),
         }
     }
 }

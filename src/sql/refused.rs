@@ -6,9 +6,6 @@ use crate::error::Result;
 
 /// First words of statements without a rule of their own.
 const STATEMENTS: &[&str] = &[
-    "update",
-    "delete",
-    "merge",
     "grant",
     "revoke",
     "listen",
@@ -23,8 +20,6 @@ const STATEMENTS: &[&str] = &[
     "lock",
     "comment",
     "security",
-    "savepoint",
-    "release",
     "refresh",
     "reassign",
     "load",

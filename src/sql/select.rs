@@ -118,7 +118,7 @@ impl Grammar<'_> {
         Err(self.unsupported_at(strength, token))
     }
 
-    fn with(&mut self) -> Result<With> {
+    pub fn with(&mut self) -> Result<With> {
         let word = self.advance();
         let recursive = self.accept("recursive");
         let cte_tables = self.list(Self::cte)?;
@@ -292,7 +292,7 @@ impl Grammar<'_> {
         Ok(Some(Distinct::Distinct))
     }
 
-    fn select_item(&mut self) -> Result<SelectItem> {
+    pub fn select_item(&mut self) -> Result<SelectItem> {
         let token = self.token();
         if self.accept_operator("*") {
             return Ok(SelectItem::Wildcard(plain_wildcard(token)));
@@ -466,6 +466,15 @@ fn unwrapped(query: Query) -> Query {
         SetExpr::Query(inner) => *inner,
         body => query_of(Box::new(body)),
     }
+}
+
+/// `SELECT column FROM (query) AS alias`.
+pub(crate) fn one_column_of(query: Query, alias: TableAlias, column: Ident) -> Expr {
+    let mut select = empty_select(AttachedToken::empty());
+    select.projection.push(SelectItem::UnnamedExpr(Expr::Identifier(column)));
+    let relation = TableFactor::Derived { lateral: false, subquery: Box::new(query), alias: Some(alias), sample: None };
+    select.from.push(TableWithJoins { relation, joins: Vec::new() });
+    Expr::Subquery(Box::new(query_of(Box::new(SetExpr::Select(Box::new(select))))))
 }
 
 /// A table by its name alone.

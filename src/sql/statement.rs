@@ -2,6 +2,7 @@
 
 use sqlparser::ast;
 
+use super::change::{Delete, Merge, OnConflict, Update};
 use crate::encode::types::PgType;
 
 /// One statement of a query text.
@@ -25,6 +26,9 @@ pub enum Statement {
     Query(Box<ast::Query>),
     Explain(Explain),
     Insert(Box<Insert>),
+    Update(Box<Update>),
+    Delete(Box<Delete>),
+    Merge(Box<Merge>),
     Truncate(Truncate),
     CreateTable(Box<CreateTable>),
     CreateSchema(CreateSchema),
@@ -48,6 +52,11 @@ pub enum Statement {
     Rollback {
         chain: bool,
     },
+    Savepoint(Name),
+    /// RELEASE SAVEPOINT.
+    Release(Name),
+    /// ROLLBACK TO SAVEPOINT.
+    RollbackTo(Name),
     /// SET TRANSACTION, or SET SESSION CHARACTERISTICS AS TRANSACTION.
     SetTransaction {
         session: bool,
@@ -106,10 +115,24 @@ pub struct Explain {
 #[derive(Debug, Clone)]
 pub struct Insert {
     pub table: QualifiedName,
-    pub alias: Option<Name>,
+    /// Without column names.
+    pub alias: Option<ast::TableAlias>,
     pub columns: Vec<Name>,
     /// `None` is DEFAULT VALUES. A VALUES list may hold `DEFAULT` (an identifier expression).
     pub source: Option<Box<ast::Query>>,
+    pub replaces: Replaces,
+    pub on_conflict: Option<OnConflict>,
+    pub returning: Vec<ast::SelectItem>,
+}
+
+/// Which rows of the table an INSERT takes away.
+#[derive(Debug, Clone)]
+pub enum Replaces {
+    None,
+    /// OVERWRITE: all.
+    All,
+    /// OVERWRITE … PARTITION (column = value, …), or REPLACE WHERE: those for which it is true. New rows must meet it too.
+    Where(Box<ast::Expr>),
 }
 
 #[derive(Debug, Clone)]
@@ -412,6 +435,9 @@ impl Statement {
             Self::Query(_) => "select",
             Self::Explain(_) => "explain",
             Self::Insert(_) => "insert",
+            Self::Update(_) => "update",
+            Self::Delete(_) => "delete",
+            Self::Merge(_) => "merge",
             Self::Truncate(_) => "truncate",
             Self::CreateTable(_) => "create_table",
             Self::CreateSchema(_) => "create_schema",
@@ -425,6 +451,9 @@ impl Statement {
             Self::Begin { .. } => "begin",
             Self::Commit { .. } => "commit",
             Self::Rollback { .. } => "rollback",
+            Self::Savepoint(_) => "savepoint",
+            Self::Release(_) => "release",
+            Self::RollbackTo(_) => "rollback_to",
             Self::Prepare(_) => "prepare",
             Self::Execute(_) => "execute",
             Self::Deallocate(_) => "deallocate",

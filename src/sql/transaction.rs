@@ -71,10 +71,22 @@ impl Grammar<'_> {
             return self.unsupported("ROLLBACK PREPARED");
         }
         self.one_of(&["work", "transaction"]);
-        if self.is("to") {
-            return self.unsupported("ROLLBACK TO SAVEPOINT");
+        if self.accept("to") {
+            self.accept("savepoint");
+            return Ok(Statement::RollbackTo(self.name()?));
         }
         Ok(Statement::Rollback { chain: self.chain()? })
+    }
+
+    pub fn savepoint(&mut self) -> Result<Statement> {
+        self.advance();
+        Ok(Statement::Savepoint(self.name()?))
+    }
+
+    pub fn release(&mut self) -> Result<Statement> {
+        self.advance();
+        self.accept("savepoint");
+        Ok(Statement::Release(self.name()?))
     }
 
     fn chain(&mut self) -> Result<bool> {

@@ -9,6 +9,7 @@
 pub mod counted;
 #[cfg(test)]
 pub mod faulty;
+pub mod overlay;
 pub mod probe;
 
 use std::collections::{HashMap, HashSet};
@@ -51,9 +52,19 @@ pub struct Resolved {
     pub url: ObjectStoreUrl,
     /// The whole location in its one normal form, without a slash at the end: the same text for the same place.
     pub location: Url,
+    /// A transaction's own view of the table's log.
+    pub log: Option<Arc<overlay::Overlay>>,
 }
 
 impl Resolved {
+    /// The store as the table's log is read and written through it.
+    pub fn log_store(&self) -> Arc<dyn ObjectStore> {
+        match &self.log {
+            Some(overlay) => Arc::clone(overlay) as Arc<dyn ObjectStore>,
+            None => Arc::clone(&self.store),
+        }
+    }
+
     /// Whether it lies on a local disk.
     pub fn is_local(&self) -> bool {
         self.location.scheme() == "file"
@@ -185,7 +196,7 @@ impl Stores {
         let mut location = url;
         let trimmed = location.path().trim_end_matches('/').to_owned();
         location.set_path(&trimmed);
-        Ok(Resolved { store, path, url: store_url, location })
+        Ok(Resolved { store, path, url: store_url, location, log: None })
     }
 
     fn store(&self, bucket: &str, url: &Url) -> Result<Arc<dyn ObjectStore>> {

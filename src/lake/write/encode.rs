@@ -16,7 +16,7 @@ const STRICT: CastOptions<'static> =
     CastOptions { safe: false, format_options: arrow::util::display::FormatOptions::new() };
 
 /// How the columns of a table's rows are stored.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Encoding {
     engine: SchemaRef,
     /// Positions of the columns inside the files.

@@ -8,8 +8,9 @@
 mod encode;
 mod file;
 mod partition;
+mod rewrite;
 mod rows;
-mod staged;
+pub(super) mod staged;
 
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ use deltalake::kernel::Add;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::change::{Change, Changing, Counts};
 use super::columns::{ColumnSpec, TableSpec};
 use super::commit::{self, Committed, Failure, Target};
 use super::stores::Resolved;
@@ -46,6 +48,8 @@ pub enum WriteMode {
     Append(Arc<Table>),
     /// All earlier rows go. TRUNCATE is this with no rows.
     Overwrite(Arc<Table>),
+    /// Single rows are added, changed and removed; the input is a change's plan.
+    Change(Arc<Change>),
     /// CREATE TABLE … AS: definition and rows in one commit.
     Create(TableSpec),
     /// CREATE OR REPLACE TABLE … AS: the same where a table may be already.
@@ -81,6 +85,8 @@ pub struct Written {
     pub rows: u64,
     pub bytes: u64,
     pub files: usize,
+    /// Of a change.
+    pub counts: Counts,
     /// The version with the rows; when there were none to append, the one that there was.
     pub version: u64,
     /// The table at that version; `None` when it could not be read again, which does not undo the commit.
@@ -95,14 +101,36 @@ struct Job {
     options: LakeOptions,
     /// Columns with statistics in the log.
     statistics_columns: usize,
-    staged: Staged,
+    staged: Arc<Staged>,
     memory: Arc<dyn MemoryPool>,
     cancel: CancellationToken,
+    /// Of a change: its plan's rows are taken by it.
+    changing: Option<Arc<Changing>>,
+}
+
+impl Job {
+    /// The same for rows that stay as they are.
+    fn unchecked(&self) -> Self {
+        Self {
+            encoding: self.encoding.clone(),
+            gate: Gate::new("", "", Vec::new(), Vec::new()),
+            options: self.options.clone(),
+            statistics_columns: self.statistics_columns,
+            staged: Arc::clone(&self.staged),
+            memory: Arc::clone(&self.memory),
+            cancel: self.cancel.clone(),
+            changing: None,
+        }
+    }
 }
 
 pub(super) async fn write(lake: Arc<Lake>, request: WriteRequest) -> Result<Written> {
     let WriteRequest { mode, input, gate, operation, memory, cancel } = request;
-    let (location, target) = target(&lake, mode)?;
+    let changing = match &mode {
+        WriteMode::Change(change) => Some(Arc::new(Changing::new(Arc::clone(change), &memory))),
+        WriteMode::Append(_) | WriteMode::Overwrite(_) | WriteMode::Create(_) | WriteMode::Replace(_) => None,
+    };
+    let (location, mut target) = target(&lake, mode)?;
     let (schema, partition_columns) = shape(&target)?;
     commit::check_early(&location, &target).await?;
     let job = Arc::new(Job {
@@ -110,15 +138,27 @@ pub(super) async fn write(lake: Arc<Lake>, request: WriteRequest) -> Result<Writ
         gate,
         options: lake.options.clone(),
         statistics_columns: statistics_columns(&target),
-        staged: Staged::new(location.clone()),
+        staged: Arc::new(Staged::new(location.clone())),
         memory,
         cancel,
+        changing,
     });
-    let files = stage(&job, input).await?;
+    let mut files = stage(&job, input).await?;
+    let counts = match &job.changing {
+        Some(changing) => {
+            files.extend(rewrite::remaining(&Arc::new(job.unchecked()), changing).await?);
+            if let Target::Change { removes, .. } = &mut target {
+                *removes = changing.touched().into_iter().map(|(file, _)| file).collect();
+            }
+            changing.counts()
+        }
+        None => Counts::default(),
+    };
     let empty = Written {
         rows: files.iter().map(|file| file.rows).sum(),
         bytes: files.iter().map(|file| file.bytes).sum(),
         files: files.len(),
+        counts,
         version: 0,
         table: None,
     };
@@ -144,6 +184,10 @@ async fn commit_staged(
     job: Arc<Job>,
 ) -> Result<Committed> {
     let committed = commit::commit_files(&lake, &location, &target, &adds, &operation).await;
+    if let (Some(private), Ok(_)) = (target.private(), &committed) {
+        private.adopt(&adds, Arc::clone(&job.staged), target.reads_new_rows());
+        return committed.map_err(|failure| failure.error);
+    }
     match &committed {
         Ok(_) | Err(Failure { may_appear: true, .. }) => job.staged.keep(),
         Err(Failure { may_appear: false, .. }) => {}
@@ -155,6 +199,10 @@ fn target(lake: &Lake, mode: WriteMode) -> Result<(Resolved, Target)> {
     Ok(match mode {
         WriteMode::Append(table) => (table.location.clone(), Target::Append(table)),
         WriteMode::Overwrite(table) => (table.location.clone(), Target::Overwrite(table)),
+        WriteMode::Change(change) => {
+            let (table, reads_new_rows) = (Arc::clone(&change.table), change.reads_new_rows);
+            (table.location.clone(), Target::Change { table, removes: Vec::new(), reads_new_rows })
+        }
         WriteMode::Create(spec) => (lake.stores.resolve(&spec.location)?, Target::Create(spec)),
         WriteMode::Replace(spec) => (lake.stores.resolve(&spec.location)?, Target::Replace(spec)),
     })
@@ -163,9 +211,10 @@ fn target(lake: &Lake, mode: WriteMode) -> Result<(Resolved, Target)> {
 /// The columns that rows must have, and the partition columns among them.
 fn shape(target: &Target) -> Result<(SchemaRef, Vec<String>)> {
     match target {
-        Target::Append(table) | Target::Overwrite(table) => {
-            Ok((Arc::clone(table.arrow_schema()), table.partition_columns().to_vec()))
-        }
+        Target::Append(table)
+        | Target::Overwrite(table)
+        | Target::Change { table, .. }
+        | Target::Private { table, .. } => Ok((Arc::clone(table.arrow_schema()), table.partition_columns().to_vec())),
         Target::Create(spec) | Target::Replace(spec) => {
             spec.validate()?;
             Ok((spec.engine_schema(), spec.partition_columns.clone()))
@@ -178,7 +227,10 @@ fn statistics_columns(target: &Target) -> usize {
     const KEY: &str = "delta.dataSkippingNumIndexedCols";
     const DEFAULT: usize = 32;
     let value = match target {
-        Target::Append(table) | Target::Overwrite(table) => table.properties().get(KEY).cloned(),
+        Target::Append(table)
+        | Target::Overwrite(table)
+        | Target::Change { table, .. }
+        | Target::Private { table, .. } => table.properties().get(KEY).cloned(),
         Target::Create(spec) | Target::Replace(spec) => {
             spec.properties.iter().find(|(key, _)| key == KEY).map(|(_, value)| value.clone())
         }
@@ -193,7 +245,13 @@ fn statistics_columns(target: &Target) -> usize {
 fn unchanged(target: &Target, files: &[StagedFile]) -> Option<Arc<Table>> {
     match target {
         Target::Append(table) if files.is_empty() => Some(Arc::clone(table)),
-        Target::Append(_) | Target::Overwrite(_) | Target::Create(_) | Target::Replace(_) => None,
+        Target::Change { table, removes, .. } if files.is_empty() && removes.is_empty() => Some(Arc::clone(table)),
+        Target::Append(_)
+        | Target::Change { .. }
+        | Target::Private { .. }
+        | Target::Overwrite(_)
+        | Target::Create(_)
+        | Target::Replace(_) => None,
     }
 }
 
@@ -203,8 +261,12 @@ async fn stage(job: &Arc<Job>, input: Input) -> Result<Vec<StagedFile>> {
     for stream in rows::streams(input, job, &mut tasks)? {
         tasks.spawn(rows::drain(Arc::clone(job), stream));
     }
+    joined(tasks).await
+}
+
+/// The files of all tasks. When one fails the others are aborted, as the set is dropped.
+async fn joined(mut tasks: JoinSet<Result<Vec<StagedFile>>>) -> Result<Vec<StagedFile>> {
     let mut files = Vec::new();
-    // When one task fails the others are aborted, as the set is dropped.
     while let Some(finished) = tasks.join_next().await {
         let staged = finished.map_err(|error| Error::internal(format!("a writing task ended early: {error}")))?;
         files.extend(staged?);

@@ -105,7 +105,10 @@ async fn draw(job: &Job, mut stream: SendableRecordBatchStream, writer: &mut Row
         match batch {
             None => return Ok(()),
             Some(batch) => {
-                let batch = batch?;
+                let mut batch = batch?;
+                if let Some(changing) = &job.changing {
+                    batch = changing.take(&batch).await?;
+                }
                 if batch.num_rows() > 0 {
                     writer.write(job.gate.apply(batch)?).await?;
                 }

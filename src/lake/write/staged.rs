@@ -8,28 +8,36 @@ use crate::lake::stores::Resolved;
 
 /// Removes the files when it is dropped, unless they were committed.
 #[derive(Debug)]
-pub(super) struct Staged {
+pub(in crate::lake) struct Staged {
     location: Resolved,
     files: Mutex<Vec<Path>>,
 }
 
 impl Staged {
-    pub(super) fn new(location: Resolved) -> Self {
+    pub(in crate::lake) fn new(location: Resolved) -> Self {
         Self { location, files: Mutex::default() }
     }
 
-    pub(super) fn location(&self) -> &Resolved {
+    pub(in crate::lake) fn location(&self) -> &Resolved {
         &self.location
     }
 
     /// Notes a file before its first byte is written.
-    pub(super) fn note(&self, file: Path) {
+    pub(in crate::lake) fn note(&self, file: Path) {
         self.files.lock().push(file);
     }
 
     /// The files belong to the table now.
-    pub(super) fn keep(&self) {
+    pub(in crate::lake) fn keep(&self) {
         self.files.lock().clear();
+    }
+
+    /// The files of these names belong to the table now; the others go.
+    pub(in crate::lake) fn keep_named(&self, names: &[String]) {
+        let root = &self.location.path;
+        let kept: std::collections::HashSet<Path> =
+            names.iter().map(|name| root.parts().chain(Path::from(name.as_str()).parts()).collect()).collect();
+        self.files.lock().retain(|file| !kept.contains(file));
     }
 }
 

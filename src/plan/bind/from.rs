@@ -224,7 +224,7 @@ impl Binder<'_> {
         Error::new(SqlState::UndefinedTable, format!("relation \"{name}\" does not exist"))
     }
 
-    fn table(
+    pub(super) fn table(
         &self,
         table: &ResolvedTable,
         name: &str,

@@ -49,7 +49,12 @@ impl Binder<'_> {
     }
 
     /// Indexes of the columns that get values: those named, or all.
-    fn insert_targets(&self, table: &str, columns: &[RelationColumn], targets: &[Name]) -> Result<Vec<usize>> {
+    pub(super) fn insert_targets(
+        &self,
+        table: &str,
+        columns: &[RelationColumn],
+        targets: &[Name],
+    ) -> Result<Vec<usize>> {
         if targets.is_empty() {
             return Ok((0..columns.len()).collect());
         }
@@ -149,7 +154,7 @@ impl Binder<'_> {
         Ok(Bound { plan, columns })
     }
 
-    fn assigned(&self, value: Typed, column: &RelationColumn) -> Result<Typed> {
+    pub(super) fn assigned(&self, value: Typed, column: &RelationColumn) -> Result<Typed> {
         let (given, position) = (value.ty, value.position);
         let mut cast = typing::coerce(self.typing, value, column.ty, Coercion::Assignment).map_err(|error| {
             if !matches!(error.sqlstate(), SqlState::DatatypeMismatch | SqlState::CannotCoerce) {
@@ -185,7 +190,7 @@ impl Binder<'_> {
     }
 }
 
-fn null_of(ty: PgType) -> Typed {
+pub(super) fn null_of(ty: PgType) -> Typed {
     let null = ScalarValue::try_from(&arrow_type(ty)).unwrap_or(ScalarValue::Null);
     Typed { expr: lit(null), ty, position: None }
 }
@@ -210,12 +215,17 @@ fn plain_values(query: &ast::Query) -> Option<&ast::Values> {
     }
 }
 
-fn is_default(expr: &ast::Expr) -> bool {
+pub(super) fn is_default(expr: &ast::Expr) -> bool {
     matches!(expr, ast::Expr::Identifier(ident) if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default"))
 }
 
 /// More values than columns, or fewer than columns were named.
-fn check_count(given: usize, wanted: usize, targets: &[Name], position: impl Fn(usize) -> Option<u32>) -> Result<()> {
+pub(super) fn check_count(
+    given: usize,
+    wanted: usize,
+    targets: &[Name],
+    position: impl Fn(usize) -> Option<u32>,
+) -> Result<()> {
     if given > wanted {
         let message = "INSERT has more expressions than target columns";
         return Err(Error::new(SqlState::SyntaxError, message).at(position(wanted)));

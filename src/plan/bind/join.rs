@@ -77,7 +77,7 @@ impl Binder<'_> {
         }
     }
 
-    fn join_on(
+    pub(super) fn join_on(
         &self,
         left: &From,
         right: From,

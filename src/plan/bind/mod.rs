@@ -11,13 +11,16 @@
 
 mod aggregate;
 mod array_comparison;
+pub mod change;
 mod condition;
 mod cte;
 mod diagnostics;
 mod expression;
 mod from;
 mod insert;
+mod insert_change;
 mod join;
+mod merge;
 pub mod names;
 mod only_value;
 mod order;

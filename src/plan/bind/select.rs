@@ -69,7 +69,7 @@ impl Binder<'_> {
             plan = LogicalPlanBuilder::from(plan).filter(condition)?.build()?;
         }
         let uses_from = self.uses.borrow().len();
-        let mut targets = self.targets(&select.projection, &scope, unknowns)?;
+        let mut targets = self.targets(&select.projection, &Context::new(&scope, Clause::Select), unknowns)?;
         let grouping = self.group_by(&select.group_by, &targets, &scope)?;
         let mut having = match &select.having {
             Some(condition) => Some(self.boolean(condition, &Context::new(&scope, Clause::Having), "HAVING")?),
@@ -129,7 +129,14 @@ impl Binder<'_> {
         Ok(())
     }
 
-    fn targets(&self, projection: &[ast::SelectItem], scope: &Scope<'_>, unknowns: Unknowns) -> Result<Vec<Target>> {
+    /// The list of a SELECT or RETURNING.
+    pub(super) fn targets(
+        &self,
+        projection: &[ast::SelectItem],
+        context: &Context<'_, '_>,
+        unknowns: Unknowns,
+    ) -> Result<Vec<Target>> {
+        let scope = context.scope;
         let mut targets = Vec::new();
         for item in projection {
             match item {
@@ -137,10 +144,10 @@ impl Binder<'_> {
                     self.wildcard_targets(name, scope, &mut targets)?;
                 }
                 ast::SelectItem::UnnamedExpr(expr) => {
-                    targets.push(self.target(expr, column_name(expr), scope, unknowns)?);
+                    targets.push(self.target(expr, column_name(expr), context, unknowns)?);
                 }
                 ast::SelectItem::ExprWithAlias { expr, alias } => {
-                    targets.push(self.target(expr, fold(alias), scope, unknowns)?);
+                    targets.push(self.target(expr, fold(alias), context, unknowns)?);
                 }
                 ast::SelectItem::Wildcard(options) => {
                     let position = self.position(options.wildcard_token.0.span);
@@ -185,8 +192,8 @@ impl Binder<'_> {
         Ok(())
     }
 
-    fn target(&self, expr: &ast::Expr, name: String, scope: &Scope<'_>, unknowns: Unknowns) -> Result<Target> {
-        let context = Context::new(scope, Clause::Select);
+    fn target(&self, expr: &ast::Expr, name: String, context: &Context<'_, '_>, unknowns: Unknowns) -> Result<Target> {
+        let scope = context.scope;
         let column = match expr {
             ast::Expr::Identifier(ident) => Some(self.unqualified_column(ident, scope)?),
             ast::Expr::CompoundIdentifier(idents) => Some(self.qualified_column(idents, scope)?),
@@ -195,7 +202,7 @@ impl Binder<'_> {
         if let Some(column) = column {
             return Ok(column_target(name, column));
         }
-        let value = self.expr(expr, &context)?;
+        let value = self.expr(expr, context)?;
         let position = value.position.or_else(|| self.start(expr));
         if unknowns == Unknowns::Wait && is_unsettled(&value) {
             let expr = lit(ScalarValue::Utf8(None));

@@ -39,6 +39,11 @@ pub(super) enum Clause {
     WindowArgument,
     Check,
     Execute,
+    /// A value of UPDATE's SET.
+    Update,
+    /// The condition of a WHEN.
+    MergeWhen,
+    Returning,
 }
 
 impl Clause {
@@ -62,6 +67,9 @@ impl Clause {
             Self::WindowArgument => "window functions",
             Self::Check => "check constraints",
             Self::Execute => "EXECUTE parameters",
+            Self::Update => "UPDATE",
+            Self::MergeWhen => "MERGE WHEN conditions",
+            Self::Returning => "RETURNING",
         }
     }
 

@@ -1,0 +1,120 @@
+//! A transaction's own view of the tables that it writes, and their commit.
+//!
+//! ```text
+//! pinned version ─ private ─→ the same version over an overlay ─ write … ─→ later versions that nobody else sees
+//!                                                                   └─ commit ─→ the difference as one commit
+//! ```
+//! Every way of writing works unchanged on a private table: its commits go to the overlay. What is dropped uncommitted leaves
+//! nothing behind: the files that were staged go with it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use deltalake::DeltaTable;
+use deltalake::kernel::Add;
+use parking_lot::Mutex;
+
+use super::commit::{self, Target};
+use super::stores::overlay::Overlay;
+use super::table::Table;
+use super::write::Operation;
+use super::write::staged::Staged;
+use super::{Lake, log};
+use crate::error::Result;
+
+/// What the private versions of one table share.
+#[derive(Debug)]
+pub(super) struct Private {
+    /// The version that the transaction read.
+    pub(super) base: Arc<Table>,
+    overlay: Arc<Overlay>,
+    /// Every file that was staged, by name.
+    adds: Mutex<HashMap<String, Add>>,
+    /// Their guards: files that no commit names are removed.
+    staged: Mutex<Vec<Arc<Staged>>>,
+    /// Whether rows that others add meanwhile are a conflict.
+    reads_new_rows: AtomicBool,
+}
+
+impl Private {
+    /// Takes over what one statement staged.
+    pub(super) fn adopt(&self, adds: &[Add], staged: Arc<Staged>, reads_new_rows: bool) {
+        self.adds.lock().extend(adds.iter().map(|add| (add.path.clone(), add.clone())));
+        self.staged.lock().push(staged);
+        self.reads_new_rows.fetch_or(reads_new_rows, Ordering::Relaxed);
+    }
+
+    /// The staged file of that name.
+    pub(super) fn add(&self, name: &str) -> Option<Add> {
+        self.adds.lock().get(name).cloned()
+    }
+}
+
+impl Table {
+    /// This version for a transaction to write to: what it commits is seen by who holds the result only.
+    ///
+    /// # Errors
+    /// What reading the loaded version gives.
+    pub fn private(self: &Arc<Self>) -> Result<Arc<Self>> {
+        if self.private.is_some() {
+            return Ok(Arc::clone(self));
+        }
+        let overlay = Arc::new(Overlay::new(Arc::clone(&self.location.store), &self.location.path, self.version()));
+        let mut location = self.location.clone();
+        location.log = Some(Arc::clone(&overlay));
+        let mut delta = DeltaTable::new(log::log_store(&location));
+        delta.state.clone_from(&self.delta.state);
+        let private = Private {
+            base: Arc::clone(self),
+            overlay,
+            adds: Mutex::default(),
+            staged: Mutex::default(),
+            reads_new_rows: AtomicBool::new(false),
+        };
+        Ok(Arc::new(Self::with_private(location, delta, Some(self), Some(Arc::new(private)))?))
+    }
+
+    /// Whether a transaction has changed it and nobody else sees that yet.
+    pub fn is_changed_privately(&self) -> bool {
+        self.private.as_ref().is_some_and(|private| private.base.version() < self.version())
+    }
+
+    /// Takes back what the transaction wrote after this version.
+    pub fn cut(&self) {
+        if let Some(private) = &self.private {
+            private.overlay.cut(self.version());
+        }
+    }
+}
+
+impl Lake {
+    /// Commits what a transaction did to a table as one commit.
+    ///
+    /// # Errors
+    /// 40001 when another transaction's commit forbids it. Nothing is visible then.
+    pub async fn commit_private(self: &Arc<Self>, table: &Arc<Table>) -> Result<()> {
+        let Some(private) = table.private.clone().filter(|_| table.is_changed_privately()) else { return Ok(()) };
+        let target = Target::Private {
+            base: Arc::clone(&private.base),
+            table: Arc::clone(table),
+            reads_new_rows: private.reads_new_rows.load(Ordering::Relaxed),
+        };
+        let lake = Arc::clone(self);
+        let kept: Vec<String> = table.files.iter().map(|file| file.name.clone()).collect();
+        // From here on the work runs to its end, whoever waits for it.
+        let task = tokio::spawn(async move {
+            let location = private.base.location.clone();
+            let committed = commit::commit_files(&lake, &location, &target, &[], &Operation::new("TRANSACTION")).await;
+            let appears = match &committed {
+                Ok(_) => true,
+                Err(failure) => failure.may_appear,
+            };
+            if appears {
+                private.staged.lock().iter().for_each(|staged| staged.keep_named(&kept));
+            }
+            committed.map(drop).map_err(|failure| failure.error)
+        });
+        task.await.map_err(|error| crate::error::Error::internal(format!("a commit ended early: {error}")))?
+    }
+}

@@ -1,0 +1,222 @@
+//! INSERT as a change: with RETURNING, ON CONFLICT, or rows that it takes the place of.
+
+use datafusion::common::{Column, ScalarValue, TableReference};
+use datafusion::functions_window::expr_fn::row_number;
+use datafusion::logical_expr::{Expr, ExprFunctionExt as _, JoinType, LogicalPlan, LogicalPlanBuilder, lit};
+use sqlparser::ast;
+
+use super::change::{BoundChange, Changed, parts};
+use super::expression::{Clause, Context};
+use super::from::From;
+use super::insert::null_of;
+use super::merge::first_of;
+use super::scope::{Environment, Item, Origin, ScopeColumn};
+use super::{Binder, plan_columns};
+use crate::encode::types::arrow_type;
+use crate::error::{Error, Result, SqlState};
+use crate::lake::RowAction;
+use crate::plan::relations::{RelationColumn, ResolvedTable};
+use crate::plan::typing;
+use crate::sql::{ConflictAction, Insert, Name, OnConflict, Replaces};
+
+impl Binder<'_> {
+    /// `target` has two more columns than it tells: the file and the row.
+    pub fn bind_insert_change(&self, target: &ResolvedTable, insert: &Insert) -> Result<BoundChange> {
+        let columns = &target.columns;
+        let rows = self.bind_insert(&target.name, columns, &insert.columns, insert.source.as_deref())?.plan;
+        let environment = Environment::default();
+        let changed = match (&insert.on_conflict, &insert.replaces) {
+            (Some(conflict), _) => self.conflicting(target, insert, conflict, rows, &environment)?,
+            (None, Replaces::None) => self.appended(target, insert, rows)?,
+            (None, Replaces::All) => self.replacing(target, insert, rows, None, &environment)?,
+            (None, Replaces::Where(condition)) => {
+                self.replacing(target, insert, rows, Some(condition), &environment)?
+            }
+        };
+        self.returned(changed, &insert.returning, true, &environment)
+    }
+
+    /// The rows as an item of the table's name.
+    fn appended(&self, target: &ResolvedTable, insert: &Insert, rows: LogicalPlan) -> Result<Changed> {
+        let name = insert.alias.as_ref().map_or_else(|| target.name.clone(), |alias| super::names::fold(&alias.name));
+        let from = self.rows_item(target, rows, &name)?;
+        let values = from.items.first().map(column_exprs).unwrap_or_default();
+        let (file, row) = nowhere();
+        let action = lit(RowAction::Insert.code());
+        Ok(Changed { plan: from.plan, items: from.items, target: 0, file, row, action, values })
+    }
+
+    /// Rows that the statement takes away, and its own below them.
+    fn replacing(
+        &self,
+        target: &ResolvedTable,
+        insert: &Insert,
+        rows: LogicalPlan,
+        condition: Option<&ast::Expr>,
+        environment: &Environment<'_>,
+    ) -> Result<Changed> {
+        if !insert.returning.is_empty() {
+            return Err(Error::unsupported("RETURNING of an INSERT that replaces rows"));
+        }
+        let own = self.changed_table(target, insert.alias.as_ref(), insert.table.position)?;
+        let (file, row, _) = parts(&own.items, 0)?;
+        let gone = match condition {
+            None => own.plan.clone(),
+            Some(condition) => {
+                let scope = self.scope_of(&own, environment, &[]);
+                let condition = self.boolean(condition, &Context::new(&scope, Clause::Where), "WHERE")?;
+                LogicalPlanBuilder::from(own.plan.clone()).filter(condition)?.build()?
+            }
+        };
+        let nulls = target.columns.iter().map(|column| null_of(column.ty).expr);
+        let mut taken = vec![file, row, lit(RowAction::Delete.code())];
+        taken.extend(nulls);
+        let new = self.rows_item(target, rows, &target.name)?;
+        let action = match condition {
+            None => lit(RowAction::Insert.code()),
+            Some(condition) => {
+                let scope = self.scope_of(&new, environment, &[]);
+                let condition = self.boolean(condition, &Context::new(&scope, Clause::Where), "WHERE")?;
+                first_of(vec![(condition, lit(RowAction::Insert.code()))], lit(RowAction::Fail.code()))?
+            }
+        };
+        let (nowhere_file, nowhere_row) = nowhere();
+        let mut given = vec![nowhere_file, nowhere_row, action];
+        given.extend(new.items.first().map(column_exprs).unwrap_or_default());
+        let names: Vec<String> = (0..given.len()).map(|_| self.unique("changed")).collect();
+        let named =
+            |exprs: Vec<Expr>| exprs.into_iter().zip(&names).map(|(expr, name)| expr.alias(name)).collect::<Vec<_>>();
+        let given = LogicalPlanBuilder::from(new.plan).project(named(given))?.build()?;
+        let plan = LogicalPlanBuilder::from(gone).project(named(taken))?.union(given)?.build()?;
+        let mut exprs = plan_columns(&plan).into_iter();
+        let (Some(file), Some(row), Some(action)) = (exprs.next(), exprs.next(), exprs.next()) else {
+            return Err(Error::internal("a change has too few columns"));
+        };
+        Ok(Changed { plan, items: Vec::new(), target: 0, file, row, action, values: exprs.collect() })
+    }
+
+    /// New rows joined to those with the same key: the rows of `excluded`.
+    fn conflicting(
+        &self,
+        target: &ResolvedTable,
+        insert: &Insert,
+        conflict: &OnConflict,
+        rows: LogicalPlan,
+        environment: &Environment<'_>,
+    ) -> Result<Changed> {
+        let keys = self.conflict_keys(target, conflict)?;
+        let excluded = self.rows_item(target, rows, "excluded")?;
+        let (excluded, again) = self.numbered(excluded, &target.columns, &keys)?;
+        let update = matches!(conflict.action, ConflictAction::Update { .. });
+        // A row that an earlier one of the same statement put there is left out, or may not be changed twice.
+        let excluded = if update {
+            excluded
+        } else {
+            let plan = LogicalPlanBuilder::from(excluded.plan).filter(again.clone().is_not_true())?.build()?;
+            From { plan, items: excluded.items }
+        };
+        let own = self.changed_table(target, insert.alias.as_ref(), insert.table.position)?;
+        let (file, row, old) = parts(&own.items, 0)?;
+        let new = excluded.items.first().map(column_exprs).unwrap_or_default();
+        let mut equal = Vec::new();
+        for key in &keys {
+            let (Some(old), Some(new)) = (old.get(*key), new.get(*key)) else { continue };
+            equal.push(old.clone().eq(new.clone()));
+        }
+        let plan = LogicalPlanBuilder::from(excluded.plan).join_on(own.plan, JoinType::Left, equal)?.build()?;
+        let items: Vec<Item> = own.items.into_iter().chain(excluded.items).collect();
+        let from = From { plan, items };
+        let mut actions = vec![(file.clone().is_null(), lit(RowAction::Insert.code()))];
+        let mut values = new.clone();
+        if let ConflictAction::Update { assignments, condition } = &conflict.action {
+            let scope = self.scope_of(&from, environment, &[]);
+            let assigned = self.assignments(&target.name, &target.columns, assignments, &scope)?;
+            let applies = match condition {
+                Some(condition) => self.boolean(condition, &Context::new(&scope, Clause::Where), "WHERE")?,
+                None => lit(true),
+            };
+            actions.insert(0, (again, lit(RowAction::Fail.code())));
+            actions.push((applies, lit(RowAction::Update.code())));
+            let updated = assigned.into_iter().zip(old).map(|(value, old)| value.unwrap_or(old));
+            let both = new.into_iter().zip(updated);
+            values = both
+                .map(|(new, updated)| first_of(vec![(file.clone().is_null(), new)], updated))
+                .collect::<Result<_>>()?;
+        }
+        let name = self.unique("action");
+        let mut exprs = plan_columns(&from.plan);
+        exprs.push(first_of(actions, lit(ScalarValue::Int8(None)))?.alias(&name));
+        let action = Expr::Column(Column::from_name(name));
+        let plan = LogicalPlanBuilder::from(from.plan).project(exprs)?.filter(action.clone().is_not_null())?.build()?;
+        // RETURNING tells of the table's row; `excluded` is out of its reach.
+        let items = from.items.into_iter().enumerate();
+        let items = items.map(|(index, item)| if index == 0 { item } else { item.out_of_reach() }).collect();
+        Ok(Changed { plan, items, target: 0, file, row, action, values })
+    }
+
+    fn conflict_keys(&self, target: &ResolvedTable, conflict: &OnConflict) -> Result<Vec<usize>> {
+        if conflict.columns.is_empty() {
+            return Err(Error::unsupported("ON CONFLICT without a key").at(conflict.position));
+        }
+        let missing = |name: &Name| {
+            let message = format!("column \"{}\" does not exist", name.value);
+            Error::new(SqlState::UndefinedColumn, message).at(name.position)
+        };
+        let find = |name: &Name| target.columns.iter().position(|column| column.name == name.value);
+        conflict.columns.iter().map(|name| find(name).ok_or_else(|| missing(name))).collect()
+    }
+
+    /// The rows with a column that is true for a row whose key an earlier row has too. NULL is no one's key.
+    fn numbered(&self, from: From, columns: &[RelationColumn], keys: &[usize]) -> Result<(From, Expr)> {
+        let exprs = from.items.first().map(column_exprs).unwrap_or_default();
+        let mut partition = Vec::new();
+        let mut present = lit(true);
+        for key in keys {
+            let (Some(expr), Some(column)) = (exprs.get(*key), columns.get(*key)) else { continue };
+            partition.push(typing::sort_key(expr.clone(), &arrow_type(column.ty))?);
+            present = present.and(expr.clone().is_not_null());
+        }
+        let number = self.unique("number");
+        let window = row_number().partition_by(partition).build()?.alias(&number);
+        let again = self.unique("again");
+        let mut out = plan_columns(&from.plan);
+        out.push(Expr::Column(Column::from_name(number)).gt(lit(1_u64)).and(present).alias(&again));
+        let plan = LogicalPlanBuilder::from(from.plan).window([window])?.project(out)?.build()?;
+        Ok((From { plan, items: from.items }, Expr::Column(Column::from_name(again))))
+    }
+
+    /// Rows of the table's shape as a FROM item.
+    fn rows_item(&self, target: &ResolvedTable, rows: LogicalPlan, name: &str) -> Result<From> {
+        let qualifier = TableReference::bare(self.unique(name));
+        let plan = LogicalPlanBuilder::from(rows).alias(qualifier)?.build()?;
+        let columns = target.columns.iter().zip(plan_columns(&plan)).enumerate();
+        let columns = columns.map(|(index, (column, expr))| ScopeColumn {
+            name: column.name.clone(),
+            expr,
+            ty: column.ty,
+            origin: Origin { table: target.oid, attribute: index as i16 + 1 },
+        });
+        let item = Item {
+            name: Some(name.to_owned()),
+            schema: None,
+            hidden_name: None,
+            table_oid: target.oid,
+            columns: columns.collect(),
+            relation_visible: true,
+            columns_visible: true,
+            scalar: false,
+            system: Vec::new(),
+            position: None,
+        };
+        Ok(From { plan, items: vec![item] })
+    }
+}
+
+fn column_exprs(item: &Item) -> Vec<Expr> {
+    item.columns.iter().map(|column| column.expr.clone()).collect()
+}
+
+/// File and row of what no file has.
+fn nowhere() -> (Expr, Expr) {
+    (lit(ScalarValue::Int32(None)), lit(ScalarValue::Int64(None)))
+}

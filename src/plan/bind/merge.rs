@@ -1,0 +1,219 @@
+//! MERGE: the source joined to the target, for each pair the first clause that holds, and what that clause makes.
+
+use datafusion::common::{Column, ScalarValue};
+use datafusion::logical_expr::expr::Case;
+use datafusion::logical_expr::{Expr, JoinType, LogicalPlanBuilder, lit};
+use sqlparser::ast;
+
+use super::change::{BoundChange, Changed, parts};
+use super::expression::{Clause, Context};
+use super::from::From;
+use super::insert::{check_count, null_of};
+use super::scope::{Environment, Item, Scope};
+use super::{Binder, plan_columns};
+use crate::error::{Error, Result, SqlState};
+use crate::lake::RowAction;
+use crate::plan::relations::{RelationColumn, ResolvedTable};
+use crate::sql::{Merge, MergeAction, MergeClause, MergeWhen, Name};
+
+/// The two sides of a MERGE's join.
+struct Sides {
+    /// The source's items, then the target's one.
+    items: Vec<Item>,
+    target: usize,
+    /// Not NULL where there is a row of the source.
+    source_row: Expr,
+}
+
+impl Binder<'_> {
+    pub fn bind_merge(&self, target: &ResolvedTable, merge: &Merge) -> Result<BoundChange> {
+        let environment = self.with_clause(merge.with.as_ref(), &Environment::default())?;
+        let own = self.changed_table(target, merge.alias.as_ref(), merge.table.position)?;
+        let source = self.marked(self.bind_tables(std::slice::from_ref(&merge.source), &environment)?)?;
+        let (source, source_row) = source;
+        self.check_aliases(&source.items, &own.items)?;
+        let join_type = join_type(&merge.clauses);
+        let joined = self.join_on(&source, own, join_type, &merge.condition, &environment, &[])?;
+        let sides = Sides { target: joined.items.len() - 1, items: joined.items.clone(), source_row };
+        let (file, row, old) = parts(&sides.items, sides.target)?;
+        // Which clause: the first that holds.
+        let mut chosen = Vec::new();
+        for (number, clause) in merge.clauses.iter().enumerate() {
+            chosen.push((self.holds(clause, &sides, &file, &joined, &environment)?, clause_code(number, clause)?));
+        }
+        let clause = self.unique("clause");
+        let mut exprs = plan_columns(&joined.plan);
+        exprs.push(first_of(chosen, lit(ScalarValue::Int16(None)))?.alias(&clause));
+        let clause = Expr::Column(Column::from_name(clause));
+        let plan =
+            LogicalPlanBuilder::from(joined.plan).project(exprs)?.filter(clause.clone().is_not_null())?.build()?;
+        let from = From { plan, items: joined.items };
+        let mut actions = Vec::new();
+        let mut made: Vec<Vec<(Expr, Expr)>> = vec![Vec::new(); target.columns.len()];
+        for (number, what) in merge.clauses.iter().enumerate() {
+            let code = clause_code(number, what)?;
+            let this = clause.clone().eq(code);
+            let Some((action, values)) = self.made(target, what, &sides, &from, &environment)? else { continue };
+            actions.push((this.clone(), lit(action.code())));
+            for ((column, value), old) in made.iter_mut().zip(values).zip(&old) {
+                // What no clause assigns needs no CASE.
+                if value.as_ref() != Some(old) {
+                    column.push((this.clone(), value.unwrap_or_else(|| old.clone())));
+                }
+            }
+        }
+        let values = made.into_iter().zip(old).map(|(cases, old)| first_of(cases, old)).collect::<Result<_>>()?;
+        let action = first_of(actions, lit(ScalarValue::Int8(None)))?;
+        let changed = Changed { plan: from.plan, items: from.items, target: sides.target, file, row, action, values };
+        self.returned(changed, &merge.returning, true, &environment)
+    }
+
+    /// The source with a column that tells, above an outer join, whether there is a row of it.
+    pub(super) fn marked(&self, source: From) -> Result<(From, Expr)> {
+        let name = self.unique("source");
+        let mut exprs = plan_columns(&source.plan);
+        exprs.push(lit(true).alias(&name));
+        let plan = LogicalPlanBuilder::from(source.plan).project(exprs)?.build()?;
+        Ok((From { plan, items: source.items }, Expr::Column(Column::from_name(name))))
+    }
+
+    fn holds(
+        &self,
+        clause: &MergeClause,
+        sides: &Sides,
+        file: &Expr,
+        joined: &From,
+        environment: &Environment<'_>,
+    ) -> Result<Expr> {
+        let source = || sides.source_row.clone().is_not_null();
+        let side = match clause.when {
+            MergeWhen::Matched => source().and(file.clone().is_not_null()),
+            MergeWhen::NotMatchedByTarget => file.clone().is_null(),
+            MergeWhen::NotMatchedBySource => sides.source_row.clone().is_null(),
+        };
+        let Some(condition) = &clause.condition else { return Ok(side) };
+        let scope = self.clause_scope(clause.when, sides, joined, environment);
+        let context = Context::new(&scope, Clause::MergeWhen);
+        Ok(side.and(self.boolean(condition, &context, "WHEN")?))
+    }
+
+    /// What a clause may name: the side that has no row is out of its reach.
+    fn clause_scope<'s>(
+        &self,
+        when: MergeWhen,
+        sides: &Sides,
+        from: &From,
+        environment: &Environment<'s>,
+    ) -> Scope<'s> {
+        let items = sides.items.iter().enumerate().map(|(index, item)| {
+            let reached = match when {
+                MergeWhen::Matched => true,
+                MergeWhen::NotMatchedByTarget => index != sides.target,
+                MergeWhen::NotMatchedBySource => index == sides.target,
+            };
+            if reached { item.clone() } else { item.out_of_reach() }
+        });
+        Scope {
+            items: items.collect(),
+            environment: environment.clone(),
+            schema: from.plan.schema().clone(),
+            windows: Vec::new(),
+        }
+    }
+
+    /// The action of a clause and, for each column, its value where it is not the old one. `None` for DO NOTHING.
+    fn made(
+        &self,
+        target: &ResolvedTable,
+        clause: &MergeClause,
+        sides: &Sides,
+        from: &From,
+        environment: &Environment<'_>,
+    ) -> Result<Option<(RowAction, Vec<Option<Expr>>)>> {
+        let scope = self.clause_scope(clause.when, sides, from, environment);
+        let source_scope = self.clause_scope(MergeWhen::NotMatchedByTarget, sides, from, environment);
+        let columns = &target.columns;
+        Ok(Some(match &clause.action {
+            MergeAction::DoNothing => return Ok(None),
+            MergeAction::Delete => (RowAction::Delete, vec![None; columns.len()]),
+            MergeAction::Update(assignments) => {
+                (RowAction::Update, self.assignments(&target.name, columns, assignments, &scope)?)
+            }
+            MergeAction::UpdateAll => (RowAction::Update, self.all_by_name(columns, &source_scope, clause)?),
+            MergeAction::InsertAll => (RowAction::Insert, self.all_by_name(columns, &source_scope, clause)?),
+            MergeAction::Insert { columns: named, values } => {
+                (RowAction::Insert, self.merge_insert(target, named, values.as_deref(), &source_scope)?)
+            }
+        }))
+    }
+
+    /// `*`: each column of the table from the source's column of its name.
+    fn all_by_name(
+        &self,
+        columns: &[RelationColumn],
+        source: &Scope<'_>,
+        clause: &MergeClause,
+    ) -> Result<Vec<Option<Expr>>> {
+        let context = Context::new(source, Clause::Update);
+        let values = columns.iter().map(|column| {
+            if !source.has_column(&column.name) {
+                let message = format!("the source has no column \"{}\", which * would assign", column.name);
+                return Err(Error::new(SqlState::UndefinedColumn, message).at(clause.position));
+            }
+            let name = ast::Expr::Identifier(ast::Ident::with_quote('"', &column.name));
+            self.assigned_value(&name, column, &context).map(Some)
+        });
+        values.collect()
+    }
+
+    fn merge_insert(
+        &self,
+        target: &ResolvedTable,
+        named: &[Name],
+        values: Option<&[ast::Expr]>,
+        scope: &Scope<'_>,
+    ) -> Result<Vec<Option<Expr>>> {
+        let columns = &target.columns;
+        let context = Context::new(scope, Clause::Values);
+        let chosen = self.insert_targets(&target.name, columns, named)?;
+        let values = values.unwrap_or_default();
+        check_count(values.len(), chosen.len(), named, |index| values.get(index).and_then(|value| self.start(value)))?;
+        let mut made: Vec<Option<Expr>> = columns.iter().map(|column| Some(null_of(column.ty).expr)).collect();
+        for (value, index) in values.iter().zip(chosen) {
+            if let (Some(slot), Some(column)) = (made.get_mut(index), columns.get(index)) {
+                *slot = Some(self.assigned_value(value, column, &context)?);
+            }
+        }
+        Ok(made)
+    }
+}
+
+/// Rows that no clause is for are not joined at all.
+fn join_type(clauses: &[MergeClause]) -> JoinType {
+    let any = |when| clauses.iter().any(|clause| clause.when == when);
+    match (any(MergeWhen::NotMatchedByTarget), any(MergeWhen::NotMatchedBySource)) {
+        (false, false) => JoinType::Inner,
+        (true, false) => JoinType::Left,
+        (false, true) => JoinType::Right,
+        (true, true) => JoinType::Full,
+    }
+}
+
+/// The number of a clause; NULL for DO NOTHING, whose rows are left alone.
+fn clause_code(number: usize, clause: &MergeClause) -> Result<Expr> {
+    if matches!(clause.action, MergeAction::DoNothing) {
+        return Ok(lit(ScalarValue::Int16(None)));
+    }
+    let number = i16::try_from(number)
+        .map_err(|_| Error::new(SqlState::ProgramLimitExceeded, "MERGE has too many WHEN clauses"))?;
+    Ok(lit(number))
+}
+
+/// CASE over the conditions, in order.
+pub(super) fn first_of(cases: Vec<(Expr, Expr)>, otherwise: Expr) -> Result<Expr> {
+    if cases.is_empty() {
+        return Ok(otherwise);
+    }
+    let cases = cases.into_iter().map(|(when, then)| (Box::new(when), Box::new(then))).collect();
+    Ok(Expr::Case(Case { expr: None, when_then_expr: cases, else_expr: Some(Box::new(otherwise)) }))
+}
