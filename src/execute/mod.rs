@@ -21,6 +21,7 @@ pub(crate) mod explain;
 pub(crate) mod insert;
 pub mod output;
 pub(crate) mod role;
+mod row_text;
 pub(crate) mod select;
 pub(crate) mod setting;
 pub(crate) mod transaction;

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::ground::Ground;
 use super::output::BatchStream;
+use super::row_text::SessionText;
 use crate::builtins::Context;
 use crate::builtins::ContextNames;
 use crate::catalog::{Relation as CatalogRelation, RelationKind, Snapshot};
@@ -425,6 +426,8 @@ impl<'a> Road<'a> {
         checks: Vec<TableCheck>,
     ) -> Result<Gate> {
         let relation: Vec<RelationColumn> = columns.iter().map(plan::resolve::column_of).collect();
+        let types = columns.iter().map(|column| column.ty).collect();
+        let text = SessionText { types, style: Arc::new(self.style()) };
         let columns =
             columns.iter().map(|column| GateColumn { name: column.name.clone(), not_null: column.not_null }).collect();
         let mut rules = Vec::with_capacity(checks.len());
@@ -434,7 +437,7 @@ impl<'a> Road<'a> {
             let expr = plan::condition_on_rows(name, &relation, &expression, rows, &self.context, text)?;
             rules.push(Rule::Check { name: check.name, expr, null_passes: check.null_passes });
         }
-        Ok(Gate::new(schema, name, columns, rules))
+        Ok(Gate::new(schema, name, columns, rules).with_text(Arc::new(text)))
     }
 
     /// Runs rows through the gate into a table: the one road of all statements that write.

@@ -93,7 +93,8 @@ pub struct OnConflict {
     /// The key; none only with DO NOTHING.
     pub columns: Vec<Name>,
     pub action: ConflictAction,
-    pub position: u32,
+    /// Where the key stands.
+    pub target: u32,
 }
 
 #[derive(Debug, Clone)]

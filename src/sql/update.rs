@@ -107,13 +107,14 @@ impl Grammar<'_> {
         if self.is("on") && self.is_ahead(1, "constraint") {
             return self.unsupported("ON CONFLICT ON CONSTRAINT");
         }
+        let target = self.token().position;
         let columns = if self.is_operator("(") { self.parenthesized(Self::conflict_column)? } else { Vec::new() };
         if self.is("where") {
             return self.unsupported("WHERE in a conflict target");
         }
         self.expect("do")?;
         if self.accept("nothing") {
-            return Ok(Some(OnConflict { columns, action: ConflictAction::Nothing, position }));
+            return Ok(Some(OnConflict { columns, action: ConflictAction::Nothing, target }));
         }
         self.expect_all(&["update", "set"])?;
         let assignments = self.list(Self::assignment)?;
@@ -124,7 +125,7 @@ impl Grammar<'_> {
                 .with_hint("For example, ON CONFLICT (column_name).")
                 .at(position));
         }
-        Ok(Some(OnConflict { columns, action: ConflictAction::Update { assignments, condition }, position }))
+        Ok(Some(OnConflict { columns, action: ConflictAction::Update { assignments, condition }, target }))
     }
 
     fn conflict_column(&mut self) -> Result<Name> {

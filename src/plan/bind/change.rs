@@ -118,7 +118,7 @@ impl Binder<'_> {
                 let (Some(slot), Some(column)) = (values.get_mut(index), columns.get(index)) else { continue };
                 if slot.is_some() {
                     let message = format!("multiple assignments to same column \"{}\"", name.value);
-                    return Err(Error::new(SqlState::SyntaxError, message).at(position));
+                    return Err(Error::new(SqlState::SyntaxError, message));
                 }
                 *slot = Some(self.assigned_value(&value, column, &context)?);
             }
@@ -153,7 +153,8 @@ impl Binder<'_> {
             ast::Expr::Tuple(values) => {
                 if values.len() != assignment.columns.len() {
                     let message = "number of columns does not match number of values";
-                    let position = self.position(assignment.value.span());
+                    // The tree tells where the first value is; the row begins with its parenthesis.
+                    let position = self.position(assignment.value.span()).map(|first| first.saturating_sub(1));
                     return Err(Error::new(SqlState::SyntaxError, message).at(position));
                 }
                 Ok(assignment.columns.iter().zip(values.iter().cloned()).collect())

@@ -26,6 +26,8 @@ impl Binder<'_> {
         let rows = self.bind_insert(&target.name, columns, &insert.columns, insert.source.as_deref())?.plan;
         let environment = Environment::default();
         let changed = match (&insert.on_conflict, &insert.replaces) {
+            // Without a key nothing is a conflict: no table has one of its own.
+            (Some(OnConflict { columns, .. }), _) if columns.is_empty() => self.appended(target, insert, rows)?,
             (Some(conflict), _) => self.conflicting(target, insert, conflict, rows, &environment)?,
             (None, Replaces::None) => self.appended(target, insert, rows)?,
             (None, Replaces::All) => self.replacing(target, insert, rows, None, &environment)?,
@@ -155,12 +157,9 @@ impl Binder<'_> {
     }
 
     fn conflict_keys(&self, target: &ResolvedTable, conflict: &OnConflict) -> Result<Vec<usize>> {
-        if conflict.columns.is_empty() {
-            return Err(Error::unsupported("ON CONFLICT without a key").at(conflict.position));
-        }
         let missing = |name: &Name| {
             let message = format!("column \"{}\" does not exist", name.value);
-            Error::new(SqlState::UndefinedColumn, message).at(name.position)
+            Error::new(SqlState::UndefinedColumn, message).at(conflict.target)
         };
         let find = |name: &Name| target.columns.iter().position(|column| column.name == name.value);
         conflict.columns.iter().map(|name| find(name).ok_or_else(|| missing(name))).collect()

@@ -31,7 +31,11 @@ impl Binder<'_> {
         let own = self.changed_table(target, merge.alias.as_ref(), merge.table.position)?;
         let source = self.marked(self.bind_tables(std::slice::from_ref(&merge.source), &environment)?)?;
         let (source, source_row) = source;
-        self.check_aliases(&source.items, &own.items)?;
+        let named = |items: &[Item]| items.iter().filter_map(|item| item.name.clone()).collect::<Vec<_>>();
+        if let Some(name) = named(&own.items).into_iter().find(|name| named(&source.items).contains(name)) {
+            return Err(Error::new(SqlState::DuplicateAlias, format!("name \"{name}\" specified more than once"))
+                .with_detail("The name is used both as MERGE target table and data source."));
+        }
         let join_type = join_type(&merge.clauses);
         let joined = self.join_on(&source, own, join_type, &merge.condition, &environment, &[])?;
         let sides = Sides { target: joined.items.len() - 1, items: joined.items.clone(), source_row };
