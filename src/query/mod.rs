@@ -8,13 +8,17 @@
 
 mod conversation;
 mod cursors;
+mod extended;
 mod guard;
+mod kept;
 mod portal;
 mod prepared;
+mod run;
 mod service;
 mod statement;
 
 pub use crate::execute::output::{ByteStream, CopyIn, CopyOut, CopySink};
-pub use conversation::{Conversation, PortalDescription, StatementDescription, TransactionStatus};
+pub use conversation::{Conversation, TransactionStatus};
+pub use extended::{PortalDescription, StatementDescription};
 pub use portal::{Answer, Portal};
 pub use service::{ConnectRequest, Service};
