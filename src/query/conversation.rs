@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use chrono::Utc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::guard::Guard;
+use super::guard::{Deadline, Guard, transaction_timeout};
+use super::log::Running;
 use super::portal::Portal;
 use super::prepared::Prepared;
 use super::service::Service;
@@ -41,12 +42,6 @@ pub struct Conversation {
     /// Whether a statement has committed since the last Sync or the start of the message.
     pub(super) committed: bool,
     pub(super) running: Option<Running>,
-}
-
-/// The statement that is being answered, for metrics.
-pub(super) struct Running {
-    pub(super) kind: &'static str,
-    pub(super) started: Instant,
 }
 
 impl Conversation {
@@ -103,8 +98,15 @@ impl Conversation {
         }
     }
 
-    /// How long the client may now be idle, and the FATAL error when it was longer.
-    pub fn idle_limit(&self) -> Option<(Duration, Error)> {
+    /// Until when the client may say nothing, and the FATAL error when it says nothing for longer. `ready`: whether it
+    /// was told ReadyForQuery; between the messages of a pipeline only the transaction's own limit counts.
+    pub fn idle_limit(&self, ready: bool) -> Option<(Instant, Error)> {
+        let in_transaction = self.session.transaction.deadline().map(|deadline| (deadline, transaction_timeout()));
+        let idle = if ready { self.idle_timeout() } else { None };
+        [in_transaction, idle].into_iter().flatten().min_by_key(|(deadline, _)| *deadline)
+    }
+
+    fn idle_timeout(&self) -> Option<(Instant, Error)> {
         let settings = self.session.settings();
         let (limit, sqlstate, what) = if self.session.transaction.in_block() {
             let what = "terminating connection due to idle-in-transaction timeout";
@@ -113,7 +115,8 @@ impl Conversation {
             let what = "terminating connection due to idle-session timeout";
             (settings.idle_session_timeout(), SqlState::IdleSessionTimeout, what)
         };
-        limit.map(|limit| (limit, Error::new(sqlstate, what).fatal()))
+        let deadline = Instant::now().checked_add(limit?)?;
+        Some((deadline, Error::new(sqlstate, what).fatal()))
     }
 
     /// Cancelled to stop the running statement: by CancelRequest, or by `protocol` when the client is gone.
@@ -124,15 +127,15 @@ impl Conversation {
     // Simple query.
 
     /// Splits a simple Query's text into statements. A syntax error anywhere is an error of the whole message, as in PostgreSQL.
+    /// The unnamed statement and portal end with any Query.
     pub fn split(&mut self, text: &str) -> Result<Vec<Parsed>> {
+        self.statements.remove("");
+        self.portals.remove("");
         sql::parse(text)
     }
 
-    /// Before the statements of one simple Query: destroys the unnamed statement and portal; several statements form one
-    /// implicit transaction block.
+    /// Before the statements of one simple Query: several of them form one implicit transaction block.
     pub fn begin_simple(&mut self, statements: usize) {
-        self.statements.remove("");
-        self.portals.remove("");
         self.simple_left = statements;
         self.committed = false;
     }
@@ -158,7 +161,7 @@ impl Conversation {
 
     /// Tells that a statement's error was sent to the client: a transaction block is now failed, an implicit one rolled back.
     pub fn fail(&mut self, error: &Error) {
-        self.count(error.sqlstate().code());
+        self.note_end(error.sqlstate().code());
         self.simple_left = 0;
         self.session.fail();
         self.close_transaction_portals(false);
@@ -167,20 +170,16 @@ impl Conversation {
 
     /// After a statement ended well: its CommandComplete is about to be sent.
     pub async fn complete(&mut self) -> Result<()> {
-        self.count("00000");
-        self.session.entry().end_statement(&self.session.transaction, Utc::now());
+        self.note_end("00000");
         Ok(())
     }
 
-    fn count(&mut self, sqlstate: &'static str) {
-        if let Some(running) = self.running.take() {
-            self.service.metrics.statement(running.kind, sqlstate, running.started.elapsed());
-        }
-    }
-
+    /// ReadyForQuery is about to be sent: implicit transactions end, and with them what the session is seen to do.
     pub(super) fn end_message(&mut self) {
         self.committed = false;
         self.session.end_implicit();
+        self.session.limit_transaction();
+        self.session.entry().end_statement(&self.session.transaction, Utc::now());
         if !self.session.transaction.in_block() {
             self.close_transaction_portals(true);
         }
@@ -218,9 +217,12 @@ impl Conversation {
     pub(super) fn begin_statement(&mut self, text: &str) -> Guard {
         let now = Utc::now();
         self.session.start_statement(now);
+        self.session.limit_transaction();
         let timeout = self.session.settings().statement_timeout();
         let started = self.session.transaction.started().unwrap_or(now);
         let token = self.session.entry().start_statement(text, started, now);
-        Guard::new(token, timeout)
+        let transaction = self.session.transaction.deadline().map(Deadline::of_transaction);
+        let statement = timeout.and_then(Deadline::of_statement);
+        Guard::new(token, Deadline::earlier(transaction, statement))
     }
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use chrono::Utc;
 use datafusion::scalar::ScalarValue;
 
-use super::conversation::Conversation;
+use super::conversation::{Conversation, KEPT_MAX};
 use super::portal::{Portal, State};
 use super::prepared::Prepared;
 use crate::encode::input::InputContext;
@@ -33,27 +33,31 @@ pub struct PortalDescription {
 impl Conversation {
     /// Parse. 42P05 for a named statement that exists; more than one statement in the text is 42601.
     pub async fn parse(&mut self, name: &str, text: &str, parameter_oids: &[u32]) -> Result<()> {
+        if name.is_empty() {
+            // Gone even if the new one is refused, as in PostgreSQL.
+            self.statements.remove("");
+        }
         let mut parsed = sql::parse(text)?;
         if parsed.len() > 1 {
             return Err(Error::new(SqlState::SyntaxError, "cannot insert multiple commands into a prepared statement"));
         }
         let parsed = parsed.pop().ok_or_else(|| Error::internal("a text parsed to no statement"))?;
         self.check_block(&parsed.statement)?;
-        if name.is_empty() {
-            self.statements.remove("");
-        } else {
-            self.check_new_statement(name)?;
-        }
         let given = parameter_oids.iter().map(|oid| (*oid != 0).then(|| PgType::of(*oid))).collect();
         let prepared = self.prepare(parsed, Parameters::to_infer(given)).await?;
-        self.keep_statement(name, prepared);
+        if !name.is_empty() {
+            self.check_new_statement(name)?;
+        }
+        self.keep_statement(name, prepared, false);
         Ok(())
     }
 
     /// Describe of a statement: 26000 when it does not exist.
     pub fn describe_statement(&self, name: &str) -> Result<StatementDescription> {
         let prepared = self.statement(name)?;
-        self.check_block(&prepared.parsed.statement)?;
+        if prepared.columns.is_some() {
+            self.check_block(&prepared.parsed.statement)?;
+        }
         let parameters = prepared.parameters.iter().map(|ty| ty.oid).collect();
         Ok(StatementDescription { parameters, columns: prepared.columns.clone() })
     }
@@ -74,16 +78,21 @@ impl Conversation {
         if let Some(columns) = &prepared.columns {
             super::portal::spread_formats(&formats, columns.len())?;
         }
-        if !portal.is_empty() && self.portals.contains_key(portal) {
-            let message = format!("cursor \"{portal}\" already exists");
-            return Err(Error::new(SqlState::DuplicateCursor, message));
+        self.check_new_portal(portal)?;
+        let style = self.style();
+        self.portals.insert(portal.to_owned(), Portal::new(prepared, values, formats, style));
+        Ok(())
+    }
+
+    /// The unnamed portal gives way to another.
+    pub(super) fn check_new_portal(&self, name: &str) -> Result<()> {
+        if !name.is_empty() && self.portals.contains_key(name) {
+            return Err(Error::new(SqlState::DuplicateCursor, format!("cursor \"{name}\" already exists")));
         }
         if self.portals.len() >= KEPT_MAX {
             let message = format!("a session can keep at most {KEPT_MAX} portals");
             return Err(Error::new(SqlState::ConfigurationLimitExceeded, message));
         }
-        let style = self.style();
-        self.portals.insert(portal.to_owned(), Portal::new(prepared, values, formats, style));
         Ok(())
     }
 
@@ -124,9 +133,11 @@ impl Conversation {
     /// Describe of a portal: 34000 when it does not exist.
     pub fn describe_portal(&self, name: &str) -> Result<PortalDescription> {
         let portal = self.portals.get(name).ok_or_else(|| missing_portal(name))?;
-        self.check_block(&portal.prepared.parsed.statement)?;
         Ok(match portal.description()? {
-            Some((columns, formats)) => PortalDescription { columns: Some(columns), formats },
+            Some((columns, formats)) => {
+                self.check_block(&portal.prepared.parsed.statement)?;
+                PortalDescription { columns: Some(columns), formats }
+            }
             None => PortalDescription { columns: None, formats: Vec::new() },
         })
     }

@@ -2,10 +2,13 @@
 
 use std::sync::{Arc, OnceLock};
 
+use chrono::Utc;
+
 use super::conversation::{Conversation, KEPT_MAX};
 use super::guard::Guard;
 use super::prepared::{self, Prepared};
 use super::statement::{self, Access};
+use crate::builtins::PreparedRow;
 use crate::encode::types::OutputColumn;
 use crate::error::{Error, Result, SqlState};
 use crate::execute::output::Output;
@@ -29,10 +32,18 @@ impl Conversation {
         Ok(())
     }
 
-    pub(super) fn keep_statement(&mut self, name: &str, prepared: Prepared) {
+    /// Keeps a statement under its name; the unnamed one is nobody's but Bind's.
+    pub(super) fn keep_statement(&mut self, name: &str, prepared: Prepared, from_sql: bool) {
         if !name.is_empty() {
-            let types = prepared.parameters.iter().map(|ty| ty.oid).collect();
-            self.session.handle().add_prepared(name, &prepared.parsed.text, types);
+            let oids = |columns: &Arc<[OutputColumn]>| columns.iter().map(|column| column.ty.oid).collect();
+            self.session.handle().add_prepared(PreparedRow {
+                name: name.to_owned(),
+                text: Arc::clone(&prepared.parsed.source),
+                prepared: Utc::now(),
+                parameters: prepared.parameters.iter().map(|ty| ty.oid).collect(),
+                results: prepared.columns.as_ref().map(oids),
+                from_sql,
+            });
         }
         self.statements.insert(name.to_owned(), Arc::new(prepared));
     }

@@ -11,10 +11,13 @@ mod cursors;
 mod extended;
 mod guard;
 mod kept;
+mod log;
 mod portal;
 mod prepared;
 mod run;
+mod scroll;
 mod service;
+mod spool;
 mod statement;
 
 pub use crate::execute::output::{ByteStream, CopyIn, CopyOut, CopySink};

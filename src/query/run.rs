@@ -1,12 +1,11 @@
 //! A statement runs: what belongs to the conversation here, everything else on the road of `execute`.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use chrono::Utc;
 use datafusion::scalar::ScalarValue;
 
-use super::conversation::{Conversation, Running};
+use super::conversation::Conversation;
 use super::guard::Guard;
 use super::portal::{Portal, State};
 use super::prepared::{self, Prepared};
@@ -26,7 +25,7 @@ impl Conversation {
     /// Starts a bound portal and keeps it under its name.
     pub(super) async fn start(&mut self, name: &str, mut portal: Portal) -> Result<&mut Portal> {
         let prepared = Arc::clone(&portal.prepared);
-        self.running = Some(Running { kind: prepared.parsed.statement.kind(), started: Instant::now() });
+        self.note_start(&prepared);
         self.check_block(&prepared.parsed.statement)?;
         let guard = self.begin_statement(&prepared.parsed.text);
         let output = self.execute(&prepared, &portal.parameters, &guard, 0).await?;
@@ -51,7 +50,7 @@ impl Conversation {
     }
 
     /// Runs a statement: what belongs to the conversation here, everything else on the road below.
-    async fn execute(
+    pub(super) async fn execute(
         &mut self,
         prepared: &Prepared,
         values: &[ScalarValue],
@@ -86,10 +85,10 @@ impl Conversation {
                 done("SET")
             }
             Statement::Prepare(statement) => {
-                self.check_new_statement(&statement.name.value)?;
                 let given = statement.types.iter().copied().map(Some).collect();
                 let inner = self.prepare(statement.statement.clone(), Parameters::to_infer(given)).await?;
-                self.keep_statement(&statement.name.value, inner);
+                self.check_new_statement(&statement.name.value)?;
+                self.keep_statement(&statement.name.value, inner, true);
                 done("PREPARE")
             }
             Statement::Execute(statement) => {
@@ -121,12 +120,14 @@ impl Conversation {
                 self.portals.clear();
                 self.session.handle().remove_cursor(None);
                 self.forget_statements();
-                self.session.set_role(None);
+                self.session.set_role(None, false);
                 self.session.settings().reset_all();
                 Ok(Output::Done("DISCARD ALL".into()))
             }
-            // Plans are made anew for each execution, there are no sequences, and temporary tables cannot be made.
-            Discard::Plans => Ok(Output::Done("DISCARD PLANS".into())),
+            Discard::Plans => {
+                // A plan that is kept depends on nothing that could have changed; nor are there sequences, or temporary tables.
+                Ok(Output::Done("DISCARD PLANS".into()))
+            }
             Discard::Sequences => Ok(Output::Done("DISCARD SEQUENCES".into())),
             Discard::Temp => Ok(Output::Done("DISCARD TEMP".into())),
         }
