@@ -79,6 +79,7 @@ sql_states! {
     InvalidPassword = "28P01",
     DependentObjectsStillExist = "2BP01",
     InvalidTransactionTermination = "2D000",
+    InvalidSavepointSpecification = "3B001",
     InvalidCursorName = "34000",
     InvalidCatalogName = "3D000",
     InvalidSchemaName = "3F000",

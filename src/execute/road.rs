@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::ground::Ground;
 use super::output::BatchStream;
 use super::row_text::SessionText;
+use super::transaction;
 use crate::builtins::Context;
 use crate::builtins::ContextNames;
 use crate::catalog::{Relation as CatalogRelation, RelationKind, Snapshot};
@@ -216,6 +217,7 @@ impl<'a> Road<'a> {
             Some(pinned) => pinned,
             None => self.ground.lake.table(location, freshness).await?,
         };
+        transaction::check_only(pins, &place)?;
         let private = pinned.private()?;
         if let Some(pins) = self.session.transaction.pins_mut() {
             pins.replace(&place, Arc::clone(&private));

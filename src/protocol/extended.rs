@@ -6,6 +6,9 @@ use super::frontend::{Bind, Target};
 use super::link::Fault;
 use super::{backend, rows};
 
+/// The type of the Sync message.
+const SYNC: u8 = b'S';
+
 impl<S: Transport> Client<'_, S> {
     pub(super) async fn parse(&mut self, name: &str, text: &str, parameter_oids: &[u32]) -> Result<(), Fault> {
         self.link.during(self.conversation.parse(name, text, parameter_oids)).await??;
@@ -48,6 +51,9 @@ impl<S: Transport> Client<'_, S> {
     /// Runs a portal, or goes on with one that is suspended. `rows_max` of 0 or less means all rows.
     pub(super) async fn execute(&mut self, portal: &str, rows_max: i32) -> Result<(), Fault> {
         let rows_max = usize::try_from(rows_max).ok().filter(|rows| *rows > 0);
+        if self.link.channel.next_tag() != Some(SYNC) {
+            self.conversation.expect_more();
+        }
         let portal = self.link.during(self.conversation.run(portal)).await??;
         let limits = rows::Limits { rows_max, message_bytes_max: self.message_bytes_max };
         let outcome = rows::answer(self.link, portal, limits, rows::Describe::Never).await?;

@@ -1,6 +1,6 @@
 //! One client's state: a session with its prepared statements and portals, and what begins and ends with a message.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::sync::Arc;
 
@@ -39,8 +39,10 @@ pub struct Conversation {
     pub(super) portals: HashMap<String, Portal>,
     /// Statements of the simple Query that are yet to run.
     pub(super) simple_left: usize,
-    /// Whether a statement has committed since the last Sync or the start of the message.
-    pub(super) committed: bool,
+    /// Whether the simple Query has several statements: they are one transaction.
+    pub(super) several: bool,
+    /// Whether more than Sync follows the Execute that runs: both are one transaction.
+    pub(super) pipelined: bool,
     pub(super) running: Option<Running>,
 }
 
@@ -52,7 +54,8 @@ impl Conversation {
             statements: HashMap::new(),
             portals: HashMap::new(),
             simple_left: 0,
-            committed: false,
+            several: false,
+            pipelined: false,
             running: None,
         }
     }
@@ -137,7 +140,8 @@ impl Conversation {
     /// Before the statements of one simple Query: several of them form one implicit transaction block.
     pub fn begin_simple(&mut self, statements: usize) {
         self.simple_left = statements;
-        self.committed = false;
+        self.several = statements > 1;
+        self.pipelined = false;
     }
 
     /// Plans and starts one statement as the unnamed portal, results in text.
@@ -151,6 +155,7 @@ impl Conversation {
     /// After the last statement of a simple Query, or after the error that ended it (then `fail` was called).
     pub async fn end_simple(&mut self) -> Result<()> {
         self.simple_left = 0;
+        self.several = false;
         self.end_message();
         Ok(())
     }
@@ -170,13 +175,17 @@ impl Conversation {
 
     /// After a statement ended well: its CommandComplete is about to be sent.
     pub async fn complete(&mut self) -> Result<()> {
+        // As in PostgreSQL the last statement of a message is done when all of it is committed.
+        if self.several && self.simple_left == 0 && !self.session.transaction.in_block() {
+            self.commit_writes().await?;
+        }
         self.note_end("00000");
         Ok(())
     }
 
     /// ReadyForQuery is about to be sent: implicit transactions end, and with them what the session is seen to do.
     pub(super) fn end_message(&mut self) {
-        self.committed = false;
+        self.pipelined = false;
         self.session.end_implicit();
         self.session.limit_transaction();
         self.session.entry().end_statement(&self.session.transaction, Utc::now());
@@ -200,6 +209,14 @@ impl Conversation {
             for portal in self.portals.values_mut() {
                 portal.outlive_transaction();
             }
+        }
+    }
+
+    /// Portals that a savepoint did not know end with what is rolled back.
+    pub(super) fn close_portals_but(&mut self, kept: &HashSet<String>) {
+        let gone: Vec<String> = self.portals.keys().filter(|name| !kept.contains(*name)).cloned().collect();
+        for name in gone {
+            self.close_portal(&name);
         }
     }
 

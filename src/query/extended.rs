@@ -171,8 +171,20 @@ impl Conversation {
 
     /// Sync: ends an implicit transaction.
     pub async fn sync(&mut self) -> Result<()> {
+        let committed = match self.session.transaction.in_block() {
+            true => Ok(()),
+            false => self.commit_writes().await,
+        };
+        if let Err(error) = &committed {
+            self.fail(error);
+        }
         self.end_message();
-        Ok(())
+        committed
+    }
+
+    /// Tells that more than Sync follows the Execute that comes: what both write is committed at Sync.
+    pub fn expect_more(&mut self) {
+        self.pipelined = true;
     }
 }
 

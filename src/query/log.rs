@@ -70,7 +70,12 @@ fn logged_with(statement: &Statement) -> Logged {
         | Statement::CreateRole(_)
         | Statement::AlterRole(_)
         | Statement::DropRole(_) => Logged::Ddl,
-        Statement::Insert(_) | Statement::Truncate(_) | Statement::CopyFrom(_) => Logged::Mod,
+        Statement::Insert(_)
+        | Statement::Update(_)
+        | Statement::Delete(_)
+        | Statement::Merge(_)
+        | Statement::Truncate(_)
+        | Statement::CopyFrom(_) => Logged::Mod,
         Statement::Explain(explain) if explain.analyze => logged_with(&explain.statement),
         Statement::Prepare(prepare) => logged_with(&prepare.statement.statement),
         Statement::Empty
@@ -83,6 +88,9 @@ fn logged_with(statement: &Statement) -> Logged {
         | Statement::Begin { .. }
         | Statement::Commit { .. }
         | Statement::Rollback { .. }
+        | Statement::Savepoint(_)
+        | Statement::Release(_)
+        | Statement::RollbackTo(_)
         | Statement::SetTransaction { .. }
         | Statement::Execute(_)
         | Statement::Deallocate(_)

@@ -9,7 +9,7 @@ use super::conversation::Conversation;
 use super::guard::Guard;
 use super::portal::{Portal, State};
 use super::prepared::{self, Prepared};
-use super::statement::{self, Access, Company};
+use super::statement::{self, Access};
 use crate::builtins::ContextNames;
 use crate::encode::TextStyle;
 use crate::encode::types::{Format, PgType, element_of, oid};
@@ -18,7 +18,7 @@ use crate::execute::output::Output;
 use crate::execute::select::Reusable;
 use crate::execute::{self, Road};
 use crate::plan::Parameters;
-use crate::session::{Isolation, Modes};
+use crate::session::{Isolation, Modes, Pins};
 use crate::sql::{self, Discard, Statement};
 
 impl Conversation {
@@ -67,6 +67,11 @@ impl Conversation {
                 done(if *start { "START TRANSACTION" } else { "BEGIN" })
             }
             Statement::Commit { chain } => {
+                if let Err(error) = self.commit_writes().await {
+                    self.session.rollback(false, now)?;
+                    self.close_transaction_portals(false);
+                    return Err(error);
+                }
                 let end = self.session.commit(*chain, now)?;
                 self.close_transaction_portals(end == crate::session::transaction::End::Committed);
                 done(end.tag())
@@ -75,6 +80,20 @@ impl Conversation {
                 let end = self.session.rollback(*chain, now)?;
                 self.close_transaction_portals(false);
                 done(end.tag())
+            }
+            Statement::Savepoint(name) => {
+                self.session.savepoint(&name.value, self.portals.keys().cloned().collect())?;
+                done("SAVEPOINT")
+            }
+            Statement::Release(name) => {
+                self.session.release(&name.value)?;
+                done("RELEASE")
+            }
+            Statement::RollbackTo(name) => {
+                let to = self.session.rollback_to(&name.value)?;
+                execute::transaction::cut(to.pins());
+                self.close_portals_but(&to.portals);
+                done("ROLLBACK")
             }
             Statement::SetTransaction { session: true, modes } => {
                 self.session.set_session_characteristics(modes_of(*modes))?;
@@ -142,8 +161,17 @@ impl Conversation {
             self.session.note_query();
             return output;
         }
-        let company = Company { followed: self.simple_left > 0, committed_before: self.committed };
-        statement::check_write(&self.session, access, company)?;
+        let staged = match access {
+            Access::Writes(tag) => {
+                self.session.check_writable(tag)?;
+                let staged = self.session.transaction.in_block() || self.several || self.pipelined;
+                if staged {
+                    statement::check_staged(&prepared.parsed.statement, tag)?;
+                }
+                staged
+            }
+            Access::Control | Access::Reads => false,
+        };
         let parameters = if prepared.parameters.is_empty() && values.is_empty() {
             Parameters::none()
         } else {
@@ -156,6 +184,7 @@ impl Conversation {
         let output = guard
             .run(async move {
                 let mut road = Road::new(&ground, session, source, parameters, token, started).await?;
+                road.staged = staged;
                 // A described statement is executed again and again: what can be planned once is.
                 if let (Statement::Query(query), true, None) = (statement, prepared.described, prepared.reusable.get())
                 {
@@ -173,8 +202,17 @@ impl Conversation {
                 output
             })
             .await?;
-        self.committed |= matches!(access, Access::Writes(_));
         Ok(output)
+    }
+
+    /// Commits what the transaction has staged; what reads on sees newer versions.
+    pub(super) async fn commit_writes(&mut self) -> Result<()> {
+        let Some(pins) = self.session.transaction.pins() else { return Ok(()) };
+        execute::transaction::commit(&self.service.ground, pins).await?;
+        if let Some(pins) = self.session.transaction.pins_mut() {
+            *pins = Pins::default();
+        }
+        Ok(())
     }
 
     /// Starts a cursor's query.

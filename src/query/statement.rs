@@ -1,7 +1,6 @@
 //! What kind of statement it is, for the rules of transactions: may it run in a failed block, does it write, what is its tag.
 
 use crate::error::{Error, Result, SqlState};
-use crate::session::Session;
 use crate::sql::Statement;
 
 /// How a statement touches what is stored.
@@ -54,37 +53,24 @@ pub(crate) fn access(statement: &Statement) -> Access {
 
 /// What a failed block still takes.
 pub(crate) fn ends_transaction(statement: &Statement) -> bool {
-    matches!(statement, Statement::Commit { .. } | Statement::Rollback { .. })
+    matches!(statement, Statement::Commit { .. } | Statement::Rollback { .. } | Statement::RollbackTo(_))
 }
 
-/// Where a statement stands among others that PostgreSQL would commit together with it.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Company {
-    /// Statements of the same message come after it.
-    pub(crate) followed: bool,
-    /// A statement of the same message or pipeline has committed already.
-    pub(crate) committed_before: bool,
-}
-
-/// Refuses a write that could not be undone together with its company: nothing pretends to be a transaction.
-pub(crate) fn check_write(session: &Session, access: Access, company: Company) -> Result<()> {
-    let Access::Writes(tag) = access else { return Ok(()) };
-    session.check_writable(tag)?;
-    let refuse = |what: &str| {
-        Err(Error::new(SqlState::FeatureNotSupported, format!("{tag} {what} is not supported"))
-            .with_hint("Send the statement by itself, outside BEGIN and in a message of its own."))
+/// Refuses a write that cannot wait for the commit of a transaction: nothing pretends to be one.
+pub(crate) fn check_staged(statement: &Statement, tag: &str) -> Result<()> {
+    let waits = match statement {
+        Statement::Insert(_)
+        | Statement::Update(_)
+        | Statement::Delete(_)
+        | Statement::Merge(_)
+        | Statement::Truncate(_)
+        | Statement::CopyFrom(_) => true,
+        _ => false,
     };
-    if session.transaction.in_block() {
-        return refuse("inside a transaction block");
+    if waits {
+        return Ok(());
     }
-    if company.followed {
-        return refuse("before other statements of the same message");
-    }
-    if company.committed_before {
-        return refuse("after another write of the same pipeline").map_err(|error: Error| {
-            error
-                .with_detail("The write before it is committed; PostgreSQL would have committed both together at Sync.")
-        });
-    }
-    Ok(())
+    let message = format!("{tag} in a transaction with other statements is not supported");
+    Err(Error::new(SqlState::FeatureNotSupported, message)
+        .with_hint("Send the statement by itself, outside BEGIN and in a message of its own."))
 }

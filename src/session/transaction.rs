@@ -7,14 +7,14 @@
 //! ```
 
 use std::any::Any;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
 use super::Session;
-use super::settings::isolation_name;
+use super::settings::{Mark, isolation_name};
 use crate::catalog::Snapshot;
 use crate::error::{Error, Result, SqlState};
 
@@ -43,6 +43,8 @@ pub enum Transaction {
     /// A statement of a block failed: everything but its end is refused.
     Failed {
         started: DateTime<Utc>,
+        /// It goes on after ROLLBACK TO one of them.
+        savepoints: Vec<Savepoint>,
     },
 }
 
@@ -58,10 +60,21 @@ pub struct Active {
     pub pins: Pins,
     /// When `transaction_timeout` ends it.
     deadline: Option<Instant>,
+    savepoints: Vec<Savepoint>,
+}
+
+/// What ROLLBACK TO goes back to.
+#[derive(Debug, Clone)]
+pub struct Savepoint {
+    name: String,
+    pins: Pins,
+    settings: Mark,
+    /// Portals that were open: the others end.
+    pub portals: HashSet<String>,
 }
 
 /// The versions that this transaction reads.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Pins {
     pub catalog: Option<Snapshot>,
     /// A loaded table of `lake` per location.
@@ -87,6 +100,9 @@ impl Pins {
     }
 }
 
+/// Savepoints that one transaction may keep: what is kept must be bounded.
+const SAVEPOINTS_MAX: usize = 10_000;
+
 /// How a block ended; the command tag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
@@ -106,7 +122,7 @@ impl End {
 
 impl Transaction {
     fn active(started: DateTime<Utc>, implicit: bool) -> Self {
-        Self::Active(Active { started, implicit, queried: false, pins: Pins::default(), deadline: None })
+        Self::Active(Active { started, implicit, queried: false, pins: Pins::default(), deadline: None, savepoints: Vec::new() })
     }
 
     /// Whether a block that BEGIN opened is there, failed or not.
@@ -122,7 +138,7 @@ impl Transaction {
         match self {
             Self::Idle => None,
             Self::Active(active) => Some(active.started),
-            Self::Failed { started } => Some(*started),
+            Self::Failed { started, .. } => Some(*started),
         }
     }
 
@@ -197,7 +213,11 @@ impl Session {
             Transaction::Idle => Transaction::Idle,
             Transaction::Active(active) => {
                 self.end_settings(End::RolledBack);
-                if active.implicit { Transaction::Idle } else { Transaction::Failed { started: active.started } }
+                if active.implicit {
+                    Transaction::Idle
+                } else {
+                    Transaction::Failed { started: active.started, savepoints: active.savepoints }
+                }
             }
             failed @ Transaction::Failed { .. } => failed,
         };
@@ -230,6 +250,50 @@ impl Session {
             return Err(Error::new(SqlState::ReadOnlySqlTransaction, message));
         }
         Ok(())
+    }
+
+    /// SAVEPOINT. `portals` are those open now.
+    pub fn savepoint(&mut self, name: &str, portals: HashSet<String>) -> Result<()> {
+        self.require_block("SAVEPOINT")?;
+        let settings = self.settings().mark();
+        let Transaction::Active(active) = &mut self.transaction else { return self.check_not_failed() };
+        if active.savepoints.len() >= SAVEPOINTS_MAX {
+            let message = format!("a transaction can keep at most {SAVEPOINTS_MAX} savepoints");
+            return Err(Error::new(SqlState::ConfigurationLimitExceeded, message));
+        }
+        let pins = active.pins.clone();
+        active.savepoints.push(Savepoint { name: name.to_owned(), pins, settings, portals });
+        Ok(())
+    }
+
+    /// RELEASE: the savepoint and those after it are forgotten, what was done stays.
+    pub fn release(&mut self, name: &str) -> Result<()> {
+        self.require_block("RELEASE SAVEPOINT")?;
+        let Transaction::Active(active) = &mut self.transaction else { return self.check_not_failed() };
+        let found = find(&active.savepoints, name)?;
+        active.savepoints.truncate(found);
+        Ok(())
+    }
+
+    /// ROLLBACK TO: the transaction is as it was at the savepoint, which stays.
+    pub fn rollback_to(&mut self, name: &str) -> Result<Savepoint> {
+        self.require_block("ROLLBACK TO SAVEPOINT")?;
+        let (started, savepoints) = match &mut self.transaction {
+            Transaction::Active(active) => (active.started, &mut active.savepoints),
+            Transaction::Failed { started, savepoints } => (*started, savepoints),
+            Transaction::Idle => return Err(only_in_blocks("ROLLBACK TO SAVEPOINT")),
+        };
+        let found = find(savepoints, name)?;
+        savepoints.truncate(found + 1);
+        let savepoints = std::mem::take(savepoints);
+        let Some(to) = savepoints.last().cloned() else { return Err(Error::internal("a savepoint is gone")) };
+        self.settings().restore(to.settings.clone());
+        self.follow_role();
+        let deadline = self.transaction.deadline();
+        let pins = to.pins.clone();
+        self.transaction =
+            Transaction::Active(Active { started, implicit: false, queried: true, pins, deadline, savepoints });
+        Ok(to)
     }
 
     /// 25P01 for a statement that has no sense outside a block, e.g. `DECLARE CURSOR`.
@@ -370,4 +434,18 @@ impl Session {
 fn only_in_blocks(statement: &str) -> Error {
     let message = format!("{statement} can only be used in transaction blocks");
     Error::new(SqlState::NoActiveSqlTransaction, message)
+}
+
+/// The last one of that name.
+fn find(savepoints: &[Savepoint], name: &str) -> Result<usize> {
+    savepoints.iter().rposition(|savepoint| savepoint.name == name).ok_or_else(|| {
+        Error::new(SqlState::InvalidSavepointSpecification, format!("savepoint \"{name}\" does not exist"))
+    })
+}
+
+impl Savepoint {
+    /// The tables as they were.
+    pub fn pins(&self) -> &Pins {
+        &self.pins
+    }
 }

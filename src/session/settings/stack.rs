@@ -6,12 +6,12 @@ use std::sync::LazyLock;
 use super::{Key, OF_TRANSACTION, POSITIONS, Settings, Value};
 
 /// The session's values of the settings that this transaction changed; `None` stands for "not set in the session".
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Undo {
     changes: HashMap<Key, Change>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Change {
     before: Option<Value>,
     at_commit: Option<Value>,
@@ -27,6 +27,26 @@ impl Undo {
         if !local {
             change.at_commit = new.cloned();
         }
+    }
+}
+
+/// The settings at a savepoint.
+#[derive(Debug, Clone)]
+pub struct Mark {
+    session: HashMap<Key, Value>,
+    undo: Option<Undo>,
+}
+
+impl Settings {
+    pub fn mark(&self) -> Mark {
+        Mark { session: self.session.clone(), undo: self.undo.clone() }
+    }
+
+    /// Undoes what was set since the mark, SET and SET LOCAL alike.
+    pub fn restore(&mut self, mark: Mark) {
+        self.session = mark.session;
+        self.undo = mark.undo;
+        self.touch();
     }
 }
 
