@@ -151,7 +151,8 @@ impl Stores {
         if matches!(place.location.scheme(), "file" | "memory") || self.trusted.lock().contains(bucket) {
             return Ok(());
         }
-        probe_put_if_absent(place.store.as_ref(), &place.path.clone().join("_lakegate_probe")).await?;
+        let probed = probe_put_if_absent(place.store.as_ref(), &place.path.clone().join("_lakegate_probe")).await;
+        probed.map_err(|error| unusable(place, &error))?;
         self.trusted.lock().insert(bucket.to_owned());
         Ok(())
     }
@@ -298,6 +299,14 @@ fn bucket_of(url: &Url) -> String {
     let user = if url.username().is_empty() { String::new() } else { format!("{}@", url.username()) };
     let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
     format!("{}://{user}{}{port}/", url.scheme(), url.host_str().unwrap_or_default())
+}
+
+/// The probe's key means nothing to whoever named the place.
+fn unusable(place: &Resolved, why: &Error) -> Error {
+    let message = format!("could not use \"{}\": {}", place.location, why.message());
+    let error = Error::new(why.sqlstate(), message).with_source(why.clone());
+    let error = why.detail().into_iter().fold(error, Error::with_detail);
+    why.hint().into_iter().fold(error, Error::with_hint)
 }
 
 fn invalid(location: &str, why: &str) -> Error {
