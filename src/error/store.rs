@@ -137,7 +137,8 @@ mod tests {
         assert_eq!(error.sqlstate(), SqlState::IoError);
         assert_eq!(error.message(), "Generic S3 error: 500 Internal Server Error");
         assert_eq!(error.detail(), Some("The object store answered InternalError."));
-        let unreachable = told(&generic("Error performing PUT http://127.0.0.1:1/x - HTTP error: error sending request"));
+        let unreachable =
+            told(&generic("Error performing PUT http://127.0.0.1:1/x - HTTP error: error sending request"));
         assert_eq!(unreachable.message(), "could not reach the object store");
     }
 }

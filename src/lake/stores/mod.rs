@@ -89,7 +89,10 @@ impl Stores {
     pub fn new(warehouse: &str, options: HashMap<String, String>) -> Result<Self> {
         let url = location_url(warehouse)?;
         if let Ok(folder) = url.to_file_path() {
-            std::fs::create_dir_all(folder)?;
+            std::fs::create_dir_all(&folder).map_err(|error| {
+                let message = format!("could not create directory \"{}\": {error}", folder.display());
+                Error::new(Error::from(error).sqlstate(), message)
+            })?;
         }
         if let Some(unknown) = options.keys().find(|key| !is_store_option(key)) {
             let message = format!("unrecognized option \"{unknown}\" of the object store");
