@@ -4,7 +4,7 @@ export CARGO_TARGET_DIR ?= $(HOME)/.cache/lakegate/target
 CARGO ?= cargo
 SHELL := bash
 
-.PHONY: demo test lint bench doc fmt clean-demo tools
+.PHONY: demo test lint deny bench doc fmt clean-demo tools
 
 ## Builds the release binary and starts a server on ./lakegate-data with the flights pipeline loaded.
 demo:
@@ -26,6 +26,10 @@ lint:
 
 fmt:
 	$(CARGO) fmt
+
+## Licences, advisories and banned libraries; needs `cargo install --locked cargo-deny`.
+deny:
+	$(CARGO) deny --locked check
 
 ## Ratios against peers in one run on this machine; see benches/README.md.
 bench:
