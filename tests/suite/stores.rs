@@ -1,5 +1,5 @@
 //! Warehouses in object stores: S3 and Azure, as their emulators speak them (moto and azurite, which `tests/install.sh`
-//! installs). No emulator of GCS knows the conditional writes that a warehouse needs.
+//! installs), and GCS as `gcs.py` does, because no emulator of it knows the conditional writes that a warehouse needs.
 
 mod emulator;
 
@@ -131,6 +131,13 @@ async fn a_warehouse_lives_in_azure() {
     azure.make_container("lake").await;
     a_warehouse_lives_in(&azure, "az://lake").await;
     what_is_missing_is_named(&azure, "az://lake", "az://nobody-made-it").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_warehouse_lives_in_gcs() {
+    let gcs = Emulator::gcs("lake").await;
+    a_warehouse_lives_in(&gcs, "gs://lake").await;
+    what_is_missing_is_named(&gcs, "gs://lake", "gs://nobody-made-it").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

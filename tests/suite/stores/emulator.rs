@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::files::root;
 use crate::server::{free_port, spawn};
 
 /// How long an emulator may take to start.
@@ -26,7 +27,7 @@ pub(crate) struct Emulator {
     address: SocketAddr,
     process: Option<Child>,
     /// Where it runs and keeps what it must.
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Emulator {
@@ -54,10 +55,29 @@ impl Emulator {
         Self::run(command, address, options).await
     }
 
+    /// What stands in `gcs.py`, with one bucket.
+    pub(crate) async fn gcs(bucket: &str) -> Self {
+        let address = free_port();
+        let mut command = Command::new("python3");
+        command.arg(root().join("tests/suite/stores/gcs.py")).args([&address.port().to_string(), bucket]);
+        let mut emulator = Self::run(command, address, vec!["allow_http=true".to_owned()]).await;
+        let account = emulator.folder.path().join("account.json");
+        let content = serde_json::json!({
+            "gcs_base_url": format!("http://{address}"),
+            "disable_oauth": true,
+            "client_email": "",
+            "private_key": "",
+            "private_key_id": "",
+        });
+        std::fs::write(&account, content.to_string()).unwrap();
+        emulator.options.push(format!("google_service_account={}", account.display()));
+        emulator
+    }
+
     /// Options that lead to a port nobody listens on.
     pub(crate) fn nobody() -> Self {
         let address = free_port();
-        Self { options: s3_options(address), address, process: None, _folder: tempfile::tempdir().unwrap() }
+        Self { options: s3_options(address), address, process: None, folder: tempfile::tempdir().unwrap() }
     }
 
     async fn run(mut command: Command, address: SocketAddr, options: Vec<String>) -> Self {
@@ -73,7 +93,7 @@ impl Emulator {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        Self { options, address, process: Some(process), _folder: folder }
+        Self { options, address, process: Some(process), folder }
     }
 
     /// A bucket of S3; moto asks for no signature.
