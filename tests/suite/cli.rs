@@ -110,7 +110,11 @@ async fn run_puts_variables_in_and_stops_at_the_first_error() {
     let done = run(&["run", &bad, "--connect", &there], "");
     assert_exit(&done, 1);
     assert_eq!(text(&done.stdout), "INSERT 0 1\n");
-    assert!(text(&done.stderr).contains("bad.sql:2: ERROR 42703: column \"nope\" does not exist"), "{}", text(&done.stderr));
+    assert!(
+        text(&done.stderr).contains("bad.sql:2: ERROR 42703: column \"nope\" does not exist"),
+        "{}",
+        text(&done.stderr)
+    );
     let done = run(&["run", &more, "--connect", "postgres://lakegate@127.0.0.1:1/lakegate"], "");
     assert_exit(&done, 1);
     assert!(text(&done.stderr).contains("Connection refused"), "{}", text(&done.stderr));
