@@ -28,4 +28,5 @@ mod repeated;
 mod server;
 mod slt;
 mod sql_driver;
+mod stores;
 mod wire;

@@ -89,7 +89,10 @@ impl Stores {
     pub fn new(warehouse: &str, options: HashMap<String, String>) -> Result<Self> {
         let url = location_url(warehouse)?;
         if let Ok(folder) = url.to_file_path() {
-            std::fs::create_dir_all(folder)?;
+            std::fs::create_dir_all(&folder).map_err(|error| {
+                let message = format!("could not create directory \"{}\": {error}", folder.display());
+                Error::new(Error::from(error).sqlstate(), message)
+            })?;
         }
         if let Some(unknown) = options.keys().find(|key| !is_store_option(key)) {
             let message = format!("unrecognized option \"{unknown}\" of the object store");
@@ -151,7 +154,8 @@ impl Stores {
         if matches!(place.location.scheme(), "file" | "memory") || self.trusted.lock().contains(bucket) {
             return Ok(());
         }
-        probe_put_if_absent(place.store.as_ref(), &place.path.clone().join("_lakegate_probe")).await?;
+        let probed = probe_put_if_absent(place.store.as_ref(), &place.path.clone().join("_lakegate_probe")).await;
+        probed.map_err(|error| unusable(place, &error))?;
         self.trusted.lock().insert(bucket.to_owned());
         Ok(())
     }
@@ -298,6 +302,14 @@ fn bucket_of(url: &Url) -> String {
     let user = if url.username().is_empty() { String::new() } else { format!("{}@", url.username()) };
     let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
     format!("{}://{user}{}{port}/", url.scheme(), url.host_str().unwrap_or_default())
+}
+
+/// The probe's key means nothing to whoever named the place.
+fn unusable(place: &Resolved, why: &Error) -> Error {
+    let message = format!("could not use \"{}\": {}", place.location, why.message());
+    let error = Error::new(why.sqlstate(), message).with_source(why.clone());
+    let error = why.detail().into_iter().fold(error, Error::with_detail);
+    why.hint().into_iter().fold(error, Error::with_hint)
 }
 
 fn invalid(location: &str, why: &str) -> Error {
