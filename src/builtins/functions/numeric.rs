@@ -99,7 +99,7 @@ pub fn quotient_scale((dividend, s1): (i128, i8), (divisor, s2): (i128, i8)) -> 
 }
 
 /// Weight and value of the first group of four digits.
-fn leading(value: i128, scale: i8) -> (i32, u128) {
+pub(super) fn leading(value: i128, scale: i8) -> (i32, u128) {
     let magnitude = value.unsigned_abs();
     let Some(log) = magnitude.checked_ilog10() else { return (0, 0) };
     let weight = (log as i32 - i32::from(scale)).div_euclid(4);
@@ -116,11 +116,6 @@ pub fn remainder_type(args: &ReturnFieldArgs) -> Result<DataType> {
     let scale = s1.max(s2);
     let whole = (p1 as i16 - i16::from(s1)).max(p2 as i16 - i16::from(s2));
     Ok(DataType::Decimal128((whole + i16::from(scale)).clamp(1, i16::from(DIGITS_MAX)) as u8, scale))
-}
-
-pub fn power_type(args: &ReturnFieldArgs) -> Result<DataType> {
-    let ((_, s1), (_, s2)) = (operand(args, 0), operand(args, 1));
-    Ok(DataType::Decimal128(DIGITS_MAX, SIGNIFICANT_DIGITS_MIN.max(s1).max(s2)))
 }
 
 /// 22003 for what needs more digits than there are.
@@ -280,6 +275,10 @@ fn power_of((base, s1): (i128, i8), (exponent, s2): (i128, i8), to: i8) -> Resul
     let unit = power_of_ten(s2.unsigned_abs().into()).unwrap_or(1);
     let whole = exponent / unit;
     if exponent % unit != 0 || whole.unsigned_abs() > 1_000 {
+        if base > 0 {
+            return super::transcendental::power_of((base, s1), (exponent, s2), to);
+        }
+        // Zero, or an error: only whole powers of negative numbers are real.
         return from_float(super::floats::power_of(to_float(base, s1), to_float(exponent, s2))?, to);
     }
     if base == 0 && exponent < 0 {
@@ -292,18 +291,24 @@ fn power_of((base, s1): (i128, i8), (exponent, s2): (i128, i8), to: i8) -> Resul
     let mut result = one;
     let base = match rescale(base, s1, working) {
         Ok(base) => base,
-        Err(_) => return from_float(super::floats::power_of(to_float(base, s1), whole as f64)?, to),
+        Err(_) => return by_logarithm(base, s1, whole, to),
     };
     for _ in 0..whole.unsigned_abs() {
         result = match product((result, working), (base, working), working) {
             Ok(result) => result,
-            Err(_) => return from_float(super::floats::power_of(to_float(base, working), whole as f64)?, to),
+            Err(_) => return by_logarithm(base, working, whole, to),
         };
     }
     if whole < 0 {
         result = quotient((one, working), (result, working), working)?;
     }
     rescale(result, working, to)
+}
+
+/// A whole power whose steps do not fit in 38 digits with the digits that keep them exact.
+fn by_logarithm(base: i128, scale: i8, exponent: i128, to: i8) -> Result<i128> {
+    let size = super::transcendental::power_of((base.abs(), scale), (exponent, 0), to)?;
+    Ok(if base < 0 && exponent % 2 != 0 { -size } else { size })
 }
 
 /// The nearest float.
@@ -348,23 +353,6 @@ pub fn least_scale(value: i128, scale: i8) -> i8 {
         scale -= 1;
     }
     scale
-}
-
-/// A float's shortest digits at a scale, for functions whose result is a float's.
-pub fn from_shortest(value: f64, scale: i8) -> Result<i128> {
-    if !value.is_finite() {
-        return from_float(value, scale);
-    }
-    let text = format!("{value:e}");
-    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-    let behind = mantissa.split_once('.').map_or(0, |(_, digits)| digits.len() as i32);
-    let digits: i128 = mantissa.replace('.', "").parse().map_err(|_| overflow())?;
-    let from = behind - exponent.parse::<i32>().map_err(|_| overflow())?;
-    match i8::try_from(from) {
-        Ok(from) => rescale(digits, from, scale),
-        Err(_) if from > 0 => Ok(0),
-        Err(_) => Err(overflow()),
-    }
 }
 
 pub fn negate(call: &Call) -> Result<ArrayRef> {
