@@ -285,30 +285,60 @@ fn power_of((base, s1): (i128, i8), (exponent, s2): (i128, i8), to: i8) -> Resul
         let message = "zero raised to a negative power is undefined";
         return Err(Error::new(SqlState::InvalidArgumentForPowerFunction, message));
     }
-    // Digits beyond the result's scale keep the error of the steps below the last digit shown.
-    let working = if to < 30 { to + 4 } else { to };
-    let one = rescale(1, 0, working)?;
-    let mut result = one;
-    let base = match rescale(base, s1, working) {
-        Ok(base) => base,
-        Err(_) => return by_logarithm(base, s1, whole, to),
-    };
-    for _ in 0..whole.unsigned_abs() {
-        result = match product((result, working), (base, working), working) {
-            Ok(result) => result,
-            Err(_) => return by_logarithm(base, working, whole, to),
-        };
-    }
-    if whole < 0 {
-        result = quotient((one, working), (result, working), working)?;
-    }
-    rescale(result, working, to)
+    let power = Floating { digits: base, exponent: -i32::from(s1) }.power(whole.unsigned_abs())?;
+    if whole < 0 { power.inverse_at(to) } else { power.at(to) }
 }
 
-/// A whole power whose steps do not fit in 38 digits with the digits that keep them exact.
-fn by_logarithm(base: i128, scale: i8, exponent: i128, to: i8) -> Result<i128> {
-    let size = super::transcendental::power_of((base.abs(), scale), (exponent, 0), to)?;
-    Ok(if base < 0 && exponent % 2 != 0 { -size } else { size })
+/// A value of 38 digits and a power of ten.
+#[derive(Clone, Copy)]
+struct Floating {
+    digits: i128,
+    exponent: i32,
+}
+
+impl Floating {
+    /// Exact as long as the digits suffice, rounded to them beyond.
+    fn times(self, other: Self) -> Result<Self> {
+        let exact = wide(self.digits).checked_mul(wide(other.digits)).ok_or_else(overflow)?;
+        let count = |digits: i128| digits.unsigned_abs().checked_ilog10().map_or(0, |log| log + 1);
+        let cut = (count(self.digits) + count(other.digits)).saturating_sub(u32::from(DIGITS_MAX) - 1);
+        let digits = wide_divide(exact, wide_power_of_ten(cut).ok_or_else(overflow)?)?;
+        Ok(Self { digits, exponent: self.exponent + other.exponent + cut as i32 })
+    }
+
+    /// By squaring; the exponent is at most a thousand.
+    fn power(self, exponent: u128) -> Result<Self> {
+        let (mut result, mut square, mut rest) = (Self { digits: 1, exponent: 0 }, self, exponent);
+        while rest > 0 {
+            if rest % 2 == 1 {
+                result = result.times(square)?;
+            }
+            rest /= 2;
+            if rest > 0 {
+                square = square.times(square)?;
+            }
+        }
+        Ok(result)
+    }
+
+    fn at(self, to: i8) -> Result<i128> {
+        let shift = self.exponent + i32::from(to);
+        match power_of_ten(shift.unsigned_abs()) {
+            Some(power) if shift >= 0 => self.digits.checked_mul(power).ok_or_else(overflow).and_then(bounded),
+            Some(power) => Ok(divide_rounded(self.digits, power)),
+            None if shift < 0 || self.digits == 0 => Ok(0),
+            None => Err(overflow()),
+        }
+    }
+
+    /// One divided by the value, which is not zero.
+    fn inverse_at(self, to: i8) -> Result<i128> {
+        let shift = i32::from(to) - self.exponent;
+        match u32::try_from(shift) {
+            Ok(shift) => wide_divide(wide_power_of_ten(shift).ok_or_else(overflow)?, wide(self.digits)),
+            Err(_) => Ok(0),
+        }
+    }
 }
 
 /// The nearest float.
@@ -389,6 +419,25 @@ mod tests {
         assert_eq!(rescale(24, 1, 0).unwrap(), 2);
         assert_eq!(quotient((2, 0), (3, 0), 4).unwrap(), 6667);
         assert_eq!(quotient((-2, 0), (3, 0), 4).unwrap(), -6667);
+    }
+
+    #[test]
+    fn whole_powers_keep_their_digits() {
+        // (base, exponent, scale of the result, result), as PostgreSQL computes them.
+        let cases = [
+            ((15, 1), 90, 16, "70503928228430693677253538679512"),
+            ((999999999999999999995, 1), 1, 16, "999999999999999999995000000000000000"),
+            ((2, 0), 10, 16, "10240000000000000000"),
+            ((-25, 1), 3, 16, "-156250000000000000"),
+            ((3, 0), -2, 16, "1111111111111111"),
+            ((2, 0), 0, 0, "1"),
+            ((0, 0), 5, 2, "0"),
+        ];
+        for (base, exponent, to, expected) in cases {
+            assert_eq!(power_of(base, (exponent, 0), to).unwrap().to_string(), expected, "{base:?} ^ {exponent}");
+        }
+        assert!(power_of((10, 0), (39, 0), 0).is_err());
+        assert_eq!(power_of((10, 0), (-39, 0), 16).unwrap(), 0);
     }
 
     #[test]
