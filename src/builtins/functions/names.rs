@@ -53,7 +53,8 @@ pub fn parts(text: &str) -> Result<Vec<String>> {
     }
 }
 
-fn quoted_part(text: &str) -> Option<(String, &str)> {
+/// The identifier up to its closing quotation mark, and what follows.
+pub(super) fn quoted_part(text: &str) -> Option<(String, &str)> {
     let mut part = String::new();
     let mut rest = text;
     loop {

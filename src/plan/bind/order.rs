@@ -128,7 +128,8 @@ impl Binder<'_> {
                 let message = "for SELECT DISTINCT, ORDER BY expressions must appear in select list";
                 return Err(Error::new(SqlState::InvalidColumnReference, message).at(self.start(&item.expr)));
             }
-            keys.push(SortKey { target, options: item.options });
+            let ty = targets.get(target).map_or(PgType::UNKNOWN, |target| target.ty);
+            keys.push(SortKey { target, ty, options: item.options });
         }
         Ok(keys)
     }
@@ -236,7 +237,8 @@ impl Binder<'_> {
                     .with_hint("Add the expression/function to every SELECT, or move the UNION into a FROM clause.")
                     .at(position));
             };
-            keys.push(SortKey { target, options: item.options });
+            let ty = bound.columns.get(target).map_or(PgType::UNKNOWN, |column| column.ty);
+            keys.push(SortKey { target, ty, options: item.options });
         }
         bound.plan = sorted(bound.plan, &keys)?;
         Ok(bound)

@@ -33,6 +33,7 @@ pub(super) struct Target {
 /// ORDER BY as resolved: which target, and how.
 pub(super) struct SortKey {
     pub target: usize,
+    pub ty: PgType,
     pub options: ast::OrderByOptions,
 }
 
@@ -221,7 +222,7 @@ impl Binder<'_> {
         let exprs = targets.iter().zip(&names).map(|(target, name)| named(target.expr.clone(), name));
         let mut plan = LogicalPlanBuilder::from(plan).project(exprs.collect::<Vec<_>>())?.build()?;
         if distinct {
-            plan = self.distinct_rows(plan)?;
+            plan = self.distinct_rows(plan, targets.iter().map(|target| target.ty))?;
         }
         if !on.is_empty() {
             plan = distinct_on_plan(plan, on, sorts)?;
@@ -244,18 +245,21 @@ impl Binder<'_> {
         Ok(Bound { plan, columns })
     }
 
-    /// One row of each; intervals of one length are the same, and the first of them is shown.
-    fn distinct_rows(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
-        let columns = super::plan_columns(&plan);
-        let fields = plan.schema().fields().clone();
-        let is_interval = |field: &arrow::datatypes::Field| matches!(field.data_type(), DataType::Interval(_));
-        if !fields.iter().any(|field| is_interval(field)) {
+    /// One row of each; intervals of one length and documents of one meaning are the same, and the first of them is shown.
+    pub(super) fn distinct_rows(
+        &self,
+        plan: LogicalPlan,
+        types: impl Iterator<Item = PgType> + Clone,
+    ) -> Result<LogicalPlan> {
+        if !types.clone().any(typing::has_sort_key) {
             return Ok(LogicalPlanBuilder::from(plan).distinct()?.build()?);
         }
+        let columns = super::plan_columns(&plan);
+        let fields = plan.schema().fields().clone();
         let (mut keys, mut firsts, mut shown) = (Vec::new(), Vec::new(), Vec::new());
-        for (column, field) in columns.into_iter().zip(fields.iter()) {
-            if is_interval(field) {
-                keys.push(typing::sort_key(column.clone(), field.data_type())?.alias(self.unique("key")));
+        for ((column, field), ty) in columns.into_iter().zip(fields.iter()).zip(types) {
+            if typing::has_sort_key(ty) {
+                keys.push(typing::sort_key(column.clone(), ty)?.alias(self.unique("key")));
                 let name = self.unique("first");
                 firsts.push(datafusion::functions_aggregate::expr_fn::first_value(column, Vec::new()).alias(&name));
                 shown.push(Expr::Column(Column::from_name(name)).alias(field.name()));
@@ -304,7 +308,7 @@ fn sort_exprs(plan: &LogicalPlan, sorts: &[SortKey]) -> Result<Vec<SortExpr>> {
     let mut exprs = Vec::with_capacity(sorts.len());
     for (at, key) in sorts.iter().enumerate() {
         let data_type = plan.schema().field(key.target).data_type().clone();
-        let column = typing::sort_key(output_column(plan, key.target), &data_type)?;
+        let column = typing::sort_key(output_column(plan, key.target), key.ty)?;
         // Adding 0 makes -0 and 0 equal, which matters only when another key follows.
         let column = match data_type {
             DataType::Float32 if at + 1 < sorts.len() => column + lit(0.0_f32),

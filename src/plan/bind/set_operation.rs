@@ -55,6 +55,10 @@ impl Binder<'_> {
         let (left, right, columns) = self.matched(left, right, word)?;
         let plan = match (op, all) {
             (ast::SetOperator::Union, true) => LogicalPlanBuilder::from(left).union(right)?.build()?,
+            (ast::SetOperator::Union, false) if columns.iter().any(|column| typing::has_sort_key(column.ty)) => {
+                let all = LogicalPlanBuilder::from(left).union(right)?.build()?;
+                self.distinct_rows(all, columns.iter().map(|column| column.ty))?
+            }
             (ast::SetOperator::Union, false) => LogicalPlanBuilder::from(left).union_distinct(right)?.build()?,
             (ast::SetOperator::Except, false) => LogicalPlanBuilder::except(left, right, false)?,
             (_, false) => LogicalPlanBuilder::intersect(left, right, false)?,

@@ -19,7 +19,7 @@ use super::names::fold;
 use super::scope::Scope;
 use super::{Binder, plan_columns};
 use crate::builtins::functions::{Body, collected};
-use crate::encode::types::{PgType, arrow_type};
+use crate::encode::types::PgType;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::typing::{self, Coercion, Resolved, Typed};
 
@@ -75,7 +75,7 @@ impl Binder<'_> {
                 WindowFunctionDefinition::AggregateUDF(udaf.clone())
             }
             Body::Window(udwf) => WindowFunctionDefinition::WindowUDF(udwf.clone()),
-            Body::Scalar(_) | Body::Expression(_) | Body::Contextual(_) | Body::Set(_) => {
+            Body::Scalar(_) | Body::Expression(_) | Body::InContext(_) | Body::Contextual(_) | Body::Set(_) => {
                 return Err(Error::internal("no window function"));
             }
         };
@@ -106,7 +106,7 @@ impl Binder<'_> {
         let mut partition_by = Vec::new();
         for expr in &spec.partition_by {
             let value = self.settled(expr, &inner)?;
-            partition_by.push(typing::sort_key(value.expr, &arrow_type(value.ty))?);
+            partition_by.push(typing::sort_key(value.expr, value.ty)?);
         }
         let sorts = self.sorts(&spec.order_by, &inner)?;
         let ranged = spec.window_frame.as_ref().is_some_and(|frame| frame.units == ast::WindowFrameUnits::Range);
@@ -114,13 +114,18 @@ impl Binder<'_> {
         for (value, options) in &sorts {
             let expr = value.expr.clone();
             // A frame's distance is added to the value itself.
-            let expr = if ranged { expr } else { typing::sort_key(expr, &arrow_type(value.ty))? };
+            let expr = if ranged { expr } else { typing::sort_key(expr, value.ty)? };
             order_by.push(sort_of(expr, *options));
         }
         let frame = match &spec.window_frame {
             None => WindowFrame::new((!order_by.is_empty()).then_some(false)),
             Some(frame) => self.frame(frame, &sorts, &inner)?,
         };
+        let first_type = match order_by.first() {
+            Some(sort) => Some(sort.expr.get_type(&context.scope.schema)?),
+            None => None,
+        };
+        let frame = if first_type.as_ref().is_some_and(is_unranged) { by_peers(frame) } else { frame };
         frame.regularize_order_bys(&mut order_by)?;
         Ok(Window { partition_by, order_by, frame })
     }
@@ -329,6 +334,38 @@ fn bound_expr(bound: &ast::WindowFrameBound) -> Option<&ast::Expr> {
 
 fn is_time(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Date32 | DataType::Timestamp(..) | DataType::Time64(_) | DataType::Interval(_))
+}
+
+/// Types that DataFusion has no RANGE over.
+fn is_unranged(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::Time64(_)
+            | DataType::Binary
+            | DataType::LargeBinary
+            | DataType::BinaryView
+            | DataType::FixedSizeBinary(_)
+    )
+}
+
+/// A frame in RANGE without distances says the same in GROUPS: its bounds are the current row's peers.
+fn by_peers(frame: WindowFrame) -> WindowFrame {
+    let bound = |bound: WindowFrameBound| match bound {
+        WindowFrameBound::Preceding(distance) if distance.is_null() => {
+            Some(WindowFrameBound::Preceding(ScalarValue::UInt64(None)))
+        }
+        WindowFrameBound::Following(distance) if distance.is_null() => {
+            Some(WindowFrameBound::Following(ScalarValue::UInt64(None)))
+        }
+        WindowFrameBound::CurrentRow => Some(WindowFrameBound::CurrentRow),
+        WindowFrameBound::Preceding(_) | WindowFrameBound::Following(_) => None,
+    };
+    match (frame.units, bound(frame.start_bound.clone()), bound(frame.end_bound.clone())) {
+        (WindowFrameUnits::Range, Some(start), Some(end)) => {
+            WindowFrame::new_bounds(WindowFrameUnits::Groups, start, end)
+        }
+        _ => frame,
+    }
 }
 
 /// The value of an expression that is a constant, casts included.

@@ -15,14 +15,13 @@ mod tests;
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
 use datafusion::common::DFSchema;
 use datafusion::logical_expr::Expr;
 use sqlparser::ast;
 
 use crate::builtins::Context;
 use crate::builtins::functions::Function;
-use crate::encode::types::PgType;
+use crate::encode::types::{PgType, oid};
 use crate::error::Result;
 
 /// An expression with its PostgreSQL type. A string literal whose type is not yet settled has [`PgType::UNKNOWN`] and is a
@@ -108,10 +107,17 @@ pub fn common_type(ctx: &TypingContext, values: &[Typed], construct: &str) -> Re
     coerce::common_type(ctx, values, construct)
 }
 
-/// What a value is sorted, grouped and compared by: intervals by their length, whose months have 30 days.
-pub fn sort_key(expr: Expr, data_type: &DataType) -> Result<Expr> {
-    match data_type {
-        DataType::Interval(_) => operators::interval_span(expr),
+/// Whether values that differ may be equal, or their order is not that of what they are stored as.
+pub fn has_sort_key(ty: PgType) -> bool {
+    matches!(ty.oid, oid::INTERVAL | oid::JSONB)
+}
+
+/// What a value is sorted, grouped and compared by: intervals by their length, whose months have 30 days, and jsonb by
+/// bytes in its order.
+pub fn sort_key(expr: Expr, ty: PgType) -> Result<Expr> {
+    match ty.oid {
+        oid::INTERVAL => operators::interval_span(expr),
+        oid::JSONB => operators::document_key(expr),
         _ => Ok(expr),
     }
 }

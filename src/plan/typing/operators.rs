@@ -10,7 +10,7 @@ use super::{Coercion, DFSchema, Typed, TypingContext};
 use crate::builtins::functions::type_names::format_type;
 use crate::encode::types::{PgType, oid};
 use crate::error::{Error, Result, SqlState};
-pub(super) use comparison::interval_span;
+pub(super) use comparison::{document_key, interval_span};
 use table::Operator;
 
 pub(super) fn binary(

@@ -35,7 +35,22 @@ impl Binder<'_> {
                 }
             };
         }
-        Ok(value)
+        match rest.last() {
+            Some(ast::AccessExpr::Subscript(ast::Subscript::Index { .. })) => self.whole_element(value, context),
+            _ => Ok(value),
+        }
+    }
+
+    /// An array with fewer subscripts than dimensions has no element there: NULL.
+    fn whole_element(&self, value: Typed, context: &Context<'_, '_>) -> Result<Typed> {
+        let data_type = value.expr.get_type(&context.scope.schema)?;
+        match element_of(value.ty.oid) {
+            Some(element) if matches!(data_type, DataType::List(_) | DataType::LargeList(_)) => {
+                let ty = PgType { oid: element, typmod: value.ty.typmod };
+                Ok(Typed { expr: crate::builtins::functions::casts::null(ty)?, ty, position: value.position })
+            }
+            _ => Ok(value),
+        }
     }
 
     /// `t.a[1]`: the dots behind a bare name belong to the name.
