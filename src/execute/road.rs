@@ -385,6 +385,10 @@ impl<'a> Road<'a> {
 
     /// Runs rows through the gate into a table: the one road of all statements that write.
     pub(crate) async fn write(&self, mode: WriteMode, input: Input, gate: Gate, operation: &str) -> Result<Written> {
+        let _interest = match &input {
+            Input::Plan(plan, _) => self.ground.engine.interest(plan),
+            Input::Streams(_) => None,
+        };
         let request = WriteRequest {
             mode,
             input,
