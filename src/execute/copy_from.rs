@@ -94,7 +94,9 @@ async fn from_client(road: &mut Road<'_>, statement: &CopyFrom, target: Target, 
         cancel: road.token.clone(),
     };
     let lake = Arc::clone(&road.ground.lake);
-    let writing = AbortOnDropHandle::new(tokio::spawn(async move { lake.write(request).await }));
+    let engine = Arc::clone(&road.ground.engine);
+    let writing = tokio::spawn(async move { engine.compute(async move { lake.write(request).await }).await });
+    let writing = AbortOnDropHandle::new(writing);
     let session = Arc::clone(road.session.handle());
     let metrics = Arc::clone(&road.ground.metrics);
     let sink = StdinSink { splitter, sender: Some(sender), writing, rejections, session, metrics };
