@@ -30,6 +30,7 @@ const PAUSE_MAX: Duration = Duration::from_millis(250);
 /// Key of a commit's info that holds the unique text which tells our commit from others.
 const ID_KEY: &str = "lakegate.commit";
 const OPERATION_KEY: &str = "lakegate.operation";
+const DROPPED: &str = "The table was dropped by another transaction.";
 
 /// What the commit does to the table.
 #[derive(Debug, Clone)]
@@ -64,7 +65,7 @@ pub(super) async fn commit_files(
     if let Some(base) = &base
         && !base.stands().await?
     {
-        return Err(conflict("The table was dropped by another transaction.").into());
+        return Err(conflict(DROPPED).into());
     }
     let id = uuid::Uuid::new_v4().to_string();
     for attempt in 0..ATTEMPTS_MAX {
@@ -101,7 +102,11 @@ async fn flush(lake: &Lake, location: &Resolved, target: &Target, adds: &[Add]) 
         Target::Create(_) | Target::Replace(_) => true,
     };
     let files = adds.iter().map(|add| root.join(&add.path)).collect();
-    Ok(local::flush(root, files, is_new).await?)
+    match local::flush(root, files, is_new).await {
+        // Another server's DROP takes what it finds in the folder.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(conflict(DROPPED)),
+        flushed => Ok(flushed?),
+    }
 }
 
 /// Refuses at once what the commit would refuse anyway, before rows are drawn and staged for it.

@@ -79,7 +79,8 @@ async fn a_failed_upload_is_an_error_without_a_trace() {
     lake.create(&int_spec(), CreateMode::New).await.unwrap();
     faulty.only_keys_with(".parquet");
     faulty.fail_puts(1);
-    append(&lake, "memory://lake/t", 0..3).await.unwrap_err();
+    let error = append(&lake, "memory://lake/t", 0..3).await.unwrap_err();
+    assert_eq!(error.sqlstate(), SqlState::IoError, "the store failed, no file is corrupt");
     assert_eq!(lake.table("memory://lake/t", Freshness::Latest).await.unwrap().version(), 0);
     wait_until_no_files(inner.as_ref()).await;
 }
