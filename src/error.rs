@@ -504,8 +504,7 @@ impl From<parquet::errors::ParquetError> for Error {
             return own;
         }
         // A store that fails under a reader or writer says nothing about the file.
-        let corrupted =
-            |text: String| Self::new(SqlState::DataCorrupted, first_line(&text));
+        let corrupted = |text: String| Self::new(SqlState::DataCorrupted, first_line(&text));
         match error {
             parquet::errors::ParquetError::External(inner) => match inner.downcast::<object_store::Error>() {
                 Ok(store) => Self::from(*store),

@@ -28,8 +28,7 @@ pub(super) fn interruptible(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn Exec
     let executions = Arc::new(AtomicUsize::new(0));
     let changed = plan.transform_up(|node| {
         let Some((join, filter)) = filter_of(&node) else { return Ok(Transformed::no(node)) };
-        let condition =
-            Wanted { condition: Arc::clone(filter.expression()), executions: Arc::clone(&executions) };
+        let condition = Wanted { condition: Arc::clone(filter.expression()), executions: Arc::clone(&executions) };
         let columns = filter.column_indices().to_vec();
         let filter = JoinFilter::new(Arc::new(condition), columns, Arc::clone(filter.schema()));
         let join = NestedLoopJoinExecBuilder::from(join).with_filter(Some(filter)).build()?;
@@ -101,7 +100,9 @@ impl PhysicalExpr for Wanted {
     fn evaluate(&self, batch: &RecordBatch) -> Result<ColumnarValue> {
         if self.executions.load(Ordering::Relaxed) == 0 {
             // Nobody is there to read it.
-            return Err(Error::new(SqlState::QueryCanceled, "canceling statement due to user request").into_datafusion());
+            return Err(
+                Error::new(SqlState::QueryCanceled, "canceling statement due to user request").into_datafusion()
+            );
         }
         self.condition.evaluate(batch)
     }

@@ -181,7 +181,10 @@ impl Engine {
 
     /// Runs work that may compute for long away from the threads that talk to clients. Dropping the future ends the work
     /// where it next waits.
-    pub async fn compute<T: Send + 'static>(&self, work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+    pub async fn compute<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
         let Some(threads) = self.runner.threads() else { return work.await };
         let task = {
             let _entered = threads.enter();

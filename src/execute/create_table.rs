@@ -67,10 +67,7 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateTable) -> Result<
 
 /// Whether the catalog surely has no entry. After an error of the store it may have one, which needs its files.
 fn is_refusal(error: &Error) -> bool {
-    matches!(
-        error.sqlstate(),
-        SqlState::DuplicateTable | SqlState::InvalidSchemaName | SqlState::SerializationFailure
-    )
+    matches!(error.sqlstate(), SqlState::DuplicateTable | SqlState::InvalidSchemaName | SqlState::SerializationFailure)
 }
 
 fn table_of(relation: Option<&Relation>) -> Option<&Table> {

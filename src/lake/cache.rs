@@ -175,8 +175,7 @@ async fn load(location: &Resolved) -> Result<Loaded> {
 
 async fn refresh(location: &Resolved, loaded: Loaded) -> Result<Loaded> {
     let asked = Instant::now();
-    let (stands, next) =
-        futures::try_join!(loaded.table.stands(), log::mark(location, loaded.table.version() + 1))?;
+    let (stands, next) = futures::try_join!(loaded.table.stands(), log::mark(location, loaded.table.version() + 1))?;
     if !stands {
         // Another table lies there now, or the log was cleaned.
         return load(location).await;

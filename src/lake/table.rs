@@ -173,11 +173,13 @@ impl Table {
     pub(super) fn stored_types(&self) -> Result<Vec<DataType>> {
         let schema: Schema = self.snapshot()?.schema().as_ref().try_into_arrow()?;
         let fields = schema.fields().iter().zip(self.schema.fields());
-        Ok(fields.map(|(delta, engine)| match delta.data_type() {
-            // The engine has no integers of one byte, other programs do.
-            DataType::Int8 => DataType::Int8,
-            _ => stored_type(engine.data_type()),
-        }).collect())
+        Ok(fields
+            .map(|(delta, engine)| match delta.data_type() {
+                // The engine has no integers of one byte, other programs do.
+                DataType::Int8 => DataType::Int8,
+                _ => stored_type(engine.data_type()),
+            })
+            .collect())
     }
 
     /// A provider of this version's rows: engine types, the table's order, pruning by partitions and statistics.

@@ -93,7 +93,10 @@ async fn globs_find_their_files() -> Result<()> {
         assert_eq!(found.join(" "), expected, "{glob}");
     }
     let error = set_of(&store, "in/no*.csv").await.expect_err("nothing there");
-    assert_eq!(error.message(), "could not open file \"memory://lake/in/no*.csv\" for reading: No such file or directory");
+    assert_eq!(
+        error.message(),
+        "could not open file \"memory://lake/in/no*.csv\" for reading: No such file or directory"
+    );
     assert_eq!(error.sqlstate(), SqlState::UndefinedFile);
     Ok(())
 }
@@ -136,7 +139,10 @@ async fn large_csv_is_read_once_by_all_partitions() -> Result<()> {
 async fn file_columns_tell_the_file() -> Result<()> {
     let store = store_of(&[("d/a.csv", "x,y\n1,p\n"), ("d/b.csv", "x,y\n2,q\n")]).await;
     let sql = "SELECT _file, x FROM t WHERE _file_modified > '2020-01-01' ORDER BY x";
-    assert_eq!(query(&store, "d/*.csv", &FileOptions::default(), None, sql).await?, "memory://lake/d/a.csv|1 memory://lake/d/b.csv|2");
+    assert_eq!(
+        query(&store, "d/*.csv", &FileOptions::default(), None, sql).await?,
+        "memory://lake/d/a.csv|1 memory://lake/d/b.csv|2"
+    );
     Ok(())
 }
 

@@ -142,7 +142,8 @@ async fn more_partitions_than_open_files_make_no_file_of_every_few_rows() {
     let stores = Arc::new(Stores::new("memory://lake", HashMap::new()).unwrap());
     let options = LakeOptions { open_partitions_max: 4, writers_max: 1, ..LakeOptions::default() };
     let lake = Lake::new(stores, options);
-    let mut table = spec("memory://lake/t", vec![ColumnSpec::new("p", PgType::INT4), ColumnSpec::new("a", PgType::INT4)]);
+    let mut table =
+        spec("memory://lake/t", vec![ColumnSpec::new("p", PgType::INT4), ColumnSpec::new("a", PgType::INT4)]);
     table.partition_columns = vec!["p".to_owned()];
     // Few partitions at first, which get open files, then many.
     let batch = |number: i32| {

@@ -67,7 +67,8 @@ impl Encoding {
         columns
             .map(|(index, field)| {
                 let array = batch.column(*index);
-                let checked = if self.bytes.contains(index) { store(array, &DataType::Int8)? } else { Arc::clone(array) };
+                let checked =
+                    if self.bytes.contains(index) { store(array, &DataType::Int8)? } else { Arc::clone(array) };
                 to_type(&checked, field.data_type())
             })
             .collect()

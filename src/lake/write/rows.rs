@@ -171,7 +171,12 @@ impl RowWriter {
         self.job.options.open_partitions_max.max(1)
     }
 
-    async fn write_part(&mut self, key: Option<OwnedRow>, values: impl FnOnce() -> Values, rows: &RecordBatch) -> Result<()> {
+    async fn write_part(
+        &mut self,
+        key: Option<OwnedRow>,
+        values: impl FnOnce() -> Values,
+        rows: &RecordBatch,
+    ) -> Result<()> {
         if !self.open.contains_key(&key) {
             let file = self.open_file(values())?;
             self.open.insert(key.clone(), file);

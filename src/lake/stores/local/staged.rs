@@ -85,7 +85,11 @@ impl StagedFile {
             self.published.store(true, Ordering::Release);
         }
         if lasts {
-            self.destination.parent().into_iter().chain(self.changed.iter().map(PathBuf::as_path)).try_for_each(sync_folder)?;
+            self.destination
+                .parent()
+                .into_iter()
+                .chain(self.changed.iter().map(PathBuf::as_path))
+                .try_for_each(sync_folder)?;
         }
         Ok(())
     }
