@@ -335,12 +335,10 @@ pub(super) fn constraint_name(table: &str, constraint: &CheckConstraint, taken: 
         }
         return Ok(name.value.clone());
     }
-    let base = match &constraint.column {
+    // Where it stands does not count: the CHECK of a column that names another one too is called after the table.
+    let base = match constraint.only_column() {
         Some(column) => format!("{table}_{column}_check"),
-        None => match constraint.only_column() {
-            Some(column) => format!("{table}_{column}_check"),
-            None => format!("{table}_check"),
-        },
+        None => format!("{table}_check"),
     };
     let free = (0..).map(|number| if number == 0 { base.clone() } else { format!("{base}{number}") });
     Ok(free.into_iter().find(|name| !taken.iter().any(|(other, _)| other == name)).unwrap_or(base))
