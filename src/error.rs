@@ -502,8 +502,21 @@ impl From<arrow::error::ArrowError> for Error {
 
 impl From<parquet::errors::ParquetError> for Error {
     fn from(error: parquet::errors::ParquetError) -> Self {
-        own_error(&error)
-            .unwrap_or_else(|| Self::new(SqlState::DataCorrupted, first_line(&error.to_string())).with_source(error))
+        if let Some(own) = own_error(&error) {
+            return own;
+        }
+        // A store that fails under a reader or writer says nothing about the file.
+        let corrupted = |text: String| Self::new(SqlState::DataCorrupted, first_line(&text));
+        match error {
+            parquet::errors::ParquetError::External(inner) => match inner.downcast::<object_store::Error>() {
+                Ok(store) => Self::from(*store),
+                Err(inner) => match inner.downcast::<std::io::Error>() {
+                    Ok(io) => Self::from(*io),
+                    Err(inner) => corrupted(inner.to_string()),
+                },
+            },
+            other => corrupted(other.to_string()).with_source(other),
+        }
     }
 }
 

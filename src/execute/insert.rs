@@ -8,6 +8,7 @@ use crate::sql::Insert;
 
 pub(crate) async fn run(road: &mut Road<'_>, statement: &Insert) -> Result<Output> {
     let target = road.target(&statement.table, "insert into").await?;
+    target.table.check_storable()?;
     let bound = road.bind_insert(&target, statement).await?;
     let gate = road.gate(&target)?;
     let (plan, context) = road.physical(bound.plan).await?;

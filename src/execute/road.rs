@@ -192,15 +192,22 @@ impl<'a> Road<'a> {
             let message = format!("permission denied for table {}", name.name);
             return Err(Error::new(SqlState::InsufficientPrivilege, message));
         }
-        let table = self.ground.lake.table(&kind.location, Freshness::Latest).await?;
+        let table = match self.ground.lake.table(&kind.location, Freshness::Latest).await {
+            Ok(table) => table,
+            Err(_) if self.is_gone(relation.oid).await => return Err(missing(name)),
+            Err(error) => return Err(error),
+        };
         Ok(Target { schema, name: name.name.clone(), table })
+    }
+
+    /// Whether another session has dropped the relation since this statement's snapshot of the catalog.
+    async fn is_gone(&self, oid: u32) -> bool {
+        let now = self.ground.catalog.fresh(Duration::ZERO).await;
+        now.is_ok_and(|now| now.relation_by_oid(oid).is_none())
     }
 
     /// The relation of that name in the search path; 42P01 with the name's position.
     fn find(&self, name: &QualifiedName) -> Result<(String, CatalogRelation)> {
-        let missing = || {
-            Error::new(SqlState::UndefinedTable, format!("relation \"{}\" does not exist", short(name))).at(place(name))
-        };
         if let Some(database) = name.database.as_ref().filter(|database| **database != self.context.database) {
             let message = format!("cross-database references are not implemented: \"{database}.{}\"", short(name));
             return Err(Error::new(SqlState::FeatureNotSupported, message).at(place(name)));
@@ -222,7 +229,7 @@ impl<'a> Road<'a> {
                 return Err(Error::new(SqlState::InsufficientPrivilege, message));
             }
         }
-        Err(missing())
+        Err(missing(name))
     }
 
     /// Where a new relation of that name goes.
@@ -385,6 +392,10 @@ impl<'a> Road<'a> {
 
     /// Runs rows through the gate into a table: the one road of all statements that write.
     pub(crate) async fn write(&self, mode: WriteMode, input: Input, gate: Gate, operation: &str) -> Result<Written> {
+        let _interest = match &input {
+            Input::Plan(plan, _) => self.ground.engine.interest(plan),
+            Input::Streams(_) => None,
+        };
         let request = WriteRequest {
             mode,
             input,
@@ -453,6 +464,10 @@ pub(super) fn tuning(ground: &Ground, session: &Session) -> Tuning {
         target_partitions: settings.target_partitions().unwrap_or_else(|| ground.engine.default_partitions()),
         batch_rows: settings.batch_rows(),
     }
+}
+
+fn missing(name: &QualifiedName) -> Error {
+    Error::new(SqlState::UndefinedTable, format!("relation \"{}\" does not exist", short(name))).at(place(name))
 }
 
 fn short(name: &QualifiedName) -> String {

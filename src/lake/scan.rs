@@ -136,7 +136,7 @@ impl LakeScan {
     }
 
     /// delta-rs' scan of what only it can read.
-    async fn delegate(&self, state: &dyn Session, filters: &[Expr], wanted: &Schema) -> Result<Arc<dyn ExecutionPlan>> {
+    async fn delegate(&self, state: &dyn Session, wanted: &Schema) -> Result<Arc<dyn ExecutionPlan>> {
         let Some(session) = state.as_any().downcast_ref::<SessionState>() else {
             return Err(DataFusionError::Internal("this table can be scanned by a SessionState only".to_owned()));
         };
@@ -146,8 +146,7 @@ impl LakeScan {
         let of = provider.schema();
         let projection = wanted.fields().iter().map(|field| of.index_of(field.name()));
         let projection = projection.collect::<std::result::Result<Vec<_>, _>>()?;
-        // The filters are used for pruning at most, and theirs may not take our types: they run above the scan anyway.
-        let _ = filters;
+        // Filters would be used for pruning at most, and theirs may not take our types: they run above the scan anyway.
         let plan = provider.scan(state, Some(&projection), &[], None).await?;
         self.decode(state, plan, wanted)
     }
@@ -195,7 +194,7 @@ impl TableProvider for LakeScan {
         let projection = projection.unwrap_or(&all);
         let wanted = Arc::new(schema.project(projection)?);
         if self.table.special {
-            return self.delegate(state, filters, &wanted).await;
+            return self.delegate(state, &wanted).await;
         }
         let files = self.prune(state, filters)?;
         if files.is_empty() {

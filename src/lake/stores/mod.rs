@@ -9,6 +9,7 @@
 pub mod counted;
 #[cfg(test)]
 pub mod faulty;
+pub(super) mod local;
 pub mod probe;
 
 use std::collections::{HashMap, HashSet};
@@ -22,7 +23,6 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
 use object_store::azure::MicrosoftAzureBuilder;
 use object_store::gcp::GoogleCloudStorageBuilder;
-use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{BackoffConfig, ObjectStore, RetryConfig};
@@ -31,6 +31,7 @@ use url::Url;
 
 use crate::error::{Error, Result, SqlState};
 use counted::{Counted, Counters};
+use local::LocalDisk;
 pub use probe::probe_put_if_absent;
 
 /// The longest that one request of a cloud store may take, its body included, and the making of a connection.
@@ -78,6 +79,8 @@ pub struct Stores {
     /// Buckets whose put-if-absent was put to the test.
     trusted: Mutex<HashSet<String>>,
     counters: Arc<Counters>,
+    /// Whether what is committed on a local disk is flushed to it.
+    fsync: bool,
 }
 
 impl Stores {
@@ -87,6 +90,14 @@ impl Stores {
     /// # Errors
     /// 22023 for a URL that cannot be read or a scheme that is not known; 58030 when the folder cannot be made.
     pub fn new(warehouse: &str, options: HashMap<String, String>) -> Result<Self> {
+        Self::with_fsync(warehouse, options, true)
+    }
+
+    /// The same; without `fsync` a loss of power can damage what was written to a local disk.
+    ///
+    /// # Errors
+    /// As [`Stores::new`].
+    pub fn with_fsync(warehouse: &str, options: HashMap<String, String>, fsync: bool) -> Result<Self> {
         let url = location_url(warehouse)?;
         if let Ok(folder) = url.to_file_path() {
             std::fs::create_dir_all(&folder).map_err(|error| {
@@ -105,6 +116,7 @@ impl Stores {
             by_bucket: Mutex::default(),
             trusted: Mutex::default(),
             counters: Arc::new(Counters::default()),
+            fsync,
         };
         stores.warehouse()?;
         Ok(stores)
@@ -160,6 +172,11 @@ impl Stores {
         Ok(())
     }
 
+    /// Whether a commit there must flush the files that it names.
+    pub(super) fn flushes(&self, place: &Resolved) -> bool {
+        self.fsync && place.is_local()
+    }
+
     /// Requests of all stores.
     pub fn counters(&self) -> &Arc<Counters> {
         &self.counters
@@ -204,7 +221,7 @@ impl Stores {
 
     fn build(&self, url: &Url) -> Result<Arc<dyn ObjectStore>> {
         match url.scheme() {
-            "file" => Ok(Arc::new(LocalFileSystem::new())),
+            "file" => Ok(Arc::new(LocalDisk::new(self.fsync))),
             "memory" => Ok(Arc::new(InMemory::new())),
             "s3" | "s3a" => self.s3(url),
             "gs" => self.gcs(url),
