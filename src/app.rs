@@ -119,6 +119,7 @@ pub async fn service(config: &Config) -> Result<Arc<Service>> {
 }
 
 fn server_settings(config: &Config) -> Result<ServerSettings> {
+    config.settings.keys().try_for_each(|name| ServerSettings::check_configurable(name))?;
     let settings = config.session_settings();
     ServerSettings::new(settings.iter().map(|(name, value)| (name.as_str(), value.as_str())))
 }
@@ -277,10 +278,11 @@ impl App {
                     shutdown.cancel();
                 }
                 _ = signals.hangup.recv() => {
-                    if let Some(tls) = &tls
-                        && let Err(error) = tls.reload() {
-                            tracing::warn!(%error, "could not load the certificates again");
-                        }
+                    match tls.as_ref().map(|tls| tls.reload()) {
+                        Some(Ok(())) => tracing::info!("TLS certificate reloaded"),
+                        Some(Err(error)) => tracing::warn!(%error, "could not load the certificates again"),
+                        None => {}
+                    }
                 }
             }
         };

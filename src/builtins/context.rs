@@ -22,10 +22,37 @@ pub trait SessionView: Send + Sync + std::fmt::Debug {
     fn cancel_backend(&self, pid: i32) -> Result<bool>;
     /// `pg_terminate_backend(pid)`.
     fn terminate_backend(&self, pid: i32) -> Result<bool>;
-    /// Prepared statements of this session, for `pg_prepared_statements`: name, text, parameter type OIDs.
-    fn prepared_statements(&self) -> Vec<(String, String, Vec<u32>)>;
-    /// Open cursors of this session, for `pg_cursors`: name, text, is_holdable, is_binary, is_scrollable.
-    fn cursors(&self) -> Vec<(String, String, bool, bool, bool)>;
+    /// A row per prepared statement of this session, for `pg_prepared_statements`.
+    fn prepared_statements(&self) -> Vec<PreparedRow>;
+    /// A row per open cursor of this session, for `pg_cursors`.
+    fn cursors(&self) -> Vec<CursorRow>;
+}
+
+/// One row of `pg_prepared_statements`.
+#[derive(Debug, Clone)]
+pub struct PreparedRow {
+    pub name: String,
+    /// The whole text that the client sent.
+    pub text: Arc<str>,
+    pub prepared: DateTime<Utc>,
+    /// Type OIDs.
+    pub parameters: Vec<u32>,
+    /// Type OIDs; `None` for a statement without rows.
+    pub results: Option<Vec<u32>>,
+    /// Made by PREPARE, not by Parse.
+    pub from_sql: bool,
+}
+
+/// One row of `pg_cursors`.
+#[derive(Debug, Clone)]
+pub struct CursorRow {
+    pub name: String,
+    /// The whole text that the client sent.
+    pub text: Arc<str>,
+    pub hold: bool,
+    pub binary: bool,
+    pub scroll: bool,
+    pub created: DateTime<Utc>,
 }
 
 /// One row of `pg_settings`.
@@ -77,6 +104,8 @@ pub struct Context {
     pub database: String,
     /// Schemas that exist, in search order, `pg_catalog` first unless it was named explicitly.
     pub search_path: Vec<String>,
+    /// Whether `pg_catalog` is in the search path though the setting does not name it.
+    pub catalog_implicit: bool,
     pub time_zone: TextTimeZone,
     /// `now()`: the start of the transaction.
     pub transaction_start: DateTime<Utc>,

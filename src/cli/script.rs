@@ -55,7 +55,10 @@ fn opaque_length(text: &str) -> usize {
         return until(2, "\n");
     }
     if text.starts_with("/*") {
-        return until(2, "*/");
+        return comment_length(text);
+    }
+    if text.starts_with("E'") || text.starts_with("e'") {
+        return escaped_length(text);
     }
     if text.starts_with('\'') {
         return until(1, "'");
@@ -67,6 +70,42 @@ fn opaque_length(text: &str) -> usize {
         return until(tag.len(), tag);
     }
     0
+}
+
+/// Length of a comment, with those inside of it.
+fn comment_length(text: &str) -> usize {
+    let (mut depth, mut at) = (0, 0);
+    while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
+        let length = if rest.starts_with("/*") {
+            depth += 1;
+            2
+        } else if rest.starts_with("*/") {
+            depth -= 1;
+            2
+        } else {
+            rest.chars().next().map_or(1, char::len_utf8)
+        };
+        at += length;
+        if depth == 0 {
+            break;
+        }
+    }
+    at
+}
+
+/// Length of a literal in which a backslash keeps the character after it.
+fn escaped_length(text: &str) -> usize {
+    let mut characters = text.char_indices().skip(2);
+    while let Some((at, character)) = characters.next() {
+        match character {
+            '\\' => {
+                characters.next();
+            }
+            '\'' => return at + 1,
+            _ => {}
+        }
+    }
+    text.len()
 }
 
 /// `$$` or `$tag$` at the start.
@@ -116,6 +155,8 @@ mod tests {
             "SELECT ':day', \":day\", $$:day$$, $x$ :'day' $x$",
             "SELECT 1 -- :day",
             "SELECT /* :day */ 1",
+            "SELECT /* one /* two */ :day */ 1",
+            r"SELECT E'it\'s :day', e'\\'",
             "SELECT '1'::day, a[1:2], :unknown, :'unknown'",
             "SELECT 'é' :",
         ] {

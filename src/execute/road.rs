@@ -276,8 +276,8 @@ impl<'a> Road<'a> {
             return self.set_session_authorization(wanted);
         }
         let Some(wanted) = wanted else {
-            self.session.set_role(None);
-            return self.session.set("role", Some("none"), statement.local);
+            self.session.set_role(None, statement.local);
+            return Ok(());
         };
         let Some(role) = self.snapshot.roles.get(wanted) else {
             let message = format!("role \"{wanted}\" does not exist");
@@ -288,12 +288,9 @@ impl<'a> Road<'a> {
             let message = format!("permission denied to set role \"{wanted}\"");
             return Err(Error::new(SqlState::InsufficientPrivilege, message));
         }
-        if statement.local {
-            return Err(Error::unsupported("SET LOCAL ROLE"));
-        }
         let superuser = role.superuser;
-        self.session.set_role(Some((wanted, superuser)));
-        self.session.set("role", Some(wanted), false)
+        self.session.set_role(Some((wanted, superuser)), statement.local);
+        Ok(())
     }
 
     fn set_session_authorization(&mut self, wanted: Option<&str>) -> Result<()> {
@@ -502,7 +499,8 @@ pub(crate) fn statement_context(session: &Session, snapshot: &Snapshot, server_s
             search_path.push(schema);
         }
     }
-    if !search_path.iter().any(|schema| schema == "pg_catalog") {
+    let catalog_implicit = !search_path.iter().any(|schema| schema == "pg_catalog");
+    if catalog_implicit {
         search_path.insert(0, "pg_catalog".to_owned());
     }
     Context {
@@ -512,6 +510,7 @@ pub(crate) fn statement_context(session: &Session, snapshot: &Snapshot, server_s
         session_user: session.session_user.clone(),
         database: session.database().to_owned(),
         search_path,
+        catalog_implicit,
         time_zone: settings.time_zone(),
         transaction_start: session.transaction.started().unwrap_or(now),
         statement_start: now,

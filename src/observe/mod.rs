@@ -1,6 +1,6 @@
 //! What the server tells its operators: log lines and metrics. No globals but the process's one log subscriber.
 //!
-//! SQL text and secrets are never logged at INFO or above.
+//! Secrets are never logged at INFO or above, SQL text only where `log_statement` or `log_min_duration_statement` ask for it.
 
 mod logging;
 mod metrics;

@@ -43,7 +43,7 @@ impl<'a, S: Transport> Client<'a, S> {
     }
 
     async fn next(&mut self) -> Result<(), Stop> {
-        let idle = if self.is_ready { self.conversation.idle_limit() } else { None };
+        let idle = self.conversation.idle_limit(self.is_ready);
         let frame = self.link.next_frame(self.message_bytes_max, idle).await?;
         let tag = frame.tag;
         if self.skipping && tag != b'S' && tag != b'X' {

@@ -218,16 +218,15 @@ impl<S: Transport> Link<S> {
         .await
     }
 
-    /// The next message, for a connection that has nothing to do. `idle`: how long that may last, and the error for longer.
-    pub async fn next_frame(&mut self, bytes_max: usize, idle: Option<(Duration, Error)>) -> Result<Frame, Stop> {
+    /// The next message, for a connection that has nothing to do. `idle`: until when that may last, and the error then.
+    pub async fn next_frame(&mut self, bytes_max: usize, idle: Option<(Instant, Error)>) -> Result<Frame, Stop> {
         if let Some(frame) = self.channel.take_frame(bytes_max).map_err(Stop::Fatal)? {
             return self.unless_interrupted(frame).await;
         }
         self.gone_if_ended()?;
         self.channel.rest();
-        let deadline = idle.map(|(limit, error)| (Instant::now() + limit, error));
         loop {
-            match &deadline {
+            match &idle {
                 None => self.read_idle().await?,
                 Some((deadline, error)) => tokio::time::timeout_at(*deadline, self.read_idle())
                     .await

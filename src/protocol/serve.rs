@@ -133,7 +133,6 @@ async fn open<S: Transport>(
         settings: startup.settings.clone(),
         client_address: peer.client,
         server_address: peer.server,
-        tls: link.channel.stream().is_tls(),
     };
     let connected = link.during(context.service.connect(request)).await?;
     let mut conversation = connected.map_err(|error| Stop::Fatal(error.fatal()))?;

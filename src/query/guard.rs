@@ -8,20 +8,61 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result, SqlState};
 
+/// When a statement must have ended, and whose limit that is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Deadline {
+    at: Instant,
+    limits: Limited,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Limited {
+    Statement,
+    /// The whole transaction: the session ends with it.
+    Transaction,
+}
+
+impl Deadline {
+    /// A statement that starts now may take so long; `None` for a time that never comes.
+    pub(crate) fn of_statement(timeout: Duration) -> Option<Self> {
+        Instant::now().checked_add(timeout).map(|at| Self { at, limits: Limited::Statement })
+    }
+
+    pub(crate) fn of_transaction(at: Instant) -> Self {
+        Self { at, limits: Limited::Transaction }
+    }
+
+    /// The transaction's, if both come at once.
+    pub(crate) fn earlier(transaction: Option<Self>, statement: Option<Self>) -> Option<Self> {
+        [transaction, statement].into_iter().flatten().min_by_key(|deadline| deadline.at)
+    }
+
+    fn missed(self) -> Error {
+        match self.limits {
+            Limited::Statement => Error::new(SqlState::QueryCanceled, "canceling statement due to statement timeout"),
+            Limited::Transaction => transaction_timeout(),
+        }
+    }
+}
+
+/// FATAL 25P04.
+pub(crate) fn transaction_timeout() -> Error {
+    Error::new(SqlState::TransactionTimeout, "terminating connection due to transaction timeout").fatal()
+}
+
 /// Ends a statement early: by its token, or at its deadline.
 #[derive(Debug, Clone)]
 pub(crate) struct Guard {
     token: CancellationToken,
-    deadline: Option<Instant>,
+    deadline: Option<Deadline>,
 }
 
 impl Guard {
-    /// A guard that starts counting now; no timeout means no deadline.
-    pub(crate) fn new(token: CancellationToken, timeout: Option<Duration>) -> Self {
-        Self { token, deadline: timeout.and_then(|timeout| Instant::now().checked_add(timeout)) }
+    pub(crate) fn new(token: CancellationToken, deadline: Option<Deadline>) -> Self {
+        Self { token, deadline }
     }
 
-    /// Runs the future until it ends, is cancelled (57014) or is too late (57014). What it was doing is dropped.
+    /// Runs the future until it ends, is cancelled (57014) or is too late (57014, 25P04). What it was doing is dropped.
     pub(crate) async fn run<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         tokio::select! {
             biased;
@@ -34,14 +75,17 @@ impl Guard {
     pub(crate) async fn ended(&self) -> Error {
         let late = async {
             match self.deadline {
-                Some(deadline) => tokio::time::sleep_until(deadline).await,
+                Some(deadline) => {
+                    tokio::time::sleep_until(deadline.at).await;
+                    deadline.missed()
+                }
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
             biased;
             () = self.token.cancelled() => Error::new(SqlState::QueryCanceled, "canceling statement due to user request"),
-            () = late => Error::new(SqlState::QueryCanceled, "canceling statement due to statement timeout"),
+            error = late => error,
         }
     }
 
@@ -66,8 +110,18 @@ mod tests {
 
     #[tokio::test]
     async fn a_deadline_ends_the_work() {
-        let guard = Guard::new(CancellationToken::new(), Some(Duration::from_millis(50)));
+        let guard = Guard::new(CancellationToken::new(), Deadline::of_statement(Duration::from_millis(50)));
         let error = guard.run(std::future::pending::<Result<()>>()).await.unwrap_err();
         assert_eq!(error.message(), "canceling statement due to statement timeout");
+    }
+    #[tokio::test]
+    async fn the_transactions_deadline_ends_the_session_too() {
+        let now = Instant::now();
+        let guard = Guard::new(
+            CancellationToken::new(),
+            Deadline::earlier(Some(Deadline::of_transaction(now)), Deadline::of_statement(Duration::from_secs(60))),
+        );
+        let error = guard.run(std::future::pending::<Result<()>>()).await.unwrap_err();
+        assert_eq!((error.sqlstate().code(), error.level()), ("25P04", crate::error::Severity::Fatal));
     }
 }

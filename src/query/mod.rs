@@ -8,13 +8,20 @@
 
 mod conversation;
 mod cursors;
+mod extended;
 mod guard;
+mod kept;
+mod log;
 mod portal;
 mod prepared;
+mod run;
+mod scroll;
 mod service;
+mod spool;
 mod statement;
 
 pub use crate::execute::output::{ByteStream, CopyIn, CopyOut, CopySink};
-pub use conversation::{Conversation, PortalDescription, StatementDescription, TransactionStatus};
+pub use conversation::{Conversation, TransactionStatus};
+pub use extended::{PortalDescription, StatementDescription};
 pub use portal::{Answer, Portal};
 pub use service::{ConnectRequest, Service};

@@ -7,6 +7,7 @@ use futures::StreamExt;
 
 use super::guard::Guard;
 use super::prepared::Prepared;
+use super::scroll::Scroll;
 use crate::encode::TextStyle;
 use crate::encode::types::{Format, OutputColumn};
 use crate::error::{Error, Result, SqlState};
@@ -74,8 +75,12 @@ pub(super) struct Rows {
     given: u64,
     /// Rows given since the start: a cursor's position.
     pub(super) position: u64,
-    /// The row given last.
+    /// The row it stands on: the one given last, none behind the end.
     pub(super) current: Option<RecordBatch>,
+    /// Of a SCROLL cursor.
+    pub(super) scroll: Option<Box<Scroll>>,
+    /// It ended by an error: what is left of its rows is lost.
+    pub(super) broken: bool,
 }
 
 /// What the portal has for the client now.
@@ -110,6 +115,8 @@ impl State {
                     given: 0,
                     position: 0,
                     current: None,
+                    scroll: None,
+                    broken: false,
                 })
             }
             Output::Done(tag) => Self::Done(tag),
@@ -175,7 +182,7 @@ impl Portal {
             State::Ready => Err(Error::internal("a portal was read before it was started")),
             State::Spent => Err(Error::new(
                 SqlState::ObjectNotInPrerequisiteState,
-                "portal cannot be run again: its statement has already completed",
+                "portal cannot be run: its statement has already completed",
             )),
         }
     }
@@ -258,12 +265,20 @@ impl Portal {
 
 impl Rows {
     pub(super) async fn next(&mut self, rows_max: Option<usize>) -> Result<Option<RecordBatch>> {
+        if self.scroll.is_some() {
+            let batch = self.forward(rows_max.unwrap_or(usize::MAX)).await?;
+            self.given += batch.as_ref().map_or(0, |batch| batch.num_rows() as u64);
+            return Ok(batch);
+        }
         loop {
             let batch = match self.rest.take() {
                 Some(batch) => batch,
                 None => match self.pull().await? {
                     Some(batch) => batch,
-                    None => return Ok(None),
+                    None => {
+                        self.current = None;
+                        return Ok(None);
+                    }
                 },
             };
             if batch.num_rows() == 0 {
@@ -281,13 +296,20 @@ impl Rows {
     }
 
     /// Reads a batch from the stream; the stream is dropped at its end and after an error, so that its work stops.
-    async fn pull(&mut self) -> Result<Option<RecordBatch>> {
+    pub(super) async fn pull(&mut self) -> Result<Option<RecordBatch>> {
         let Some(stream) = &mut self.stream else { return Ok(None) };
         let next = self.guard.run(async { stream.next().await.transpose() }).await;
-        if !matches!(next, Ok(Some(_))) {
-            self.stream = None;
+        match &next {
+            Ok(Some(_)) => {}
+            Ok(None) => self.stream = None,
+            Err(_) => self.break_off(),
         }
         next
+    }
+
+    pub(super) fn break_off(&mut self) {
+        self.stream = None;
+        self.broken = true;
     }
 
     /// Gives later reads a new token and deadline: each Execute or FETCH of a suspended portal is a statement of its own.

@@ -35,7 +35,6 @@ pub struct ConnectRequest {
     pub settings: Vec<(String, String)>,
     pub client_address: Option<SocketAddr>,
     pub server_address: Option<SocketAddr>,
-    pub tls: bool,
 }
 
 impl Service {
@@ -82,7 +81,6 @@ impl Service {
         let mut settings = Settings::new(Arc::clone(&self.settings));
         settings.initialize("session_authorization", &request.user, role.superuser, true)?;
         settings.initialize("is_superuser", if role.superuser { "on" } else { "off" }, role.superuser, true)?;
-        settings.initialize("ssl", if request.tls { "on" } else { "off" }, role.superuser, true)?;
         for (name, value) in &request.settings {
             settings.initialize(name, value, role.superuser, false)?;
         }

@@ -22,7 +22,7 @@ use crate::error::{Error, Result, Severity, SqlState};
 pub use registry::{Entry, Registration, Registry};
 pub use settings::Settings;
 pub use transaction::{Active, Isolation, Modes, Pins, Transaction};
-pub use view::{CursorRow, Handle};
+pub use view::Handle;
 
 /// Notices of one statement beyond this number are dropped: a client that never reads them must not fill the memory.
 const NOTICES_MAX: usize = 10_000;
@@ -86,13 +86,29 @@ impl Session {
         self.handle.settings()
     }
 
-    /// SET ROLE, or `None` for the session's own; the caller has checked that the role exists and may be taken.
-    pub fn set_role(&mut self, role: Option<(&str, bool)>) {
-        let (user, superuser) = role.unwrap_or((&self.session_user, self.entry().superuser));
-        let user = user.to_owned();
-        self.user = user.clone();
-        self.superuser = superuser;
+    /// SET ROLE, or `None` for the session's own; the caller has checked that the role exists and may be taken. As any
+    /// SET it is undone by ROLLBACK, and with `local` by the end of the transaction.
+    pub fn set_role(&mut self, role: Option<(&str, bool)>, local: bool) {
+        if local {
+            self.warn_outside_block("SET LOCAL");
+        }
+        let (name, superuser) = role.unwrap_or(("none", self.entry().superuser));
+        self.settings().set_role(name, superuser, local);
+        self.follow_role();
+    }
+
+    /// Becomes who the settings say.
+    fn follow_role(&mut self) {
+        let (user, superuser) = {
+            let settings = self.settings();
+            match settings.role() {
+                Some(role) => (role.to_owned(), settings.is_superuser()),
+                None => (self.session_user.clone(), self.entry().superuser),
+            }
+        };
         self.handle.set_current_role(&user, superuser);
+        self.user = user;
+        self.superuser = superuser;
     }
 
     /// SET and SET LOCAL of anything but roles. Outside a block SET LOCAL warns and has no effect, as in PostgreSQL.
@@ -112,17 +128,6 @@ impl Session {
     /// The value as SHOW prints it; 42704 for an unknown name.
     pub fn setting(&self, name: &str) -> Result<String> {
         self.settings().get(name)
-    }
-
-    /// RESET.
-    pub fn reset_setting(&mut self, name: &str) -> Result<()> {
-        self.set(name, None, false)
-    }
-
-    /// RESET ALL.
-    pub fn reset_all_settings(&mut self) -> Result<()> {
-        self.settings().reset_all();
-        Ok(())
     }
 
     /// Keeps a notice for the client, if `client_min_messages` lets it through.

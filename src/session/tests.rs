@@ -158,3 +158,65 @@ fn other_users_texts_are_hidden() {
     let all = root.handle().activity();
     assert_eq!(all.iter().find(|row| row.pid == root.pid()).unwrap().query, "SELECT secret");
 }
+
+#[test]
+fn a_role_that_was_taken_ends_as_a_setting_does() {
+    let mut session = connect(&registry(), "admin", true);
+    let now = Utc::now();
+    let who = |session: &Session| {
+        assert_eq!(session.setting("is_superuser").unwrap() == "on", session.superuser);
+        (session.user.clone(), session.superuser)
+    };
+    session.set_role(None, false);
+    session.begin(Modes::default(), now).unwrap();
+    session.set_role(Some(("alice", false)), false);
+    assert_eq!(who(&session), ("alice".to_owned(), false));
+    session.rollback(false, now).unwrap();
+    assert_eq!(who(&session), ("admin".to_owned(), true));
+
+    session.begin(Modes::default(), now).unwrap();
+    session.set_role(Some(("alice", false)), true);
+    session.commit(false, now).unwrap();
+    assert_eq!(who(&session), ("admin".to_owned(), true));
+
+    session.begin(Modes::default(), now).unwrap();
+    session.set_role(Some(("alice", false)), false);
+    session.commit(false, now).unwrap();
+    session.begin(Modes::default(), now).unwrap();
+    session.set_role(None, false);
+    session.fail();
+    assert_eq!(who(&session), ("alice".to_owned(), false));
+}
+
+#[test]
+fn a_role_is_not_taken_by_writing_its_name_down() {
+    let mut session = connect(&registry(), "admin", true);
+    for name in ["role", "session_authorization"] {
+        assert_eq!(session.set(name, Some("alice"), false).unwrap_err().sqlstate().code(), "0A000", "{name}");
+        let set = session.handle().set_setting(name, "alice", false);
+        assert_eq!(set.unwrap_err().sqlstate().code(), "0A000", "{name}");
+        let asked = session.settings().initialize(name, "alice", true, false);
+        assert_eq!(asked.unwrap_err().sqlstate().code(), "0A000", "{name}");
+    }
+}
+
+#[test]
+fn time_of_a_transaction_runs_from_its_start_or_from_when_it_was_limited() {
+    let mut session = connect(&registry(), "u", false);
+    session.set("transaction_timeout", Some("1min"), false).unwrap();
+    assert!(session.transaction.deadline().is_none());
+    session.begin(Modes::default(), Utc::now()).unwrap();
+    session.limit_transaction();
+    let first = session.transaction.deadline().unwrap();
+    session.set("transaction_timeout", Some("1s"), false).unwrap();
+    session.limit_transaction();
+    assert_eq!(session.transaction.deadline(), Some(first));
+    session.set("transaction_timeout", Some("0"), false).unwrap();
+    session.limit_transaction();
+    assert!(session.transaction.deadline().is_none());
+    session.set("transaction_timeout", Some("1s"), false).unwrap();
+    session.limit_transaction();
+    assert!(session.transaction.deadline().is_some_and(|deadline| deadline < first));
+    session.fail();
+    assert!(session.transaction.deadline().is_none());
+}

@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use tokio::time::Instant;
 
 use super::Session;
 use super::settings::isolation_name;
@@ -55,6 +56,8 @@ pub struct Active {
     /// Whether a statement has read the lake: isolation is settled from then on.
     pub queried: bool,
     pub pins: Pins,
+    /// When `transaction_timeout` ends it.
+    deadline: Option<Instant>,
 }
 
 /// The versions that this transaction reads.
@@ -98,7 +101,7 @@ impl End {
 
 impl Transaction {
     fn active(started: DateTime<Utc>, implicit: bool) -> Self {
-        Self::Active(Active { started, implicit, queried: false, pins: Pins::default() })
+        Self::Active(Active { started, implicit, queried: false, pins: Pins::default(), deadline: None })
     }
 
     /// Whether a block that BEGIN opened is there, failed or not.
@@ -115,6 +118,14 @@ impl Transaction {
             Self::Idle => None,
             Self::Active(active) => Some(active.started),
             Self::Failed { started } => Some(*started),
+        }
+    }
+
+    /// When `transaction_timeout` ends it; a failed transaction has time.
+    pub fn deadline(&self) -> Option<Instant> {
+        match self {
+            Self::Active(active) => active.deadline,
+            Self::Idle | Self::Failed { .. } => None,
         }
     }
 
@@ -159,8 +170,19 @@ impl Session {
     /// Commits the transaction that is not a block's; nothing in a block. Writers have committed before.
     pub fn end_implicit(&mut self) {
         if matches!(&self.transaction, Transaction::Active(active) if active.implicit) {
-            self.settings().commit();
             self.transaction = Transaction::Idle;
+            self.end_settings(End::Committed);
+        }
+    }
+
+    /// What SET and SET ROLE did in the transaction stays or is undone.
+    fn end_settings(&mut self, end: End) {
+        let changed = match end {
+            End::Committed => self.settings().commit(),
+            End::RolledBack => self.settings().rollback(),
+        };
+        if changed {
+            self.follow_role();
         }
     }
 
@@ -169,11 +191,20 @@ impl Session {
         self.transaction = match std::mem::replace(&mut self.transaction, Transaction::Idle) {
             Transaction::Idle => Transaction::Idle,
             Transaction::Active(active) => {
-                self.settings().rollback();
+                self.end_settings(End::RolledBack);
                 if active.implicit { Transaction::Idle } else { Transaction::Failed { started: active.started } }
             }
             failed @ Transaction::Failed { .. } => failed,
         };
+    }
+
+    /// Lets the transaction's time run, or run no longer, as `transaction_timeout` now says. Time that runs already is not
+    /// changed, as in PostgreSQL.
+    pub fn limit_transaction(&mut self) {
+        if let Transaction::Active(active) = &mut self.transaction {
+            let limit = self.handle.settings().transaction_timeout();
+            active.deadline = limit.and_then(|limit| active.deadline.or_else(|| Instant::now().checked_add(limit)));
+        }
     }
 
     /// 25P02 in a failed block. COMMIT and ROLLBACK are not asked.
@@ -252,10 +283,7 @@ impl Session {
             Transaction::Failed { .. } => End::RolledBack,
             Transaction::Idle | Transaction::Active(_) => asked,
         };
-        match end {
-            End::Committed => self.settings().commit(),
-            End::RolledBack => self.settings().rollback(),
-        }
+        self.end_settings(end);
         self.transaction = Transaction::Idle;
         if chain {
             self.open(now, false);

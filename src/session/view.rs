@@ -7,7 +7,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::registry::{Entry, Registration};
 use super::{Notices, Settings};
-use crate::builtins::{Activity, SessionView, SettingRow};
+use crate::builtins::{Activity, CursorRow, PreparedRow, SessionView, SettingRow};
 use crate::error::{Error, Result, Severity, SqlState};
 
 /// The part of a session that statements share with it.
@@ -25,21 +25,6 @@ pub struct Handle {
 struct CurrentRole {
     name: String,
     superuser: bool,
-}
-
-#[derive(Debug, Clone)]
-struct PreparedRow {
-    text: String,
-    parameters: Vec<u32>,
-}
-
-/// What `pg_cursors` tells about a cursor.
-#[derive(Debug, Clone)]
-pub struct CursorRow {
-    pub text: String,
-    pub hold: bool,
-    pub binary: bool,
-    pub scroll: bool,
 }
 
 /// What one session asks of another.
@@ -97,8 +82,8 @@ impl Handle {
     }
 
     /// A named statement was prepared (by Parse or PREPARE): a row of `pg_prepared_statements`.
-    pub fn add_prepared(&self, name: &str, text: &str, parameters: Vec<u32>) {
-        self.prepared.lock().insert(name.to_owned(), PreparedRow { text: text.to_owned(), parameters });
+    pub fn add_prepared(&self, row: PreparedRow) {
+        self.prepared.lock().insert(row.name.clone(), row);
     }
 
     /// A prepared statement is gone; `None` for all of them.
@@ -111,8 +96,8 @@ impl Handle {
     }
 
     /// A cursor was opened: a row of `pg_cursors`.
-    pub fn add_cursor(&self, name: &str, row: CursorRow) {
-        self.cursors.lock().insert(name.to_owned(), row);
+    pub fn add_cursor(&self, row: CursorRow) {
+        self.cursors.lock().insert(row.name.clone(), row);
     }
 
     /// A cursor is gone; `None` for all of them.
@@ -204,13 +189,11 @@ impl SessionView for Handle {
         self.signal(pid, Signal::Terminate)
     }
 
-    fn prepared_statements(&self) -> Vec<(String, String, Vec<u32>)> {
-        let prepared = self.prepared.lock();
-        prepared.iter().map(|(name, row)| (name.clone(), row.text.clone(), row.parameters.clone())).collect()
+    fn prepared_statements(&self) -> Vec<PreparedRow> {
+        self.prepared.lock().values().cloned().collect()
     }
 
-    fn cursors(&self) -> Vec<(String, String, bool, bool, bool)> {
-        let cursors = self.cursors.lock();
-        cursors.iter().map(|(name, row)| (name.clone(), row.text.clone(), row.hold, row.binary, row.scroll)).collect()
+    fn cursors(&self) -> Vec<CursorRow> {
+        self.cursors.lock().values().cloned().collect()
     }
 }

@@ -3,7 +3,7 @@
 use super::grammar::{Grammar, fold};
 use super::statement::{Name, Set, Show, Statement};
 use super::token::Kind;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SqlState};
 
 /// Settings whose value is a list of names: PostgreSQL quotes each of them as an identifier.
 const NAME_LISTS: [&str; 4] =
@@ -120,9 +120,18 @@ impl Grammar<'_> {
             return Ok(None);
         }
         if self.accept("interval") {
-            let text = self.string()?;
-            self.interval_fields()?;
-            return Ok(Some(format!("INTERVAL '{}'", text.replace('\'', "''"))));
+            let text = self.string()?.replace('\'', "''");
+            let position = self.token().position;
+            let fields = match self.interval_fields()? {
+                None => "",
+                Some(("hour", None, _)) => " HOUR",
+                Some(("hour", Some("minute"), _)) => " HOUR TO MINUTE",
+                Some(_) => {
+                    let message = "time zone interval must be HOUR or HOUR TO MINUTE";
+                    return Err(Error::new(SqlState::SyntaxError, message).at(position));
+                }
+            };
+            return Ok(Some(format!("INTERVAL '{text}'{fields}")));
         }
         if matches!(self.token().kind, Kind::Number) || self.is_operator("-") || self.is_operator("+") {
             return self.set_value(false).map(Some);

@@ -9,7 +9,7 @@ use crate::protocol::Connection;
 use crate::server::Server;
 
 /// Status and body of a GET.
-async fn get(server: &Server, path: &str) -> (u16, String) {
+pub(crate) async fn get(server: &Server, path: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(server.http()).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();

@@ -21,6 +21,7 @@ mod files;
 mod gaps;
 mod http;
 mod lake;
+mod logs;
 mod pg;
 mod postgres;
 mod protocol;

@@ -47,7 +47,8 @@ fn schemas(call: &Call) -> Result<ArrayRef> {
     let implicit = call.boolean(0)?;
     call.text_lists(|row, items| {
         let with_implicit = some!(implicit.get(row));
-        for schema in context.search_path.iter().filter(|schema| with_implicit || *schema != "pg_catalog") {
+        let skipped = usize::from(context.catalog_implicit && !with_implicit);
+        for schema in context.search_path.iter().skip(skipped) {
             items.append_value(schema);
         }
         Ok(Some(()))

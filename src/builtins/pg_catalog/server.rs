@@ -58,9 +58,12 @@ pub(super) fn pg_prepared_statements(request: &Request<'_>) -> Result<RecordBatc
     let statements = request.context().session.prepared_statements();
     request
         .rows(&statements)
-        .set("name", |(name, ..)| name)
-        .set("statement", |(_, text, _)| text)
-        .set("parameter_types", |(_, _, parameters)| parameters.clone())
+        .set("name", |row| &row.name)
+        .set("statement", |row| &*row.text)
+        .set("prepare_time", |row| row.prepared)
+        .set("parameter_types", |row| row.parameters.clone())
+        .set("result_types", |row| row.results.clone())
+        .set("from_sql", |row| row.from_sql)
         .finish()
 }
 
@@ -68,11 +71,12 @@ pub(super) fn pg_cursors(request: &Request<'_>) -> Result<RecordBatch> {
     let cursors = request.context().session.cursors();
     request
         .rows(&cursors)
-        .set("name", |row| &row.0)
-        .set("statement", |row| &row.1)
-        .set("is_holdable", |row| row.2)
-        .set("is_binary", |row| row.3)
-        .set("is_scrollable", |row| row.4)
+        .set("name", |row| &row.name)
+        .set("statement", |row| &*row.text)
+        .set("is_holdable", |row| row.hold)
+        .set("is_binary", |row| row.binary)
+        .set("is_scrollable", |row| row.scroll)
+        .set("creation_time", |row| row.created)
         .finish()
 }
 

@@ -65,11 +65,25 @@ impl SessionView for Nobody {
     fn terminate_backend(&self, _pid: i32) -> Result<bool> {
         Ok(false)
     }
-    fn prepared_statements(&self) -> Vec<(String, String, Vec<u32>)> {
-        vec![("s".to_owned(), "SELECT $1".to_owned(), vec![oid::INT4])]
+    fn prepared_statements(&self) -> Vec<crate::builtins::PreparedRow> {
+        vec![crate::builtins::PreparedRow {
+            name: "s".to_owned(),
+            text: "SELECT $1".into(),
+            prepared: chrono::DateTime::UNIX_EPOCH,
+            parameters: vec![oid::INT4],
+            results: None,
+            from_sql: true,
+        }]
     }
-    fn cursors(&self) -> Vec<(String, String, bool, bool, bool)> {
-        vec![("c".to_owned(), "SELECT 1".to_owned(), true, false, false)]
+    fn cursors(&self) -> Vec<crate::builtins::CursorRow> {
+        vec![crate::builtins::CursorRow {
+            name: "c".to_owned(),
+            text: "SELECT 1".into(),
+            hold: true,
+            binary: false,
+            scroll: false,
+            created: chrono::DateTime::UNIX_EPOCH,
+        }]
     }
 }
 
@@ -112,6 +126,7 @@ fn context(user: &str) -> Arc<Context> {
         session_user: user.to_owned(),
         database: "lakegate".to_owned(),
         search_path: vec!["pg_catalog".to_owned(), "public".to_owned()],
+        catalog_implicit: true,
         time_zone: TextTimeZone::Fixed(0),
         transaction_start: Utc::now(),
         statement_start: Utc::now(),

@@ -40,10 +40,10 @@ impl SessionView for Session {
     fn terminate_backend(&self, _: i32) -> Result<bool> {
         Ok(false)
     }
-    fn prepared_statements(&self) -> Vec<(String, String, Vec<u32>)> {
+    fn prepared_statements(&self) -> Vec<crate::builtins::PreparedRow> {
         Vec::new()
     }
-    fn cursors(&self) -> Vec<(String, String, bool, bool, bool)> {
+    fn cursors(&self) -> Vec<crate::builtins::CursorRow> {
         Vec::new()
     }
 }
@@ -68,6 +68,7 @@ fn typing_context() -> TypingContext {
             session_user: "lakegate".to_owned(),
             database: "lakegate".to_owned(),
             search_path: vec!["pg_catalog".to_owned(), "public".to_owned()],
+            catalog_implicit: true,
             time_zone: TextTimeZone::Named(chrono_tz::Europe::Berlin),
             transaction_start: now,
             statement_start: now,

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::time::Instant;
 
 use super::super::channel::{Channel, OUTPUT_BYTES};
 use super::super::link::{Link, Shutdown, Stop, Turn};
@@ -89,7 +90,7 @@ async fn an_ending_server_and_a_termination_stop_statements() {
 #[tokio::test]
 async fn an_idle_client_has_a_limit() {
     let (_client, mut link, _shutdown) = link(1024);
-    let idle = Some((Duration::from_millis(1), Error::new(SqlState::IdleSessionTimeout, "idle")));
+    let idle = Some((Instant::now() + Duration::from_millis(1), Error::new(SqlState::IdleSessionTimeout, "idle")));
     assert_eq!(code(link.next_frame(1024, idle).await.unwrap_err()), "57P05");
 }
 

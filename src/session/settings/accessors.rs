@@ -8,6 +8,17 @@ use crate::encode::{IntervalStyle, TextStyle, TextTimeZone};
 use crate::error::Severity;
 use crate::session::transaction::Isolation;
 
+/// The values of `log_statement`: each logs what those before it log, and more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Logged {
+    None,
+    /// Statements that define.
+    Ddl,
+    /// Statements that write.
+    Mod,
+    All,
+}
+
 impl Settings {
     fn known(&self, name: &str) -> Option<&Value> {
         self.value(&Key::Known(*POSITIONS.get(name)?))
@@ -39,9 +50,6 @@ impl Settings {
     pub fn statement_timeout(&self) -> Option<Duration> {
         self.limit("statement_timeout")
     }
-    pub fn lock_timeout(&self) -> Option<Duration> {
-        self.limit("lock_timeout")
-    }
     pub fn transaction_timeout(&self) -> Option<Duration> {
         self.limit("transaction_timeout")
     }
@@ -54,9 +62,6 @@ impl Settings {
     /// Statements that take longer are logged; zero logs all, `None` none.
     pub fn log_min_duration_statement(&self) -> Option<Duration> {
         u64::try_from(self.number("log_min_duration_statement")).ok().map(Duration::from_millis)
-    }
-    pub fn work_mem_bytes(&self) -> usize {
-        usize::try_from(self.number("work_mem")).unwrap_or(0).saturating_mul(1024)
     }
     pub fn batch_rows(&self) -> usize {
         usize::try_from(self.number("lakegate.batch_rows")).unwrap_or(0).max(1)
@@ -79,13 +84,22 @@ impl Settings {
     pub fn application_name(&self) -> &str {
         self.text("application_name")
     }
-    /// `none`, `ddl`, `mod` or `all`.
-    pub fn log_statement(&self) -> &str {
-        self.text("log_statement")
+    /// Which statements are logged when they start.
+    pub fn log_statement(&self) -> Logged {
+        match self.text("log_statement") {
+            "ddl" => Logged::Ddl,
+            "mod" => Logged::Mod,
+            "all" => Logged::All,
+            _ => Logged::None,
+        }
     }
     /// The current role by SET ROLE; `None` for `none`.
     pub fn role(&self) -> Option<&str> {
         Some(self.text("role")).filter(|role| !role.is_empty() && !role.eq_ignore_ascii_case("none"))
+    }
+    /// Whether the current role is a superuser.
+    pub fn is_superuser(&self) -> bool {
+        self.flag("is_superuser")
     }
     pub fn transaction_read_only(&self) -> bool {
         self.flag("transaction_read_only")
@@ -93,17 +107,8 @@ impl Settings {
     pub fn transaction_deferrable(&self) -> bool {
         self.flag("transaction_deferrable")
     }
-    pub fn default_transaction_read_only(&self) -> bool {
-        self.flag("default_transaction_read_only")
-    }
-    pub fn default_transaction_deferrable(&self) -> bool {
-        self.flag("default_transaction_deferrable")
-    }
     pub fn transaction_isolation(&self) -> Isolation {
         isolation(self.text("transaction_isolation"))
-    }
-    pub fn default_transaction_isolation(&self) -> Isolation {
-        isolation(self.text("default_transaction_isolation"))
     }
 
     /// Whether a notice of this level goes to the client, by `client_min_messages`. INFO always does.

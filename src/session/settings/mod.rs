@@ -18,7 +18,7 @@ mod value;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
-pub use accessors::isolation_name;
+pub use accessors::{Logged, isolation_name};
 pub use definition::{Definition, Kind, Scope, TextRule, Unit};
 pub use table::{DEFINITIONS, SERVER_VERSION, SERVER_VERSION_NUM};
 pub use value::Value;
@@ -33,6 +33,9 @@ const RESERVED_CLASS: &str = "lakegate";
 
 /// Settings that belong to the running transaction and end with it, however they were set.
 const OF_TRANSACTION: [&str; 3] = ["transaction_isolation", "transaction_read_only", "transaction_deferrable"];
+
+/// Settings that say who the session is.
+const OF_ROLE: [&str; 3] = ["is_superuser", "role", "session_authorization"];
 
 static POSITIONS: LazyLock<HashMap<String, usize>> = LazyLock::new(|| {
     DEFINITIONS.iter().enumerate().map(|(at, definition)| (definition.name.to_ascii_lowercase(), at)).collect()
@@ -55,6 +58,10 @@ impl Key {
 
     fn is_of_transaction(&self) -> bool {
         self.definition().is_some_and(|definition| OF_TRANSACTION.contains(&definition.name))
+    }
+
+    fn is_of_role(&self) -> bool {
+        self.definition().is_some_and(|definition| OF_ROLE.contains(&definition.name))
     }
 
     /// The key of a name that exists or that a session may make; 42704 and 42602 otherwise.
@@ -109,6 +116,25 @@ impl ServerSettings {
         Ok(settings)
     }
 
+    /// 55P02 for a setting that no session may change: the server's own configuration decides it.
+    pub fn check_configurable(name: &str) -> Result<()> {
+        let refuse = |definition: &Definition| {
+            let message = format!("parameter \"{}\" cannot be set in the section [settings]", definition.name);
+            Err(Error::new(SqlState::CantChangeRuntimeParam, message)
+                .with_hint("It follows from the configuration's other sections, or is fixed."))
+        };
+        let at = *POSITIONS.get(&name.to_ascii_lowercase()).ok_or_else(|| unknown(name))?;
+        match DEFINITIONS.get(at) {
+            Some(definition) => match definition.scope {
+                Scope::User | Scope::Superuser if !OF_ROLE.contains(&definition.name) => Ok(()),
+                Scope::User | Scope::Superuser | Scope::Internal | Scope::Postmaster | Scope::Sighup => {
+                    refuse(definition)
+                }
+            },
+            None => Err(unknown(name)),
+        }
+    }
+
     /// Gives a setting of any scope the server's value. 42704 for a name that is not in the table.
     pub fn assign(&mut self, name: &str, text: &str) -> Result<()> {
         let at = *POSITIONS.get(&name.to_ascii_lowercase()).ok_or_else(|| unknown(name))?;
@@ -157,6 +183,7 @@ impl Settings {
         let key = Key::find(name)?;
         if !trusted {
             check_scope(&key, superuser)?;
+            check_role_unset(&key)?;
         }
         let value = parse(&key, text)?;
         self.initial.insert(key, value);
@@ -179,10 +206,12 @@ impl Settings {
         }
     }
 
-    /// SET, or SET LOCAL (until the end of the transaction). Answers the new value as SHOW prints it.
+    /// SET, or SET LOCAL (until the end of the transaction). Answers the new value as SHOW prints it. Roles are
+    /// [`Settings::set_role`]'s: 0A000.
     pub fn set(&mut self, name: &str, text: &str, local: bool, superuser: bool) -> Result<String> {
         let key = Key::find(name)?;
         check_scope(&key, superuser)?;
+        check_role_unset(&key)?;
         let value = parse(&key, text)?;
         let shown = value.shown(key.definition());
         let local = local || key.is_of_transaction();
@@ -194,6 +223,7 @@ impl Settings {
     pub fn reset(&mut self, name: &str, local: bool, superuser: bool) -> Result<()> {
         let key = Key::find(name)?;
         check_scope(&key, superuser)?;
+        check_role_unset(&key)?;
         let local = local || key.is_of_transaction();
         self.assign(key, None, local);
         Ok(())
@@ -204,6 +234,15 @@ impl Settings {
         let keys: Vec<Key> = self.session.keys().filter(|key| !is_kept_by_reset_all(key)).cloned().collect();
         for key in keys {
             self.assign(key, None, false);
+        }
+    }
+
+    /// SET ROLE: who the session now is (`none`: who it came as), and whether that is a superuser.
+    pub fn set_role(&mut self, role: &str, superuser: bool, local: bool) {
+        for (name, value) in [("role", Value::Text(role.to_owned())), ("is_superuser", Value::Bool(superuser))] {
+            if let Some(at) = POSITIONS.get(name) {
+                self.assign(Key::Known(*at), Some(value), local);
+            }
         }
     }
 
@@ -318,8 +357,17 @@ fn parse(key: &Key, text: &str) -> Result<Value> {
 }
 
 fn is_kept_by_reset_all(key: &Key) -> bool {
-    const KEPT: [&str; 3] = ["is_superuser", "role", "session_authorization"];
-    key.is_of_transaction() || key.definition().is_some_and(|definition| KEPT.contains(&definition.name))
+    key.is_of_transaction() || key.is_of_role()
+}
+
+/// A role that is only written down would be nobody's: it takes SET ROLE to become another.
+fn check_role_unset(key: &Key) -> Result<()> {
+    match key.definition() {
+        Some(definition) if OF_ROLE.contains(&definition.name) => {
+            Err(Error::unsupported(format!("setting \"{}\" in this way", definition.name)).with_hint("Use SET ROLE."))
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// 55P02 for what no session may change, 42501 for what only a superuser may.

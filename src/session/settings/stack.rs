@@ -36,20 +36,20 @@ impl Settings {
         self.undo.get_or_insert_default();
     }
 
-    /// The transaction was committed.
-    pub fn commit(&mut self) {
-        self.end(|change| change.at_commit);
+    /// The transaction was committed. Whether it had changed any setting.
+    pub fn commit(&mut self) -> bool {
+        self.end(|change| change.at_commit)
     }
 
-    /// The transaction was rolled back.
-    pub fn rollback(&mut self) {
-        self.end(|change| change.before);
+    /// The transaction was rolled back. Whether it had changed any setting.
+    pub fn rollback(&mut self) -> bool {
+        self.end(|change| change.before)
     }
 
-    fn end(&mut self, keep: impl Fn(Change) -> Option<Value>) {
-        let Some(undo) = self.undo.take() else { return };
+    fn end(&mut self, keep: impl Fn(Change) -> Option<Value>) -> bool {
+        let Some(undo) = self.undo.take() else { return false };
         if undo.changes.is_empty() {
-            return;
+            return false;
         }
         for (key, change) in undo.changes {
             match (keep(change), &key) {
@@ -60,6 +60,7 @@ impl Settings {
             }
         }
         self.touch();
+        true
     }
 }
 

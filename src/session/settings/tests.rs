@@ -52,6 +52,8 @@ fn values_are_shown_as_postgresql_shows_them() {
         ("timezone", "-7.5", "<-07:30>+07:30"),
         ("timezone", "2", "<+02>-02"),
         ("timezone", "interval '-03:00' hour to minute", "<-03>+03"),
+        ("timezone", "interval '-3' hour to minute", "<-00:03>+00:03"),
+        ("timezone", "interval '-3' hour", "<-03>+03"),
         ("search_path", "a, \"B\"", "a, \"B\""),
         ("my.variable", "x", "x"),
         ("application_name", "ä", "\\xc3\\xa4"),
@@ -271,4 +273,20 @@ fn page_lists_every_setting() {
     });
     let titles = ["Setting", "Default", "Values", "Context", "Reported", "Meaning"];
     page::check("settings.md", &page::table(&titles, rows));
+}
+
+#[test]
+fn the_configuration_cannot_set_what_follows_from_other_keys() {
+    for (name, code) in [
+        ("TimeZone", None),
+        ("log_statement", None),
+        ("max_connections", Some("55P02")),
+        ("ssl", Some("55P02")),
+        ("server_version", Some("55P02")),
+        ("role", Some("55P02")),
+        ("nonsense", Some("42704")),
+    ] {
+        let checked = ServerSettings::check_configurable(name);
+        assert_eq!(checked.err().map(|error| error.sqlstate().code()), code, "{name}");
+    }
 }

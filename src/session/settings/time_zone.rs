@@ -68,11 +68,18 @@ fn interval_seconds(text: &str) -> Option<f64> {
     }
     let quoted = trimmed.get(8..)?.trim_start().strip_prefix('\'')?;
     let (value, fields) = quoted.split_once('\'')?;
-    let fields = fields.trim().to_ascii_lowercase();
-    if !matches!(fields.as_str(), "" | "hour to minute" | "hour" | "hour to second") {
-        return None;
-    }
-    signed_clock(value.trim()).map(f64::from)
+    // A number without a colon counts the last of the fields.
+    let unit_seconds = match fields.trim().to_ascii_lowercase().as_str() {
+        "" => 1,
+        "hour" => 3600,
+        "hour to minute" => 60,
+        _ => return None,
+    };
+    let seconds = match value.trim().parse::<i32>() {
+        Ok(number) => number.checked_mul(unit_seconds)?,
+        Err(_) => signed_clock(value.trim())?,
+    };
+    Some(f64::from(seconds))
 }
 
 /// `[+-]hh[:mm[:ss]]` in seconds.

@@ -7,7 +7,7 @@ use tokio_postgres::{Client, Config, NoTls};
 
 use crate::protocol::Connection;
 use crate::server::{Home, Server};
-use tls::Tls;
+use tls::{Authority, Connector, Tls};
 
 /// Everybody needs a password, from loopback too; the role `trusted` does not.
 const RULES: &str = "server.host_rules=host all trusted 127.0.0.1/32 trust, host all rejected all reject, host all all all scram-sha-256";
@@ -197,4 +197,87 @@ async fn a_certificate_is_loaded_again_on_sighup() {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     assert!(config.connect(old).await.is_err(), "the old certificate is still shown");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_certificate_lets_in_the_role_of_its_common_name() {
+    let home = prepared().await;
+    let (tls, ours, theirs) = (Tls::new(), Authority::new(), Authority::new());
+    let [certificate, key] = tls.flags();
+    let rules = "server.host_rules=hostssl all all all cert";
+    let server =
+        Server::start_in(&home, &["--set", &certificate, "--set", &key, "--set", &ours.flag(), "--set", rules]);
+    let connect = async |user: &str, connector: Connector| {
+        let mut config = config(&server, user, "");
+        config.ssl_mode(tokio_postgres::config::SslMode::Require);
+        let (client, connection) = config.connect(connector).await?;
+        tokio::spawn(connection);
+        Ok::<_, tokio_postgres::Error>(client)
+    };
+    let alice = ours.certify("alice");
+    let client = connect("alice", tls.connector_of(Some(&alice), &[])).await.unwrap();
+    let row = client.query_one("SELECT current_user::text", &[]).await.unwrap();
+    assert_eq!(row.get::<_, &str>(0), "alice");
+
+    let (code, message) = refusal(&connect("lakegate", tls.connector_of(Some(&alice), &[])).await.err().unwrap());
+    assert_eq!(code, SqlState::INVALID_AUTHORIZATION_SPECIFICATION);
+    assert_eq!(message, "certificate authentication failed for user \"lakegate\"");
+    let (_, message) = refusal(&connect("alice", tls.connector()).await.err().unwrap());
+    assert_eq!(message, "connection requires a valid client certificate");
+    // Signed by somebody else: the handshake fails, and nothing is said outside of it.
+    let forged = theirs.certify("alice");
+    let error = connect("alice", tls.connector_of(Some(&forged), &[])).await.err().unwrap();
+    assert!(error.as_db_error().is_none(), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_handshake_is_never_answered_in_clear() {
+    const REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
+    /// The type of a TLS record that holds an alert.
+    const ALERT: u8 = 21;
+    let tls = Tls::new();
+    let [certificate, key] = tls.flags();
+    let server = Server::start(&["--set", &certificate, "--set", &key]);
+    let startup = crate::protocol::startup(0x0003_0000, &[("user", "lakegate"), ("database", "lakegate")]);
+    // A handshake message of the server, and an empty one.
+    let broken_hello = [22, 3, 1, 0, 4, 2, 0, 0, 0];
+    for (what, asked, sent) in [
+        ("a startup message", true, &startup[..]),
+        ("another protocol", true, b"GET / HTTP/1.1\r\n\r\n"),
+        ("a broken ClientHello", true, &broken_hello),
+        ("one without a request", false, &broken_hello),
+    ] {
+        let mut connection = Connection::open(server.address()).await.unwrap();
+        if asked {
+            connection.send(&REQUEST).await.unwrap();
+            assert_eq!(connection.receive_byte().await.unwrap(), Some(b'S'), "{what}");
+        }
+        connection.send(sent).await.unwrap();
+        let mut heard = Vec::new();
+        while let Ok(Some(byte)) = connection.receive_byte().await {
+            heard.push(byte);
+        }
+        assert!(heard.first().is_none_or(|kind| *kind == ALERT), "{what}: {heard:?}");
+    }
+    let (_, metrics) = crate::http::get(&server, "/metrics").await;
+    assert!(metrics.contains("lakegate_tls_handshakes_failed_total 4"), "{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_without_a_request_needs_the_protocols_name() {
+    let tls = Tls::new();
+    let [certificate, key] = tls.flags();
+    let server = Server::start(&["--set", &certificate, "--set", &key]);
+    for (names, served) in [(&[b"postgresql".as_slice()][..], true), (&[], false)] {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let socket = tokio::net::TcpStream::connect(server.address()).await.unwrap();
+        let name = rustls::pki_types::ServerName::try_from("127.0.0.1").unwrap();
+        let mut stream = tls.connector_of(None, names).0.connect(name, socket).await.unwrap();
+        let startup = crate::protocol::startup(0x0003_0000, &[("user", "lakegate"), ("database", "lakegate")]);
+        let mut first = [0];
+        // A refused client may be gone already.
+        let _ = stream.write_all(&startup).await;
+        let read = stream.read(&mut first).await;
+        assert_eq!(matches!(read, Ok(1)) && first == [b'R'], served, "{read:?} {first:?}");
+    }
 }

@@ -1,4 +1,4 @@
-//! A certificate that a test makes, and a client that trusts only it.
+//! Certificates that a test makes, and a client that trusts only the server's.
 
 use std::future::Future;
 use std::io;
@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use sha2::Digest;
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -48,21 +48,73 @@ impl Tls {
 
     /// A client that trusts the certificate of now.
     pub(super) fn connector(&self) -> Connector {
+        self.connector_of(None, &[])
+    }
+
+    /// The same, with a certificate of its own and names for ALPN.
+    pub(super) fn connector_of(&self, client: Option<&ClientCertificate>, names: &[&[u8]]) -> Connector {
         let certificate = self.certificate.lock().unwrap().clone();
         let mut roots = rustls::RootCertStore::empty();
         roots.add(certificate).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder =
             rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        Connector(tokio_rustls::TlsConnector::from(Arc::new(
-            builder.with_root_certificates(roots).with_no_client_auth(),
-        )))
+        let builder = builder.with_root_certificates(roots);
+        let mut config = match client {
+            None => builder.with_no_client_auth(),
+            Some(client) => {
+                builder.with_client_auth_cert(vec![client.certificate.clone()], client.key.clone_key()).unwrap()
+            }
+        };
+        config.alpn_protocols = names.iter().map(|name| name.to_vec()).collect();
+        Connector(tokio_rustls::TlsConnector::from(Arc::new(config)))
     }
+}
+
+/// Who signs clients' certificates.
+pub(super) struct Authority {
+    folder: TempDir,
+    issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
+}
+
+/// A certificate for the role of its common name.
+pub(super) struct ClientCertificate {
+    certificate: CertificateDer<'static>,
+    key: PrivateKeyDer<'static>,
+}
+
+impl Authority {
+    pub(super) fn new() -> Self {
+        let mut parameters = named("authority");
+        parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("ca.crt"), parameters.self_signed(&key).unwrap().pem()).unwrap();
+        Self { folder, issuer: rcgen::Issuer::new(parameters, key) }
+    }
+
+    /// The key of the configuration.
+    pub(super) fn flag(&self) -> String {
+        format!("server.tls_client_ca={}", self.folder.path().join("ca.crt").display())
+    }
+
+    pub(super) fn certify(&self, common_name: &str) -> ClientCertificate {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = named(common_name).signed_by(&key, &self.issuer).unwrap().der().clone();
+        ClientCertificate { certificate, key: PrivateKeyDer::try_from(key.serialize_der()).unwrap() }
+    }
+}
+
+fn named(common_name: &str) -> rcgen::CertificateParams {
+    let mut parameters = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    parameters.distinguished_name = rcgen::DistinguishedName::new();
+    parameters.distinguished_name.push(rcgen::DnType::CommonName, common_name);
+    parameters
 }
 
 /// rustls for tokio-postgres.
 #[derive(Clone)]
-pub(super) struct Connector(tokio_rustls::TlsConnector);
+pub(super) struct Connector(pub(super) tokio_rustls::TlsConnector);
 
 impl MakeTlsConnect<Socket> for Connector {
     type Stream = Stream;

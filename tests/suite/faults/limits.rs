@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{ENDLESS, eventually};
-use crate::protocol::{Connection, Failure, Told, query};
+use crate::protocol::{Connection, Failure, Told, message, query};
 use crate::server::Server;
 
 const OTHERS_ACTIVE: &str = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND pid <> pg_backend_pid()";
@@ -65,6 +65,81 @@ async fn a_session_that_idles_too_long_is_ended() {
         assert_eq!((told.field('S'), told.code(), told.message()), ("FATAL", code, message));
         assert!(connection.receive().await.unwrap().is_none());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_lasts_too_long_ends_its_session() {
+    let server = Server::start(&[]);
+    let idle = ["BEGIN", "SELECT 1"];
+    let busy = ["BEGIN", ENDLESS];
+    let by_itself = [ENDLESS];
+    let limited_inside = ["SET transaction_timeout = 0", "BEGIN", "SET transaction_timeout = '200ms'", "SELECT 1"];
+    for statements in [&idle[..], &busy, &by_itself, &limited_inside] {
+        let mut connection = Connection::superuser(server.address()).await.unwrap();
+        connection.command("SET transaction_timeout = '200ms'").await.unwrap();
+        let (last, before) = statements.split_last().unwrap();
+        for sql in before {
+            connection.command(sql).await.unwrap();
+        }
+        connection.send(&query(last)).await.unwrap();
+        let mut end = None;
+        while let Some(frame) = connection.receive().await.unwrap() {
+            end = Some(frame);
+        }
+        let told = Told::parse(end.expect("a word before the end").body);
+        let expected = ("FATAL", "25P04", "terminating connection due to transaction timeout");
+        assert_eq!((told.field('S'), told.code(), told.message()), expected, "{statements:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_in_time_and_a_failed_one_go_on() {
+    let server = Server::start(&[]);
+    let mut connection = Connection::superuser(server.address()).await.unwrap();
+    connection.command("SET transaction_timeout = '500ms'").await.unwrap();
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_millis(1100) {
+        assert_eq!(connection.value("SELECT 1").await.unwrap(), "1");
+    }
+    connection.command("BEGIN").await.unwrap();
+    refused(&mut connection, "SELECT 1 / 0").await;
+    tokio::time::sleep(Duration::from_millis(800)).await;
+    assert_eq!(connection.command("ROLLBACK").await.unwrap(), "ROLLBACK");
+}
+
+/// Parse and Sync, and an Execute of one row with its Sync: the client has an answer and thinks.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_between_messages_is_seen_to_idle() {
+    let server = Server::start(&[]);
+    let mut admin = Connection::superuser(server.address()).await.unwrap();
+    let mut connection = Connection::superuser(server.address()).await.unwrap();
+    let parse = message(b'P', b"s\0SELECT g FROM generate_series(1, 3) g\0\0\0");
+    let bind = message(b'B', b"\0s\0\0\0\0\0\0\0");
+    let execute = message(b'E', b"\0\0\0\0\x01");
+    let sync = message(b'S', &[]);
+    let seen = "SELECT state FROM pg_stat_activity WHERE pid <> pg_backend_pid()";
+    connection.send(&[&parse[..], &sync].concat()).await.unwrap();
+    connection.until_ready().await.unwrap();
+    assert_eq!(admin.value(seen).await.unwrap(), "idle");
+    connection.command("BEGIN").await.unwrap();
+    connection.send(&[&bind[..], &execute, &sync].concat()).await.unwrap();
+    assert_eq!(connection.until_ready().await.unwrap().rows.len(), 1);
+    assert_eq!(admin.value(seen).await.unwrap(), "idle in transaction");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_goes_away_ends_its_copy_out() {
+    let server = Server::start(&[]);
+    let mut admin = Connection::superuser(server.address()).await.unwrap();
+    let mut connection = Connection::superuser(server.address()).await.unwrap();
+    connection.send(&query("COPY (SELECT g FROM generate_series(1, 1000000000000) g) TO STDOUT")).await.unwrap();
+    for _ in 0..10 {
+        connection.receive().await.unwrap().expect("rows");
+    }
+    eventually(Duration::from_secs(10), &mut admin, OTHERS_ACTIVE, "1").await.unwrap();
+    drop(connection);
+    let others = "SELECT count(*) FROM pg_stat_activity WHERE pid <> pg_backend_pid()";
+    eventually(Duration::from_secs(5), &mut admin, others, "0").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -43,10 +43,10 @@ impl SessionView for Nobody {
     fn terminate_backend(&self, _pid: i32) -> Result<bool> {
         Ok(false)
     }
-    fn prepared_statements(&self) -> Vec<(String, String, Vec<u32>)> {
+    fn prepared_statements(&self) -> Vec<crate::builtins::PreparedRow> {
         Vec::new()
     }
-    fn cursors(&self) -> Vec<(String, String, bool, bool, bool)> {
+    fn cursors(&self) -> Vec<crate::builtins::CursorRow> {
         Vec::new()
     }
 }
@@ -70,6 +70,7 @@ pub(super) fn typing() -> TypingContext {
         session_user: "lakegate".to_owned(),
         database: "lakegate".to_owned(),
         search_path: vec!["pg_catalog".to_owned(), "public".to_owned()],
+        catalog_implicit: true,
         time_zone: TextTimeZone::Named(chrono_tz::UTC),
         transaction_start: Utc::now(),
         statement_start: Utc::now(),

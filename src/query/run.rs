@@ -1,0 +1,212 @@
+//! A statement runs: what belongs to the conversation here, everything else on the road of `execute`.
+
+use std::sync::Arc;
+
+use chrono::Utc;
+use datafusion::scalar::ScalarValue;
+
+use super::conversation::Conversation;
+use super::guard::Guard;
+use super::portal::{Portal, State};
+use super::prepared::{self, Prepared};
+use super::statement::{self, Access, Company};
+use crate::builtins::ContextNames;
+use crate::encode::TextStyle;
+use crate::encode::types::{Format, PgType, element_of, oid};
+use crate::error::Result;
+use crate::execute::output::Output;
+use crate::execute::select::Reusable;
+use crate::execute::{self, Road};
+use crate::plan::Parameters;
+use crate::session::{Isolation, Modes};
+use crate::sql::{self, Discard, Statement};
+
+impl Conversation {
+    /// Starts a bound portal and keeps it under its name.
+    pub(super) async fn start(&mut self, name: &str, mut portal: Portal) -> Result<&mut Portal> {
+        let prepared = Arc::clone(&portal.prepared);
+        self.note_start(&prepared);
+        self.check_block(&prepared.parsed.statement)?;
+        let guard = self.begin_statement(&prepared.parsed.text);
+        let output = self.execute(&prepared, &portal.parameters, &guard, 0).await?;
+        if let (true, Some(before), Output::Rows { columns, .. }) = (prepared.described, &prepared.columns, &output) {
+            prepared::check_unchanged(before, columns)?;
+        }
+        if let Statement::Fetch(fetch) = &prepared.parsed.statement {
+            // A BINARY cursor's rows are binary whatever the protocol of the FETCH.
+            if self.is_binary_cursor(&fetch.cursor.value) {
+                portal.formats = vec![Format::Binary];
+            }
+        }
+        if let Output::Rows { columns, .. } = &output
+            && columns.iter().any(|column| has_object_names(column.ty))
+        {
+            portal.style = self.style_with_names();
+        }
+        portal.guard = Some(guard.clone());
+        portal.metrics = Some(Arc::clone(&self.service.metrics));
+        portal.state = State::from_output(output, &portal.formats, guard)?;
+        Ok(self.portals.entry(name.to_owned()).insert_entry(portal).into_mut())
+    }
+
+    /// Runs a statement: what belongs to the conversation here, everything else on the road below.
+    pub(super) async fn execute(
+        &mut self,
+        prepared: &Prepared,
+        values: &[ScalarValue],
+        guard: &Guard,
+        depth: usize,
+    ) -> Result<Output> {
+        let parsed = &prepared.parsed;
+        let now = Utc::now();
+        let done = |tag: &str| Ok(Output::Done(tag.to_owned()));
+        match &parsed.statement {
+            Statement::Empty => Ok(Output::Empty),
+            Statement::Begin { modes, start } => {
+                self.session.begin(modes_of(*modes), now)?;
+                done(if *start { "START TRANSACTION" } else { "BEGIN" })
+            }
+            Statement::Commit { chain } => {
+                let end = self.session.commit(*chain, now)?;
+                self.close_transaction_portals(end == crate::session::transaction::End::Committed);
+                done(end.tag())
+            }
+            Statement::Rollback { chain } => {
+                let end = self.session.rollback(*chain, now)?;
+                self.close_transaction_portals(false);
+                done(end.tag())
+            }
+            Statement::SetTransaction { session: true, modes } => {
+                self.session.set_session_characteristics(modes_of(*modes))?;
+                done("SET")
+            }
+            Statement::SetTransaction { session: false, modes } => {
+                self.session.set_transaction(modes_of(*modes))?;
+                done("SET")
+            }
+            Statement::Prepare(statement) => {
+                let given = statement.types.iter().copied().map(Some).collect();
+                let inner = self.prepare(statement.statement.clone(), Parameters::to_infer(given)).await?;
+                self.check_new_statement(&statement.name.value)?;
+                self.keep_statement(&statement.name.value, inner, true);
+                done("PREPARE")
+            }
+            Statement::Execute(statement) => {
+                let inner = Arc::clone(self.statement(&statement.name.value)?);
+                self.execute_prepared(&inner, statement, &parsed.source, guard, depth).await
+            }
+            Statement::Deallocate(Some(name)) => {
+                self.statement(&name.value)?;
+                self.close_statement(&name.value);
+                done("DEALLOCATE")
+            }
+            Statement::Deallocate(None) => {
+                self.forget_statements();
+                done("DEALLOCATE ALL")
+            }
+            Statement::Discard(what) => self.discard(*what),
+            Statement::Unlisten => done("UNLISTEN"),
+            Statement::Declare(declare) => self.declare(declare, parsed, guard).await,
+            Statement::Fetch(fetch) => self.fetch(fetch, guard).await,
+            Statement::Close(name) => self.close_cursor(name.as_ref()),
+            _ => self.on_road(prepared, values, guard).await,
+        }
+    }
+
+    fn discard(&mut self, what: Discard) -> Result<Output> {
+        match what {
+            Discard::All => {
+                self.session.forbid_block("DISCARD ALL")?;
+                self.portals.clear();
+                self.session.handle().remove_cursor(None);
+                self.forget_statements();
+                self.session.set_role(None, false);
+                self.session.settings().reset_all();
+                Ok(Output::Done("DISCARD ALL".into()))
+            }
+            Discard::Plans => {
+                // A plan that is kept depends on nothing that could have changed; nor are there sequences, or temporary tables.
+                Ok(Output::Done("DISCARD PLANS".into()))
+            }
+            Discard::Sequences => Ok(Output::Done("DISCARD SEQUENCES".into())),
+            Discard::Temp => Ok(Output::Done("DISCARD TEMP".into())),
+        }
+    }
+
+    /// Runs a statement that `execute` knows.
+    async fn on_road(&mut self, prepared: &Prepared, values: &[ScalarValue], guard: &Guard) -> Result<Output> {
+        let access = prepared.access();
+        if let Some(Some(reusable)) = prepared.reusable.get()
+            && let Some(output) = reusable.run(&self.service.ground, &self.session)
+        {
+            self.session.note_query();
+            return output;
+        }
+        let company = Company { followed: self.simple_left > 0, committed_before: self.committed };
+        statement::check_write(&self.session, access, company)?;
+        let parameters = if prepared.parameters.is_empty() && values.is_empty() {
+            Parameters::none()
+        } else {
+            Parameters::bound(&prepared.parameters, values.to_vec())
+        };
+        let ground = Arc::clone(&self.service.ground);
+        let (session, started) = (&mut self.session, self.service.started);
+        let (token, source) = (guard.token().clone(), Arc::clone(&prepared.parsed.source));
+        let statement = &prepared.parsed.statement;
+        let output = guard
+            .run(async move {
+                let mut road = Road::new(&ground, session, source, parameters, token, started).await?;
+                // A described statement is executed again and again: what can be planned once is.
+                if let (Statement::Query(query), true, None) = (statement, prepared.described, prepared.reusable.get())
+                {
+                    let plan = Reusable::plan(&mut road, query).await?;
+                    let _ = prepared.reusable.set(plan);
+                }
+                if let Some(Some(reusable)) = prepared.reusable.get()
+                    && let Some(output) = reusable.run(&ground, road.session)
+                {
+                    road.session.note_query();
+                    return output;
+                }
+                let output = execute::run(&mut road, statement).await;
+                road.session.note_query();
+                output
+            })
+            .await?;
+        self.committed |= matches!(access, Access::Writes(_));
+        Ok(output)
+    }
+
+    /// Starts a cursor's query.
+    pub(super) async fn open_query(&mut self, prepared: &Arc<Prepared>, guard: &Guard) -> Result<Output> {
+        self.on_road(prepared, &[], guard).await
+    }
+
+    /// The style with names for `reg…` values.
+    fn style_with_names(&self) -> Arc<TextStyle> {
+        let snapshot = self.service.ground.catalog.snapshot();
+        let context = execute::statement_context(&self.session, &snapshot, self.service.started);
+        let mut style = self.session.settings().text_style();
+        style.names = Some(Arc::new(ContextNames::new(Arc::new(context))));
+        Arc::new(style)
+    }
+}
+
+/// Whether values of the type are shown as names: `regclass` and its kin.
+fn has_object_names(ty: PgType) -> bool {
+    let element = element_of(ty.oid).unwrap_or(ty.oid);
+    matches!(
+        element,
+        oid::REGCLASS | oid::REGTYPE | oid::REGPROC | oid::REGPROCEDURE | oid::REGNAMESPACE | oid::REGROLE
+    )
+}
+
+fn modes_of(modes: sql::TransactionModes) -> Modes {
+    let isolation = modes.isolation.map(|isolation| match isolation {
+        sql::Isolation::ReadUncommitted => Isolation::ReadUncommitted,
+        sql::Isolation::ReadCommitted => Isolation::ReadCommitted,
+        sql::Isolation::RepeatableRead => Isolation::RepeatableRead,
+        sql::Isolation::Serializable => Isolation::Serializable,
+    });
+    Modes { isolation, read_only: modes.read_only, deferrable: modes.deferrable }
+}
