@@ -54,6 +54,8 @@ sql_states! {
     InvalidRowCountInResultOffsetClause = "2201X",
     InvalidRegularExpression = "2201B",
     InvalidArgumentForLogarithm = "2201E",
+    InvalidArgumentForNtileFunction = "22014",
+    InvalidArgumentForNthValueFunction = "22016",
     InvalidArgumentForPowerFunction = "2201F",
     InvalidArgumentForWidthBucketFunction = "2201G",
     ArraySubscriptError = "2202E",

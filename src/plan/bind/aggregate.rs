@@ -10,13 +10,13 @@ use datafusion::logical_expr::utils::find_aggregate_exprs;
 use datafusion::logical_expr::{Expr, ExprSchemable as _, LogicalPlan, LogicalPlanBuilder};
 use sqlparser::ast;
 
-use super::expression::{Clause, Context};
+use super::expression::{Clause, Context, constant_of};
 use super::names::fold;
 use super::scope::Scope;
 use super::select::Target;
 use super::{Binder, plan_columns, settle};
 use crate::error::{Error, Result, SqlState};
-use crate::plan::typing::sort_key;
+use crate::plan::typing::{check_equality, sort_key};
 
 pub(super) use super::only_value::only_value;
 
@@ -71,7 +71,19 @@ impl Binder<'_> {
             Ok(keys)
         };
         Ok(match element {
-            ast::Expr::GroupingSets(sets) => sets.iter().map(|set| key(set)).collect::<Result<_>>()?,
+            ast::Expr::GroupingSets(sets) => {
+                let mut all = Vec::new();
+                for set in sets {
+                    match set.as_slice() {
+                        // Sets inside sets are as many sets of the outer list.
+                        [inner @ (ast::Expr::GroupingSets(_) | ast::Expr::Rollup(_) | ast::Expr::Cube(_))] => {
+                            all.extend(self.grouping_element(inner, targets, scope)?);
+                        }
+                        exprs => all.push(key(exprs)?),
+                    }
+                }
+                all
+            }
             ast::Expr::Rollup(parts) => {
                 let parts = parts.iter().map(|part| key(part)).collect::<Result<Vec<_>>>()?;
                 (0..=parts.len()).rev().map(|length| parts.iter().take(length).flatten().cloned().collect()).collect()
@@ -105,14 +117,16 @@ impl Binder<'_> {
                     return self.group_target(targets, index, position);
                 }
             }
-            ast::Expr::Value(value) => {
-                let index = super::order::ordinal(&value.value, targets, "GROUP BY").map_err(|e| e.at(position))?;
-                return self.group_target(targets, index, position);
-            }
             _ => {}
         }
-        let value = self.expr(expr, &Context::new(scope, Clause::GroupBy))?;
-        Ok(vec![settle(self.typing, value)?.expr])
+        if let Some(constant) = constant_of(expr) {
+            let position = self.constant_position(expr);
+            let index = super::order::ordinal(&constant, targets, "GROUP BY").map_err(|error| error.at(position))?;
+            return self.group_target(targets, index, position);
+        }
+        let value = settle(self.typing, self.expr(expr, &Context::new(scope, Clause::GroupBy))?)?;
+        check_equality(value.ty, position)?;
+        Ok(vec![value.expr])
     }
 
     fn group_target(&self, targets: &[Target], index: usize, position: Option<u32>) -> Result<Vec<Expr>> {
@@ -121,6 +135,7 @@ impl Binder<'_> {
             let message = "aggregate functions are not allowed in GROUP BY";
             return Err(Error::new(SqlState::GroupingError, message).at(target.position.or(position)));
         }
+        check_equality(target.ty, target.position.or(position))?;
         Ok(vec![target.expr.clone()])
     }
 

@@ -21,6 +21,8 @@ mod join;
 pub mod names;
 mod only_value;
 mod order;
+mod overlaps;
+mod recursion;
 mod scope;
 mod select;
 mod set_operation;

@@ -115,7 +115,7 @@ fn as_the_known_ones<'a>(arguments: &[u32], left: &[usize], types_of: &impl Fn(u
     let accepting: Vec<usize> = left
         .iter()
         .copied()
-        .filter(|index| types_of(*index).iter().all(|ty| can_coerce(first, *ty, Coercion::Implicit)))
+        .filter(|index| fits(&vec![first; arguments.len()], types_of(*index)))
         .collect();
     match accepting.as_slice() {
         [one] => Choice::One(*one),

@@ -69,6 +69,14 @@ impl Binder<'_> {
         let direct = arguments.len();
         arguments.extend(within.iter().map(|(value, _)| value.clone()));
         let call = typing::resolve_call(self.typing, schema, name, &arguments, variadic, position)?;
+        if let ("pg_typeof", [argument @ Typed { expr: Expr::Literal(..), .. }]) =
+            (call.function.name, arguments.as_slice())
+            && argument.ty.oid == PgType::UNKNOWN.oid
+        {
+            // Its parameter is of type "any", which leaves a constant as unknown as it is.
+            let expr = lit(i64::from(PgType::UNKNOWN.oid));
+            return Ok(Typed { expr, ty: call.returns, position });
+        }
         match &call.function.body {
             Body::Scalar(_) | Body::Expression(_) | Body::Contextual(_) => {
                 refuse_aggregate_clauses(name, &modifiers, position)?;
@@ -360,6 +368,9 @@ impl Binder<'_> {
             args.push(lit(1_i64));
         }
         let distinct = modifiers.distinct;
+        if distinct {
+            call.arguments.iter().try_for_each(|value| typing::check_equality(value.ty, value.position))?;
+        }
         if let (true, "count", [value]) = (distinct, call.function.name, call.arguments.as_slice()) {
             args = vec![typing::sort_key(value.expr.clone(), &arrow_type(value.ty))?];
         }

@@ -18,7 +18,7 @@ pub(in super::super) fn record(fields: Vec<(String, Expr)>) -> Expr {
 }
 
 /// The elements of a row constructor, with or without the word ROW.
-pub(super) fn elements(expr: &ast::Expr) -> Option<Vec<&ast::Expr>> {
+pub(in super::super) fn elements(expr: &ast::Expr) -> Option<Vec<&ast::Expr>> {
     match expr {
         ast::Expr::Tuple(values) => Some(values.iter().collect()),
         ast::Expr::Function(function)
@@ -33,6 +33,15 @@ pub(super) fn elements(expr: &ast::Expr) -> Option<Vec<&ast::Expr>> {
                 })
                 .collect()
         }
+        _ => None,
+    }
+}
+
+/// The subquery that an operand is.
+pub(super) fn query(expr: &ast::Expr) -> Option<&ast::Query> {
+    match expr {
+        ast::Expr::Nested(inner) => query(inner),
+        ast::Expr::Subquery(query) => Some(query),
         _ => None,
     }
 }
