@@ -54,6 +54,7 @@ sql_states! {
     InvalidRowCountInResultOffsetClause = "2201X",
     InvalidRegularExpression = "2201B",
     InvalidArgumentForLogarithm = "2201E",
+    InvalidPrecedingOrFollowingSize = "22013",
     InvalidArgumentForNtileFunction = "22014",
     InvalidArgumentForNthValueFunction = "22016",
     InvalidArgumentForPowerFunction = "2201F",

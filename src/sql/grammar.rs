@@ -60,7 +60,16 @@ fn matching(tokens: &[Token]) -> Vec<u32> {
 impl<'a> Grammar<'a> {
     /// `None` for no tokens at all, which `scan` never gives.
     pub fn new(source: &'a str, tokens: &'a [Token]) -> Option<Self> {
-        Some(Self { source, tokens, end: tokens.last()?, next: 0, depth: 0, closes: OnceCell::new(), defaults: false, into: Into::Refused })
+        Some(Self {
+            source,
+            tokens,
+            end: tokens.last()?,
+            next: 0,
+            depth: 0,
+            closes: OnceCell::new(),
+            defaults: false,
+            into: Into::Refused,
+        })
     }
 
     pub fn token(&self) -> &'a Token {
@@ -115,6 +124,13 @@ impl<'a> Grammar<'a> {
     /// Whether INTO may follow the SELECT list here.
     pub fn may_select_into(&self) -> bool {
         matches!(self.into, Into::AllowedAt(depth) if depth == self.depth)
+    }
+
+    /// Only the first SELECT of set operations may have INTO.
+    pub fn close_select_into(&mut self) {
+        if self.may_select_into() {
+            self.into = Into::Refused;
+        }
     }
 
     /// Allows INTO in the query that comes next.

@@ -234,6 +234,7 @@ impl Grammar<'_> {
         if self.is("into") {
             self.select_into()?;
         }
+        self.close_select_into();
         if self.accept("from") {
             select.from = self.list(Self::table_with_joins)?;
         }
@@ -262,8 +263,9 @@ impl Grammar<'_> {
     /// `INTO [TABLE] t`, which makes the statement a CREATE TABLE AS.
     fn select_into(&mut self) -> Result<()> {
         if !self.may_select_into() {
-            return Err(Error::new(SqlState::SyntaxError, "SELECT ... INTO is not allowed here")
-                .at(self.ahead(1).position));
+            return Err(
+                Error::new(SqlState::SyntaxError, "SELECT ... INTO is not allowed here").at(self.ahead(1).position)
+            );
         }
         self.expect("into")?;
         if self.is_any(&["temporary", "temp", "local", "unlogged"]) {

@@ -191,6 +191,7 @@ impl Binder<'_> {
         };
         let mut names = HashSet::new();
         for call in aggregates {
+            self.check_grouping_call(&call, &keys)?;
             let planned = if several { map_grouping(call.clone(), &replacements)? } else { call.clone() };
             let name = planned.schema_name().to_string();
             // Two calls that differ in casts only have one name in DataFusion; a few rules want calls without an alias.
@@ -215,6 +216,19 @@ impl Binder<'_> {
             self.check_grouped(expr, &before, plan.schema(), uses_from)?;
         }
         Ok(plan)
+    }
+
+    /// 42803 for an argument of `grouping(…)` that is no key.
+    fn check_grouping_call(&self, call: &Expr, keys: &[Expr]) -> Result<()> {
+        let Expr::AggregateFunction(call) = call else { return Ok(()) };
+        if call.func.name() != "grouping" {
+            return Ok(());
+        }
+        let Some(stray) = call.params.args.iter().find(|argument| !keys.contains(argument)) else { return Ok(()) };
+        let arguments = self.grouping_arguments.borrow();
+        let position = arguments.iter().find(|(argument, _)| argument == stray).and_then(|(_, position)| *position);
+        let message = "arguments to GROUPING must be grouping expressions of the associated query level";
+        Err(Error::new(SqlState::GroupingError, message).at(position))
     }
 
     /// Scalar subqueries inside calls of aggregates or window functions become columns below: DataFusion joins them in projections and filters only.

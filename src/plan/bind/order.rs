@@ -258,9 +258,11 @@ impl Binder<'_> {
                 },
             };
             let Some(target) = found else {
-                // Names must mean something before the expression is refused.
-                let scope = Scope::empty(environment);
-                self.expr(&item.expr, &Context::new(&scope, Clause::OrderBy))?;
+                if let ast::Expr::CompoundIdentifier(_) = bare(&item.expr) {
+                    // No table of a branch is in sight here.
+                    let scope = Scope::empty(environment);
+                    self.expr(&item.expr, &Context::new(&scope, Clause::OrderBy))?;
+                }
                 let message = "invalid UNION/INTERSECT/EXCEPT ORDER BY clause";
                 return Err(Error::new(SqlState::FeatureNotSupported, message)
                     .with_detail("Only result column names can be used, not expressions or functions.")
@@ -298,9 +300,16 @@ impl Binder<'_> {
             }
             limit = Some(fetch.quantity.as_ref().unwrap_or(&one));
         }
-        let fetch = self.row_count(limit, Clause::Limit, SqlState::InvalidRowCountInLimitClause, environment)?;
-        let skip =
-            self.row_count(offset, Clause::Offset, SqlState::InvalidRowCountInResultOffsetClause, environment)?;
+        let state = SqlState::InvalidRowCountInLimitClause;
+        let fetch = self.row_count(limit, Clause::Limit, state, environment);
+        let fetch = fetch.map_err(|error| variable(error, limit, Clause::Limit, &bound))?;
+        if fetch.is_none() && query.fetch.as_ref().is_some_and(|fetch| fetch.with_ties) {
+            let message = "row count cannot be null in FETCH FIRST ... WITH TIES clause";
+            return Err(Error::new(state, message));
+        }
+        let state = SqlState::InvalidRowCountInResultOffsetClause;
+        let skip = self.row_count(offset, Clause::Offset, state, environment);
+        let skip = skip.map_err(|error| variable(error, offset, Clause::Offset, &bound))?;
         if fetch.is_none() && skip.is_none() {
             return Ok(bound);
         }
@@ -375,6 +384,20 @@ impl Binder<'_> {
             ScalarValue::Int64(Some(rows)) => Ok(Some(lit(rows))),
             _ => Ok(None),
         }
+    }
+}
+
+/// A column of the query is there, but must not be named in LIMIT.
+fn variable(error: Error, expr: Option<&ast::Expr>, clause: Clause, bound: &Bound) -> Error {
+    match expr {
+        Some(ast::Expr::Identifier(ident))
+            if error.sqlstate() == SqlState::UndefinedColumn
+                && bound.columns.iter().any(|column| column.name == fold(ident)) =>
+        {
+            let message = format!("argument of {} must not contain variables", clause.name());
+            Error::new(SqlState::InvalidColumnReference, message).at(error.position())
+        }
+        _ => error,
     }
 }
 

@@ -63,13 +63,7 @@ impl Binder<'_> {
     }
 
     /// An interval is how long the span lasts.
-    fn end_of(
-        &self,
-        start: &Typed,
-        end: Typed,
-        position: Option<u32>,
-        context: &Context<'_, '_>,
-    ) -> Result<Typed> {
+    fn end_of(&self, start: &Typed, end: Typed, position: Option<u32>, context: &Context<'_, '_>) -> Result<Typed> {
         if end.ty.oid != oid::INTERVAL {
             return Ok(end);
         }

@@ -149,7 +149,8 @@ fn aggregate_over(term: &ast::SetExpr, name: &str) -> Option<Span> {
 fn aggregate_call(expr: &ast::Expr) -> ControlFlow<Span> {
     match expr {
         ast::Expr::Function(call) if call.over.is_none() => {
-            let aggregate = functions::lookup(&last_name(&call.name)).any(|found| matches!(found.body, Body::Aggregate(_)));
+            let aggregate =
+                functions::lookup(&last_name(&call.name)).any(|found| matches!(found.body, Body::Aggregate(_)));
             if aggregate { ControlFlow::Break(call.name.span()) } else { ControlFlow::Continue(()) }
         }
         _ => ControlFlow::Continue(()),

@@ -66,7 +66,13 @@ impl Source {
         if *kind == ast::CastKind::DoubleColon {
             return self.place(self.double_colon(operand)?);
         }
-        self.call_around(operand.span(), |word| is_word(word, &["cast"]))
+        let mut inside = leading_casts(operand);
+        self.call_around(operand.span(), |word| {
+            let cast = is_word(word, &["cast"]);
+            let found = cast && inside == 0;
+            inside -= usize::from(cast && inside > 0);
+            found
+        })
     }
 
     /// Where the word stands in whose parentheses the span is, the first one that is `wanted`.
@@ -74,7 +80,7 @@ impl Source {
         self.call_around(span, |word| matches!(word.kind, Kind::Word(_)))
     }
 
-    fn call_around(&self, span: Span, wanted: impl Fn(&Token) -> bool) -> Option<u32> {
+    fn call_around(&self, span: Span, mut wanted: impl FnMut(&Token) -> bool) -> Option<u32> {
         let mut depth = 0_u32;
         let before = self.tokens().get(..self.token_at(self.position(span)?))?;
         for (at, token) in before.iter().enumerate().rev() {
@@ -240,6 +246,15 @@ fn is_word(token: &Token, words: &[&str]) -> bool {
     matches!(token.kind, Kind::Word(_)) && words.contains(&token.value.as_str())
 }
 
+/// How many `CAST(` begin the expression.
+fn leading_casts(expr: &ast::Expr) -> usize {
+    match expr {
+        ast::Expr::Cast { kind, expr, .. } => usize::from(*kind == ast::CastKind::Cast) + leading_casts(expr),
+        ast::Expr::Nested(expr) | ast::Expr::BinaryOp { left: expr, .. } => leading_casts(expr),
+        _ => 0,
+    }
+}
+
 /// How many `::` end the expression.
 fn trailing_casts(expr: &ast::Expr) -> usize {
     match expr {
@@ -267,6 +282,45 @@ mod tests {
         let source = Source::new("((a)) /* + */ - b");
         let a = Span::new(Location::new(1, 3), Location::new(1, 4));
         assert_eq!(source.operator_after(a), Some(15));
+    }
+
+    fn expression(text: &str) -> ast::Expr {
+        crate::sql::parse_expression(text).unwrap()
+    }
+
+    #[test]
+    fn operators_are_found_behind_types_and_clauses_of_calls() {
+        for (text, position) in [
+            ("a::text + 1", 9),
+            ("a::numeric(5, 2)::text + 1", 24),
+            ("a::timestamp(3) with time zone + b", 32),
+            ("a::double precision[] + b", 23),
+            ("a::interval day to second + b", 27),
+            ("CAST(a AS text) + b", 17),
+            ("f(a) FILTER (WHERE true) OVER w + b", 33),
+            ("f() OVER (ORDER BY a) + b", 23),
+            ("CASE WHEN a THEN b END + c", 24),
+        ] {
+            let ast::Expr::BinaryOp { left, .. } = expression(text) else { panic!("{text}") };
+            assert_eq!(Source::new(text).operator_after(left.span()), Some(position), "{text}");
+        }
+    }
+
+    #[test]
+    fn casts_stand_at_their_colons_or_their_word() {
+        for (text, cast, data_type) in [
+            ("a::int", 2, 4),
+            ("a::int::date", 7, 9),
+            ("(b + a::int)::date", 13, 15),
+            ("CAST(a AS date)", 1, 11),
+            ("CAST(CAST(a AS int) AS date)", 1, 24),
+            ("CAST(f(a, (b)) AS date)", 1, 19),
+        ] {
+            let ast::Expr::Cast { kind, expr, .. } = expression(text) else { panic!("{text}") };
+            let source = Source::new(text);
+            assert_eq!(source.cast_position(&kind, &expr), Some(cast), "{text}");
+            assert_eq!(source.cast_type_position(&kind, &expr), Some(data_type), "{text}");
+        }
     }
 
     #[test]

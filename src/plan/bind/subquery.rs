@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::common::tree_node::TreeNode as _;
-use datafusion::common::{ScalarValue, Spans};
+use datafusion::common::{Column, ScalarValue, Spans};
 use datafusion::logical_expr::expr::{AggregateFunction, Exists, InSubquery, SetComparison, SetQuantifier};
 use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, lit, when};
 use sqlparser::ast;
@@ -269,14 +269,23 @@ impl Binder<'_> {
             let words = if count > 1 { "subquery has too many columns" } else { "subquery has too few columns" };
             return Err(Error::new(SqlState::SyntaxError, words).at(position));
         };
-        let schema = context.scope.schema.join(bound.plan.schema())?;
-        let compared = typing::binary(self.typing, op, value, column.clone(), position, &schema)?;
+        // A name of its own: beside the outer query's columns one without a qualifier could be ambiguous.
+        let name = self.unique("compared");
+        let plan =
+            LogicalPlanBuilder::from(unsorted(bound.plan)).project([column.expr.clone().alias(&name)])?.build()?;
+        let own = Expr::Column(Column::from_name(name));
+        let unsettled = super::is_unsettled(&column);
+        let operand = Typed { expr: if unsettled { column.expr.clone() } else { own.clone() }, ..column.clone() };
+        let schema = context.scope.schema.join(plan.schema())?;
+        let compared = typing::binary(self.typing, op, value, operand, position, &schema)?;
         let Expr::BinaryExpr(BinaryExpr { left, op, right }) = compared.expr else {
             return Err(Error::unsupported("this operator with a subquery").at(position));
         };
-        // A name of its own: beside the outer query's columns one without a qualifier could be ambiguous.
-        let name = self.unique("compared");
-        let plan = LogicalPlanBuilder::from(unsorted(bound.plan)).project([right.alias(name)])?.build()?;
+        let plan = if *right == own {
+            plan
+        } else {
+            LogicalPlanBuilder::from(plan).project([right.alias(self.unique("compared"))])?.build()?
+        };
         Ok((*left, plan, op))
     }
 
@@ -290,7 +299,7 @@ impl Binder<'_> {
         context: &Context<'_, '_>,
         position: Option<u32>,
     ) -> Result<(LogicalPlan, Expr)> {
-        let bound = self.inner_query(query, context)?;
+        let mut bound = self.inner_query(query, context)?;
         if bound.columns.len() != fields.len() {
             let few = bound.columns.len() < fields.len();
             let words = if few { "subquery has too few columns" } else { "subquery has too many columns" };
@@ -306,9 +315,14 @@ impl Binder<'_> {
             value.expr = super::scope::at_level(&value.expr, 1, &context.scope.schema)?;
             left.push(value);
         }
+        // Names of their own, under which the columns of both queries can stand side by side.
+        let columns = super::plan_columns(&bound.plan).into_iter();
+        let renamed: Vec<Expr> = columns.map(|column| column.alias(self.unique("compared"))).collect();
+        bound.plan = LogicalPlanBuilder::from(unsorted(bound.plan)).project(renamed)?.build()?;
         let right = (0..fields.len()).filter_map(|index| bound.operand(index)).collect();
-        let compared = self.compare_values(left, op, right, position, context)?.expr;
-        Ok((unsorted(bound.plan), compared))
+        let schema = context.scope.schema.join(bound.plan.schema())?;
+        let compared = self.compare_values(left, op, right, position, &schema)?.expr;
+        Ok((bound.plan, compared))
     }
 
     /// `(a, b) IN (subquery)`. A condition that takes NULL for false becomes EXISTS, which is joined.

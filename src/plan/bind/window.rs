@@ -277,11 +277,11 @@ impl Binder<'_> {
         let zero = ScalarValue::new_zero(&constant.data_type()).ok();
         if constant.is_null() {
             let message = format!("frame {which} offset must not be null");
-            return Err(Error::new(SqlState::NullValueNotAllowed, message).at(position));
+            return Err(Error::new(SqlState::NullValueNotAllowed, message));
         }
         if zero.is_some_and(|zero| constant < zero) {
             let message = format!("frame {which} offset must not be negative");
-            return Err(Error::new(SqlState::InvalidParameterValue, message).at(position));
+            return Err(Error::new(SqlState::InvalidPrecedingOrFollowingSize, message));
         }
         Ok(constant.cast_to(&arrow)?)
     }

@@ -26,7 +26,8 @@ pub(super) fn binary(
     let (op, wanted) = spelling(op);
     let start = left.position.or(position);
     let operator = find(op, [left.ty.oid, right.ty.oid]).map_err(|error| error.at(position))?;
-    if matches!(operator.kind, table::Kind::Compare) && wanted == Wanted::Plain && is_null_beside_record(&left, &right) {
+    if matches!(operator.kind, table::Kind::Compare) && wanted == Wanted::Plain && is_null_beside_record(&left, &right)
+    {
         return Ok(Typed { expr: lit(ScalarValue::Boolean(None)), ty: PgType::BOOL, position: start });
     }
     let declared = [operator.left, operator.right];

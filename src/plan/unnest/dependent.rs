@@ -223,9 +223,7 @@ impl<'a> Domain<'a> {
         // One row for each key, also where the input has none.
         let rows = self.rows()?;
         let conditions = same_keys(&rows, &grouped)?;
-        let plan = LogicalPlanBuilder::from(rows.plan)
-            .join_on(grouped.plan, JoinType::Left, conditions)?
-            .build()?;
+        let plan = LogicalPlanBuilder::from(rows.plan).join_on(grouped.plan, JoinType::Left, conditions)?.build()?;
         let exprs = columns.into_iter().zip(defaults).map(|(column, default)| {
             let value = Expr::Column(column.clone());
             if default.is_null() {

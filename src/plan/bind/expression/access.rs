@@ -70,8 +70,7 @@ impl Binder<'_> {
             DataType::Struct(fields) => fields.iter().find(|field| *field.name() == name).cloned(),
             _ => {
                 let given = type_words(value.ty.oid);
-                let message =
-                    format!("column notation .{name} applied to type {given}, which is not a composite type");
+                let message = format!("column notation .{name} applied to type {given}, which is not a composite type");
                 return Err(Error::new(SqlState::WrongObjectType, message).at(value.position));
             }
         };

@@ -61,7 +61,9 @@ impl Binder<'_> {
         let modifiers = self.modifiers(function, list, position)?;
         let uses = self.uses.borrow().len();
         let inner = context.within(argument_clause(name, function, context.clause));
-        let named = list.args.iter().any(|argument| matches!(argument, ast::FunctionArg::Named { .. }));
+        let named = list.args.iter().any(|argument| {
+            matches!(argument, ast::FunctionArg::Named { .. }) && crate::sql::variadic_argument(argument).is_none()
+        });
         let (mut arguments, variadic) =
             if named { (self.named_arguments(name, list, &inner)?, false) } else { self.arguments(list, &inner)? };
         // The types of WITHIN GROUP's columns come after those of the direct arguments.
@@ -141,7 +143,10 @@ impl Binder<'_> {
                     return Err(Error::new(SqlState::GroupingError, message).at(position));
                 }
                 let uses = self.uses.borrow().len();
-                let arguments = self.arguments(list, context)?.0.into_iter().map(|value| value.expr).collect();
+                let arguments = self.arguments(list, context)?.0;
+                let places = arguments.iter().map(|value| (value.expr.clone(), value.position));
+                self.grouping_arguments.borrow_mut().extend(places);
+                let arguments = arguments.into_iter().map(|value| value.expr).collect();
                 self.uses.borrow_mut().truncate(uses);
                 let udaf = datafusion::functions_aggregate::grouping::grouping_udaf();
                 let grouping = AggregateFunction::new_udf(udaf, arguments, false, None, Vec::new(), None);

@@ -1,5 +1,6 @@
 //! Rows: `ROW(…)`, whole-row references and comparisons of rows.
 
+use datafusion::common::DFSchema;
 use datafusion::logical_expr::{Expr, lit};
 use sqlparser::ast;
 
@@ -88,7 +89,7 @@ impl Binder<'_> {
         }
         let left = left.into_iter().map(|expr| self.expr(expr, context)).collect::<Result<Vec<_>>>()?;
         let right = right.into_iter().map(|expr| self.expr(expr, context)).collect::<Result<Vec<_>>>()?;
-        self.compare_values(left, op, right, position, context)
+        self.compare_values(left, op, right, position, &context.scope.schema)
     }
 
     pub(in super::super) fn compare_values(
@@ -97,11 +98,10 @@ impl Binder<'_> {
         op: &str,
         right: Vec<Typed>,
         position: Option<u32>,
-        context: &Context<'_, '_>,
+        schema: &DFSchema,
     ) -> Result<Typed> {
         let compare = |op: &str, a: &Typed, b: &Typed| {
-            typing::binary(self.typing, op, a.clone(), b.clone(), position, &context.scope.schema)
-                .map(|value| value.expr)
+            typing::binary(self.typing, op, a.clone(), b.clone(), position, schema).map(|value| value.expr)
         };
         let pairs: Vec<(&Typed, &Typed)> = left.iter().zip(&right).collect();
         let expr = match op {
