@@ -134,9 +134,9 @@ fn on_nullable_side(tree: &ast::TableWithJoins, name: &str) -> Option<Span> {
 fn aggregate_over(term: &ast::SetExpr, name: &str) -> Option<Span> {
     let over_itself = |select: &&ast::Select| select.from.iter().any(|tree| names_directly(tree, name));
     selects(term).into_iter().filter(over_itself).find_map(|select| {
-        let found = ast::visit_expressions(&select.projection, |expr| aggregate_call(expr));
+        let found = ast::visit_expressions(&select.projection, aggregate_call);
         let found = match (found, &select.having) {
-            (ControlFlow::Continue(()), Some(having)) => ast::visit_expressions(having, |expr| aggregate_call(expr)),
+            (ControlFlow::Continue(()), Some(having)) => ast::visit_expressions(having, aggregate_call),
             (found, _) => found,
         };
         match found {
