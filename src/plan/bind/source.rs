@@ -113,11 +113,17 @@ impl Source {
         if *kind == ast::CastKind::DoubleColon {
             return self.place(self.double_colon(operand)? + 1);
         }
+        let mut inside = leading_casts(operand);
         let mut at = self.token_at(self.location(operand.span().end)?);
-        while !is_word(self.tokens().get(at)?, &["as"]) {
+        loop {
+            if is_word(self.tokens().get(at)?, &["as"]) {
+                if inside == 0 {
+                    return self.place(at + 1);
+                }
+                inside -= 1;
+            }
             at = self.past_operand(at)?;
         }
-        self.place(at + 1)
     }
 
     /// The `::` behind an operand, which may end in casts itself.
