@@ -8,6 +8,7 @@
 
 pub mod bind;
 mod file_call;
+mod null_safe;
 mod parameters;
 pub mod relations;
 pub mod resolve;

@@ -9,14 +9,14 @@ use datafusion::logical_expr::utils::find_aggregate_exprs;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use sqlparser::ast;
 
-use super::expression::{Clause, Context};
+use super::expression::{Clause, Context, constant_of};
 use super::names::fold;
 use super::scope::Scope;
 use super::select::Target;
 use super::{Binder, plan_columns, settle};
 use crate::encode::types::PgType;
 use crate::error::{Error, Result, SqlState};
-use crate::plan::typing::{has_sort_key, sort_key};
+use crate::plan::typing::{check_equality, has_sort_key, sort_key};
 
 pub(super) use super::only_value::only_value;
 
@@ -72,7 +72,7 @@ impl Binder<'_> {
         scope: &Scope<'_>,
         keyed: &mut Vec<(Expr, PgType)>,
     ) -> Result<Vec<Vec<Expr>>> {
-        let mut key = |exprs: &[ast::Expr]| -> Result<Vec<Expr>> {
+        let key = |exprs: &[ast::Expr], keyed: &mut Vec<(Expr, PgType)>| -> Result<Vec<Expr>> {
             let mut keys = Vec::new();
             for expr in exprs {
                 keys.extend(self.group_keys(expr, targets, scope, keyed)?);
@@ -80,13 +80,25 @@ impl Binder<'_> {
             Ok(keys)
         };
         Ok(match element {
-            ast::Expr::GroupingSets(sets) => sets.iter().map(|set| key(set)).collect::<Result<_>>()?,
+            ast::Expr::GroupingSets(sets) => {
+                let mut all = Vec::new();
+                for set in sets {
+                    match set.as_slice() {
+                        // Sets inside sets are as many sets of the outer list.
+                        [inner @ (ast::Expr::GroupingSets(_) | ast::Expr::Rollup(_) | ast::Expr::Cube(_))] => {
+                            all.extend(self.grouping_element(inner, targets, scope, keyed)?);
+                        }
+                        exprs => all.push(key(exprs, keyed)?),
+                    }
+                }
+                all
+            }
             ast::Expr::Rollup(parts) => {
-                let parts = parts.iter().map(|part| key(part)).collect::<Result<Vec<_>>>()?;
+                let parts = parts.iter().map(|part| key(part, keyed)).collect::<Result<Vec<_>>>()?;
                 (0..=parts.len()).rev().map(|length| parts.iter().take(length).flatten().cloned().collect()).collect()
             }
             ast::Expr::Cube(parts) => {
-                let parts = parts.iter().map(|part| key(part)).collect::<Result<Vec<_>>>()?;
+                let parts = parts.iter().map(|part| key(part, keyed)).collect::<Result<Vec<_>>>()?;
                 if parts.len() > 12 {
                     return Err(Error::new(SqlState::TooManyColumns, "CUBE is limited to 12 elements"));
                 }
@@ -96,7 +108,7 @@ impl Binder<'_> {
                 };
                 (0..1_usize << parts.len()).rev().map(chosen).collect()
             }
-            other => vec![key(std::slice::from_ref(other))?],
+            other => vec![key(std::slice::from_ref(other), keyed)?],
         })
     }
 
@@ -120,14 +132,15 @@ impl Binder<'_> {
                     return self.group_target(targets, index, position, keyed);
                 }
             }
-            ast::Expr::Value(value) => {
-                let index = super::order::ordinal(&value.value, targets, "GROUP BY").map_err(|e| e.at(position))?;
-                return self.group_target(targets, index, position, keyed);
-            }
             _ => {}
         }
-        let value = self.expr(expr, &Context::new(scope, Clause::GroupBy))?;
-        let value = settle(self.typing, value)?;
+        if let Some(constant) = constant_of(expr) {
+            let position = self.constant_position(expr);
+            let index = super::order::ordinal(&constant, targets, "GROUP BY").map_err(|error| error.at(position))?;
+            return self.group_target(targets, index, position, keyed);
+        }
+        let value = settle(self.typing, self.expr(expr, &Context::new(scope, Clause::GroupBy))?)?;
+        check_equality(value.ty, position)?;
         if has_sort_key(value.ty) {
             keyed.push((value.expr.clone(), value.ty));
         }
@@ -146,6 +159,7 @@ impl Binder<'_> {
             let message = "aggregate functions are not allowed in GROUP BY";
             return Err(Error::new(SqlState::GroupingError, message).at(target.position.or(position)));
         }
+        check_equality(target.ty, target.position.or(position))?;
         if has_sort_key(target.ty) {
             keyed.push((target.expr.clone(), target.ty));
         }
@@ -204,6 +218,7 @@ impl Binder<'_> {
         };
         let mut names = HashSet::new();
         for call in aggregates {
+            self.check_grouping_call(&call, &keys)?;
             let planned = if several { map_grouping(call.clone(), &replacements)? } else { call.clone() };
             let name = planned.schema_name().to_string();
             // Two calls that differ in casts only have one name in DataFusion; a few rules want calls without an alias.
@@ -228,6 +243,19 @@ impl Binder<'_> {
             self.check_grouped(expr, &before, plan.schema(), uses_from)?;
         }
         Ok(plan)
+    }
+
+    /// 42803 for an argument of `grouping(…)` that is no key.
+    fn check_grouping_call(&self, call: &Expr, keys: &[Expr]) -> Result<()> {
+        let Expr::AggregateFunction(call) = call else { return Ok(()) };
+        if call.func.name() != "grouping" {
+            return Ok(());
+        }
+        let Some(stray) = call.params.args.iter().find(|argument| !keys.contains(argument)) else { return Ok(()) };
+        let arguments = self.grouping_arguments.borrow();
+        let position = arguments.iter().find(|(argument, _)| argument == stray).and_then(|(_, position)| *position);
+        let message = "arguments to GROUPING must be grouping expressions of the associated query level";
+        Err(Error::new(SqlState::GroupingError, message).at(position))
     }
 
     /// Scalar subqueries inside calls of aggregates or window functions become columns below: DataFusion joins them in projections and filters only.

@@ -230,5 +230,5 @@ fn check_count(given: usize, wanted: usize, targets: &[Name], position: impl Fn(
 
 /// The type as error messages write it.
 pub(super) fn type_words(ty: PgType) -> String {
-    crate::encode::types::format_type(ty)
+    crate::encode::types::type_words(ty.oid)
 }

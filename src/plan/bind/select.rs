@@ -77,6 +77,9 @@ impl Binder<'_> {
             None => None,
         };
         let distinct = matches!(select.distinct, Some(ast::Distinct::Distinct));
+        if distinct {
+            targets.iter().try_for_each(|target| typing::check_equality(target.ty, target.position))?;
+        }
         let sorts = self.order_by(order_by, &mut targets, &scope, distinct)?;
         let on = match &select.distinct {
             Some(ast::Distinct::On(exprs)) => self.distinct_on(exprs, &mut targets, &sorts, &scope)?,
@@ -154,6 +157,10 @@ impl Binder<'_> {
                     self.wildcard_targets(name, scope, &mut targets)?;
                 }
                 ast::SelectItem::QualifiedWildcard(ast::SelectItemQualifiedWildcardKind::Expr(expr), _) => {
+                    if let Some(name) = whole_relation(expr, scope) {
+                        self.wildcard_targets(&name, scope, &mut targets)?;
+                        continue;
+                    }
                     return Err(Error::unsupported("(row).*").at(self.start(expr)));
                 }
                 ast::SelectItem::ExprWithAliases { expr, .. } => {
@@ -277,6 +284,19 @@ impl Binder<'_> {
         let mut names = names::unique(visible.map(|target| target.name.as_str()));
         names.extend(targets.iter().filter(|target| target.hidden).map(|_| self.unique("sort")));
         names
+    }
+}
+
+/// The FROM item that `(t).*` means; a column of that name would be one composite value.
+fn whole_relation(expr: &ast::Expr, scope: &Scope<'_>) -> Option<ast::ObjectName> {
+    match expr {
+        ast::Expr::Nested(inner) => whole_relation(inner, scope),
+        ast::Expr::Identifier(ident) => {
+            let name = fold(ident);
+            let relation = !scope.has_column(&name) && scope.item(None, &name).is_some();
+            relation.then(|| ast::ObjectName::from(ident.clone()))
+        }
+        _ => None,
     }
 }
 

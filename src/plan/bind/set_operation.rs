@@ -53,6 +53,9 @@ impl Binder<'_> {
             }
         };
         let (left, right, columns) = self.matched(left, right, word)?;
+        if (op, all) != (ast::SetOperator::Union, true) {
+            columns.iter().try_for_each(|column| typing::check_equality(column.ty, column.position))?;
+        }
         let plan = match (op, all) {
             (ast::SetOperator::Union, true) => LogicalPlanBuilder::from(left).union(right)?.build()?,
             (ast::SetOperator::Union, false) if columns.iter().any(|column| typing::has_sort_key(column.ty)) => {

@@ -60,6 +60,12 @@ impl Binder<'_> {
             let what = format!("an argument of {} that is no constant", call.function.name);
             return Err(Error::unsupported(what).at(position));
         }
+        if let Some(refused) = refused_count(call.function.name, &args) {
+            return Err(refused);
+        }
+        if call.function.name == "ntile" && args.first().and_then(constant).is_some_and(|buckets| buckets.is_null()) {
+            return Ok(Typed { expr: lit(ScalarValue::Int32(None)), ty: call.returns, position });
+        }
         for argument in &args {
             let nested = argument.exists(|expr| Ok(matches!(expr, Expr::WindowFunction(_))))?;
             if nested {
@@ -106,12 +112,14 @@ impl Binder<'_> {
         let mut partition_by = Vec::new();
         for expr in &spec.partition_by {
             let value = self.settled(expr, &inner)?;
+            typing::check_equality(value.ty, value.position)?;
             partition_by.push(typing::sort_key(value.expr, value.ty)?);
         }
         let sorts = self.sorts(&spec.order_by, &inner)?;
         let ranged = spec.window_frame.as_ref().is_some_and(|frame| frame.units == ast::WindowFrameUnits::Range);
         let mut order_by: Vec<SortExpr> = Vec::with_capacity(sorts.len());
         for (value, options) in &sorts {
+            typing::check_ordering(value.ty, value.position)?;
             let expr = value.expr.clone();
             // A frame's distance is added to the value itself.
             let expr = if ranged { expr } else { typing::sort_key(expr, value.ty)? };
@@ -165,7 +173,9 @@ impl Binder<'_> {
         }
         if base.window_frame.is_some() {
             let message = format!("cannot copy window \"{name}\" because it has a frame clause");
-            return Err(Error::new(SqlState::WindowingError, message).at(position));
+            let error = Error::new(SqlState::WindowingError, message).at(position);
+            let copied = spec.order_by.is_empty() && spec.window_frame.is_none();
+            return Err(if copied { error.with_hint("Omit the parentheses in this OVER clause.") } else { error });
         }
         let order_by = if spec.order_by.is_empty() { base.order_by } else { spec.order_by.clone() };
         Ok(ast::WindowSpec {
@@ -272,11 +282,11 @@ impl Binder<'_> {
         let zero = ScalarValue::new_zero(&constant.data_type()).ok();
         if constant.is_null() {
             let message = format!("frame {which} offset must not be null");
-            return Err(Error::new(SqlState::NullValueNotAllowed, message).at(position));
+            return Err(Error::new(SqlState::NullValueNotAllowed, message));
         }
         if zero.is_some_and(|zero| constant < zero) {
             let message = format!("frame {which} offset must not be negative");
-            return Err(Error::new(SqlState::InvalidParameterValue, message).at(position));
+            return Err(Error::new(SqlState::InvalidPrecedingOrFollowingSize, message));
         }
         Ok(constant.cast_to(&arrow)?)
     }
@@ -317,6 +327,18 @@ impl Binder<'_> {
         }
         Ok(plan)
     }
+}
+
+/// PostgreSQL's errors for a constant that counts nothing.
+fn refused_count(function: &str, args: &[Expr]) -> Option<Error> {
+    let (argument, state) = match (function, args) {
+        ("ntile", [buckets]) => (buckets, SqlState::InvalidArgumentForNtileFunction),
+        ("nth_value", [_, number]) => (number, SqlState::InvalidArgumentForNthValueFunction),
+        _ => return None,
+    };
+    let number = constant(argument)?.cast_to(&DataType::Int64).ok()?;
+    let refused = matches!(number, ScalarValue::Int64(Some(number)) if number <= 0);
+    refused.then(|| Error::new(state, format!("argument of {function} must be greater than zero")))
 }
 
 struct Window {

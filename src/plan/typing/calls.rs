@@ -7,9 +7,9 @@ use datafusion::logical_expr::{Expr, when};
 use super::candidates::{Bindings, Choice, choose};
 use super::coerce::{coerce, is_function_style_cast};
 use super::{Coercion, Resolved, Typed, TypingContext};
-use crate::builtins::functions::type_names::{format_type, parse_type, typname};
+use crate::builtins::functions::type_names::{parse_type, typname};
 use crate::builtins::functions::{self, Body, Function, Volatility, casts, json_build, kernel};
-use crate::encode::types::{PgType, element_of, oid};
+use crate::encode::types::{PgType, element_of, oid, type_words};
 use crate::error::{Error, Result, SqlState};
 
 const SYSTEM_SCHEMAS: [&str; 3] = ["pg_catalog", "information_schema", "lakegate"];
@@ -157,7 +157,7 @@ fn only(arguments: Vec<Expr>) -> Result<Expr> {
 
 /// `name(integer, unknown)`, for errors.
 fn signature(schema: Option<&str>, name: &str, args: &[Typed]) -> String {
-    let types: Vec<String> = args.iter().map(|argument| format_type(PgType::of(argument.ty.oid))).collect();
+    let types: Vec<String> = args.iter().map(|argument| type_words(argument.ty.oid)).collect();
     let schema = schema.map(|schema| format!("{schema}.")).unwrap_or_default();
     format!("{schema}{name}({})", types.join(", "))
 }

@@ -21,8 +21,8 @@ use sqlparser::ast;
 
 use crate::builtins::Context;
 use crate::builtins::functions::Function;
-use crate::encode::types::{PgType, oid};
-use crate::error::Result;
+use crate::encode::types::{PgType, oid, type_words};
+use crate::error::{Error, Result, SqlState};
 
 /// An expression with its PostgreSQL type. A string literal whose type is not yet settled has [`PgType::UNKNOWN`] and is a
 /// `Literal(Utf8)`; a parameter whose type is not yet settled is a `Placeholder` of UNKNOWN.
@@ -107,6 +107,26 @@ pub fn common_type(ctx: &TypingContext, values: &[Typed], construct: &str) -> Re
     coerce::common_type(ctx, values, construct)
 }
 
+/// 42883 for a type whose values cannot be told apart: DISTINCT, GROUP BY, UNION.
+pub fn check_equality(ty: PgType, position: Option<u32>) -> Result<()> {
+    if operators::is_comparable(ty.oid) {
+        return Ok(());
+    }
+    let message = format!("could not identify an equality operator for type {}", type_words(ty.oid));
+    Err(Error::new(SqlState::UndefinedFunction, message).at(position))
+}
+
+/// 42883 for a type without an order: ORDER BY.
+pub fn check_ordering(ty: PgType, position: Option<u32>) -> Result<()> {
+    if operators::is_comparable(ty.oid) {
+        return Ok(());
+    }
+    let message = format!("could not identify an ordering operator for type {}", type_words(ty.oid));
+    Err(Error::new(SqlState::UndefinedFunction, message)
+        .with_hint("Use an explicit ordering operator or modify the query.")
+        .at(position))
+}
+
 /// Whether values that differ may be equal, or their order is not that of what they are stored as.
 pub fn has_sort_key(ty: PgType) -> bool {
     matches!(ty.oid, oid::INTERVAL | oid::JSONB)
@@ -132,6 +152,11 @@ pub fn binary(
     schema: &DFSchema,
 ) -> Result<Typed> {
     operators::binary(ctx, op, left, right, operator_position, schema)
+}
+
+/// The type that `left op right` takes on its left; the operand's own, modifier and all, when that is it.
+pub fn left_operand(op: &str, left: &Typed, right: &Typed) -> Result<PgType> {
+    operators::left_operand(op, left, right)
 }
 
 /// `op argument`.

@@ -8,7 +8,7 @@ use sqlparser::ast;
 use super::super::Binder;
 use super::super::names::fold;
 use super::Context;
-use crate::encode::types::{PgType, element_of, format_type, oid, pg_type_of};
+use crate::encode::types::{PgType, element_of, oid, pg_type_of, type_words};
 use crate::error::{Error, Result, SqlState};
 use crate::plan::typing::{self, Typed};
 
@@ -84,8 +84,9 @@ impl Binder<'_> {
         let found = match &data_type {
             DataType::Struct(fields) => fields.iter().find(|field| *field.name() == name).cloned(),
             _ => {
-                let message = format!("column notation .{name} applied to a value that is not a composite type");
-                return Err(Error::new(SqlState::WrongObjectType, message).at(position));
+                let given = type_words(value.ty.oid);
+                let message = format!("column notation .{name} applied to type {given}, which is not a composite type");
+                return Err(Error::new(SqlState::WrongObjectType, message).at(value.position));
             }
         };
         let Some(found) = found else {
@@ -162,7 +163,7 @@ impl Binder<'_> {
 }
 
 fn not_subscriptable(ty: PgType) -> Error {
-    let name = format_type(ty);
+    let name = type_words(ty.oid);
     let message = format!("cannot subscript type {name} because it does not support subscripting");
     Error::new(SqlState::DatatypeMismatch, message)
 }

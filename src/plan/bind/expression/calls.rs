@@ -61,7 +61,9 @@ impl Binder<'_> {
         let modifiers = self.modifiers(function, list, position)?;
         let uses = self.uses.borrow().len();
         let inner = context.within(argument_clause(name, function, context.clause));
-        let named = list.args.iter().any(|argument| matches!(argument, ast::FunctionArg::Named { .. }));
+        let named = list.args.iter().any(|argument| {
+            matches!(argument, ast::FunctionArg::Named { .. }) && crate::sql::variadic_argument(argument).is_none()
+        });
         let (mut arguments, variadic) =
             if named { (self.named_arguments(name, list, &inner)?, false) } else { self.arguments(list, &inner)? };
         // The types of WITHIN GROUP's columns come after those of the direct arguments.
@@ -69,6 +71,14 @@ impl Binder<'_> {
         let direct = arguments.len();
         arguments.extend(within.iter().map(|(value, _)| value.clone()));
         let call = typing::resolve_call(self.typing, schema, name, &arguments, variadic, position)?;
+        if let ("pg_typeof", [argument @ Typed { expr: Expr::Literal(..), .. }]) =
+            (call.function.name, arguments.as_slice())
+            && argument.ty.oid == PgType::UNKNOWN.oid
+        {
+            // Its parameter is of type "any", which leaves a constant as unknown as it is.
+            let expr = lit(i64::from(PgType::UNKNOWN.oid));
+            return Ok(Typed { expr, ty: call.returns, position });
+        }
         match &call.function.body {
             Body::Scalar(_) | Body::Expression(_) | Body::InContext(_) | Body::Contextual(_) => {
                 refuse_aggregate_clauses(name, &modifiers, position)?;
@@ -133,7 +143,10 @@ impl Binder<'_> {
                     return Err(Error::new(SqlState::GroupingError, message).at(position));
                 }
                 let uses = self.uses.borrow().len();
-                let arguments = self.arguments(list, context)?.0.into_iter().map(|value| value.expr).collect();
+                let arguments = self.arguments(list, context)?.0;
+                let places = arguments.iter().map(|value| (value.expr.clone(), value.position));
+                self.grouping_arguments.borrow_mut().extend(places);
+                let arguments = arguments.into_iter().map(|value| value.expr).collect();
                 self.uses.borrow_mut().truncate(uses);
                 let udaf = datafusion::functions_aggregate::grouping::grouping_udaf();
                 let grouping = AggregateFunction::new_udf(udaf, arguments, false, None, Vec::new(), None);
@@ -362,6 +375,9 @@ impl Binder<'_> {
             args.push(lit(1_i64));
         }
         let distinct = modifiers.distinct;
+        if distinct {
+            call.arguments.iter().try_for_each(|value| typing::check_equality(value.ty, value.position))?;
+        }
         if let (true, "count", [value]) = (distinct, call.function.name, call.arguments.as_slice()) {
             args = vec![typing::sort_key(value.expr.clone(), value.ty)?];
         }
