@@ -193,12 +193,17 @@ impl Export<'_> {
 }
 
 fn not_opened(error: object_store::Error) -> Error {
-    match error {
-        object_store::Error::NotFound { path, .. } => {
+    let missing = match &error {
+        // A cloud's store misses the bucket, not a folder.
+        object_store::Error::NotFound { path, source } if source.is::<std::io::Error>() => Some(path.clone()),
+        _ => None,
+    };
+    match missing {
+        Some(path) => {
             let message = format!("could not open file \"{path}\" for writing: No such file or directory");
             Error::new(SqlState::UndefinedFile, message)
         }
-        error => error.into(),
+        None => error.into(),
     }
 }
 

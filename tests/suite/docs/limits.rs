@@ -74,6 +74,10 @@ fn limits() -> Vec<(&'static str, Vec<Held>)> {
             "dimensions of an array in a table",
             vec![runs("CREATE TABLE a (a int[])"), refused("INSERT INTO a VALUES (ARRAY[[1, 2], [3, 4]])")],
         ),
+        (
+            "texts that a function makes for one batch of rows",
+            vec![refused("SELECT count(repeat('x', 1000000 + n)) FROM generate_series(1, 8000) AS s(n)")],
+        ),
         ("columns of a table", vec![runs(columns(1600)), refused(columns(1601))]),
         (
             "bytes of an identifier",
