@@ -184,6 +184,10 @@ fn wide_divide(value: i256, divisor: i256) -> Result<i128> {
 pub fn product((a, s1): (i128, i8), (b, s2): (i128, i8), to: i8) -> Result<i128> {
     let from = i32::from(s1) + i32::from(s2);
     if from == i32::from(to) {
+        // Most values are small: their product fits, and one instruction makes it.
+        if let (Ok(a), Ok(b)) = (i64::try_from(a), i64::try_from(b)) {
+            return Ok(i128::from(a) * i128::from(b));
+        }
         return a.checked_mul(b).ok_or_else(overflow).and_then(bounded);
     }
     let exact = wide(a).checked_mul(wide(b)).ok_or_else(overflow)?;
