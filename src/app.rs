@@ -80,8 +80,9 @@ pub async fn ground(config: &Config, metrics: Arc<Metrics>) -> Result<Ground> {
     // A store that ignores put-if-absent would lose commits: it is found out before anything is written.
     stores.trust(&stores.warehouse()?).await?;
     let options = engine_options(config);
-    // More threads than cores: an operator that computes for long without giving way holds one, and others must still run.
+    // More spare threads than cores: an operator that computes for long without giving way holds one, and others must run.
     let runner = ThreadsRunner::start(
+        options.target_partitions,
         (ENGINE_THREADS_PER_CORE * options.target_partitions).max(ENGINE_THREADS_MIN),
         ENGINE_STACK_BYTES,
     )?;
