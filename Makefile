@@ -4,12 +4,21 @@ export CARGO_TARGET_DIR ?= $(HOME)/.cache/lakegate/target
 CARGO ?= cargo
 SHELL := bash
 
-.PHONY: demo test lint bench doc fmt clean-demo tools
+.PHONY: demo serve install test lint deny bench doc fmt clean-demo tools
 
 ## Builds the release binary and starts a server on ./lakegate-data with the flights pipeline loaded.
 demo:
 	$(CARGO) build --release --locked
 	"$(CARGO_TARGET_DIR)/release/lakegate" demo $(ARGS)
+
+## Builds the release binary and starts a server; ARGS are its flags, e.g. make serve ARGS='--warehouse /tmp/lake'.
+serve:
+	$(CARGO) build --release --locked
+	"$(CARGO_TARGET_DIR)/release/lakegate" serve $(ARGS)
+
+## Puts `lakegate` into cargo's folder of programs, ~/.cargo/bin.
+install:
+	$(CARGO) install --locked --path .
 
 ## Installs what the tests need and runs them all.
 test: tools
@@ -26,6 +35,10 @@ lint:
 
 fmt:
 	$(CARGO) fmt
+
+## Licences, advisories and banned libraries; needs `cargo install --locked cargo-deny`.
+deny:
+	$(CARGO) deny --locked check
 
 ## Ratios against peers in one run on this machine; see benches/README.md.
 bench:

@@ -40,7 +40,7 @@ class Lakegate:
         self.started = time.perf_counter()
         self.process = subprocess.Popen(
             [binary, "serve", "--warehouse", str(warehouse), "--listen", "127.0.0.1:0", *flags],
-            stdout=subprocess.PIPE, text=True, env=os.environ | {"LAKEGATE_LOG_FILTER": "warn"},
+            stdout=subprocess.PIPE, text=True, env=os.environ | {"LAKEGATE_LOG__FILTER": "warn"},
         )
         for line in self.process.stdout:
             if match := re.match(r"listening on \S+:(\d+)", line):

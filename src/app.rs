@@ -72,12 +72,17 @@ pub fn check(config: &Config) -> Result<()> {
 
 /// The services below the road, on the configured warehouse.
 pub async fn ground(config: &Config, metrics: Arc<Metrics>) -> Result<Ground> {
-    let stores = Arc::new(Stores::new(&config.warehouse.url, config.warehouse.storage.clone().into_iter().collect())?);
+    let stores = Arc::new(Stores::with_fsync(
+        &config.warehouse.url,
+        config.warehouse.storage.clone().into_iter().collect(),
+        config.lake.fsync,
+    )?);
     // A store that ignores put-if-absent would lose commits: it is found out before anything is written.
     stores.trust(&stores.warehouse()?).await?;
     let options = engine_options(config);
-    // More threads than cores: an operator that computes for long without giving way holds one, and others must still run.
+    // More spare threads than cores: an operator that computes for long without giving way holds one, and others must run.
     let runner = ThreadsRunner::start(
+        options.target_partitions,
         (ENGINE_THREADS_PER_CORE * options.target_partitions).max(ENGINE_THREADS_MIN),
         ENGINE_STACK_BYTES,
     )?;

@@ -3,6 +3,8 @@
 //! Every fault that a client can see is an [`Error`]. Faults of libraries become one here and nowhere else, so that a
 //! SQLSTATE is decided in one place. `XX000` means a bug of ours and is logged with its source.
 
+mod store;
+
 use std::fmt;
 
 use datafusion::common::SchemaError;
@@ -54,6 +56,9 @@ sql_states! {
     InvalidRowCountInResultOffsetClause = "2201X",
     InvalidRegularExpression = "2201B",
     InvalidArgumentForLogarithm = "2201E",
+    InvalidPrecedingOrFollowingSize = "22013",
+    InvalidArgumentForNtileFunction = "22014",
+    InvalidArgumentForNthValueFunction = "22016",
     InvalidArgumentForPowerFunction = "2201F",
     InvalidArgumentForWidthBucketFunction = "2201G",
     ArraySubscriptError = "2202E",
@@ -422,7 +427,7 @@ impl Error {
             DataFusionError::ResourcesExhausted(message) => out_of_memory(message.clone()),
             DataFusionError::NotImplemented(message) => Self::new(SqlState::FeatureNotSupported, first_line(message)),
             DataFusionError::Execution(message) => execution_error(message.clone()),
-            DataFusionError::ObjectStore(inner) => Self::new(SqlState::IoError, first_line(&inner.to_string())),
+            DataFusionError::ObjectStore(inner) => store::told(inner),
             other => Self::internal(first_line(&other.to_string())),
         }
     }
@@ -502,30 +507,27 @@ impl From<arrow::error::ArrowError> for Error {
 
 impl From<parquet::errors::ParquetError> for Error {
     fn from(error: parquet::errors::ParquetError) -> Self {
-        own_error(&error)
-            .unwrap_or_else(|| Self::new(SqlState::DataCorrupted, first_line(&error.to_string())).with_source(error))
+        if let Some(own) = own_error(&error) {
+            return own;
+        }
+        // A store that fails under a reader or writer says nothing about the file.
+        let corrupted = |text: String| Self::new(SqlState::DataCorrupted, first_line(&text));
+        match error {
+            parquet::errors::ParquetError::External(inner) => match inner.downcast::<object_store::Error>() {
+                Ok(store) => Self::from(*store),
+                Err(inner) => match inner.downcast::<std::io::Error>() {
+                    Ok(io) => Self::from(*io),
+                    Err(inner) => corrupted(inner.to_string()),
+                },
+            },
+            other => corrupted(other.to_string()).with_source(other),
+        }
     }
 }
 
 impl From<object_store::Error> for Error {
     fn from(error: object_store::Error) -> Self {
-        let message = first_line(&error.to_string());
-        if is_disk_full(&error) {
-            return Self::new(SqlState::DiskFull, "no space left on the device").with_detail(message);
-        }
-        match &error {
-            object_store::Error::NotFound { path, .. } => {
-                Self::new(SqlState::UndefinedFile, format!("could not open file \"{path}\": no such file or directory"))
-            }
-            object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
-                Self::new(SqlState::InsufficientPrivilege, message)
-            }
-            object_store::Error::NotSupported { .. } | object_store::Error::NotImplemented { .. } => {
-                Self::new(SqlState::FeatureNotSupported, message)
-            }
-            _ => Self::new(SqlState::IoError, message),
-        }
-        .with_source(error)
+        store::told(&error).with_source(error)
     }
 }
 

@@ -123,3 +123,15 @@ fn fenced_crates_stay_behind_their_fence() {
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
+
+/// Two versions of one of these in a build would be two incompatible worlds of data.
+const LIBRARIES_OF_DATA: &[&str] =
+    &["arrow", "arrow-array", "datafusion", "deltalake-core", "object_store", "parquet", "sqlparser"];
+
+#[test]
+fn libraries_of_data_have_one_version() {
+    let lock = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.lock")).unwrap();
+    for library in LIBRARIES_OF_DATA {
+        assert_eq!(lock.matches(&format!("\nname = \"{library}\"\n")).count(), 1, "{library}");
+    }
+}

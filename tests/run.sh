@@ -47,6 +47,7 @@ if [ -z "$address" ]; then
     cat "$work/log"
     failed=$((failed + 1))
 else
+    export LAKEGATE_TEST_WAREHOUSE=$work/warehouse
     export PGHOST=${address%:*} PGPORT=${address##*:} PGUSER=lakegate PGDATABASE=lakegate
     for client in tests/clients/*_client.*; do
         case $client in

@@ -52,13 +52,15 @@ pub(super) async fn load(session: &mut LocalSession) -> Result<bool, RunError> {
             .into());
     }
     for (schema, _) in MADE {
-        session.run_text(&format!("DROP SCHEMA IF EXISTS {schema} CASCADE")).await?;
+        if session.has_schema(schema) {
+            session.run_text(&format!("DROP SCHEMA {schema} CASCADE"), |_| {}).await?;
+        }
     }
     let folder = tempfile_folder()?;
     let variables = unpack(folder.path())?;
     for (name, text) in SCRIPTS {
         tracing::info!(script = name, "running a script of the demo");
-        session.run_text(&script::substitute(text, &variables)).await?;
+        session.run_text(&script::substitute(text, &variables), |_| {}).await?;
     }
     Ok(true)
 }

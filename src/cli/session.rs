@@ -26,11 +26,6 @@ impl From<Error> for RunError {
     }
 }
 
-/// What one statement answered.
-pub(super) struct Done {
-    pub(super) tag: String,
-}
-
 impl LocalSession {
     pub(super) async fn open(service: Arc<Service>, user: &str, database: &str) -> Result<Self> {
         let request = ConnectRequest {
@@ -47,6 +42,10 @@ impl LocalSession {
         self.service.catalog_snapshot().relation(schema, name).is_some()
     }
 
+    pub(super) fn has_schema(&self, schema: &str) -> bool {
+        self.service.catalog_snapshot().schemas.contains_key(schema)
+    }
+
     /// Schema and name of every table and view.
     pub(super) fn relations(&self) -> Vec<(String, String)> {
         let snapshot = self.service.catalog_snapshot();
@@ -56,14 +55,13 @@ impl LocalSession {
             .collect()
     }
 
-    /// Runs a script statement by statement, each as its own transaction outside BEGIN; stops at the first error.
-    pub(super) async fn run_text(&mut self, text: &str) -> Result<Vec<Done>, RunError> {
-        let statements = self.conversation.split(text)?;
-        let mut done = Vec::with_capacity(statements.len());
-        for statement in statements {
+    /// Runs a script statement by statement, each as its own transaction outside BEGIN; stops at the first error. The tag of
+    /// each is told as soon as it is done.
+    pub(super) async fn run_text(&mut self, text: &str, mut tell: impl FnMut(&str)) -> Result<(), RunError> {
+        for statement in self.conversation.split(text)? {
             let place = (statement.text.clone(), line_of(text, statement.offset));
             match self.run_one(statement).await {
-                Ok(one) => done.push(one),
+                Ok(tag) => tell(&tag),
                 Err(error) => {
                     self.conversation.fail(&error);
                     let _ = self.conversation.end_simple().await;
@@ -71,10 +69,10 @@ impl LocalSession {
                 }
             }
         }
-        Ok(done)
+        Ok(())
     }
 
-    async fn run_one(&mut self, statement: Parsed) -> Result<Done> {
+    async fn run_one(&mut self, statement: Parsed) -> Result<String> {
         self.conversation.begin_simple(1);
         let portal = self.conversation.run_simple(statement).await?;
         let tag = match portal.answer()? {
@@ -92,7 +90,7 @@ impl LocalSession {
             tracing::info!(sqlstate = notice.sqlstate().code(), "{}", notice.message());
         }
         self.conversation.end_simple().await?;
-        Ok(Done { tag })
+        Ok(tag)
     }
 }
 

@@ -110,6 +110,7 @@ sections! {
         table_cache_entries: usize = 1000, "How many loaded tables are kept.";
         metadata_cache_bytes: Bytes = Bytes::megabytes(256), "How much of Parquet footers is kept.";
         compression_level: i32 = 3, "Level of zstd in Parquet files, 1 to 22.";
+        fsync: bool = true, "Whether a commit on a local disk is flushed to the disk before it is answered; without it a loss of power can damage tables.";
     }
 
     /// Health and metrics.

@@ -31,7 +31,7 @@ mod tests;
 use arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
 
 pub use fields::{carries, field, pg_type_of_field};
-pub use format::{format_type, interval_typmod, parse_type};
+pub use format::{format_type, interval_typmod, parse_type, type_words};
 pub use info::{TypeInfo, all_types, type_info};
 
 /// Key of a field's metadata that holds the PostgreSQL type as `format_type` writes it, e.g. `character varying(10)`.

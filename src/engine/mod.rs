@@ -6,6 +6,7 @@
 //! There is no global SessionContext: a statement gets a [`SessionState`] that is shared by all statements with the same
 //! [`Tuning`], and holds no tables, no functions and no user's state. It knows no SQL and no catalog.
 
+mod interest;
 mod memory;
 mod threads;
 
@@ -23,12 +24,15 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, execute_stream};
+use futures::StreamExt;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 use crate::error::{Error, Result, SqlState};
 
+pub use interest::Interest;
 pub use memory::machine_memory_bytes;
 pub use threads::ThreadsRunner;
 
@@ -166,7 +170,7 @@ impl Engine {
     /// Optimises a bound plan and makes its physical plan.
     pub async fn physical(&self, state: Arc<SessionState>, plan: LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
         let in_place = is_row_of_constants(&plan);
-        let planning = async move { Ok(state.create_physical_plan(&plan).await?) };
+        let planning = async move { Ok(interest::interruptible(state.create_physical_plan(&plan).await?)?) };
         // Optimising is one computation without a pause: on a client's thread nothing could cancel it.
         let plan: Arc<dyn ExecutionPlan> = if in_place { planning.await? } else { self.compute(planning).await? };
         if plan.boundedness().is_unbounded() {
@@ -196,8 +200,30 @@ impl Engine {
     /// Starts a physical plan.
     pub fn run(&self, plan: Arc<dyn ExecutionPlan>, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         // A row made of constants is computed at once: handing it to other threads would cost more than it.
-        if is_one_row(plan.as_ref()) { Ok(execute_stream(plan, context)?) } else { self.runner.run(plan, context) }
+        if is_one_row(plan.as_ref()) {
+            return Ok(execute_stream(plan, context)?);
+        }
+        let interest = Interest::in_plan(&plan);
+        let stream = self.runner.run(plan, context)?;
+        Ok(match interest {
+            Some(interest) => held(stream, interest),
+            None => stream,
+        })
     }
+
+    /// What whoever runs a plan by himself holds for as long as he waits for it.
+    pub fn interest(&self, plan: &Arc<dyn ExecutionPlan>) -> Option<Interest> {
+        Interest::in_plan(plan)
+    }
+}
+
+/// The stream with what is held as long as it is.
+fn held(stream: SendableRecordBatchStream, interest: Interest) -> SendableRecordBatchStream {
+    let schema = stream.schema();
+    let held = stream.inspect(move |_| {
+        let _interest = &interest;
+    });
+    Box::pin(RecordBatchStreamAdapter::new(schema, held))
 }
 
 /// Whether the plan is one row of a few expressions without subqueries: planned at once, as it is run at once.

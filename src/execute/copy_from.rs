@@ -2,18 +2,13 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, new_null_array};
-use arrow::datatypes::SchemaRef;
-use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use bytes::Bytes;
-use datafusion::execution::SendableRecordBatchStream;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use futures::StreamExt;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::copy_options;
+use super::copy_rows::TableDecoder;
 use super::output::{CopyIn, CopySink, Output};
 use super::road::{Road, Target};
 use crate::encode::copy::{self, Chunk, ChunkDecoder, Splitter};
@@ -31,6 +26,7 @@ const CHUNKS_WAITING_MAX: usize = 2;
 
 pub(crate) async fn run(road: &mut Road<'_>, statement: &CopyFrom) -> Result<Output> {
     let target = road.target(&statement.table, "copy to").await?;
+    target.table.check_storable()?;
     let chosen = choose_columns(&target, statement)?;
     match &statement.source {
         CopyEnd::Client => from_client(road, statement, target, &chosen).await,
@@ -79,48 +75,32 @@ async fn from_client(road: &mut Road<'_>, statement: &CopyFrom, target: Target, 
     let wire_format = if options.format == copy::Format::Binary { Format::Binary } else { Format::Text };
     let splitter = Splitter::new(&options);
     let rejections = Rejections::with_limit(options.reject_limit);
-    let decoder = ChunkDecoder::new(format!("COPY {}", target.name), options, names.clone(), road.input_context());
+    let decoder = ChunkDecoder::new(format!("COPY {}", target.name), options, names, road.input_context());
+    let gate = road.gate(&target)?;
+    let passed = gate.opened();
+    let decoder = TableDecoder::new(decoder, gate, target.table.arrow_schema(), chosen);
     let (sender, receiver) = mpsc::channel::<Result<Chunk>>(CHUNKS_WAITING_MAX);
     let pieces = futures::stream::unfold(receiver, |mut receiver| async move {
         receiver.recv().await.map(|chunk| (chunk, receiver))
     });
     let streams = decode_parallel(pieces, Arc::new(decoder), road.partitions(), Arc::clone(&rejections));
-    let schema = Arc::clone(target.table.arrow_schema());
-    let streams = streams.into_iter().map(|stream| spread(stream, Arc::clone(&schema), chosen.to_vec())).collect();
-    let gate = road.gate(&target)?;
     let request = WriteRequest {
         mode: WriteMode::Append(target.table),
         input: Input::Streams(streams),
-        gate,
+        // The decoders know the lines, so the rows are checked there.
+        gate: passed,
         operation: Operation::new("COPY"),
         memory: Arc::clone(road.ground.engine.memory_pool()),
         cancel: road.token.clone(),
     };
     let lake = Arc::clone(&road.ground.lake);
-    let writing = AbortOnDropHandle::new(tokio::spawn(async move { lake.write(request).await }));
+    let engine = Arc::clone(&road.ground.engine);
+    let writing = tokio::spawn(async move { engine.compute(async move { lake.write(request).await }).await });
+    let writing = AbortOnDropHandle::new(writing);
     let session = Arc::clone(road.session.handle());
     let metrics = Arc::clone(&road.ground.metrics);
     let sink = StdinSink { splitter, sender: Some(sender), writing, rejections, session, metrics };
     Ok(Output::CopyIn(CopyIn { format: wire_format, columns: chosen.len(), sink: Box::new(sink) }))
-}
-
-/// Batches of the chosen columns as batches of all the table's columns; the others are NULL.
-fn spread(stream: SendableRecordBatchStream, schema: SchemaRef, chosen: Vec<usize>) -> SendableRecordBatchStream {
-    let target = Arc::clone(&schema);
-    let whole = stream.map(move |batch| {
-        let batch = batch?;
-        let mut arrays: Vec<ArrayRef> = Vec::with_capacity(target.fields().len());
-        for (index, field) in target.fields().iter().enumerate() {
-            arrays.push(match chosen.iter().position(|place| *place == index) {
-                Some(place) => arrow::compute::cast(batch.column(place), field.data_type())?,
-                None => new_null_array(field.data_type(), batch.num_rows()),
-            });
-        }
-        // Nullability is the gate's to check: a NULL must be told as 23502, not as a malformed batch.
-        let fields: Vec<_> = target.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
-        Ok(RecordBatch::try_new(Arc::new(arrow::datatypes::Schema::new(fields)), arrays)?)
-    });
-    Box::pin(RecordBatchStreamAdapter::new(schema, whole))
 }
 
 /// The client's end of COPY FROM STDIN.
@@ -214,8 +194,7 @@ async fn from_file(
     road.check_file(location, false)?;
     let resolved = road.ground.lake.stores().resolve(location)?;
     road.ground.lake.stores().register(road.ground.engine.runtime());
-    let listed = files::list(&resolved.store, resolved.path.as_ref()).await?;
-    let set = FileSet { store: resolved.store, url: resolved.url, files: Arc::new(listed) };
+    let set = FileSet::find(resolved.store, resolved.url, resolved.path.as_ref()).await?;
     let names = data_columns(&target, chosen);
     let format = copy_options::file_format(statement.options.format, location);
     let options = copy_options::file(&statement.options, location, &names)?;

@@ -39,19 +39,48 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateTable) -> Result<
             return Err(Error::new(SqlState::InsufficientPrivilege, format!("must be owner of table {name}")));
         }
     }
-    let managed = statement.location.is_none();
     if let Some(location) = &statement.location {
         road.check_file(location, true)?;
     }
     let location = location_for(road, &schema, &name, statement, existing.as_ref()).await?;
-    let made = make(road, (&schema, &name), statement, &location, existing.is_some()).await?;
+    let replaced = table_of(existing.as_ref());
+    let in_place = match replaced {
+        Some(table) => is_same_place(road, &table.location, &location)?,
+        None => false,
+    };
+    // What stays in its place stays whose it was: the files of a LOCATION never become ours to remove.
+    let managed = replaced.filter(|_| in_place).map_or(statement.location.is_none(), |table| table.managed);
+    let made = make(road, (&schema, &name), statement, &location, in_place).await?;
     let recorded = record(road, (&schema, &name), statement, &made, managed, existing.as_ref()).await;
-    if recorded.is_err() && managed && existing.is_none() {
-        // The first error is the one to tell.
-        let _ = road.ground.lake.drop_files(&location);
+    if let Err(error) = recorded {
+        if managed && !in_place && is_refusal(&error) {
+            // The first error is the one to tell.
+            let _ = road.ground.lake.drop_files(&location);
+        }
+        return Err(error);
     }
-    recorded?;
+    if let Some(left) = replaced.filter(|table| table.managed && !in_place) {
+        road.ground.lake.drop_files(&left.location)?;
+    }
     Ok(Output::Done(tag(statement, made.rows)))
+}
+
+/// Whether the catalog surely has no entry. After an error of the store it may have one, which needs its files.
+fn is_refusal(error: &Error) -> bool {
+    matches!(error.sqlstate(), SqlState::DuplicateTable | SqlState::InvalidSchemaName | SqlState::SerializationFailure)
+}
+
+fn table_of(relation: Option<&Relation>) -> Option<&Table> {
+    match &relation?.kind {
+        RelationKind::Table(table) => Some(table),
+        RelationKind::View(_) => None,
+    }
+}
+
+/// Whether both mean one folder, however they are written.
+fn is_same_place(road: &Road<'_>, one: &str, other: &str) -> Result<bool> {
+    let stores = road.ground.lake.stores();
+    Ok(stores.resolve(one)?.location == stores.resolve(other)?.location)
 }
 
 fn tag(statement: &CreateTable, rows: u64) -> String {
@@ -75,7 +104,7 @@ async fn location_for(
     if let Some(location) = &statement.location {
         return Ok(location.clone());
     }
-    if let Some(Relation { kind: RelationKind::Table(table), .. }) = existing {
+    if let Some(table) = table_of(existing) {
         return Ok(table.location.clone());
     }
     road.ground.lake.free_location(schema, name).await
@@ -306,12 +335,10 @@ pub(super) fn constraint_name(table: &str, constraint: &CheckConstraint, taken: 
         }
         return Ok(name.value.clone());
     }
-    let base = match &constraint.column {
+    // Where it stands does not count: the CHECK of a column that names another one too is called after the table.
+    let base = match constraint.only_column() {
         Some(column) => format!("{table}_{column}_check"),
-        None => match constraint.only_column() {
-            Some(column) => format!("{table}_{column}_check"),
-            None => format!("{table}_check"),
-        },
+        None => format!("{table}_check"),
     };
     let free = (0..).map(|number| if number == 0 { base.clone() } else { format!("{base}{number}") });
     Ok(free.into_iter().find(|name| !taken.iter().any(|(other, _)| other == name)).unwrap_or(base))
@@ -334,6 +361,11 @@ async fn record(
         .update(|document| {
             let existing = document.relation(schema, name).cloned();
             if existing.as_ref().map(|relation| relation.oid) != replaced.map(|relation| relation.oid) {
+                if replaced.is_some() {
+                    let message = "could not serialize access due to concurrent update";
+                    return Err(Error::new(SqlState::SerializationFailure, message)
+                        .with_detail(format!("Relation \"{name}\" was dropped or replaced by another transaction.")));
+                }
                 return Err(Error::new(SqlState::DuplicateTable, format!("relation \"{name}\" already exists")));
             }
             let table_oid = existing.as_ref().map_or_else(|| document.take_oid(), |relation| relation.oid);

@@ -32,7 +32,7 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &Explain) -> Result<Outp
     let planning = planning.elapsed();
     let execution = if statement.analyze {
         let started = Instant::now();
-        let mut stream = datafusion::physical_plan::execute_stream(Arc::clone(&plan), context)?;
+        let mut stream = road.ground.engine.run(Arc::clone(&plan), context)?;
         while let Some(batch) = stream.next().await {
             batch?;
         }

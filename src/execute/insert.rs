@@ -12,6 +12,7 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &Insert) -> Result<Outpu
         return super::change::run(road, Changing::Insert(statement)).await;
     }
     let target = road.target(&statement.table, "insert into").await?;
+    target.table.check_storable()?;
     let bound = road.bind_insert(&target, statement).await?;
     let gate = road.gate(&target)?;
     let (plan, context) = road.physical(bound.plan).await?;

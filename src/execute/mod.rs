@@ -12,6 +12,7 @@ mod road;
 pub(crate) mod change;
 pub(crate) mod copy_from;
 mod copy_options;
+mod copy_rows;
 pub(crate) mod copy_to;
 pub(crate) mod create_schema;
 pub(crate) mod create_table;

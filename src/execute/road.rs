@@ -198,8 +198,12 @@ impl<'a> Road<'a> {
             let message = format!("permission denied for table {}", name.name);
             return Err(Error::new(SqlState::InsufficientPrivilege, message));
         }
-        let location = kind.location.clone();
-        let table = self.newest(&location).await?;
+        let (location, oid) = (kind.location.clone(), relation.oid);
+        let table = match self.newest(&location).await {
+            Ok(table) => table,
+            Err(_) if self.is_gone(oid).await => return Err(missing(name)),
+            Err(error) => return Err(error),
+        };
         Ok(Target { schema, name: name.name.clone(), table })
     }
 
@@ -253,11 +257,14 @@ impl<'a> Road<'a> {
         self.pins = Pins::default();
     }
 
+    /// Whether another session has dropped the relation since this statement's snapshot of the catalog.
+    async fn is_gone(&self, oid: u32) -> bool {
+        let now = self.ground.catalog.fresh(Duration::ZERO).await;
+        now.is_ok_and(|now| now.relation_by_oid(oid).is_none())
+    }
+
     /// The relation of that name in the search path; 42P01 with the name's position.
     fn find(&self, name: &QualifiedName) -> Result<(String, CatalogRelation)> {
-        let missing = || {
-            Error::new(SqlState::UndefinedTable, format!("relation \"{}\" does not exist", short(name))).at(place(name))
-        };
         if let Some(database) = name.database.as_ref().filter(|database| **database != self.context.database) {
             let message = format!("cross-database references are not implemented: \"{database}.{}\"", short(name));
             return Err(Error::new(SqlState::FeatureNotSupported, message).at(place(name)));
@@ -279,7 +286,7 @@ impl<'a> Road<'a> {
                 return Err(Error::new(SqlState::InsufficientPrivilege, message));
             }
         }
-        Err(missing())
+        Err(missing(name))
     }
 
     /// Where a new relation of that name goes.
@@ -447,6 +454,10 @@ impl<'a> Road<'a> {
         gate: Gate,
         operation: &str,
     ) -> Result<Written> {
+        let _interest = match &input {
+            Input::Plan(plan, _) => self.ground.engine.interest(plan),
+            Input::Streams(_) => None,
+        };
         let request = WriteRequest {
             mode,
             input,
@@ -526,6 +537,10 @@ pub(super) fn tuning(ground: &Ground, session: &Session) -> Tuning {
         target_partitions: settings.target_partitions().unwrap_or_else(|| ground.engine.default_partitions()),
         batch_rows: settings.batch_rows(),
     }
+}
+
+fn missing(name: &QualifiedName) -> Error {
+    Error::new(SqlState::UndefinedTable, format!("relation \"{}\" does not exist", short(name))).at(place(name))
 }
 
 fn short(name: &QualifiedName) -> String {

@@ -67,6 +67,7 @@ impl TableCache {
             return Ok(table);
         }
         let loaded = entry.loaded.lock().clone();
+        let known = loaded.as_ref().map(|loaded| Arc::clone(&loaded.table));
         let loaded = match loaded {
             Some(loaded) => {
                 self.hits.fetch_add(1, Ordering::Relaxed);
@@ -80,7 +81,9 @@ impl TableCache {
         match loaded {
             Ok(loaded) => {
                 let table = entry.keep(loaded);
-                self.evict();
+                if !known.is_some_and(|known| Arc::ptr_eq(&known, &table)) {
+                    self.evict();
+                }
                 Ok(table)
             }
             Err(error) => {
@@ -166,18 +169,23 @@ impl Entry {
 async fn load(location: &Resolved) -> Result<Loaded> {
     let asked = Instant::now();
     let delta = log::load(location).await?.ok_or_else(|| log::missing(location))?;
-    let table = Arc::new(Table::new(location.clone(), delta, None)?);
+    let table = Arc::new(Table::read(location.clone(), delta, None).await?);
     Ok(Loaded { table, checked: asked, listed: asked })
 }
 
 async fn refresh(location: &Resolved, loaded: Loaded) -> Result<Loaded> {
     let asked = Instant::now();
+    let (stands, next) = futures::try_join!(loaded.table.stands(), log::mark(location, loaded.table.version() + 1))?;
+    if !stands {
+        // Another table lies there now, or the log was cleaned.
+        return load(location).await;
+    }
     let list = asked.saturating_duration_since(loaded.listed) > LIST_AFTER;
-    if !list && !log::has_version(location, loaded.table.version() + 1).await? {
+    if !list && next.is_none() {
         return Ok(Loaded { checked: asked, ..loaded });
     }
     let mut delta = loaded.table.delta.clone();
     delta.update_state().await?;
-    let table = Arc::new(Table::new(location.clone(), delta, Some(&loaded.table))?);
+    let table = Arc::new(Table::read(location.clone(), delta, Some(&loaded.table)).await?);
     Ok(Loaded { table, checked: asked, listed: asked })
 }

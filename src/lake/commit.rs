@@ -17,7 +17,7 @@ use rand::Rng;
 
 use super::columns::TableSpec;
 use super::log::{self, Put};
-use super::stores::Resolved;
+use super::stores::{Resolved, local};
 use super::table::Table;
 use super::transaction::Private;
 use super::write::Operation;
@@ -31,6 +31,7 @@ const PAUSE_MAX: Duration = Duration::from_millis(250);
 /// Key of a commit's info that holds the unique text which tells our commit from others.
 const ID_KEY: &str = "lakegate.commit";
 const OPERATION_KEY: &str = "lakegate.operation";
+const DROPPED: &str = "The table was dropped by another transaction.";
 
 /// What the commit does to the table.
 #[derive(Debug, Clone)]
@@ -93,9 +94,15 @@ pub(super) async fn commit_files(
     operation: &Operation,
 ) -> Result<Committed, Failure> {
     lake.stores.trust(location).await?;
+    flush(lake, location, target, adds).await?;
     let queue = lake.queue(location);
     let _next_in_the_queue = queue.lock().await;
     let mut base = base(lake, location, target).await?;
+    if let Some(base) = &base
+        && !base.stands().await?
+    {
+        return Err(conflict(DROPPED).into());
+    }
     let id = uuid::Uuid::new_v4().to_string();
     for attempt in 0..ATTEMPTS_MAX {
         check(target, base.as_deref())?;
@@ -108,8 +115,9 @@ pub(super) async fn commit_files(
         let bytes = CommitData::new(actions, described, info(&id, operation), Vec::new()).get_bytes();
         let bytes = bytes.map_err(|error| Error::from(deltalake::DeltaTableError::from(error)))?;
         let began = Instant::now();
-        match log::put(&log::log_store(location), version, bytes, &id).await {
+        match log::put(location, version, bytes, &id).await {
             Put::Done => return Ok(finish(lake, location, base, version, began).await),
+            Put::Failed(error) => return Err(error.into()),
             Put::Unknown(error) => return Err(Failure { error, may_appear: true }),
             Put::Taken => {
                 tokio::time::sleep(pause(attempt)).await;
@@ -118,6 +126,23 @@ pub(super) async fn commit_files(
         }
     }
     Err(conflict("Other writers committed each time before this statement could.").into())
+}
+
+/// Flushes the files to a local disk, so that the commit names nothing that a loss of power could take.
+async fn flush(lake: &Lake, location: &Resolved, target: &Target, adds: &[Add]) -> Result<()> {
+    let Some(root) = location.location.to_file_path().ok().filter(|_| lake.stores.flushes(location)) else {
+        return Ok(());
+    };
+    let is_new = match target {
+        Target::Append(_) | Target::Overwrite(_) | Target::Change { .. } | Target::Private { .. } => false,
+        Target::Create(_) | Target::Replace(_) => true,
+    };
+    let files = adds.iter().map(|add| root.join(&add.path)).collect();
+    match local::flush(root, files, is_new).await {
+        // Another server's DROP takes what it finds in the folder.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(conflict(DROPPED)),
+        flushed => Ok(flushed?),
+    }
 }
 
 /// Refuses at once what the commit would refuse anyway, before rows are drawn and staged for it.
@@ -203,7 +228,10 @@ async fn newest(location: &Resolved, before: Option<&Table>) -> Result<Option<Ar
         }
         None => log::load(location).await?,
     };
-    delta.map(|delta| Table::new(location.clone(), delta, before).map(Arc::new)).transpose()
+    match delta {
+        Some(delta) => Ok(Some(Arc::new(Table::read(location.clone(), delta, before).await?))),
+        None => Ok(None),
+    }
 }
 
 /// Whether the target can be done on the newest version.
@@ -392,26 +420,15 @@ async fn finish(
     version: u64,
     put_began: Instant,
 ) -> Committed {
-    let loaded = match &base {
-        Some(base) => {
-            let mut delta = base.delta.clone();
-            let updated = delta.update_incremental(Some(version)).await.map_err(Error::from);
-            updated.and_then(|()| Table::new(location.clone(), delta, Some(base)))
-        }
-        None => match log::load(location).await {
-            Ok(Some(delta)) => Table::new(location.clone(), delta, None),
-            Ok(None) => Err(log::missing(location)),
-            Err(error) => Err(error),
-        },
-    };
-    match loaded {
+    match read_again(location, base.as_deref(), version).await {
         Ok(table) => {
             let table = Arc::new(table);
             if location.log.is_some() {
                 return Committed { version, table: Some(table) };
             }
             lake.cache.put(Arc::clone(&table), put_began);
-            if version > 0 && version.is_multiple_of(lake.options.checkpoint_commits.max(1)) {
+            let interval = table.checkpoint_commits().unwrap_or(lake.options.checkpoint_commits);
+            if version > 0 && version.is_multiple_of(interval.max(1)) {
                 maintain::checkpoint(table.delta.clone());
             }
             Committed { version, table: Some(table) }
@@ -424,6 +441,18 @@ async fn finish(
             Committed { version, table: None }
         }
     }
+}
+
+async fn read_again(location: &Resolved, base: Option<&Table>, version: u64) -> Result<Table> {
+    let delta = match base {
+        Some(base) => {
+            let mut delta = base.delta.clone();
+            delta.update_incremental(Some(version)).await?;
+            delta
+        }
+        None => log::load(location).await?.ok_or_else(|| log::missing(location))?,
+    };
+    Table::read(location.clone(), delta, base).await
 }
 
 fn not_writable(error: TransactionError) -> Error {

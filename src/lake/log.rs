@@ -42,12 +42,20 @@ pub(super) fn missing(location: &Resolved) -> Error {
     Error::new(SqlState::UndefinedFile, message)
 }
 
-/// Whether a version is in the log as a commit: one small request.
-pub(super) async fn has_version(location: &Resolved, version: u64) -> Result<bool> {
+/// Tells a commit from another one at the same version: a table can be dropped and made anew at its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Mark {
+    e_tag: Option<String>,
+    modified: chrono::DateTime<chrono::Utc>,
+    bytes: u64,
+}
+
+/// The commit of that version, `None` when there is none: one small request.
+pub(super) async fn mark(location: &Resolved, version: u64) -> Result<Option<Mark>> {
     let path = location.path.parts().chain(commit_uri_from_version(Some(version)).parts()).collect();
     match location.log_store().head(&path).await {
-        Ok(_) => Ok(true),
-        Err(object_store::Error::NotFound { .. }) => Ok(false),
+        Ok(meta) => Ok(Some(Mark { e_tag: meta.e_tag, modified: meta.last_modified, bytes: meta.size })),
+        Err(object_store::Error::NotFound { .. }) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }
@@ -58,12 +66,15 @@ pub(super) enum Put {
     Done,
     /// Another commit stands at that version.
     Taken,
+    /// There is no commit, and none will appear.
+    Failed(Error),
     /// The store gave errors and shows nothing: the commit may still appear.
     Unknown(Error),
 }
 
 /// Puts a commit at a version unless there is one. `id` stands in the commit, so that an unclear outcome can be cleared up.
-pub(super) async fn put(log: &LogStoreRef, version: u64, commit: bytes::Bytes, id: &str) -> Put {
+pub(super) async fn put(location: &Resolved, version: u64, commit: bytes::Bytes, id: &str) -> Put {
+    let log = log_store(location);
     let mut attempt = 0;
     loop {
         let result =
@@ -76,12 +87,18 @@ pub(super) async fn put(log: &LogStoreRef, version: u64, commit: bytes::Bytes, i
             // Also after "already exists": an earlier attempt, or the client's own retry, may have been ours.
             Ok(Some(standing)) if memchr::memmem::find(&standing, id.as_bytes()).is_some() => return Put::Done,
             Ok(Some(_)) => return Put::Taken,
+            // A disk that refused a put is not still working on it.
+            Ok(None) if location.is_local() => return Put::Failed(put_error(error)),
             Ok(None) => {}
             Err(error) => tracing::warn!(version, %error, "could not read a commit back"),
         }
         attempt += 1;
         if attempt >= PUT_ATTEMPTS_MAX {
-            return Put::Unknown(put_error(error));
+            return Put::Unknown(
+                put_error(error)
+                    .with_detail("The object store did not tell whether the commit was taken.")
+                    .with_hint("Look at the table before the statement is run again."),
+            );
         }
         tokio::time::sleep(std::time::Duration::from_millis(20 << attempt)).await;
     }

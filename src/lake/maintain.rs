@@ -1,10 +1,13 @@
 //! Work on a table's folder that nobody waits for: checkpoints, files that are no longer needed.
 
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use deltalake::DeltaTable;
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
+use parking_lot::Mutex;
 
 use super::stores::Resolved;
 
@@ -17,32 +20,36 @@ pub(super) fn checkpoint(table: DeltaTable) {
     });
 }
 
-/// Removes a dropped table's folder in the background.
-pub(super) fn drop_files(location: Resolved, after: Duration) {
+/// Removes a dropped table's folder in the background. The place leaves `dropping` when it is done.
+pub(super) fn drop_files(location: Resolved, after: Duration, dropping: Arc<Mutex<HashSet<String>>>) {
     tokio::spawn(async move {
         tokio::time::sleep(after).await;
-        // The log goes first: without it nobody takes the remaining files for a table.
-        let log = location.path.clone().join("_delta_log");
-        for prefix in [log, location.path.clone()] {
-            if let Err(error) = remove_prefix(&location, &prefix).await {
-                tracing::warn!(table = %location.location, %error, "could not remove the files of a dropped table");
-                return;
-            }
+        if let Err(error) = remove_all(&location).await {
+            tracing::warn!(table = %location.location, %error, "could not remove the files of a dropped table");
         }
         if let Ok(folder) = location.location.to_file_path() {
             // Only empty folders are left; one that somebody is using stays.
             let _ = tokio::task::spawn_blocking(move || remove_empty_folders(&folder)).await;
         }
+        dropping.lock().remove(location.location.as_str());
     });
 }
 
-async fn remove_prefix(location: &Resolved, prefix: &Path) -> object_store::Result<()> {
-    let found = location.store.list(Some(prefix)).map_ok(|meta| meta.location).boxed();
-    let removed = location.store.delete_stream(found).filter(|result| {
-        let gone_already = matches!(result, Err(object_store::Error::NotFound { .. }));
-        std::future::ready(!gone_already)
-    });
-    removed.try_for_each(|_| std::future::ready(Ok(()))).await
+/// Removes the files that are there now. They are listed once: a folder that is empty in between may be given to a new table.
+async fn remove_all(location: &Resolved) -> object_store::Result<()> {
+    let log = location.path.clone().join("_delta_log");
+    let found: Vec<Path> = location.store.list(Some(&location.path)).map_ok(|meta| meta.location).try_collect().await?;
+    // The log goes first: without it nobody takes the remaining files for a table.
+    let (of_log, others): (Vec<Path>, Vec<Path>) = found.into_iter().partition(|path| path.prefix_matches(&log));
+    for paths in [of_log, others] {
+        let paths = futures::stream::iter(paths.into_iter().map(Ok)).boxed();
+        let removed = location.store.delete_stream(paths).filter(|result| {
+            let gone_already = matches!(result, Err(object_store::Error::NotFound { .. }));
+            std::future::ready(!gone_already)
+        });
+        removed.try_for_each(|_| std::future::ready(Ok(()))).await?;
+    }
+    Ok(())
 }
 
 fn remove_empty_folders(folder: &std::path::Path) {

@@ -27,7 +27,7 @@ mod tests;
 mod transaction;
 pub mod write;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,7 +67,7 @@ pub struct LakeOptions {
     pub cached_tables_max: usize,
     /// Data files of all loaded tables together; each takes about a kilobyte.
     pub cached_files_max: usize,
-    /// A checkpoint is written after so many commits.
+    /// A checkpoint is written after so many commits, unless the table says otherwise.
     pub checkpoint_commits: u64,
     /// Files of a dropped table go after this time.
     pub retention: Duration,
@@ -79,6 +79,8 @@ pub struct LakeOptions {
     pub file_bytes_max: usize,
     /// Files that one stream of rows may have open at a time, one for each partition.
     pub open_partitions_max: usize,
+    /// With more partitions than that, a stream's rows are gathered up to so many bytes before they are cut up into files.
+    pub gathered_bytes_max: usize,
     /// Tasks that encode the rows of one statement.
     pub writers_max: usize,
 }
@@ -95,6 +97,7 @@ impl Default for LakeOptions {
             row_group_bytes_max: 128 << 20,
             file_bytes_max: 512 << 20,
             open_partitions_max: 64,
+            gathered_bytes_max: 64 << 20,
             writers_max: std::thread::available_parallelism().map_or(2, usize::from),
         }
     }
@@ -108,12 +111,14 @@ pub struct Lake {
     cache: cache::TableCache,
     /// One queue for each table that is being written: writers of this process do not race each other in the store.
     queues: Mutex<HashMap<String, std::sync::Weak<tokio::sync::Mutex<()>>>>,
+    /// Places whose files are being removed: nothing new may go there.
+    dropping: Arc<Mutex<HashSet<String>>>,
 }
 
 impl Lake {
     pub fn new(stores: Arc<Stores>, options: LakeOptions) -> Arc<Self> {
         let cache = cache::TableCache::new(options.cached_tables_max, options.cached_files_max);
-        Arc::new(Self { stores, options, cache, queues: Mutex::default() })
+        Arc::new(Self { stores, options, cache, queues: Mutex::default(), dropping: Arc::default() })
     }
 
     pub fn stores(&self) -> &Arc<Stores> {
@@ -177,7 +182,7 @@ impl Lake {
         let folder = |text: &str| percent_encode(text);
         let base = format!("{}/{}", folder(schema), folder(name));
         let plain = self.stores.in_warehouse(&base)?;
-        if self.is_free(&plain).await? {
+        if !self.is_being_dropped(&plain) && self.is_free(&plain).await? {
             return Ok(plain.location.to_string());
         }
         let unique = format!("{base}-{}", uuid::Uuid::now_v7().simple());
@@ -195,7 +200,8 @@ impl Lake {
     pub fn drop_files(self: &Arc<Self>, location: &str) -> Result<()> {
         let location = self.stores.resolve(location)?;
         self.cache.forget(&location);
-        maintain::drop_files(location, self.options.retention);
+        self.dropping.lock().insert(location.location.to_string());
+        maintain::drop_files(location, self.options.retention, Arc::clone(&self.dropping));
         Ok(())
     }
 
@@ -203,6 +209,10 @@ impl Lake {
     /// otherwise, each seeing only at its end that another one changed the same files. Appends do not wait.
     pub async fn turn(&self, table: &Table) -> tokio::sync::OwnedMutexGuard<()> {
         self.queue_named(format!("changes of {}", table.location())).lock_owned().await
+    }
+
+    fn is_being_dropped(&self, location: &Resolved) -> bool {
+        self.dropping.lock().contains(location.location.as_str())
     }
 
     /// The queue of those who commit to one table.

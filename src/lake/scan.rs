@@ -186,7 +186,7 @@ impl LakeScan {
     }
 
     /// delta-rs' scan of what only it can read.
-    async fn delegate(&self, state: &dyn Session, filters: &[Expr], wanted: &Schema) -> Result<Arc<dyn ExecutionPlan>> {
+    async fn delegate(&self, state: &dyn Session, wanted: &Schema) -> Result<Arc<dyn ExecutionPlan>> {
         let Some(session) = state.as_any().downcast_ref::<SessionState>() else {
             return Err(DataFusionError::Internal("this table can be scanned by a SessionState only".to_owned()));
         };
@@ -196,8 +196,7 @@ impl LakeScan {
         let of = provider.schema();
         let projection = wanted.fields().iter().map(|field| of.index_of(field.name()));
         let projection = projection.collect::<std::result::Result<Vec<_>, _>>()?;
-        // The filters are used for pruning at most, and theirs may not take our types: they run above the scan anyway.
-        let _ = filters;
+        // Filters would be used for pruning at most, and theirs may not take our types: they run above the scan anyway.
         let plan = provider.scan(state, Some(&projection), &[], None).await?;
         self.decode(state, plan, wanted)
     }
@@ -248,7 +247,7 @@ impl TableProvider for LakeScan {
                 let message = "changing rows of a table with deletion vectors or column mapping";
                 return Err(Error::unsupported(message).into_datafusion());
             }
-            return self.delegate(state, filters, &wanted).await;
+            return self.delegate(state, &wanted).await;
         }
         let files = self.prune(state, filters)?;
         if files.is_empty() {

@@ -158,9 +158,12 @@ fn extreme(bounds: &ArrayRef, only_nulls: &[bool], wanted: std::cmp::Ordering) -
 /// A bound as Delta's JSON has it; `None` for what has none there, as bytes.
 fn json(bound: &ScalarValue) -> Option<String> {
     match bound.data_type() {
-        DataType::Boolean | DataType::Int16 | DataType::Int32 | DataType::Int64 | DataType::Decimal128(_, _) => {
-            text(bound)
-        }
+        DataType::Boolean
+        | DataType::Int8
+        | DataType::Int16
+        | DataType::Int32
+        | DataType::Int64
+        | DataType::Decimal128(_, _) => text(bound),
         DataType::Date32 | DataType::Timestamp(TimeUnit::Microsecond, _) | DataType::Utf8 | DataType::Utf8View => {
             Some(Value::from(text(bound)?).to_string())
         }

@@ -9,8 +9,9 @@ use deltalake::DeltaTable;
 use deltalake::kernel::EagerSnapshot;
 use deltalake::kernel::engine::arrow_conversion::TryIntoArrow;
 
-use super::columns::{ColumnSpec, TableCheck, from_delta, scanned_type};
+use super::columns::{ColumnSpec, TableCheck, from_delta, scanned_type, stored_type};
 use super::data_file::{DataFile, Layout, read_all};
+use super::log::{self, Mark};
 use super::scan::LakeScan;
 use super::stores::Resolved;
 use super::transaction::Private;
@@ -18,12 +19,16 @@ use crate::error::{Error, Result};
 
 /// Delta's prefix of table properties that hold CHECK constraints.
 pub(super) const CONSTRAINT_PREFIX: &str = "delta.constraints.";
+/// Delta's property for the commits between two checkpoints.
+pub(super) const CHECKPOINT_INTERVAL: &str = "delta.checkpointInterval";
 
 /// A table at one version.
 pub struct Table {
     pub(super) location: Resolved,
     pub(super) delta: DeltaTable,
     version: u64,
+    /// The commit of that version, `None` when the log did not have it any more.
+    pub(super) mark: Option<Mark>,
     schema: SchemaRef,
     columns: Vec<ColumnSpec>,
     partition_columns: Vec<String>,
@@ -46,14 +51,16 @@ impl std::fmt::Debug for Table {
 
 impl Table {
     /// Reads what delta-rs loaded; `before` is another version of it whose file entries can be taken over.
-    pub(super) fn new(location: Resolved, delta: DeltaTable, before: Option<&Self>) -> Result<Self> {
+    pub(super) async fn read(location: Resolved, delta: DeltaTable, before: Option<&Self>) -> Result<Self> {
+        let mark = log::mark(&location, delta.snapshot()?.version()).await?;
         let private = before.and_then(|before| before.private.clone());
-        Self::with_private(location, delta, before, private)
+        Self::new(location, delta, mark, before, private)
     }
 
-    pub(super) fn with_private(
+    pub(super) fn new(
         location: Resolved,
         delta: DeltaTable,
+        mark: Option<Mark>,
         before: Option<&Self>,
         private: Option<Arc<Private>>,
     ) -> Result<Self> {
@@ -75,6 +82,7 @@ impl Table {
         let special = mapped || files.iter().any(|file| file.special);
         Ok(Self {
             version: state.version(),
+            mark,
             location,
             schema,
             columns,
@@ -128,6 +136,11 @@ impl Table {
         &self.properties
     }
 
+    /// After so many commits the table wants a checkpoint, if it says so.
+    pub(super) fn checkpoint_commits(&self) -> Option<u64> {
+        self.properties.get(CHECKPOINT_INTERVAL)?.parse().ok().filter(|commits| *commits > 0)
+    }
+
     pub fn description(&self) -> Option<&str> {
         self.snapshot().ok()?.metadata().description()
     }
@@ -149,6 +162,37 @@ impl Table {
         self.files.len()
     }
 
+    /// Refuses a table with a column whose values we read but cannot write.
+    ///
+    /// # Errors
+    /// 0A000 with the column and its type.
+    pub fn check_storable(&self) -> Result<()> {
+        for field in self.schema.fields() {
+            let is_nested = match field.data_type() {
+                DataType::List(element) => element.data_type().is_nested(),
+                data_type => data_type.is_nested(),
+            };
+            if is_nested {
+                let what = format!("writing to a table with a nested column (\"{}\")", field.name());
+                return Err(Error::unsupported(what));
+            }
+        }
+        Ok(())
+    }
+
+    /// The types that data files hold the columns in.
+    pub(super) fn stored_types(&self) -> Result<Vec<DataType>> {
+        let schema: Schema = self.snapshot()?.schema().as_ref().try_into_arrow()?;
+        let fields = schema.fields().iter().zip(self.schema.fields());
+        Ok(fields
+            .map(|(delta, engine)| match delta.data_type() {
+                // The engine has no integers of one byte, other programs do.
+                DataType::Int8 => DataType::Int8,
+                _ => stored_type(engine.data_type()),
+            })
+            .collect())
+    }
+
     /// A provider of this version's rows: engine types, the table's order, pruning by partitions and statistics.
     pub fn provider(self: &Arc<Self>) -> Result<Arc<dyn TableProvider>> {
         Ok(Arc::new(LakeScan::new(Arc::clone(self))))
@@ -160,6 +204,11 @@ impl Table {
     /// 0A000 for a table whose rows cannot be changed here.
     pub fn tagged_provider(self: &Arc<Self>) -> Result<Arc<dyn TableProvider>> {
         Ok(Arc::new(LakeScan::tagged(Arc::clone(self))))
+    }
+
+    /// Whether the log still has the commit of this version, which ends when the table is dropped: one small request.
+    pub(super) async fn stands(&self) -> Result<bool> {
+        Ok(log::mark(&self.location, self.version).await? == self.mark)
     }
 
     pub(super) fn snapshot(&self) -> Result<&EagerSnapshot> {

@@ -72,7 +72,8 @@ impl Table {
             staged: Mutex::default(),
             reads_new_rows: AtomicBool::new(false),
         };
-        Ok(Arc::new(Self::with_private(location, delta, Some(self), Some(Arc::new(private)))?))
+        let mark = self.mark.clone();
+        Ok(Arc::new(Self::new(location, delta, mark, Some(self), Some(Arc::new(private)))?))
     }
 
     /// Whether a transaction has changed it and nobody else sees that yet.

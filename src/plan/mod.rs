@@ -9,6 +9,7 @@
 pub mod bind;
 mod change;
 mod file_call;
+mod null_safe;
 mod parameters;
 pub mod relations;
 pub mod resolve;

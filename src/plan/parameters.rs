@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, ParamValues};
 use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
@@ -166,9 +167,26 @@ pub fn condition_on_rows(
     context: &Arc<Context>,
     source: &str,
 ) -> Result<Arc<dyn PhysicalExpr>> {
-    let expr = bind_condition(table, columns, condition, context, source)?;
+    let expr = as_bound(bind_condition(table, columns, condition, context, source)?, columns, rows)?;
     let schema = DFSchema::try_from(rows.as_ref().clone())?;
     Ok(create_physical_expr(&expr, &schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())?)
+}
+
+/// The condition over rows whose columns have other carriers than those that it was bound to: texts come as views or not,
+/// batch by batch, and comparisons want both sides alike.
+fn as_bound(condition: Expr, columns: &[RelationColumn], rows: &SchemaRef) -> Result<Expr> {
+    let carrier = |name: &str| {
+        let bound = arrow_type(columns.iter().find(|column| column.name == name)?.ty);
+        (rows.field_with_name(name).ok()?.data_type() != &bound).then_some(bound)
+    };
+    let cast_columns = condition.transform_up(|expr| match expr {
+        Expr::Column(column) => Ok(match carrier(&column.name) {
+            Some(bound) => Transformed::yes(cast(Expr::Column(column), bound)),
+            None => Transformed::no(Expr::Column(column)),
+        }),
+        other => Ok(Transformed::no(other)),
+    })?;
+    Ok(cast_columns.data)
 }
 
 /// The query's rows under a new table's names and types, where both differ from what the query gives.

@@ -134,11 +134,11 @@ impl Resolver<'_> {
     async fn open_file(&self, call: &FileCall) -> Result<Relation> {
         (self.file_check)(&call.location)?;
         let resolved = self.lake.stores().resolve(&call.location)?;
-        let listed = files::list(&resolved.store, resolved.path.as_ref()).await?;
-        let set = FileSet { store: resolved.store, url: resolved.url, files: Arc::new(listed) };
+        let set = FileSet::find(resolved.store, resolved.url, resolved.path.as_ref()).await?;
         let table = files::table(set, call.format, &call.options, call.columns.clone(), self.input).await?;
         Ok(Relation::Table(file_table(&call.location, table)))
     }
+
     /// Without GRANT only the owner and superusers may read.
     fn authorise(&self, name: &str, relation: &catalog::Relation) -> Result<()> {
         if self.superuser || relation.owner == self.role_oid {

@@ -38,6 +38,20 @@ pub enum Rule {
     },
 }
 
+/// A row that may not be written.
+#[derive(Debug)]
+pub struct Violation {
+    /// Its number in the batch.
+    pub row: usize,
+    pub error: Error,
+}
+
+/// What the row breaks.
+enum Broken<'a> {
+    NotNull(&'a GateColumn),
+    Check(&'a str),
+}
+
 /// The checks of one table, applied to each batch before it is stored. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Gate {
@@ -76,24 +90,54 @@ impl Gate {
         self.rules.is_empty() && !self.columns.iter().any(|column| column.not_null)
     }
 
+    /// The same table's gate for rows that passed this one: nothing is left to check.
+    pub fn opened(&self) -> Self {
+        let columns = self.columns.iter().map(|column| GateColumn { name: column.name.clone(), not_null: false });
+        Self { columns: columns.collect(), rules: Arc::new([]), ..self.clone() }
+    }
+
     /// Gives the batch back when every row passes.
     ///
     /// # Errors
     /// 23502 for a null in a NOT NULL column, 23514 for a CHECK, both with the first failing row in DETAIL; what an
     /// expression's evaluation gives. XX000 when the batch has fewer columns than the gate.
     pub fn apply(&self, batch: RecordBatch) -> Result<RecordBatch> {
+        match self.first_violation(&batch)? {
+            None => Ok(batch),
+            Some(violation) => Err(violation.error),
+        }
+    }
+
+    /// The first row that does not pass, as PostgreSQL would meet it: row by row, in a row first the columns that must not
+    /// be null, then the conditions.
+    ///
+    /// # Errors
+    /// What an expression's evaluation gives. XX000 when the batch has fewer columns than the gate.
+    pub fn first_violation(&self, batch: &RecordBatch) -> Result<Option<Violation>> {
         if batch.num_columns() < self.columns.len() {
             return Err(Error::internal("rows have fewer columns than the table"));
         }
-        self.check_nulls(&batch)?;
+        let null = self.first_null(batch);
+        let mut first = null.map(|(row, column)| (row, Broken::NotNull(column)));
         for rule in self.rules.iter() {
-            self.check_rule(rule, &batch)?;
+            // A row that is broken already is not asked again.
+            let rows = first.as_ref().map_or(batch.num_rows(), |(row, _)| *row);
+            let Rule::Check { name, .. } = rule;
+            if let Some(row) = violation_of(rule, &batch.slice(0, rows))? {
+                first = Some((row, Broken::Check(name)));
+            }
         }
-        Ok(batch)
+        Ok(first.map(|(row, broken)| Violation {
+            row,
+            error: match broken {
+                Broken::NotNull(column) => self.not_null_violation(batch, row, column),
+                Broken::Check(name) => self.check_violation(batch, row, name),
+            },
+        }))
     }
 
-    /// As PostgreSQL does, the first row in order is told, and of it the first column.
-    fn check_nulls(&self, batch: &RecordBatch) -> Result<()> {
+    /// The first row with a null where there may be none, and of it the first column.
+    fn first_null(&self, batch: &RecordBatch) -> Option<(usize, &GateColumn)> {
         let mut first: Option<(usize, &GateColumn)> = None;
         for (column, array) in self.columns.iter().zip(batch.columns()).filter(|(column, _)| column.not_null) {
             if let Some(row) = first_null(array.as_ref())
@@ -102,22 +146,7 @@ impl Gate {
                 first = Some((row, column));
             }
         }
-        first.map_or(Ok(()), |(row, column)| Err(self.not_null_violation(batch, row, column)))
-    }
-
-    fn check_rule(&self, rule: &Rule, batch: &RecordBatch) -> Result<()> {
-        match rule {
-            Rule::Check { name, expr, null_passes } => {
-                let value = expr.evaluate(batch)?.into_array(batch.num_rows())?;
-                let Some(passed) = value.as_boolean_opt() else {
-                    return Err(Error::internal(format!("check constraint \"{name}\" is not a condition")));
-                };
-                match first_violation(passed, *null_passes) {
-                    None => Ok(()),
-                    Some(row) => Err(self.check_violation(batch, row, name)),
-                }
-            }
-        }
+        first
     }
 
     fn not_null_violation(&self, batch: &RecordBatch, row: usize, column: &GateColumn) -> Error {
@@ -144,6 +173,19 @@ impl Gate {
             if batch.column(column).is_null(row) { "null".to_owned() } else { cut(self.text.value(batch, column, row)) }
         });
         format!("Failing row contains ({}).", values.collect::<Vec<_>>().join(", "))
+    }
+}
+
+/// The first row for which the rule does not hold.
+fn violation_of(rule: &Rule, batch: &RecordBatch) -> Result<Option<usize>> {
+    match rule {
+        Rule::Check { name, expr, null_passes } => {
+            let value = expr.evaluate(batch)?.into_array(batch.num_rows())?;
+            let Some(passed) = value.as_boolean_opt() else {
+                return Err(Error::internal(format!("check constraint \"{name}\" is not a condition")));
+            };
+            Ok(first_violation(passed, *null_passes))
+        }
     }
 }
 
@@ -244,6 +286,21 @@ mod tests {
         assert_eq!(error.constraint(), Some("a_positive"));
         let error = gate([false, false], vec![positive(false)]).apply(batch()).unwrap_err();
         assert_eq!(error.detail(), Some("Failing row contains (null, y)."));
+    }
+
+    #[test]
+    fn the_first_row_is_told_whatever_it_breaks() {
+        let columns: Vec<(&str, ArrayRef, bool)> = vec![
+            ("a", Arc::new(Int32Array::from(vec![Some(1), Some(-3), None])), true),
+            ("b", Arc::new(StringArray::from(vec!["x", "y", "z"])), true),
+        ];
+        let batch = RecordBatch::try_from_iter_with_nullable(columns).unwrap();
+        let gate = gate([true, false], vec![positive(false)]);
+        let violation = gate.first_violation(&batch).unwrap().unwrap();
+        assert_eq!((violation.row, violation.error.constraint()), (1, Some("a_positive")));
+        let violation = gate.first_violation(&batch.slice(2, 1)).unwrap().unwrap();
+        assert_eq!((violation.row, violation.error.column()), (0, Some("a")));
+        assert!(gate.opened().is_open() && gate.opened().first_violation(&batch).unwrap().is_none());
     }
 
     #[test]

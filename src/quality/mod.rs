@@ -8,4 +8,4 @@
 
 pub mod gate;
 
-pub use gate::{Gate, GateColumn, RowText, Rule};
+pub use gate::{Gate, GateColumn, RowText, Rule, Violation};

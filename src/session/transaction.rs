@@ -122,7 +122,14 @@ impl End {
 
 impl Transaction {
     fn active(started: DateTime<Utc>, implicit: bool) -> Self {
-        Self::Active(Active { started, implicit, queried: false, pins: Pins::default(), deadline: None, savepoints: Vec::new() })
+        Self::Active(Active {
+            started,
+            implicit,
+            queried: false,
+            pins: Pins::default(),
+            deadline: None,
+            savepoints: Vec::new(),
+        })
     }
 
     /// Whether a block that BEGIN opened is there, failed or not.

@@ -9,7 +9,7 @@ use sqlparser::ast::{
 
 use super::grammar::{Grammar, fold};
 use super::token::{Kind, Token};
-use crate::error::Result;
+use crate::error::{Error, Result, SqlState};
 
 /// A call with nothing but arguments.
 pub(crate) fn function(name: ObjectName, args: Vec<FunctionArg>) -> Function {
@@ -144,10 +144,11 @@ impl Grammar<'_> {
 
     fn order_item(&mut self) -> Result<OrderByExpr> {
         let expr = self.expression()?;
-        if self.is("using") {
-            return self.unsupported("ORDER BY USING");
-        }
-        let asc = self.one_of(&["asc", "desc"]).map(|word| word == "asc");
+        let asc = if self.accept("using") {
+            Some(self.ordering_operator()?)
+        } else {
+            self.one_of(&["asc", "desc"]).map(|word| word == "asc")
+        };
         let mut nulls_first = None;
         if self.accept("nulls") {
             nulls_first = match self.one_of(&["first", "last"]) {
@@ -156,6 +157,21 @@ impl Grammar<'_> {
             };
         }
         Ok(OrderByExpr { expr, options: OrderByOptions { asc, nulls_first }, with_fill: None })
+    }
+
+    /// `USING <` is ASC, `USING >` is DESC; no other operator orders.
+    fn ordering_operator(&mut self) -> Result<bool> {
+        let token = self.token();
+        match token.value.as_str() {
+            "<" if self.accept_operator("<") => Ok(true),
+            ">" if self.accept_operator(">") => Ok(false),
+            _ if matches!(token.kind, Kind::Operator) => {
+                let message = format!("operator {} is not a valid ordering operator", token.value);
+                let hint = "Ordering operators must be \"<\" or \">\" members of btree operator families.";
+                Err(Error::new(SqlState::WrongObjectType, message).with_hint(hint).at(token.position))
+            }
+            _ => self.syntax(),
+        }
     }
 
     /// `( [name] [PARTITION BY …] [ORDER BY …] [frame] )`.

@@ -2,7 +2,7 @@
 
 use super::data_type::pg_type;
 use super::grammar::{Grammar, fold};
-use super::statement::{CheckConstraint, ColumnDefinition, CreateTable, Name, Statement};
+use super::statement::{CheckConstraint, ColumnDefinition, CreateTable, Name, QualifiedName, Statement};
 use super::token::Kind;
 use crate::error::{Error, Result, SqlState};
 
@@ -18,24 +18,29 @@ const REFUSED: [(&str, &str); 8] = [
     ("expect", "EXPECT"),
 ];
 
+/// A table of that name and nothing else.
+pub(crate) fn empty(name: QualifiedName) -> CreateTable {
+    CreateTable {
+        name,
+        or_replace: false,
+        if_not_exists: false,
+        columns: Vec::new(),
+        checks: Vec::new(),
+        partitioned_by: Vec::new(),
+        location: None,
+        comment: None,
+        properties: Vec::new(),
+        query: None,
+        no_data: false,
+    }
+}
+
 impl Grammar<'_> {
     /// The rest of CREATE [OR REPLACE] TABLE.
     pub fn create_table(&mut self, or_replace: bool) -> Result<Statement> {
         let if_not_exists = self.if_not_exists(or_replace)?;
         let name = self.qualified_name()?;
-        let mut table = CreateTable {
-            name,
-            or_replace,
-            if_not_exists,
-            columns: Vec::new(),
-            checks: Vec::new(),
-            partitioned_by: Vec::new(),
-            location: None,
-            comment: None,
-            properties: Vec::new(),
-            query: None,
-            no_data: false,
-        };
+        let mut table = CreateTable { or_replace, if_not_exists, ..empty(name) };
         let elements = self.accept_operator("(");
         if elements {
             if !self.is_operator(")") {

@@ -87,7 +87,7 @@ impl Grammar<'_> {
                 _ => self.infix(left, level, scope)?,
             };
             // What does not associate may not follow itself; a weaker operator may.
-            ceiling = if level.chains() { ceiling.min(Level::Highest) } else { weaker(level) };
+            ceiling = if level.chains() || is_postfix(&left) { ceiling } else { weaker(level) };
             links += 1;
             if links > CHAIN_MAX {
                 return Err(too_deep());
@@ -358,6 +358,21 @@ impl Grammar<'_> {
         let list = self.parenthesized(Self::expression)?;
         Ok(Expr::InList { expr, list, negated })
     }
+}
+
+/// Whether the expression ends with its own operator: `IS NULL` and the like, behind which any operator may follow.
+fn is_postfix(expr: &Expr) -> bool {
+    matches!(
+        expr,
+        Expr::IsNull(_)
+            | Expr::IsNotNull(_)
+            | Expr::IsTrue(_)
+            | Expr::IsNotTrue(_)
+            | Expr::IsFalse(_)
+            | Expr::IsNotFalse(_)
+            | Expr::IsUnknown(_)
+            | Expr::IsNotUnknown(_)
+    )
 }
 
 fn fold_part(ident: &sqlparser::ast::Ident) -> String {

@@ -21,6 +21,18 @@ pub(crate) struct Grammar<'a> {
     closes: OnceCell<Vec<u32>>,
     /// Whether an expression may be DEFAULT: in the VALUES of an INSERT.
     pub defaults: bool,
+    /// SELECT INTO: allowed in the statement's own SELECT only.
+    pub into: Into,
+}
+
+/// The target of SELECT … INTO.
+#[derive(Debug, Default)]
+pub(crate) enum Into {
+    #[default]
+    Refused,
+    /// The levels around the SELECT that may have one.
+    AllowedAt(u32),
+    Table(QualifiedName),
 }
 
 pub(crate) fn too_deep() -> Error {
@@ -48,7 +60,16 @@ fn matching(tokens: &[Token]) -> Vec<u32> {
 impl<'a> Grammar<'a> {
     /// `None` for no tokens at all, which `scan` never gives.
     pub fn new(source: &'a str, tokens: &'a [Token]) -> Option<Self> {
-        Some(Self { source, tokens, end: tokens.last()?, next: 0, depth: 0, closes: OnceCell::new(), defaults: false })
+        Some(Self {
+            source,
+            tokens,
+            end: tokens.last()?,
+            next: 0,
+            depth: 0,
+            closes: OnceCell::new(),
+            defaults: false,
+            into: Into::Refused,
+        })
     }
 
     pub fn token(&self) -> &'a Token {
@@ -98,6 +119,23 @@ impl<'a> Grammar<'a> {
         let result = with_room(|| rule(self));
         self.depth -= 1;
         result
+    }
+
+    /// Whether INTO may follow the SELECT list here.
+    pub fn may_select_into(&self) -> bool {
+        matches!(self.into, Into::AllowedAt(depth) if depth == self.depth)
+    }
+
+    /// Only the first SELECT of set operations may have INTO.
+    pub fn close_select_into(&mut self) {
+        if self.may_select_into() {
+            self.into = Into::Refused;
+        }
+    }
+
+    /// Allows INTO in the query that comes next.
+    pub fn allow_select_into(&mut self) {
+        self.into = Into::AllowedAt(self.depth + 1);
     }
 
     // Errors.

@@ -53,8 +53,10 @@ pub use call::variadic_argument;
 pub use change::*;
 pub use data_type::pg_type;
 pub use grammar::fold;
+pub(crate) use scan::scan;
 pub(crate) use select::one_column_of;
 pub use statement::*;
+pub(crate) use token::{Kind, Token};
 pub use token::{position, span_position};
 
 use crate::encode::types::PgType;
@@ -139,6 +141,22 @@ fn whole<T>(text: &str, rule: impl FnOnce(&mut Grammar<'_>) -> Result<T>) -> Res
 }
 
 impl Grammar<'_> {
+    /// A query, or SELECT INTO, which is CREATE TABLE AS.
+    fn query_statement(&mut self) -> Result<Statement> {
+        self.allow_select_into();
+        let query = self.query();
+        let into = std::mem::take(&mut self.into);
+        let query = Box::new(query?);
+        match into {
+            grammar::Into::Table(name) => {
+                let mut table = create_table::empty(name);
+                table.query = Some(query);
+                Ok(Statement::CreateTable(Box::new(table)))
+            }
+            grammar::Into::Refused | grammar::Into::AllowedAt(_) => Ok(Statement::Query(query)),
+        }
+    }
+
     /// One statement; `None` when it begins like none that we run.
     fn statement(&mut self) -> Result<Option<Statement>> {
         if self.is_operator("(") || self.is_any(&["select", "with", "values", "table"]) {
@@ -146,7 +164,7 @@ impl Grammar<'_> {
                 let with = self.with()?;
                 return self.modification(Some(with));
             }
-            return Ok(Some(Statement::Query(Box::new(self.query()?))));
+            return self.query_statement().map(Some);
         }
         let token = self.token();
         if !matches!(token.kind, token::Kind::Word(_)) {

@@ -11,7 +11,7 @@ use sqlparser::ast::{
 };
 use sqlparser::tokenizer::{Span, Token as SqlToken, TokenWithSpan};
 
-use super::grammar::{Grammar, too_deep};
+use super::grammar::{Grammar, Into, too_deep};
 use super::keywords::is_bare_label;
 use super::stack::CHAIN_MAX;
 use super::token::{Kind, Token};
@@ -232,8 +232,9 @@ impl Grammar<'_> {
             return self.syntax();
         }
         if self.is("into") {
-            return self.unsupported("SELECT INTO");
+            self.select_into()?;
         }
+        self.close_select_into();
         if self.accept("from") {
             select.from = self.list(Self::table_with_joins)?;
         }
@@ -257,6 +258,22 @@ impl Grammar<'_> {
             })?;
         }
         Ok(select)
+    }
+
+    /// `INTO [TABLE] t`, which makes the statement a CREATE TABLE AS.
+    fn select_into(&mut self) -> Result<()> {
+        if !self.may_select_into() {
+            return Err(
+                Error::new(SqlState::SyntaxError, "SELECT ... INTO is not allowed here").at(self.ahead(1).position)
+            );
+        }
+        self.expect("into")?;
+        if self.is_any(&["temporary", "temp", "local", "unlogged"]) {
+            return self.unsupported("SELECT INTO a temporary or unlogged table");
+        }
+        self.accept("table");
+        self.into = Into::Table(self.qualified_name()?);
+        Ok(())
     }
 
     fn target_list_is_empty(&self) -> bool {
@@ -351,8 +368,8 @@ impl Grammar<'_> {
 
     /// `(a, b)`, `()` or `a`.
     fn grouping_set(&mut self) -> Result<Vec<Expr>> {
-        if self.is_any(&["rollup", "cube", "grouping"]) && !self.is_operator_ahead(1, ",") {
-            return self.unsupported("a nested grouping set");
+        if self.are(&["grouping", "sets"]) || (self.is_any(&["rollup", "cube"]) && self.is_operator_ahead(1, "(")) {
+            return Ok(vec![self.deeper(Self::group_item)?]);
         }
         if self.is_operator("(") && self.is_operator_ahead(1, ")") {
             self.open()?;

@@ -91,6 +91,7 @@ async fn run_puts_variables_in_and_stops_at_the_first_error() {
         file(&home, "bad.sql", "INSERT INTO loaded VALUES ('2026-11-21', 'x');\nSELECT nope;\nTRUNCATE loaded;\n");
     let done = run(&["run", &bad, "--warehouse", &warehouse], "");
     assert_exit(&done, 1);
+    assert_eq!(text(&done.stdout), "INSERT 0 1\n", "what was done is told");
     let told = text(&done.stderr);
     assert!(
         told.contains("bad.sql:2") && told.contains("42703") && told.contains("column \"nope\" does not exist"),
@@ -102,10 +103,21 @@ async fn run_puts_variables_in_and_stops_at_the_first_error() {
     assert_eq!(rows, [["2026-11-20", ":not"], ["2026-11-21", "x"]]);
     let there = format!("postgres://lakegate@{}/lakegate", server.address());
     let more = file(&home, "more.sql", "INSERT INTO loaded VALUES (:'day', 'there');");
-    assert_exit(&run(&["run", &more, "-v", "day=2026-11-22", "--connect", &there], ""), 0);
+    let done = run(&["run", &more, "-v", "day=2026-11-22", "--connect", &there], "");
+    assert_exit(&done, 0);
+    assert_eq!(text(&done.stdout), "INSERT 0 1\n");
     assert_eq!(connection.value("SELECT count(*) FROM loaded").await.unwrap(), "3");
-    assert_exit(&run(&["run", &bad, "--connect", &there], ""), 1);
-    assert_exit(&run(&["run", &more, "--connect", "postgres://lakegate@127.0.0.1:1/lakegate"], ""), 1);
+    let done = run(&["run", &bad, "--connect", &there], "");
+    assert_exit(&done, 1);
+    assert_eq!(text(&done.stdout), "INSERT 0 1\n");
+    assert!(
+        text(&done.stderr).contains("bad.sql:2: ERROR 42703: column \"nope\" does not exist"),
+        "{}",
+        text(&done.stderr)
+    );
+    let done = run(&["run", &more, "--connect", "postgres://lakegate@127.0.0.1:1/lakegate"], "");
+    assert_exit(&done, 1);
+    assert!(text(&done.stderr).contains("Connection refused"), "{}", text(&done.stderr));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -29,4 +29,5 @@ mod repeated;
 mod server;
 mod slt;
 mod sql_driver;
+mod stores;
 mod wire;

@@ -17,7 +17,12 @@ const STOP_LIMIT: Duration = Duration::from_secs(45);
 
 /// The binary under test.
 pub(crate) fn binary() -> PathBuf {
-    std::env::var_os("LAKEGATE_BINARY").map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_lakegate")), PathBuf::from)
+    std::env::var_os("LAKEGATE_BINARY").map_or_else(built, PathBuf::from)
+}
+
+/// The binary that cargo built beside the suite.
+pub(crate) fn built() -> PathBuf {
+    PathBuf::from(env!("CARGO_BIN_EXE_lakegate"))
 }
 
 /// A folder that servers share: a warehouse, and the logs of those who served it.
@@ -67,7 +72,10 @@ impl Server {
         let (output, log) = log.keep().unwrap();
         let http = free_port();
         let mut start = Command::new(binary());
-        start.arg(command).arg("--warehouse").arg(home.warehouse());
+        start.arg(command);
+        if !flags.contains(&"--warehouse") {
+            start.arg("--warehouse").arg(home.warehouse());
+        }
         if !flags.contains(&"--listen") {
             start.args(["--listen", "127.0.0.1:0"]);
         }

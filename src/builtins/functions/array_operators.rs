@@ -8,6 +8,7 @@ use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Field};
 use arrow::row::{RowConverter, Rows, SortField};
 
+use super::arrays::flat_items;
 use super::kernel::Call;
 use crate::error::{Error, Result};
 
@@ -19,9 +20,8 @@ fn element_type(ty: &DataType) -> Option<DataType> {
     }
 }
 
-/// Argument `index` as lists of `element`; an element stands for a list of one.
-fn lists(call: &Call, index: usize, element: &DataType) -> Result<ListArray> {
-    let array = call.expanded(index)?;
+/// The array as lists of `element`; an element stands for a list of one.
+fn lists(array: ArrayRef, element: &DataType) -> Result<ListArray> {
     let field = Arc::new(Field::new("item", element.clone(), true));
     let wanted = DataType::List(field.clone());
     if element_type(array.data_type()).is_some() {
@@ -36,7 +36,7 @@ fn lists(call: &Call, index: usize, element: &DataType) -> Result<ListArray> {
 /// A NULL array adds nothing; both NULL give NULL.
 pub fn concatenate(call: &Call) -> Result<ArrayRef> {
     let element = element_type(call.returns).ok_or_else(|| Error::internal("an array was expected"))?;
-    let (left, right) = (lists(call, 0, &element)?, lists(call, 1, &element)?);
+    let (left, right) = (lists(call.expanded(0)?, &element)?, lists(call.expanded(1)?, &element)?);
     let mut lengths = Vec::with_capacity(left.len());
     let mut valid = Vec::with_capacity(left.len());
     let mut pieces: Vec<ArrayRef> = Vec::new();
@@ -79,10 +79,11 @@ pub fn overlaps(call: &Call) -> Result<ArrayRef> {
     related(call, Relation::Overlaps)
 }
 
-/// Compares elements by their row encoding; NULL elements equal nothing.
+/// Compares elements by their row encoding, whatever the arrays' dimensions; NULL elements equal nothing.
 fn related(call: &Call, relation: Relation) -> Result<ArrayRef> {
-    let element = element_type(call.raw(0)?.data_type()).ok_or_else(|| Error::internal("an array was expected"))?;
-    let (left, right) = (lists(call, 0, &element)?, lists(call, 1, &element)?);
+    let (left, right) = (flat_items(&call.expanded(0)?)?, flat_items(&call.expanded(1)?)?);
+    let element = element_type(left.data_type()).ok_or_else(|| Error::internal("an array was expected"))?;
+    let (left, right) = (lists(left, &element)?, lists(right, &element)?);
     let converter = RowConverter::new(vec![SortField::new(element)])?;
     let left_rows = converter.convert_columns(&[left.values().clone()])?;
     let right_rows = converter.convert_columns(&[right.values().clone()])?;

@@ -11,7 +11,7 @@ use super::kernel::{Call, Kernel, Returns, some};
 use super::numeric::same_type;
 use super::{Volatility, array_operators, style};
 use crate::encode::types::PgType;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SqlState};
 
 /// The list of a row; `None` is NULL.
 fn list_at(call: &Call, index: usize, row: usize) -> Result<Option<ArrayRef>> {
@@ -63,13 +63,32 @@ fn cardinality(call: &Call) -> Result<ArrayRef> {
     })
 }
 
-/// Where an element is, from 1; NULL finds NULL.
+/// Refuses argument 0 when it has several dimensions.
+fn one_dimensional(call: &Call, message: &str) -> Result<()> {
+    match call.raw(0)?.data_type() {
+        DataType::List(field) if matches!(field.data_type(), DataType::List(_)) => {
+            Err(Error::new(SqlState::FeatureNotSupported, message))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Where an element is, from 1; NULL finds NULL. Argument 2 says from where on to look.
 fn position(call: &Call) -> Result<ArrayRef> {
     let wanted = call.raw(1)?;
     let converter = RowConverter::new(vec![SortField::new(wanted.data_type().clone())])?;
     let wanted_rows = converter.convert_columns(std::slice::from_ref(wanted))?;
+    let starts = if call.len() > 2 { Some(call.int(2)?) } else { None };
+    one_dimensional(call, "searching for elements in multidimensional arrays is not supported")?;
     call.values::<Int32Type>(|row| {
         let items = some!(list_at(call, 0, row)?);
+        let start = match &starts {
+            Some(starts) => starts
+                .get(row)
+                .ok_or_else(|| Error::new(SqlState::NullValueNotAllowed, "initial position must not be null"))?,
+            None => 1,
+        };
+        let skipped = usize::try_from(start.saturating_sub(1)).unwrap_or(0);
         let items = if items.data_type() == wanted.data_type() {
             items
         } else {
@@ -77,7 +96,43 @@ fn position(call: &Call) -> Result<ArrayRef> {
         };
         let rows = converter.convert_columns(&[items])?;
         let target = wanted_rows.row(call.row_of(1, row));
-        Ok(rows.iter().position(|item| item == target).map(|at| at as i32 + 1))
+        let found = rows.iter().enumerate().skip(skipped).find(|(_, item)| *item == target);
+        Ok(found.map(|(at, _)| at as i32 + 1))
+    })
+}
+
+/// How many of the thresholds, which ascend, are not above the operand.
+fn width_bucket(call: &Call) -> Result<ArrayRef> {
+    let (operand, thresholds) = (call.raw(0)?, call.raw(1)?);
+    let lists: &ListArray = thresholds.as_list_opt().ok_or_else(|| Error::internal("an array was expected"))?;
+    if matches!(lists.value_type(), DataType::List(_)) {
+        return Err(Error::new(SqlState::ArraySubscriptError, "thresholds must be one-dimensional array"));
+    }
+    // Of two scales the finer one: rounding the operand could move it across a threshold.
+    let common = match (operand.data_type(), lists.value_type()) {
+        (DataType::Decimal128(_, a), DataType::Decimal128(_, b)) => DataType::Decimal128(38, (*a).max(b)),
+        (_, element) => element,
+    };
+    let converter = RowConverter::new(vec![SortField::new(common.clone())])?;
+    let operands = converter.convert_columns(&[arrow::compute::cast(operand, &common)?])?;
+    let values = arrow::compute::cast(lists.values(), &common)?;
+    let rows = converter.convert_columns(std::slice::from_ref(&values))?;
+    call.values::<Int32Type>(|row| {
+        let (at, list) = (call.row_of(0, row), call.row_of(1, row));
+        if operand.is_null(at) || lists.is_null(list) {
+            return Ok(None);
+        }
+        let bound = |at: usize| lists.value_offsets().get(at).map_or(0, |offset| *offset as usize);
+        let (start, end) = (bound(list), bound(list + 1));
+        if (start..end).any(|item| values.is_null(item)) {
+            return Err(Error::new(SqlState::NullValueNotAllowed, "thresholds array must not contain NULLs"));
+        }
+        let (mut low, mut high) = (start, end);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if rows.row(middle) <= operands.row(at) { low = middle + 1 } else { high = middle }
+        }
+        Ok(Some((low - start) as i32))
     })
 }
 
@@ -124,6 +179,7 @@ fn elements(call: &Call, replacement: Option<usize>) -> Result<ArrayRef> {
 }
 
 fn remove(call: &Call) -> Result<ArrayRef> {
+    one_dimensional(call, "removing elements from multidimensional arrays is not supported")?;
     elements(call, None)
 }
 
@@ -132,7 +188,7 @@ fn replace(call: &Call) -> Result<ArrayRef> {
 }
 
 /// The array with lists of lists opened to their elements.
-fn flat_items(array: &ArrayRef) -> Result<ArrayRef> {
+pub(super) fn flat_items(array: &ArrayRef) -> Result<ArrayRef> {
     let Some(lists) = array.as_list_opt::<i32>() else { return Ok(array.clone()) };
     let Some(inner) = lists.values().as_list_opt::<i32>() else { return Ok(array.clone()) };
     let offset_of = |at: i32| inner.value_offsets().get(at as usize).copied().unwrap_or_default();
@@ -206,6 +262,8 @@ pub(super) fn functions() -> Vec<Function> {
         scalar(748, "array_ndims(anyarray) int4", dimension_count),
         scalar(3179, "cardinality(anyarray) int4", cardinality),
         scalar(3277, "array_position(anycompatiblearray, anycompatible) int4", position).not_strict(),
+        scalar(3278, "array_position(anycompatiblearray, anycompatible, int4) int4", position).not_strict(),
+        scalar(3218, "width_bucket(anycompatible, anycompatiblearray) int4", width_bucket),
         contextual(395, "array_to_string(anyarray, text) text", to_string_of),
         contextual(384, "array_to_string(anyarray, text, text) text", to_string_of).not_strict(),
         typed(3167, "array_remove(anycompatiblearray, anycompatible) anycompatiblearray", same_type, remove)

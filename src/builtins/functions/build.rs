@@ -96,6 +96,25 @@ pub(super) fn contextual(
     function
 }
 
+/// A stable function that a kernel computes which is given the statement's context.
+pub(super) fn in_context(oid: u32, spec: &'static str, run: Run) -> Function {
+    kernel_in_context(oid, spec, Volatility::Stable, run)
+}
+
+/// As [`in_context`], and it does something.
+pub(super) fn volatile_in_context(oid: u32, spec: &'static str, run: Run) -> Function {
+    kernel_in_context(oid, spec, Volatility::Volatile, run)
+}
+
+fn kernel_in_context(oid: u32, spec: &'static str, volatility: Volatility, run: Run) -> Function {
+    let mut function = entry(oid, spec, |declared| {
+        let returns = Returns::Fixed(arrow_type(PgType::of(declared.returns)));
+        Body::InContext(Kernel::new(declared.name, oid, volatility, returns, run))
+    });
+    function.volatility = volatility;
+    function
+}
+
 pub(super) fn aggregate(oid: u32, spec: &'static str, udf: Arc<AggregateUDF>) -> Function {
     let mut function = entry(oid, spec, |_| Body::Aggregate(udf));
     function.strict = false;
@@ -120,27 +139,4 @@ impl Function {
         self.strict = false;
         self
     }
-
-    pub(super) fn volatile(mut self) -> Self {
-        self.volatility = Volatility::Volatile;
-        self
-    }
 }
-
-/// The body of a contextual function: calls a kernel that is given the statement's context.
-macro_rules! with_context {
-    ($name:literal, $returns:expr, $volatility:ident, $run:expr) => {
-        |context, arguments| {
-            $crate::builtins::functions::kernel::Kernel::new(
-                $name,
-                arguments.len() as u32,
-                $crate::builtins::functions::Volatility::$volatility,
-                $crate::builtins::functions::kernel::Returns::Fixed(arrow_type($returns)),
-                $run,
-            )
-            .with_context(context)
-            .call(arguments)
-        }
-    };
-}
-pub(super) use with_context;

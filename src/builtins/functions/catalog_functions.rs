@@ -6,13 +6,13 @@ use datafusion::common::ScalarValue;
 use datafusion::logical_expr::Expr;
 
 use super::Function;
-use super::build::{contextual, scalar, with_context};
+use super::build::{contextual, in_context, scalar};
 use super::kernel::{Call, some};
 use super::names::{self, find_relation};
 use super::type_names::{format_type, typname};
 use crate::builtins::{Context, tables};
 use crate::catalog::{Relation, RelationKind, Role};
-use crate::encode::types::{PgType, arrow_type, oid};
+use crate::encode::types::{PgType, oid};
 use crate::error::{Error, Result, SqlState};
 
 fn to_oid(value: i64) -> u32 {
@@ -243,36 +243,12 @@ fn no(_: &std::sync::Arc<Context>, _: Vec<Expr>) -> Result<Expr> {
 pub(super) fn functions() -> Vec<Function> {
     let mut functions = vec![
         scalar(1081, "format_type(oid, int4) text", type_text).not_strict(),
-        contextual(
-            1642,
-            "pg_get_userbyid(oid) name",
-            with_context!("pg_get_userbyid", PgType::TEXT, Stable, user_by_id),
-        ),
-        contextual(
-            1641,
-            "pg_get_viewdef(oid) text",
-            with_context!("pg_get_viewdef", PgType::TEXT, Stable, view_definition),
-        ),
-        contextual(
-            2506,
-            "pg_get_viewdef(oid, bool) text",
-            with_context!("pg_get_viewdef", PgType::TEXT, Stable, view_definition),
-        ),
-        contextual(
-            1640,
-            "pg_get_viewdef(text) text",
-            with_context!("pg_get_viewdef_name", PgType::TEXT, Stable, view_definition_by_name),
-        ),
-        contextual(
-            1387,
-            "pg_get_constraintdef(oid) text",
-            with_context!("pg_get_constraintdef", PgType::TEXT, Stable, constraint_definition),
-        ),
-        contextual(
-            2508,
-            "pg_get_constraintdef(oid, bool) text",
-            with_context!("pg_get_constraintdef", PgType::TEXT, Stable, constraint_definition),
-        ),
+        in_context(1642, "pg_get_userbyid(oid) name", user_by_id),
+        in_context(1641, "pg_get_viewdef(oid) text", view_definition),
+        in_context(2506, "pg_get_viewdef(oid, bool) text", view_definition),
+        in_context(1640, "pg_get_viewdef(text) text", view_definition_by_name),
+        in_context(1387, "pg_get_constraintdef(oid) text", constraint_definition),
+        in_context(2508, "pg_get_constraintdef(oid, bool) text", constraint_definition),
         scalar(1643, "pg_get_indexdef(oid) text", nothing),
         scalar(2507, "pg_get_indexdef(oid, int4, bool) text", nothing),
         scalar(2098, "pg_get_functiondef(oid) text", nothing),
@@ -282,46 +258,18 @@ pub(super) fn functions() -> Vec<Function> {
         scalar(1716, "pg_get_expr(pg_node_tree, oid) text", expression),
         scalar(2509, "pg_get_expr(pg_node_tree, oid, bool) text", expression),
         contextual(1665, "pg_get_serial_sequence(text, text) text", no),
-        contextual(
-            2162,
-            "pg_get_function_arguments(oid) text",
-            with_context!("pg_get_function_arguments", PgType::TEXT, Stable, function_arguments),
-        ),
-        contextual(
-            2232,
-            "pg_get_function_identity_arguments(oid) text",
-            with_context!("pg_get_function_identity_arguments", PgType::TEXT, Stable, function_arguments),
-        ),
-        contextual(
-            2165,
-            "pg_get_function_result(oid) text",
-            with_context!("pg_get_function_result", PgType::TEXT, Stable, function_result),
-        ),
-        contextual(1348, "obj_description(oid) text", with_context!("obj_description", PgType::TEXT, Stable, comment)),
-        contextual(
-            1215,
-            "obj_description(oid, name) text",
-            with_context!("obj_description", PgType::TEXT, Stable, comment),
-        ),
-        contextual(
-            1216,
-            "col_description(oid, int4) text",
-            with_context!("col_description", PgType::TEXT, Stable, column_comment),
-        ),
+        in_context(2162, "pg_get_function_arguments(oid) text", function_arguments),
+        in_context(2232, "pg_get_function_identity_arguments(oid) text", function_arguments),
+        in_context(2165, "pg_get_function_result(oid) text", function_result),
+        in_context(1348, "obj_description(oid) text", comment),
+        in_context(1215, "obj_description(oid, name) text", comment),
+        in_context(1216, "col_description(oid, int4) text", column_comment),
         scalar(1993, "shobj_description(oid, name) text", nothing),
-        contextual(
-            3495,
-            "to_regclass(text) regclass",
-            with_context!("to_regclass", PgType::REGCLASS, Stable, to_regclass),
-        ),
-        contextual(3493, "to_regtype(text) regtype", with_context!("to_regtype", PgType::REGTYPE, Stable, to_regtype)),
-        contextual(3494, "to_regproc(text) regproc", with_context!("to_regproc", PgType::REGPROC, Stable, to_regproc)),
-        contextual(
-            4086,
-            "to_regnamespace(text) regnamespace",
-            with_context!("to_regnamespace", PgType::REGNAMESPACE, Stable, to_regnamespace),
-        ),
-        contextual(4093, "to_regrole(text) regrole", with_context!("to_regrole", PgType::REGROLE, Stable, to_regrole)),
+        in_context(3495, "to_regclass(text) regclass", to_regclass),
+        in_context(3493, "to_regtype(text) regtype", to_regtype),
+        in_context(3494, "to_regproc(text) regproc", to_regproc),
+        in_context(4086, "to_regnamespace(text) regnamespace", to_regnamespace),
+        in_context(4093, "to_regrole(text) regrole", to_regrole),
     ];
     functions.extend(visibility());
     functions.extend(privileges());
@@ -330,52 +278,40 @@ pub(super) fn functions() -> Vec<Function> {
 
 fn visibility() -> Vec<Function> {
     vec![
-        contextual(
-            2079,
-            "pg_table_is_visible(oid) bool",
-            with_context!("pg_table_is_visible", PgType::BOOL, Stable, table_is_visible),
-        ),
+        in_context(2079, "pg_table_is_visible(oid) bool", table_is_visible),
         scalar(2080, "pg_type_is_visible(oid) bool", type_is_visible),
         scalar(2081, "pg_function_is_visible(oid) bool", function_is_visible),
     ]
 }
 
 fn privileges() -> Vec<Function> {
-    macro_rules! relation {
-        ($spec:literal, $name:literal) => {
-            contextual(9100, $spec, with_context!($name, PgType::BOOL, Stable, relation_privilege))
-        };
-    }
-    macro_rules! usage {
-        ($spec:literal, $name:literal) => {
-            contextual(9100, $spec, with_context!($name, PgType::BOOL, Stable, use_privilege))
-        };
-    }
+    let relation = |spec| in_context(0, spec, relation_privilege);
+    let usage = |spec| in_context(0, spec, use_privilege);
     let mut functions = vec![
-        relation!("has_table_privilege(text, text) bool", "has_table_privilege"),
-        relation!("has_table_privilege(oid, text) bool", "has_table_privilege"),
-        relation!("has_table_privilege(name, text, text) bool", "has_table_privilege"),
-        relation!("has_table_privilege(name, oid, text) bool", "has_table_privilege"),
-        relation!("has_any_column_privilege(text, text) bool", "has_any_column_privilege"),
-        relation!("has_any_column_privilege(oid, text) bool", "has_any_column_privilege"),
-        relation!("has_any_column_privilege(name, text, text) bool", "has_any_column_privilege"),
-        relation!("has_any_column_privilege(name, oid, text) bool", "has_any_column_privilege"),
-        usage!("has_schema_privilege(text, text) bool", "has_schema_privilege"),
-        usage!("has_schema_privilege(oid, text) bool", "has_schema_privilege"),
-        usage!("has_schema_privilege(name, text, text) bool", "has_schema_privilege"),
-        usage!("has_schema_privilege(name, oid, text) bool", "has_schema_privilege"),
-        usage!("has_database_privilege(text, text) bool", "has_database_privilege"),
-        usage!("has_database_privilege(oid, text) bool", "has_database_privilege"),
-        usage!("has_database_privilege(name, text, text) bool", "has_database_privilege"),
-        usage!("has_function_privilege(oid, text) bool", "has_function_privilege"),
-        relation!("has_column_privilege(text, text, text) bool", "has_column_privilege"),
-        relation!("has_column_privilege(oid, text, text) bool", "has_column_privilege"),
-        relation!("has_column_privilege(oid, int2, text) bool", "has_column_privilege"),
-        usage!("has_type_privilege(oid, text) bool", "has_type_privilege"),
-        usage!("has_type_privilege(name, oid, text) bool", "has_type_privilege"),
-        usage!("has_language_privilege(oid, text) bool", "has_language_privilege"),
-        usage!("has_tablespace_privilege(name, text) bool", "has_tablespace_privilege"),
-        usage!("has_tablespace_privilege(oid, text) bool", "has_tablespace_privilege"),
+        relation("has_table_privilege(text, text) bool"),
+        relation("has_table_privilege(oid, text) bool"),
+        relation("has_table_privilege(name, text, text) bool"),
+        relation("has_table_privilege(name, oid, text) bool"),
+        relation("has_any_column_privilege(text, text) bool"),
+        relation("has_any_column_privilege(oid, text) bool"),
+        relation("has_any_column_privilege(name, text, text) bool"),
+        relation("has_any_column_privilege(name, oid, text) bool"),
+        usage("has_schema_privilege(text, text) bool"),
+        usage("has_schema_privilege(oid, text) bool"),
+        usage("has_schema_privilege(name, text, text) bool"),
+        usage("has_schema_privilege(name, oid, text) bool"),
+        usage("has_database_privilege(text, text) bool"),
+        usage("has_database_privilege(oid, text) bool"),
+        usage("has_database_privilege(name, text, text) bool"),
+        usage("has_function_privilege(oid, text) bool"),
+        relation("has_column_privilege(text, text, text) bool"),
+        relation("has_column_privilege(oid, text, text) bool"),
+        relation("has_column_privilege(oid, int2, text) bool"),
+        usage("has_type_privilege(oid, text) bool"),
+        usage("has_type_privilege(name, oid, text) bool"),
+        usage("has_language_privilege(oid, text) bool"),
+        usage("has_tablespace_privilege(name, text) bool"),
+        usage("has_tablespace_privilege(oid, text) bool"),
     ];
     // PostgreSQL numbers these families without gaps that matter to a client: ours follow one another.
     for (oid, function) in (9100..).zip(&mut functions) {

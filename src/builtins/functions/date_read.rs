@@ -191,8 +191,7 @@ fn read_field(reader: &mut Reader, pattern: &'static str, greedy: bool, fields: 
     let number = |reader: &mut Reader| reader.number(pattern, greedy, false);
     match pattern {
         "YYYY" | "IYYY" => {
-            let (value, digits) = reader.number(pattern, greedy, true)?;
-            let value = if digits < 4 && value >= 0 { full_year(value, digits) } else { value };
+            let (value, _) = reader.number(pattern, greedy, true)?;
             *(if pattern == "YYYY" { &mut fields.year } else { &mut fields.iso_year }) = Some(value);
         }
         "YYY" | "YY" | "Y" => {
@@ -265,7 +264,9 @@ fn read_field(reader: &mut Reader, pattern: &'static str, greedy: bool, fields: 
             fields.afternoon = Some(reader.word(&["A.M.", "P.M."], pattern, false)? == 1);
         }
         "BC" | "AD" | "bc" | "ad" => fields.before_christ = reader.word(&["AD", "BC"], pattern, false)? == 1,
-        "B.C." | "A.D." => fields.before_christ = reader.word(&["A.D.", "B.C."], pattern, false)? == 1,
+        "B.C." | "A.D." | "b.c." | "a.d." => {
+            fields.before_christ = reader.word(&["A.D.", "B.C."], pattern, false)? == 1
+        }
         "TZH" => {
             reader.skip_spaces();
             fields.offset_sign = if reader.rest.starts_with('-') { -1 } else { 1 };

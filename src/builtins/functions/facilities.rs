@@ -8,13 +8,13 @@ use arrow::datatypes::{DataType, Int32Type, Int64Type};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::Expr;
 
-use super::build::{contextual, scalar, with_context};
+use super::build::{contextual, in_context, scalar};
 use super::kernel::{Call, some};
 use super::type_names::{format_type, typname};
 use super::{Function, names};
 use crate::builtins::Context;
 use crate::catalog::{FIRST_USER_OID, RelationKind};
-use crate::encode::types::{PgType, arrow_type, oid};
+use crate::encode::types::{PgType, oid};
 use crate::error::{Error, Result, SqlState};
 
 /// PostgreSQL's `pg_enc` for UTF8, the only encoding here.
@@ -246,21 +246,6 @@ pub(super) fn option_values(call: &Call) -> Result<ArrayRef> {
     option_parts(call, |option| option.split_once('=').map(|(_, value)| value))
 }
 
-/// `parse_ident`: the parts of a qualified name, folded where they are not quoted.
-fn parse_ident(call: &Call) -> Result<ArrayRef> {
-    let texts = call.text(0)?;
-    call.text_lists(|row, out| {
-        let text = some!(texts.get(row));
-        let parts = names::parts(text).map_err(|_| {
-            Error::new(SqlState::InvalidParameterValue, format!("string is not a valid identifier: \"{text}\""))
-        })?;
-        for part in parts {
-            out.append_value(part);
-        }
-        Ok(Some(()))
-    })
-}
-
 pub(super) fn functions() -> Vec<Function> {
     let zero = |_: &std::sync::Arc<Context>, _: Vec<Expr>| Ok(Expr::Literal(ScalarValue::Int64(Some(0)), None));
     let no = |_: &std::sync::Arc<Context>, _: Vec<Expr>| Ok(Expr::Literal(ScalarValue::Boolean(Some(false)), None));
@@ -289,12 +274,7 @@ pub(super) fn functions() -> Vec<Function> {
         scalar(2855, "pg_is_other_temp_schema(oid) bool", never),
         contextual(2854, "pg_my_temp_schema() oid", zero),
         scalar(1349, "oidvectortypes(oidvector) text", vector_types),
-        contextual(
-            3537,
-            "pg_describe_object(oid, oid, int4) text",
-            with_context!("pg_describe_object", PgType::TEXT, Stable, describe_object),
-        ),
-        scalar(1268, "parse_ident(text) _text", parse_ident).not_strict(),
+        in_context(3537, "pg_describe_object(oid, oid, int4) text", describe_object),
         contextual(315, "pg_jit_available() bool", no),
         contextual(3163, "pg_trigger_depth() int4", |_, _| Ok(Expr::Literal(ScalarValue::Int32(Some(0)), None))),
         scalar(3298, "row_security_active(oid) bool", never),
@@ -322,18 +302,13 @@ fn visibility() -> Vec<Function> {
 }
 
 fn roles() -> Vec<Function> {
-    macro_rules! role {
-        ($oid:literal, $spec:literal) => {
-            contextual($oid, $spec, with_context!("pg_has_role", PgType::BOOL, Stable, has_role))
-        };
-    }
     vec![
-        role!(2705, "pg_has_role(name, name, text) bool"),
-        role!(2706, "pg_has_role(name, oid, text) bool"),
-        role!(2707, "pg_has_role(oid, name, text) bool"),
-        role!(2708, "pg_has_role(oid, oid, text) bool"),
-        role!(2709, "pg_has_role(name, text) bool"),
-        role!(2710, "pg_has_role(oid, text) bool"),
+        in_context(2705, "pg_has_role(name, name, text) bool", has_role),
+        in_context(2706, "pg_has_role(name, oid, text) bool", has_role),
+        in_context(2707, "pg_has_role(oid, name, text) bool", has_role),
+        in_context(2708, "pg_has_role(oid, oid, text) bool", has_role),
+        in_context(2709, "pg_has_role(name, text) bool", has_role),
+        in_context(2710, "pg_has_role(oid, text) bool", has_role),
     ]
 }
 

@@ -80,7 +80,7 @@ impl AggregateUDFImpl for IntervalAggregate {
     }
 }
 
-/// The shortest or the longest interval; of equally long ones the first.
+/// The shortest or the longest interval; of equally long ones the last, as in PostgreSQL.
 #[derive(Debug)]
 struct Extreme {
     max: bool,
@@ -93,8 +93,8 @@ impl Accumulator for Extreme {
         for value in values.as_primitive::<IntervalMonthDayNanoType>().iter().flatten() {
             let better = match self.best {
                 None => true,
-                Some(best) if self.max => span(value) > span(best),
-                Some(best) => span(value) < span(best),
+                Some(best) if self.max => span(value) >= span(best),
+                Some(best) => span(value) <= span(best),
             };
             if better {
                 self.best = Some(value);

@@ -235,9 +235,23 @@ fn null_key(call: &Call, argument: usize) -> Error {
         .with_hint("Object keys should be text.")
 }
 
+/// How long the rows of an array of two dimensions are.
+fn second_dimension(array: &ArrayRef) -> Option<i32> {
+    let rows = array.as_list_opt::<i32>()?.values().as_list_opt::<i32>()?;
+    (!rows.is_empty()).then(|| rows.value_length(0))
+}
+
 /// `json_object(text[])`, of pairs, and `json_object(keys, values)`.
 fn object(call: &Call) -> Result<ArrayRef> {
     let refuse = |message: &str| Error::new(SqlState::ArraySubscriptError, message);
+    if let Some(columns) = second_dimension(call.raw(0)?) {
+        if call.len() > 1 {
+            return Err(refuse("wrong number of array subscripts"));
+        }
+        if columns != 2 {
+            return Err(refuse("array must have two columns"));
+        }
+    }
     call.texts(|row, out| {
         let first = some!(super::json_operators::keys_at(call, 0, row)?);
         let second = if call.len() > 1 { Some(some!(super::json_operators::keys_at(call, 1, row)?)) } else { None };

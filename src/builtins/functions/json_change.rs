@@ -74,6 +74,14 @@ fn changed_object(document: &str, path: &[&str], level: usize, change: Change, o
 fn changed_array(document: &str, path: &[&str], level: usize, change: Change, out: &mut String) -> Result<()> {
     let key = path.get(level).copied().unwrap_or_default();
     let last = level + 1 >= path.len();
+    if level == 0
+        && items(document).next().is_none()
+        && matches!(change, Change::Delete | Change::Set { create: false, .. })
+    {
+        // Nothing can change, and the path is not read.
+        out.push_str("[]");
+        return Ok(());
+    }
     let index: i64 = key.trim().parse().map_err(|_| {
         let message = format!("path element at position {} is not an integer: \"{key}\"", level + 1);
         Error::new(SqlState::InvalidTextRepresentation, message)

@@ -57,7 +57,7 @@ pub fn item_text(call: &Call) -> Result<ArrayRef> {
 
 /// The texts of a `text[]` argument in a row.
 pub(super) fn keys_at(call: &Call, index: usize, row: usize) -> Result<Option<StringArray>> {
-    let array = call.raw(index)?;
+    let array = super::arrays::flat_items(call.raw(index)?)?;
     let lists = array.as_list_opt::<i32>().ok_or_else(|| Error::internal("an array was expected"))?;
     let at = call.row_of(index, row);
     if lists.is_null(at) {

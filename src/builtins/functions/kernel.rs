@@ -21,7 +21,7 @@ use datafusion::logical_expr::{
 use super::Volatility;
 use crate::builtins::Context;
 use crate::encode::types::PgType;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SqlState};
 
 /// Computes one batch.
 pub type Run = fn(&Call) -> Result<ArrayRef>;
@@ -413,7 +413,10 @@ impl Call<'_> {
         for row in 0..self.rows {
             buffer.clear();
             match write(row, &mut buffer)? {
-                Some(()) => builder.append_value(&buffer),
+                Some(()) => {
+                    check_room(builder.values_slice().len(), buffer.len())?;
+                    builder.append_value(&buffer);
+                }
                 None => builder.append_null(),
             }
         }
@@ -427,7 +430,10 @@ impl Call<'_> {
         for row in 0..self.rows {
             buffer.clear();
             match write(row, &mut buffer)? {
-                Some(()) => builder.append_value(&buffer),
+                Some(()) => {
+                    check_room(builder.values_slice().len(), buffer.len())?;
+                    builder.append_value(&buffer);
+                }
                 None => builder.append_null(),
             }
         }
@@ -438,7 +444,9 @@ impl Call<'_> {
     pub fn slices<'s>(&self, mut slice: impl FnMut(usize) -> Result<Option<&'s str>>) -> Result<ArrayRef> {
         let mut builder = StringBuilder::with_capacity(self.rows, self.rows * 16);
         for row in 0..self.rows {
-            builder.append_option(slice(row)?);
+            let value = slice(row)?;
+            check_room(builder.values_slice().len(), value.map_or(0, str::len))?;
+            builder.append_option(value);
         }
         Ok(Arc::new(builder.finish()))
     }
@@ -483,7 +491,32 @@ impl Call<'_> {
     }
 }
 
+/// Most bytes of the texts that a call makes for one batch of rows: Arrow's offsets end at twice as many, and no pool counts
+/// them.
+const BATCH_BYTES_MAX: usize = 1 << 30;
+
+/// 54000 when a batch of texts grows too large.
+fn check_room(used: usize, more: usize) -> Result<()> {
+    if used.saturating_add(more) <= BATCH_BYTES_MAX {
+        return Ok(());
+    }
+    Err(Error::new(SqlState::ProgramLimitExceeded, "the results of a function are too large for one batch of rows")
+        .with_hint("Take fewer rows at once, or make shorter values."))
+}
+
 /// An error of DataFusion's own code inside a kernel.
 pub fn from_datafusion(error: DataFusionError) -> Error {
     Error::from(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_of_texts_is_bounded() {
+        assert!(check_room(0, BATCH_BYTES_MAX).is_ok());
+        assert_eq!(check_room(BATCH_BYTES_MAX, 1).unwrap_err().sqlstate(), SqlState::ProgramLimitExceeded);
+        assert!(check_room(usize::MAX, 1).is_err());
+    }
 }

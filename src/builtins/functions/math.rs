@@ -3,18 +3,18 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array};
-use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int32Type, Int64Type, i256};
+use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int32Type, Int64Type};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::ReturnFieldArgs;
 
 use super::build::{scalar, typed, volatile};
 use super::kernel::{Call, some};
-use super::numeric::{self, SIGNIFICANT_DIGITS_MIN, decimal_type, rescale, scale_of};
-use super::{Function, arithmetic, floats};
+use super::numeric::{self, decimal_type, rescale, scale_of};
+use super::{Function, arithmetic, floats, transcendental};
 use crate::error::{Error, Result, SqlState};
 
 /// Applies a function of one float.
-fn each(call: &Call, op: impl Fn(f64) -> Result<f64>) -> Result<ArrayRef> {
+pub(super) fn each(call: &Call, op: impl Fn(f64) -> Result<f64>) -> Result<ArrayRef> {
     let values = call.float(0)?;
     call.values::<Float64Type>(|row| values.get(row).map(&op).transpose())
 }
@@ -61,7 +61,7 @@ fn log10(call: &Call) -> Result<ArrayRef> {
     each(call, |value| Ok(logarithm_of(value)?.log10()))
 }
 fn degrees(call: &Call) -> Result<ArrayRef> {
-    each(call, |value| Ok(value / (std::f64::consts::PI / 180.0)))
+    each(call, |value| floats::in_range(value / (std::f64::consts::PI / 180.0), value.is_finite(), true))
 }
 fn radians(call: &Call) -> Result<ArrayRef> {
     each(call, |value| Ok(value * (std::f64::consts::PI / 180.0)))
@@ -70,10 +70,10 @@ fn radians(call: &Call) -> Result<ArrayRef> {
 fn outside() -> Error {
     Error::new(SqlState::NumericValueOutOfRange, "input is out of range")
 }
-fn finite(value: f64) -> Result<f64> {
+pub(super) fn finite(value: f64) -> Result<f64> {
     if value.is_infinite() { Err(outside()) } else { Ok(value) }
 }
-fn within_one(value: f64) -> Result<f64> {
+pub(super) fn within_one(value: f64) -> Result<f64> {
     if value.abs() > 1.0 { Err(outside()) } else { Ok(value) }
 }
 fn sin(call: &Call) -> Result<ArrayRef> {
@@ -115,53 +115,6 @@ fn pi(call: &Call) -> Result<ArrayRef> {
 }
 fn random(call: &Call) -> Result<ArrayRef> {
     Ok(Arc::new((0..call.rows).map(|_| rand::random::<f64>()).collect::<Float64Array>()))
-}
-
-/// Numerics through floats, for functions whose exact digits PostgreSQL computes one by one.
-fn through_float(call: &Call, op: impl Fn(f64) -> Result<f64>) -> Result<ArrayRef> {
-    let (values, scale) = call.decimal(0)?;
-    let to = scale_of(call.returns);
-    call.values::<Decimal128Type>(|row| {
-        let value = numeric::to_float(some!(values.get(row)), scale);
-        numeric::from_shortest(op(value)?, to).map(Some)
-    })
-}
-fn numeric_exp(call: &Call) -> Result<ArrayRef> {
-    through_float(call, |value| Ok(value.exp()))
-}
-fn numeric_ln(call: &Call) -> Result<ArrayRef> {
-    through_float(call, |value| Ok(logarithm_of(value)?.ln()))
-}
-fn numeric_log10(call: &Call) -> Result<ArrayRef> {
-    through_float(call, |value| Ok(logarithm_of(value)?.log10()))
-}
-fn numeric_log(call: &Call) -> Result<ArrayRef> {
-    let ((bases, s1), (values, s2)) = (call.decimal(0)?, call.decimal(1)?);
-    let to = scale_of(call.returns);
-    call.values::<Decimal128Type>(|row| {
-        let base = logarithm_of(numeric::to_float(some!(bases.get(row)), s1))?;
-        let value = logarithm_of(numeric::to_float(some!(values.get(row)), s2))?;
-        if base == 1.0 {
-            return Err(arithmetic::division_by_zero());
-        }
-        numeric::from_shortest(value.ln() / base.ln(), to).map(Some)
-    })
-}
-/// The root's digits are exact: that of a whole number of twice the scale.
-fn numeric_sqrt(call: &Call) -> Result<ArrayRef> {
-    let (values, scale) = call.decimal(0)?;
-    let to = scale_of(call.returns);
-    call.values::<Decimal128Type>(|row| {
-        let value = some!(values.get(row));
-        if value < 0 {
-            let message = "cannot take square root of a negative number";
-            return Err(Error::new(SqlState::InvalidArgumentForPowerFunction, message));
-        }
-        let shift = u32::try_from(2 * i32::from(to) - i32::from(scale)).map_err(|_| numeric::overflow())?;
-        let power = i256::from_i128(10).checked_pow(shift);
-        let square = power.and_then(|power| power.checked_mul(i256::from_i128(value))).ok_or_else(numeric::overflow)?;
-        super::spread::square_root(square).to_i128().ok_or_else(numeric::overflow).and_then(numeric::bounded).map(Some)
-    })
 }
 
 fn scale(call: &Call) -> Result<ArrayRef> {
@@ -223,58 +176,38 @@ fn common_type(args: &ReturnFieldArgs) -> Result<DataType> {
     Ok(DataType::Decimal128(38, scale))
 }
 
-/// A function of an angle in degrees, exact where the sine is 0, 1/2 or 1.
-fn sine_of_degrees(degrees: f64) -> f64 {
-    let angle = degrees % 360.0;
-    let (angle, sign) = if angle < 0.0 { (-angle, -1.0) } else { (angle, 1.0) };
-    let (angle, sign) = if angle >= 180.0 { (angle - 180.0, -sign) } else { (angle, sign) };
-    let angle = if angle > 90.0 { 180.0 - angle } else { angle };
-    sign * match angle {
-        0.0 => 0.0,
-        30.0 => 0.5,
-        90.0 => 1.0,
-        other => other.to_radians().sin(),
+/// The inverse hyperbolic sine and cosine, without overflow on the way (as in FreeBSD's msun).
+fn inverse_sinh(value: f64) -> f64 {
+    let (size, square) = (value.abs(), value * value);
+    let result = if size < 2_f64.powi(-28) || !size.is_finite() {
+        size
+    } else if size > 2_f64.powi(28) {
+        size.ln() + std::f64::consts::LN_2
+    } else if size > 2.0 {
+        (2.0 * size + 1.0 / ((square + 1.0).sqrt() + size)).ln()
+    } else {
+        (size + square / (1.0 + (1.0 + square).sqrt())).ln_1p()
+    };
+    result.copysign(value)
+}
+
+/// Of 1 and more.
+fn inverse_cosh(value: f64) -> f64 {
+    if value > 2_f64.powi(28) {
+        value.ln() + std::f64::consts::LN_2
+    } else if value > 2.0 {
+        (2.0 * value - 1.0 / (value + (value * value - 1.0).sqrt())).ln()
+    } else {
+        let above = value - 1.0;
+        (above + (2.0 * above + above * above).sqrt()).ln_1p()
     }
 }
-fn sind(call: &Call) -> Result<ArrayRef> {
-    each(call, |value| Ok(sine_of_degrees(finite(value)?)))
-}
-fn cosd(call: &Call) -> Result<ArrayRef> {
-    each(call, |value| Ok(sine_of_degrees(finite(value)? + 90.0)))
-}
-fn tangent_of_degrees(value: f64) -> f64 {
-    let (sine, cosine) = (sine_of_degrees(value), sine_of_degrees(value + 90.0));
-    if sine.abs() == cosine.abs() || (value.abs() % 90.0) == 45.0 { (sine * cosine).signum() } else { sine / cosine }
-}
-fn tand(call: &Call) -> Result<ArrayRef> {
-    each(call, |value| Ok(tangent_of_degrees(finite(value)?)))
-}
-fn cotd(call: &Call) -> Result<ArrayRef> {
-    each(call, |value| Ok(1.0 / tangent_of_degrees(finite(value)?)))
-}
-/// The angle in degrees; whole where the radians are nearly so.
-fn angle(radians: f64) -> f64 {
-    let degrees = radians.to_degrees();
-    if (degrees - degrees.round()).abs() < 1e-12 { degrees.round() } else { degrees }
-}
-fn asind(call: &Call) -> Result<ArrayRef> {
-    each(call, |value| Ok(angle(within_one(value)?.asin())))
-}
-fn acosd(call: &Call) -> Result<ArrayRef> {
-    each(call, |value| Ok(angle(within_one(value)?.acos())))
-}
-fn atand(call: &Call) -> Result<ArrayRef> {
-    each(call, |value| Ok(angle(value.atan())))
-}
-fn atan2d(call: &Call) -> Result<ArrayRef> {
-    let (y, x) = (call.float(0)?, call.float(1)?);
-    call.values::<Float64Type>(|row| Ok(Some(angle(some!(y.get(row)).atan2(some!(x.get(row)))))))
-}
+
 fn asinh(call: &Call) -> Result<ArrayRef> {
-    each(call, |value| Ok(value.asinh()))
+    each(call, |value| Ok(inverse_sinh(value)))
 }
 fn acosh(call: &Call) -> Result<ArrayRef> {
-    each(call, |value| if value < 1.0 { Err(outside()) } else { Ok(value.acosh()) })
+    each(call, |value| if value < 1.0 { Err(outside()) } else { Ok(inverse_cosh(value)) })
 }
 fn atanh(call: &Call) -> Result<ArrayRef> {
     each(call, |value| Ok(within_one(value)?.atanh()))
@@ -287,14 +220,6 @@ pub(super) fn more_functions() -> Vec<Function> {
         typed(5043, "trim_scale(numeric) numeric", trimmed_type, trim_scale),
         typed(5048, "gcd(numeric, numeric) numeric", common_type, numeric_gcd),
         typed(5049, "lcm(numeric, numeric) numeric", common_type, numeric_lcm),
-        scalar(2735, "sind(float8) float8", sind),
-        scalar(2736, "cosd(float8) float8", cosd),
-        scalar(2737, "tand(float8) float8", tand),
-        scalar(2738, "cotd(float8) float8", cotd),
-        scalar(2731, "asind(float8) float8", asind),
-        scalar(2732, "acosd(float8) float8", acosd),
-        scalar(2733, "atand(float8) float8", atand),
-        scalar(2734, "atan2d(float8, float8) float8", atan2d),
         scalar(2465, "asinh(float8) float8", asinh),
         scalar(2466, "acosh(float8) float8", acosh),
         scalar(2467, "atanh(float8) float8", atanh),
@@ -367,11 +292,6 @@ fn rounded_type(args: &ReturnFieldArgs) -> Result<DataType> {
     };
     let whole = i16::from(precision) - i16::from(scale) + 1;
     Ok(DataType::Decimal128((whole + i16::from(digits)).clamp(1, 38) as u8, digits))
-}
-
-fn inexact_type(args: &ReturnFieldArgs) -> Result<DataType> {
-    let scale = args.arg_fields.iter().map(|field| scale_of(&decimal_type(field.data_type()))).max().unwrap_or(0);
-    Ok(DataType::Decimal128(38, scale.max(SIGNIFICANT_DIGITS_MIN)))
 }
 
 fn sign_type(_: &ReturnFieldArgs) -> Result<DataType> {
@@ -475,14 +395,14 @@ pub(super) fn functions() -> Vec<Function> {
         typed(2167, "ceiling(numeric) numeric", rounded_type, numeric_ceil),
         typed(1712, "floor(numeric) numeric", rounded_type, numeric_floor),
         typed(1706, "sign(numeric) numeric", sign_type, numeric_sign),
-        typed(2169, "power(numeric, numeric) numeric", numeric::power_type, numeric::power),
-        typed(1738, "pow(numeric, numeric) numeric", numeric::power_type, numeric::power),
-        typed(1730, "sqrt(numeric) numeric", inexact_type, numeric_sqrt),
-        typed(1732, "exp(numeric) numeric", inexact_type, numeric_exp),
-        typed(1734, "ln(numeric) numeric", inexact_type, numeric_ln),
-        typed(1741, "log(numeric) numeric", inexact_type, numeric_log10),
-        typed(1481, "log10(numeric) numeric", inexact_type, numeric_log10),
-        typed(1736, "log(numeric, numeric) numeric", inexact_type, numeric_log),
+        typed(2169, "power(numeric, numeric) numeric", transcendental::power_type, numeric::power),
+        typed(1738, "pow(numeric, numeric) numeric", transcendental::power_type, numeric::power),
+        typed(1730, "sqrt(numeric) numeric", transcendental::sqrt_type, transcendental::sqrt),
+        typed(1732, "exp(numeric) numeric", transcendental::exp_type, transcendental::exp),
+        typed(1734, "ln(numeric) numeric", transcendental::ln_type, transcendental::ln),
+        typed(1741, "log(numeric) numeric", transcendental::ln_type, transcendental::log10),
+        typed(1481, "log10(numeric) numeric", transcendental::ln_type, transcendental::log10),
+        typed(1736, "log(numeric, numeric) numeric", transcendental::log_type, transcendental::log),
         typed(1376, "factorial(int8) numeric", numeric::whole_type, factorial),
         scalar(5044, "gcd(int4, int4) int4", gcd),
         scalar(5045, "gcd(int8, int8) int8", gcd),

@@ -16,8 +16,12 @@ mod catalog_functions;
 pub mod collected;
 pub mod convert;
 pub mod date_arithmetic;
+mod date_make;
+mod date_parts;
 mod date_read;
-pub mod datetime;
+mod date_trunc;
+mod datetime;
+mod degrees;
 mod facilities;
 pub mod floats;
 mod interval_aggregates;
@@ -25,6 +29,7 @@ mod json;
 pub mod json_build;
 pub mod json_change;
 pub mod json_operators;
+pub mod json_order;
 mod json_sets;
 pub use json_sets::lists as set_lists;
 mod json_text;
@@ -33,20 +38,25 @@ mod keywords;
 mod math;
 pub mod names;
 mod number_format;
+mod number_read;
 pub mod numeric;
 #[cfg(test)]
 mod page;
+mod quoting;
 pub mod regexp;
 mod session;
 mod similar;
 mod spread;
 pub mod style;
+pub mod substrings;
 pub mod text;
-pub mod time_field;
+mod time_field;
 mod to_char;
 pub mod to_text;
 mod total;
+pub mod transcendental;
 pub mod type_names;
+mod zones;
 
 #[cfg(test)]
 mod tests;
@@ -94,7 +104,9 @@ pub enum Body {
     Scalar(Arc<ScalarUDF>),
     /// Builds an expression from others, e.g. `coalesce`, `date_part` of an interval.
     Expression(fn(Vec<Expr>) -> Result<Expr>),
-    /// A function of the statement's context: `current_setting`, `pg_get_viewdef`, `now`.
+    /// A kernel that is given the statement's context: `current_setting`, `pg_get_viewdef`.
+    InContext(kernel::Kernel),
+    /// An expression that the statement's context decides: `now`.
     Contextual(fn(&Arc<Context>, Vec<Expr>) -> Result<Expr>),
     Aggregate(Arc<AggregateUDF>),
     /// A window function proper (`row_number`); aggregates are window functions too.
@@ -144,17 +156,25 @@ pub fn all() -> &'static [Function] {
     FUNCTIONS.get_or_init(|| {
         [
             text::functions(),
+            substrings::functions(),
+            quoting::functions(),
             regexp::functions(),
             aggregates::functions(),
             math::functions(),
             math::more_functions(),
+            degrees::functions(),
             datetime::functions(),
+            date_parts::functions(),
+            date_trunc::functions(),
+            date_make::functions(),
+            zones::functions(),
             session::functions(),
             catalog_functions::functions(),
             facilities::functions(),
             arrays::functions(),
             to_char::functions(),
             number_format::functions(),
+            number_read::functions(),
             date_read::functions(),
             bytes::functions(),
             similar::functions(),

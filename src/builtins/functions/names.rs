@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::type_names::{format_type, parse_type};
+use super::type_names::parse_type;
 use crate::builtins::{Context, tables};
 use crate::catalog::{INFORMATION_SCHEMA_OID, LAKEGATE_SCHEMA_OID, PG_CATALOG_SCHEMA_OID};
-use crate::encode::types::{PgType, oid, type_info};
+use crate::encode::types::{oid, type_info, type_words};
 use crate::error::{Error, Result, SqlState};
 
 /// The OID that a text stands for in a `reg…` type; `None` when the type is none of these or the text is a number or `-`.
@@ -53,7 +53,8 @@ pub fn parts(text: &str) -> Result<Vec<String>> {
     }
 }
 
-fn quoted_part(text: &str) -> Option<(String, &str)> {
+/// The identifier up to its closing quotation mark, and what follows.
+pub(super) fn quoted_part(text: &str) -> Option<(String, &str)> {
     let mut part = String::new();
     let mut rest = text;
     loop {
@@ -178,7 +179,7 @@ pub fn name_of(context: &Context, type_oid: u32, object: u32) -> Option<String> 
     }
     match type_oid {
         oid::REGCLASS => relation_name(context, object),
-        oid::REGTYPE => type_info(object).map(|_| format_type(PgType::of(object))),
+        oid::REGTYPE => type_info(object).map(|_| type_words(object)),
         oid::REGPROC | oid::REGPROCEDURE => {
             super::all().iter().find(|function| function.oid == object).map(|function| quote(function.name))
         }

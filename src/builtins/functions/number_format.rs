@@ -1,17 +1,17 @@
-//! `to_char` of numbers and `to_number`, with PostgreSQL's patterns.
+//! `to_char` of numbers, with PostgreSQL's patterns.
 
 use arrow::array::ArrayRef;
-use arrow::datatypes::{DataType, Decimal128Type};
+use arrow::datatypes::DataType;
 
 use super::Function;
-use super::build::{scalar, typed};
+use super::build::scalar;
 use super::kernel::{Call, some};
 use super::numeric;
 use crate::error::{Error, Result, SqlState};
 
 /// One element of a format.
 #[derive(Debug, Clone, PartialEq)]
-enum Node {
+pub(super) enum Node {
     Nine,
     Zero,
     Point,
@@ -27,7 +27,7 @@ enum Node {
 
 /// Where `S` stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum SignPlace {
+pub(super) enum SignPlace {
     None,
     Before,
     After,
@@ -35,19 +35,21 @@ enum SignPlace {
 
 /// A format, understood.
 #[derive(Debug, Clone)]
-struct Format {
-    nodes: Vec<Node>,
+pub(super) struct Format {
+    pub(super) nodes: Vec<Node>,
     /// Digits before and behind the point.
-    whole: usize,
-    fraction: usize,
+    pub(super) whole: usize,
+    pub(super) fraction: usize,
     /// Digits behind V.
-    shift: usize,
-    has_point: bool,
-    fill: bool,
-    brackets: bool,
-    plus_or_minus: bool,
-    scientific: bool,
-    sign: SignPlace,
+    pub(super) shift: usize,
+    pub(super) has_point: bool,
+    pub(super) fill: bool,
+    pub(super) brackets: bool,
+    /// `PL` or `SG`, and `MI` or `SG`.
+    plus: bool,
+    minus: bool,
+    pub(super) scientific: bool,
+    pub(super) sign: SignPlace,
     sign_after: usize,
     /// Where the first 0 stands, and how many digits there are up to the last.
     zero_start: Option<usize>,
@@ -59,7 +61,12 @@ fn format_error(message: &str) -> Error {
 }
 
 impl Format {
-    fn parse(text: &str) -> Result<Self> {
+    /// Whether `MI`, `PL` or `SG` writes the sign.
+    pub(super) fn writes_sign(&self) -> bool {
+        self.plus || self.minus
+    }
+
+    pub(super) fn parse(text: &str) -> Result<Self> {
         let mut format = Self {
             nodes: Vec::new(),
             whole: 0,
@@ -68,7 +75,8 @@ impl Format {
             has_point: false,
             fill: true,
             brackets: false,
-            plus_or_minus: false,
+            plus: false,
+            minus: false,
             scientific: false,
             sign: SignPlace::None,
             sign_after: 0,
@@ -101,15 +109,15 @@ impl Format {
             "EEEE" => self.scientific = true,
             "FM" => self.fill = false,
             "MI" => {
-                self.plus_or_minus = true;
+                self.minus = true;
                 self.nodes.push(Node::Minus);
             }
             "PL" => {
-                self.plus_or_minus = true;
+                self.plus = true;
                 self.nodes.push(Node::Plus);
             }
             "SG" => {
-                self.plus_or_minus = true;
+                (self.plus, self.minus) = (true, true);
                 self.nodes.push(Node::Sign);
             }
             "PR" => self.brackets = true,
@@ -313,8 +321,9 @@ fn write_number(format: &Format, number: &Number, out: &mut String) {
         blanks,
         at: 0,
         place: 0,
-        sign_written: format.plus_or_minus
-            || (!number.negative && !format.fill && format.sign == SignPlace::None && !format.brackets),
+        // PL writes the sign in its own place and leaves the number's.
+        sign_written: format.minus
+            || (!format.plus && !number.negative && !format.fill && format.sign == SignPlace::None && !format.brackets),
         in_number: false,
         last_kept: last_relevant(format, digits.as_bytes(), blanks),
     };
@@ -392,13 +401,13 @@ fn write_roman(format: &Format, upper: bool, value: Option<i64>, out: &mut Strin
 
 /// The format of a row, read anew only when it changes.
 #[derive(Default)]
-struct Formats {
+pub(super) struct Formats {
     text: String,
     format: Option<Format>,
 }
 
 impl Formats {
-    fn get(&mut self, text: &str) -> Result<&Format> {
+    pub(super) fn get(&mut self, text: &str) -> Result<&Format> {
         if self.format.is_none() || self.text != text {
             self.format = Some(Format::parse(text)?);
             text.clone_into(&mut self.text);
@@ -436,8 +445,9 @@ fn decimals(call: &Call) -> Result<ArrayRef> {
         let (value, text) = (some!(values.get(row)), some!(texts.get(row)));
         let format = formats.get(text)?;
         if let Some(upper) = roman_of(format) {
-            let whole = i64::try_from(numeric::rescale(value, scale, 0)?).ok();
-            write_roman(format, upper, whole, out);
+            let whole = i32::try_from(numeric::rescale(value, scale, 0)?)
+                .map_err(|_| super::arithmetic::out_of_range(&DataType::Int32))?;
+            write_roman(format, upper, Some(whole.into()), out);
             return Ok(Some(()));
         }
         if format.scientific {
@@ -495,97 +505,6 @@ fn floats(call: &Call) -> Result<ArrayRef> {
     })
 }
 
-/// The digits that the format finds in a text.
-fn to_number(call: &Call) -> Result<ArrayRef> {
-    let (values, texts) = (call.text(0)?, call.text(1)?);
-    let to = numeric::scale_of(call.returns);
-    let mut formats = Formats::default();
-    call.values::<Decimal128Type>(|row| {
-        let (value, text) = (some!(values.get(row)), some!(texts.get(row)));
-        if text.is_empty() {
-            return Ok(None);
-        }
-        let format = formats.get(text)?;
-        let (digits, negative) = read_number(format, value);
-        let shift = 10_i128.checked_pow(format.shift as u32).ok_or_else(numeric::overflow)?;
-        let digits = if digits.is_empty() || digits == "." { "0".to_owned() } else { digits };
-        let (number, _, scale) = crate::encode::input::numeric_unbound(&digits).map_err(|_| {
-            Error::new(
-                SqlState::InvalidTextRepresentation,
-                format!("invalid input syntax for type numeric: \"{value}\""),
-            )
-        })?;
-        let number = numeric::quotient((number, scale), (shift, 0), to)?;
-        Ok(Some(if negative { -number } else { number }))
-    })
-}
-
-/// Digits and point, and whether a minus was found.
-fn read_number(format: &Format, text: &str) -> (String, bool) {
-    let (mut digits, mut negative, mut point) = (String::new(), false, false);
-    let mut rest = text.trim_start().chars().peekable();
-    let sign = |rest: &mut std::iter::Peekable<std::str::Chars>, negative: &mut bool| {
-        if let Some(c) = rest.next_if(|c| matches!(c, '-' | '+' | '<')) {
-            *negative |= c != '+';
-        }
-    };
-    for node in &format.nodes {
-        match node {
-            Node::Nine | Node::Zero => {
-                while rest.next_if(|c| *c == ' ').is_some() {}
-                if digits.is_empty() {
-                    sign(&mut rest, &mut negative);
-                }
-                if let Some(digit) = rest.next_if(char::is_ascii_digit) {
-                    digits.push(digit);
-                } else if !point && rest.next_if_eq(&'.').is_some() {
-                    // A digit place takes the point when the text has it earlier than the format.
-                    point = true;
-                    digits.push('.');
-                }
-            }
-            Node::Point => {
-                if !point && rest.next_if_eq(&'.').is_some() {
-                    point = true;
-                    digits.push('.');
-                }
-            }
-            Node::Comma => {
-                let _ = rest.next_if_eq(&',');
-            }
-            Node::Currency => {
-                let _ = rest.next_if(|c| !c.is_ascii_digit() && !matches!(c, '-' | '+' | '.' | ','));
-            }
-            Node::Minus | Node::Plus | Node::Sign => sign(&mut rest, &mut negative),
-            Node::Ordinal { .. } => {
-                for _ in 0..2 {
-                    let _ = rest.next_if(char::is_ascii_alphabetic);
-                }
-            }
-            Node::Roman { .. } => {}
-            Node::Text(text) => {
-                for _ in text.chars() {
-                    let _ = rest.next_if(|c| !c.is_ascii_digit() && !matches!(c, '-' | '+' | '.' | ','));
-                }
-            }
-        }
-    }
-    if format.sign != SignPlace::None {
-        sign(&mut rest, &mut negative);
-    }
-    (digits, negative)
-}
-
-/// As many digits behind the point as a constant format has.
-fn number_type(args: &datafusion::logical_expr::ReturnFieldArgs) -> Result<DataType> {
-    let format = args.scalar_arguments.get(1).copied().flatten().and_then(|format| format.try_as_str().flatten());
-    let scale = match format {
-        Some(format) => Format::parse(format)?.fraction.min(30) as i8,
-        None => 10,
-    };
-    Ok(DataType::Decimal128(numeric::DIGITS_MAX, scale))
-}
-
 pub(super) fn functions() -> Vec<Function> {
     vec![
         scalar(1772, "to_char(numeric, text) text", decimals),
@@ -593,6 +512,5 @@ pub(super) fn functions() -> Vec<Function> {
         scalar(1774, "to_char(int8, text) text", decimals),
         scalar(1775, "to_char(float4, text) text", floats),
         scalar(1776, "to_char(float8, text) text", floats),
-        typed(1777, "to_number(text, text) numeric", number_type, to_number),
     ]
 }

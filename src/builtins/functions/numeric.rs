@@ -99,7 +99,7 @@ pub fn quotient_scale((dividend, s1): (i128, i8), (divisor, s2): (i128, i8)) -> 
 }
 
 /// Weight and value of the first group of four digits.
-fn leading(value: i128, scale: i8) -> (i32, u128) {
+pub(super) fn leading(value: i128, scale: i8) -> (i32, u128) {
     let magnitude = value.unsigned_abs();
     let Some(log) = magnitude.checked_ilog10() else { return (0, 0) };
     let weight = (log as i32 - i32::from(scale)).div_euclid(4);
@@ -116,11 +116,6 @@ pub fn remainder_type(args: &ReturnFieldArgs) -> Result<DataType> {
     let scale = s1.max(s2);
     let whole = (p1 as i16 - i16::from(s1)).max(p2 as i16 - i16::from(s2));
     Ok(DataType::Decimal128((whole + i16::from(scale)).clamp(1, i16::from(DIGITS_MAX)) as u8, scale))
-}
-
-pub fn power_type(args: &ReturnFieldArgs) -> Result<DataType> {
-    let ((_, s1), (_, s2)) = (operand(args, 0), operand(args, 1));
-    Ok(DataType::Decimal128(DIGITS_MAX, SIGNIFICANT_DIGITS_MIN.max(s1).max(s2)))
 }
 
 /// 22003 for what needs more digits than there are.
@@ -189,6 +184,10 @@ fn wide_divide(value: i256, divisor: i256) -> Result<i128> {
 pub fn product((a, s1): (i128, i8), (b, s2): (i128, i8), to: i8) -> Result<i128> {
     let from = i32::from(s1) + i32::from(s2);
     if from == i32::from(to) {
+        // Most values are small: their product fits, and one instruction makes it.
+        if let (Ok(a), Ok(b)) = (i64::try_from(a), i64::try_from(b)) {
+            return Ok(i128::from(a) * i128::from(b));
+        }
         return a.checked_mul(b).ok_or_else(overflow).and_then(bounded);
     }
     let exact = wide(a).checked_mul(wide(b)).ok_or_else(overflow)?;
@@ -280,30 +279,70 @@ fn power_of((base, s1): (i128, i8), (exponent, s2): (i128, i8), to: i8) -> Resul
     let unit = power_of_ten(s2.unsigned_abs().into()).unwrap_or(1);
     let whole = exponent / unit;
     if exponent % unit != 0 || whole.unsigned_abs() > 1_000 {
+        if base > 0 {
+            return super::transcendental::power_of((base, s1), (exponent, s2), to);
+        }
+        // Zero, or an error: only whole powers of negative numbers are real.
         return from_float(super::floats::power_of(to_float(base, s1), to_float(exponent, s2))?, to);
     }
     if base == 0 && exponent < 0 {
         let message = "zero raised to a negative power is undefined";
         return Err(Error::new(SqlState::InvalidArgumentForPowerFunction, message));
     }
-    // Digits beyond the result's scale keep the error of the steps below the last digit shown.
-    let working = if to < 30 { to + 4 } else { to };
-    let one = rescale(1, 0, working)?;
-    let mut result = one;
-    let base = match rescale(base, s1, working) {
-        Ok(base) => base,
-        Err(_) => return from_float(super::floats::power_of(to_float(base, s1), whole as f64)?, to),
-    };
-    for _ in 0..whole.unsigned_abs() {
-        result = match product((result, working), (base, working), working) {
-            Ok(result) => result,
-            Err(_) => return from_float(super::floats::power_of(to_float(base, working), whole as f64)?, to),
-        };
+    let power = Floating { digits: base, exponent: -i32::from(s1) }.power(whole.unsigned_abs())?;
+    if whole < 0 { power.inverse_at(to) } else { power.at(to) }
+}
+
+/// A value of 38 digits and a power of ten.
+#[derive(Clone, Copy)]
+struct Floating {
+    digits: i128,
+    exponent: i32,
+}
+
+impl Floating {
+    /// Exact as long as the digits suffice, rounded to them beyond.
+    fn times(self, other: Self) -> Result<Self> {
+        let exact = wide(self.digits).checked_mul(wide(other.digits)).ok_or_else(overflow)?;
+        let count = |digits: i128| digits.unsigned_abs().checked_ilog10().map_or(0, |log| log + 1);
+        let cut = (count(self.digits) + count(other.digits)).saturating_sub(u32::from(DIGITS_MAX) - 1);
+        let digits = wide_divide(exact, wide_power_of_ten(cut).ok_or_else(overflow)?)?;
+        Ok(Self { digits, exponent: self.exponent + other.exponent + cut as i32 })
     }
-    if whole < 0 {
-        result = quotient((one, working), (result, working), working)?;
+
+    /// By squaring; the exponent is at most a thousand.
+    fn power(self, exponent: u128) -> Result<Self> {
+        let (mut result, mut square, mut rest) = (Self { digits: 1, exponent: 0 }, self, exponent);
+        while rest > 0 {
+            if rest % 2 == 1 {
+                result = result.times(square)?;
+            }
+            rest /= 2;
+            if rest > 0 {
+                square = square.times(square)?;
+            }
+        }
+        Ok(result)
     }
-    rescale(result, working, to)
+
+    fn at(self, to: i8) -> Result<i128> {
+        let shift = self.exponent + i32::from(to);
+        match power_of_ten(shift.unsigned_abs()) {
+            Some(power) if shift >= 0 => self.digits.checked_mul(power).ok_or_else(overflow).and_then(bounded),
+            Some(power) => Ok(divide_rounded(self.digits, power)),
+            None if shift < 0 || self.digits == 0 => Ok(0),
+            None => Err(overflow()),
+        }
+    }
+
+    /// One divided by the value, which is not zero.
+    fn inverse_at(self, to: i8) -> Result<i128> {
+        let shift = i32::from(to) - self.exponent;
+        match u32::try_from(shift) {
+            Ok(shift) => wide_divide(wide_power_of_ten(shift).ok_or_else(overflow)?, wide(self.digits)),
+            Err(_) => Ok(0),
+        }
+    }
 }
 
 /// The nearest float.
@@ -350,23 +389,6 @@ pub fn least_scale(value: i128, scale: i8) -> i8 {
     scale
 }
 
-/// A float's shortest digits at a scale, for functions whose result is a float's.
-pub fn from_shortest(value: f64, scale: i8) -> Result<i128> {
-    if !value.is_finite() {
-        return from_float(value, scale);
-    }
-    let text = format!("{value:e}");
-    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-    let behind = mantissa.split_once('.').map_or(0, |(_, digits)| digits.len() as i32);
-    let digits: i128 = mantissa.replace('.', "").parse().map_err(|_| overflow())?;
-    let from = behind - exponent.parse::<i32>().map_err(|_| overflow())?;
-    match i8::try_from(from) {
-        Ok(from) => rescale(digits, from, scale),
-        Err(_) if from > 0 => Ok(0),
-        Err(_) => Err(overflow()),
-    }
-}
-
 pub fn negate(call: &Call) -> Result<ArrayRef> {
     let (values, _) = call.decimal(0)?;
     call.values::<Decimal128Type>(|row| Ok(values.get(row).map(|value| -value)))
@@ -401,6 +423,25 @@ mod tests {
         assert_eq!(rescale(24, 1, 0).unwrap(), 2);
         assert_eq!(quotient((2, 0), (3, 0), 4).unwrap(), 6667);
         assert_eq!(quotient((-2, 0), (3, 0), 4).unwrap(), -6667);
+    }
+
+    #[test]
+    fn whole_powers_keep_their_digits() {
+        // (base, exponent, scale of the result, result), as PostgreSQL computes them.
+        let cases = [
+            ((15, 1), 90, 16, "70503928228430693677253538679512"),
+            ((999999999999999999995, 1), 1, 16, "999999999999999999995000000000000000"),
+            ((2, 0), 10, 16, "10240000000000000000"),
+            ((-25, 1), 3, 16, "-156250000000000000"),
+            ((3, 0), -2, 16, "1111111111111111"),
+            ((2, 0), 0, 0, "1"),
+            ((0, 0), 5, 2, "0"),
+        ];
+        for (base, exponent, to, expected) in cases {
+            assert_eq!(power_of(base, (exponent, 0), to).unwrap().to_string(), expected, "{base:?} ^ {exponent}");
+        }
+        assert!(power_of((10, 0), (39, 0), 0).is_err());
+        assert_eq!(power_of((10, 0), (-39, 0), 16).unwrap(), 0);
     }
 
     #[test]

@@ -1,17 +1,11 @@
 //! The page that lists the functions.
 
-use super::{Body, Function, all, type_names};
+use super::{Body, Function, all};
 use crate::config::page as pages;
 use crate::encode::types::{PgType, format_type};
 
-/// A type in PostgreSQL's words; the polymorphic ones that no column can have by their names.
 fn words(oid: u32) -> String {
-    match oid {
-        type_names::ANYCOMPATIBLE => "anycompatible".to_owned(),
-        type_names::ANYCOMPATIBLEARRAY => "anycompatiblearray".to_owned(),
-        type_names::ANYCOMPATIBLENONARRAY => "anycompatiblenonarray".to_owned(),
-        other => format_type(PgType::of(other)),
-    }
+    format_type(PgType::of(oid))
 }
 
 /// `name(type, type)`, as `\df` would show it; `[` where arguments may be left out.
@@ -57,7 +51,7 @@ fn section(title: &str, belongs: fn(&Body) -> bool) -> String {
 fn page_lists_every_function() {
     let sections = [
         section("Functions of one row", |body| {
-            matches!(body, Body::Scalar(_) | Body::Expression(_) | Body::Contextual(_))
+            matches!(body, Body::Scalar(_) | Body::Expression(_) | Body::InContext(_) | Body::Contextual(_))
         }),
         section("Aggregates", |body| matches!(body, Body::Aggregate(_))),
         section("Window functions", |body| matches!(body, Body::Window(_))),

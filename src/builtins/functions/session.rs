@@ -10,11 +10,11 @@ use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::async_udf::{AsyncScalarUDF, AsyncScalarUDFImpl};
 use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature};
 
-use super::build::{contextual, with_context};
+use super::build::{contextual, in_context, volatile_in_context};
 use super::kernel::{Call, some};
 use super::{Body, Function, Volatility};
 use crate::builtins::Context;
-use crate::encode::types::{PgType, arrow_type, oid};
+use crate::encode::types::oid;
 use crate::error::{Error, Result};
 
 /// What clients parse: PostgreSQL's version whose behaviour this server shows, and who is behind it.
@@ -177,35 +177,12 @@ pub(super) fn functions() -> Vec<Function> {
         contextual(9008, "user() name", user),
         contextual(746, "session_user() name", |context, _| text(context.session_user.clone())),
         contextual(1402, "current_schema() name", |context, _| optional_text(current_schema(context))),
-        contextual(
-            1403,
-            "current_schemas(bool) _name",
-            with_context!("current_schemas", PgType::of(1003), Stable, schemas),
-        ),
-        contextual(2077, "current_setting(text) text", with_context!("current_setting", PgType::TEXT, Stable, setting)),
-        contextual(
-            3294,
-            "current_setting(text, bool) text",
-            with_context!("current_setting", PgType::TEXT, Stable, setting),
-        ),
-        contextual(
-            2078,
-            "set_config(text, text, bool) text",
-            with_context!("set_config", PgType::TEXT, Volatile, set_config),
-        )
-        .volatile(),
-        contextual(
-            2171,
-            "pg_cancel_backend(int4) bool",
-            with_context!("pg_cancel_backend", PgType::BOOL, Volatile, cancel),
-        )
-        .volatile(),
-        contextual(
-            2096,
-            "pg_terminate_backend(int4) bool",
-            with_context!("pg_terminate_backend", PgType::BOOL, Volatile, terminate),
-        )
-        .volatile(),
+        in_context(1403, "current_schemas(bool) _name", schemas),
+        in_context(2077, "current_setting(text) text", setting),
+        in_context(3294, "current_setting(text, bool) text", setting),
+        volatile_in_context(2078, "set_config(text, text, bool) text", set_config),
+        volatile_in_context(2171, "pg_cancel_backend(int4) bool", cancel),
+        volatile_in_context(2096, "pg_terminate_backend(int4) bool", terminate),
         contextual(2026, "pg_backend_pid() int4", |context, _| constant_of(ScalarValue::Int32(Some(context.pid)))),
         contextual(2560, "pg_postmaster_start_time() timestamptz", |context, _| moment(context.server_start)),
         contextual(2034, "pg_conf_load_time() timestamptz", |context, _| moment(context.server_start)),

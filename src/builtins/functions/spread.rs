@@ -3,15 +3,20 @@
 use std::mem::size_of;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, Decimal256Array, Int64Array};
 use arrow::datatypes::{DataType, Decimal128Type, Decimal256Type, Field, FieldRef, Int64Type, i256};
 use datafusion::common::ScalarValue;
-use datafusion::error::Result as DataFusionResult;
+use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
-use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Signature, Volatility};
+use datafusion::logical_expr::{
+    Accumulator, AggregateUDF, AggregateUDFImpl, EmitTo, GroupsAccumulator, Signature, Volatility,
+};
 
 use super::numeric::{self, SIGNIFICANT_DIGITS_MIN, decimal_type, overflow};
 use crate::error::{Error, Result};
+
+/// Digits of the sums of squares.
+const WIDE_DIGITS: u8 = 76;
 
 /// Which measure of spread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -31,6 +36,10 @@ struct Spread {
 
 pub(super) fn spread(measure: Measure) -> Arc<AggregateUDF> {
     Arc::new(AggregateUDF::from(Spread { measure, signature: Signature::any(1, Volatility::Immutable) }))
+}
+
+fn raise(error: Error) -> DataFusionError {
+    error.into_datafusion()
 }
 
 fn precision_and_scale(input: &DataType) -> (i16, i8) {
@@ -64,11 +73,24 @@ impl AggregateUDFImpl for Spread {
         if args.is_distinct {
             return Err(Error::unsupported(format!("{}(DISTINCT)", self.measure.name)).into_datafusion());
         }
-        Ok(Box::new(Moments { measure: self.measure, scale, to, sum: i256::ZERO, squares: i256::ZERO, count: 0 }))
+        let scales = Scales { measure: self.measure, scale, to };
+        Ok(Box::new(Single { scales, moments: Moments::default() }))
+    }
+
+    fn groups_accumulator_supported(&self, args: AccumulatorArgs) -> bool {
+        !args.is_distinct
+    }
+
+    fn create_groups_accumulator(&self, args: AccumulatorArgs) -> DataFusionResult<Box<dyn GroupsAccumulator>> {
+        let input = args.expr_fields.first().map_or(DataType::Int64, |field| field.data_type().clone());
+        let (_, scale) = precision_and_scale(&input);
+        let to = numeric::scale_of(args.return_type());
+        let scales = Scales { measure: self.measure, scale, to };
+        Ok(Box::new(Groups { scales, moments: Vec::new() }))
     }
 
     fn state_fields(&self, args: StateFieldsArgs) -> DataFusionResult<Vec<FieldRef>> {
-        let wide = DataType::Decimal256(76, 0);
+        let wide = DataType::Decimal256(WIDE_DIGITS, 0);
         Ok(vec![
             Arc::new(Field::new(format!("{}[sum]", args.name), wide.clone(), true)),
             Arc::new(Field::new(format!("{}[squares]", args.name), wide, true)),
@@ -77,38 +99,57 @@ impl AggregateUDFImpl for Spread {
     }
 }
 
-#[derive(Debug)]
-struct Moments {
+/// What is measured, and at which scales.
+#[derive(Debug, Clone, Copy)]
+struct Scales {
     measure: Measure,
-    /// Scale of the values, and of the result.
+    /// Of the values, and of the result.
     scale: i8,
     to: i8,
+}
+
+/// Sum, sum of squares and number of values.
+#[derive(Debug, Clone, Copy)]
+struct Moments {
     sum: i256,
     squares: i256,
     count: i64,
 }
 
+impl Default for Moments {
+    fn default() -> Self {
+        Self { sum: i256::ZERO, squares: i256::ZERO, count: 0 }
+    }
+}
+
+fn decimals(values: &ArrayRef) -> Result<Decimal128Array> {
+    let exact = arrow::compute::cast(values, &decimal_type(values.data_type()))?;
+    Ok(exact.as_primitive::<Decimal128Type>().clone())
+}
+
 impl Moments {
-    fn change(&mut self, values: &[ArrayRef], add: bool) -> Result<()> {
-        let Some(values) = values.first() else { return Ok(()) };
-        let values = arrow::compute::cast(values, &decimal_type(values.data_type()))?;
-        for value in values.as_primitive::<Decimal128Type>().iter().flatten() {
-            let value = i256::from_i128(value);
-            let square = value.checked_mul(value).ok_or_else(overflow)?;
-            let (sum, squares) = if add {
-                (self.sum.checked_add(value), self.squares.checked_add(square))
-            } else {
-                (self.sum.checked_sub(value), self.squares.checked_sub(square))
-            };
-            (self.sum, self.squares) = sum.zip(squares).ok_or_else(overflow)?;
-            self.count += if add { 1 } else { -1 };
-        }
+    fn of(value: i128) -> Result<Self> {
+        let sum = i256::from_i128(value);
+        Ok(Self { sum, squares: sum.checked_mul(sum).ok_or_else(overflow)?, count: 1 })
+    }
+
+    fn add(&mut self, other: &Self) -> Result<()> {
+        let (sum, squares) = (self.sum.checked_add(other.sum), self.squares.checked_add(other.squares));
+        (self.sum, self.squares) = sum.zip(squares).ok_or_else(overflow)?;
+        self.count += other.count;
         Ok(())
     }
 
-    fn result(&self) -> Result<Option<i128>> {
+    fn take_back(&mut self, other: &Self) -> Result<()> {
+        let (sum, squares) = (self.sum.checked_sub(other.sum), self.squares.checked_sub(other.squares));
+        (self.sum, self.squares) = sum.zip(squares).ok_or_else(overflow)?;
+        self.count -= other.count;
+        Ok(())
+    }
+
+    fn result(&self, of: &Scales) -> Result<Option<i128>> {
         let count = i256::from_i128(self.count.into());
-        let others = if self.measure.population { self.count } else { self.count - 1 };
+        let others = if of.measure.population { self.count } else { self.count - 1 };
         if others <= 0 {
             return Ok(None);
         }
@@ -116,14 +157,16 @@ impl Moments {
         let exact =
             |()| -> Option<i256> { count.checked_mul(self.squares)?.checked_sub(self.sum.checked_mul(self.sum)?) };
         let spread = exact(()).ok_or_else(overflow)?;
-        let places = i32::from(self.to) * if self.measure.deviation { 2 } else { 1 };
-        let Some(variance) = scaled_quotient(spread, divisor, places - 2 * i32::from(self.scale)) else {
-            return self.nearly(spread, divisor).map(Some);
+        let places = i32::from(of.to) * if of.measure.deviation { 2 } else { 1 };
+        let Some(variance) = scaled_quotient(spread, divisor, places - 2 * i32::from(of.scale)) else {
+            return of.nearly(spread, divisor).map(Some);
         };
-        let result = if self.measure.deviation { square_root(variance) } else { variance };
+        let result = if of.measure.deviation { square_root(variance) } else { variance };
         result.to_i128().ok_or_else(overflow).and_then(numeric::bounded).map(Some)
     }
+}
 
+impl Scales {
     /// Through floats, when 256 bits do not hold the digits asked for.
     fn nearly(&self, spread: i256, divisor: i256) -> Result<i128> {
         let float = |value: i256| value.to_string().parse::<f64>().unwrap_or(f64::NAN);
@@ -162,13 +205,42 @@ pub(super) fn square_root(value: i256) -> i256 {
     if rest > root { root.wrapping_add(i256::ONE) } else { root }
 }
 
-impl Accumulator for Moments {
+/// The states of a batch as moments; NULL where a part is.
+fn merged(states: &[ArrayRef]) -> impl Iterator<Item = Option<Moments>> {
+    let parts = match states {
+        [sums, squares, counts] => Some((
+            sums.as_primitive::<Decimal256Type>(),
+            squares.as_primitive::<Decimal256Type>(),
+            counts.as_primitive::<Int64Type>(),
+        )),
+        _ => None,
+    };
+    parts.into_iter().flat_map(|(sums, squares, counts)| {
+        sums.iter()
+            .zip(squares.iter())
+            .zip(counts.iter())
+            .map(|((sum, squares), count)| Some(Moments { sum: sum?, squares: squares?, count: count? }))
+    })
+}
+
+/// One group; a moving window frame takes values back.
+#[derive(Debug)]
+struct Single {
+    scales: Scales,
+    moments: Moments,
+}
+
+impl Accumulator for Single {
     fn update_batch(&mut self, values: &[ArrayRef]) -> DataFusionResult<()> {
-        self.change(values, true).map_err(Error::into_datafusion)
+        let Some(values) = values.first() else { return Ok(()) };
+        let add = |value| self.moments.add(&Moments::of(value)?);
+        decimals(values).map_err(raise)?.iter().flatten().try_for_each(add).map_err(raise)
     }
 
     fn retract_batch(&mut self, values: &[ArrayRef]) -> DataFusionResult<()> {
-        self.change(values, false).map_err(Error::into_datafusion)
+        let Some(values) = values.first() else { return Ok(()) };
+        let take_back = |value| self.moments.take_back(&Moments::of(value)?);
+        decimals(values).map_err(raise)?.iter().flatten().try_for_each(take_back).map_err(raise)
     }
 
     fn supports_retract_batch(&self) -> bool {
@@ -176,8 +248,8 @@ impl Accumulator for Moments {
     }
 
     fn evaluate(&mut self) -> DataFusionResult<ScalarValue> {
-        let result = self.result().map_err(Error::into_datafusion)?;
-        Ok(ScalarValue::Decimal128(result, numeric::DIGITS_MAX, self.to))
+        let result = self.moments.result(&self.scales).map_err(raise)?;
+        Ok(ScalarValue::Decimal128(result, numeric::DIGITS_MAX, self.scales.to))
     }
 
     fn size(&self) -> usize {
@@ -185,24 +257,92 @@ impl Accumulator for Moments {
     }
 
     fn state(&mut self) -> DataFusionResult<Vec<ScalarValue>> {
-        let wide = |value| ScalarValue::Decimal256(Some(value), 76, 0);
-        Ok(vec![wide(self.sum), wide(self.squares), ScalarValue::Int64(Some(self.count))])
+        let wide = |value| ScalarValue::Decimal256(Some(value), WIDE_DIGITS, 0);
+        Ok(vec![wide(self.moments.sum), wide(self.moments.squares), ScalarValue::Int64(Some(self.moments.count))])
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef]) -> DataFusionResult<()> {
-        let [sums, squares, counts] = states else { return Ok(()) };
-        let parts = sums
-            .as_primitive::<Decimal256Type>()
-            .iter()
-            .zip(squares.as_primitive::<Decimal256Type>().iter())
-            .zip(counts.as_primitive::<Int64Type>().iter());
-        for ((sum, squares), count) in parts {
-            let (Some(sum), Some(squares), Some(count)) = (sum, squares, count) else { continue };
-            let merged = self.sum.checked_add(sum).zip(self.squares.checked_add(squares));
-            (self.sum, self.squares) = merged.ok_or_else(|| overflow().into_datafusion())?;
-            self.count += count;
+        merged(states).flatten().try_for_each(|moments| self.moments.add(&moments)).map_err(raise)
+    }
+}
+
+/// Many groups.
+#[derive(Debug)]
+struct Groups {
+    scales: Scales,
+    moments: Vec<Moments>,
+}
+
+impl Groups {
+    fn add(&mut self, group: usize, moments: &Moments) -> Result<()> {
+        let Some(own) = self.moments.get_mut(group) else { return Err(Error::internal("a group is out of range")) };
+        own.add(moments)
+    }
+
+    fn states(moments: &[Moments]) -> DataFusionResult<Vec<ArrayRef>> {
+        let wide = |value: fn(&Moments) -> i256| -> DataFusionResult<ArrayRef> {
+            let values = Decimal256Array::from_iter_values(moments.iter().map(value));
+            Ok(Arc::new(values.with_precision_and_scale(WIDE_DIGITS, 0)?))
+        };
+        let counts = Int64Array::from_iter_values(moments.iter().map(|moments| moments.count));
+        Ok(vec![wide(|moments| moments.sum)?, wide(|moments| moments.squares)?, Arc::new(counts)])
+    }
+}
+
+impl GroupsAccumulator for Groups {
+    fn update_batch(
+        &mut self,
+        values: &[ArrayRef],
+        group_indices: &[usize],
+        filter: Option<&BooleanArray>,
+        groups: usize,
+    ) -> DataFusionResult<()> {
+        self.moments.resize_with(groups, Moments::default);
+        let Some(values) = values.first() else { return Ok(()) };
+        let values = decimals(values).map_err(raise)?;
+        for (row, group) in group_indices.iter().enumerate() {
+            let kept = filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row));
+            if kept && values.is_valid(row) {
+                Moments::of(values.value(row)).and_then(|moments| self.add(*group, &moments)).map_err(raise)?;
+            }
         }
         Ok(())
+    }
+
+    fn evaluate(&mut self, emit_to: EmitTo) -> DataFusionResult<ArrayRef> {
+        let moments = emit_to.take_needed(&mut self.moments);
+        let results = moments.iter().map(|moments| moments.result(&self.scales));
+        let results = results.collect::<Result<Decimal128Array>>().map_err(raise)?;
+        Ok(Arc::new(results.with_precision_and_scale(numeric::DIGITS_MAX, self.scales.to)?))
+    }
+
+    fn state(&mut self, emit_to: EmitTo) -> DataFusionResult<Vec<ArrayRef>> {
+        Self::states(&emit_to.take_needed(&mut self.moments))
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef], group_indices: &[usize], groups: usize) -> DataFusionResult<()> {
+        self.moments.resize_with(groups, Moments::default);
+        for (moments, group) in merged(states).zip(group_indices) {
+            if let Some(moments) = moments {
+                self.add(*group, &moments).map_err(raise)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn convert_to_state(&self, values: &[ArrayRef], filter: Option<&BooleanArray>) -> DataFusionResult<Vec<ArrayRef>> {
+        let Some(values) = values.first() else { return Ok(Vec::new()) };
+        let values = decimals(values).map_err(raise)?;
+        let moments_of = |row: usize| {
+            let kept = values.is_valid(row) && filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row));
+            if kept { Moments::of(values.value(row)) } else { Ok(Moments::default()) }
+        };
+        let moments = (0..values.len()).map(moments_of).collect::<Result<Vec<_>>>().map_err(raise)?;
+        Self::states(&moments)
+    }
+
+    fn size(&self) -> usize {
+        self.moments.capacity() * size_of::<Moments>()
     }
 }
 

@@ -1,9 +1,12 @@
 //! The fields of `extract`, `date_part` and `date_trunc`, and their values.
 
+use arrow::array::StringArray;
 use arrow::datatypes::IntervalMonthDayNano;
 
 use super::date_arithmetic::micros_of;
+use super::kernel::{Call, Column};
 use crate::encode::calendar::{MICROS_PER_DAY, MICROS_PER_SECOND, civil_from_days, days_from_civil};
+use crate::encode::input::{TimeUnit, time_unit};
 use crate::error::{Error, Result, SqlState};
 
 /// A field's name, understood.
@@ -36,22 +39,13 @@ pub enum Part {
 /// Millionths of one.
 const MILLION: i128 = 1_000_000;
 
-/// Reads a field's name. 22023 for an unknown one.
+/// Reads a field's name, which intervals share as far as they have it. 22023 for an unknown one.
 pub fn part(name: &str, type_name: &str) -> Result<Part> {
-    Ok(match name.trim().to_ascii_lowercase().as_str() {
-        "microsecond" | "microseconds" | "us" | "usec" | "usecs" => Part::Microseconds,
-        "millisecond" | "milliseconds" | "ms" | "msec" | "msecs" => Part::Milliseconds,
-        "second" | "seconds" | "s" | "sec" | "secs" => Part::Second,
-        "minute" | "minutes" | "m" | "min" | "mins" => Part::Minute,
-        "hour" | "hours" | "h" | "hr" | "hrs" => Part::Hour,
-        "day" | "days" | "d" => Part::Day,
-        "week" | "weeks" | "w" => Part::Week,
-        "month" | "months" | "mon" | "mons" => Part::Month,
-        "quarter" | "qtr" => Part::Quarter,
-        "year" | "years" | "y" | "yr" | "yrs" => Part::Year,
-        "decade" | "decades" | "dec" | "decs" => Part::Decade,
-        "century" | "centuries" | "c" | "cent" => Part::Century,
-        "millennium" | "millennia" | "mil" | "mils" => Part::Millennium,
+    let lower = name.to_ascii_lowercase();
+    if let Some(part) = time_unit(&lower).and_then(of_unit) {
+        return Ok(part);
+    }
+    Ok(match lower.as_str() {
         "dow" => Part::DayOfWeek,
         "isodow" => Part::IsoDayOfWeek,
         "doy" => Part::DayOfYear,
@@ -61,11 +55,59 @@ pub fn part(name: &str, type_name: &str) -> Result<Part> {
         "timezone" => Part::TimeZone,
         "timezone_hour" => Part::TimeZoneHour,
         "timezone_minute" => Part::TimeZoneMinute,
-        _ => {
-            let message = format!("unit \"{name}\" not recognized for type {type_name}");
-            return Err(Error::new(SqlState::InvalidParameterValue, message));
-        }
+        _ => return Err(unrecognized(name, type_name)),
     })
+}
+
+#[cold]
+fn unrecognized(name: &str, type_name: &str) -> Error {
+    let message = format!("unit \"{name}\" not recognized for type {type_name}");
+    Error::new(SqlState::InvalidParameterValue, message)
+}
+
+fn of_unit(unit: TimeUnit) -> Option<Part> {
+    Some(match unit {
+        TimeUnit::Microsecond => Part::Microseconds,
+        TimeUnit::Millisecond => Part::Milliseconds,
+        TimeUnit::Second => Part::Second,
+        TimeUnit::Minute => Part::Minute,
+        TimeUnit::Hour => Part::Hour,
+        TimeUnit::Day => Part::Day,
+        TimeUnit::Week => Part::Week,
+        TimeUnit::Month => Part::Month,
+        TimeUnit::Quarter => Part::Quarter,
+        TimeUnit::Year => Part::Year,
+        TimeUnit::Decade => Part::Decade,
+        TimeUnit::Century => Part::Century,
+        TimeUnit::Millennium => Part::Millennium,
+        TimeUnit::Ago => return None,
+    })
+}
+
+/// The fields that an argument of a call names, for values of one type; a constant one is read once.
+pub(super) struct Units {
+    names: Column<StringArray>,
+    constant: Option<Part>,
+    type_name: &'static str,
+}
+
+impl Units {
+    /// Of argument 0.
+    pub(super) fn of(call: &Call, type_name: &'static str) -> Result<Self> {
+        let names = call.text(0)?;
+        // A batch without rows or with NULLs alone asks for no field.
+        let constant = names.constant().map(|name| part(name, type_name)).transpose()?;
+        Ok(Self { names, constant, type_name })
+    }
+
+    /// The field of a row; `None` is NULL.
+    #[inline]
+    pub(super) fn get(&self, row: usize) -> Result<Option<Part>> {
+        match self.constant {
+            Some(part) => Ok(Some(part)),
+            None => self.names.get(row).map(|name| part(name, self.type_name)).transpose(),
+        }
+    }
 }
 
 impl Part {
@@ -81,6 +123,16 @@ impl Part {
     pub fn unsupported(self, type_name: &str) -> Error {
         let message = format!("unit \"{}\" not supported for type {type_name}", self.name());
         Error::new(SqlState::FeatureNotSupported, message)
+    }
+
+    /// What `date_trunc` says of a field that it cannot cut to.
+    pub fn untruncatable(self, type_name: &str) -> Error {
+        match self {
+            Self::DayOfWeek | Self::IsoDayOfWeek | Self::DayOfYear | Self::IsoYear | Self::Epoch | Self::Julian => {
+                unrecognized(self.name(), type_name)
+            }
+            _ => self.unsupported(type_name),
+        }
     }
 
     fn name(self) -> &'static str {
@@ -115,7 +167,7 @@ impl Part {
         match self {
             Self::Second => 6,
             Self::Epoch if !is_date => 6,
-            Self::Julian if !is_date => 16,
+            Self::Julian if !is_date => 20,
             Self::Milliseconds => 3,
             _ => 0,
         }
@@ -144,10 +196,6 @@ impl Part {
                 return self.of_time(time);
             }
             Self::Epoch => return Ok(i128::from(local)),
-            Self::Julian => {
-                let day = i128::from(days + 2_440_588) * MILLION;
-                return Ok(day + i128::from(time) * MILLION / i128::from(MICROS_PER_DAY));
-            }
             _ => {}
         }
         self.of_day(days, type_name).map(|value| i128::from(value) * MILLION)

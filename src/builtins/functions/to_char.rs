@@ -38,15 +38,16 @@ pub(super) const PATTERNS: &[&str] = &[
     "SSSSS", "SSSS", "Y,YYY", "YYYY", "YYY", "YY", "IYYY", "IYY", "IY", "IDDD", "ID", "HH24", "HH12", "HH", "MONTH",
     "Month", "month", "MON", "Mon", "mon", "MM", "MI", "MS", "US", "FF1", "FF2", "FF3", "FF4", "FF5", "FF6", "SS",
     "DDD", "DD", "DAY", "Day", "day", "DY", "Dy", "dy", "IW", "WW", "W", "D", "J", "Q", "CC", "RM", "rm", "TZH", "TZM",
-    "TZ", "tz", "OF", "A.M.", "P.M.", "a.m.", "p.m.", "AM", "PM", "am", "pm", "B.C.", "A.D.", "BC", "AD", "bc", "ad",
-    "I", "Y",
+    "TZ", "tz", "OF", "A.M.", "P.M.", "a.m.", "p.m.", "AM", "PM", "am", "pm", "B.C.", "A.D.", "b.c.", "a.d.", "BC",
+    "AD", "bc", "ad", "I", "Y",
 ];
 
 /// A moment taken apart.
 struct Moment {
     days: i64,
     year: i64,
-    month: usize,
+    /// From 1; an interval's may be 0 or negative.
+    month: i64,
     day: i64,
     micros: i64,
     offset: i32,
@@ -60,11 +61,30 @@ impl Moment {
         let days = local.div_euclid(MICROS_PER_DAY);
         let (year, month, day) = civil_from_days(days);
         let micros = local.rem_euclid(MICROS_PER_DAY);
-        Self { days, year, month: month as usize, day: day.into(), micros, offset, zone, interval: false }
+        Self { days, year, month: month.into(), day: day.into(), micros, offset, zone, interval: false }
+    }
+
+    /// There is no year 0.
+    fn shown(&self, year: i64) -> i64 {
+        if year > 0 || self.interval { year } else { 1 - year }
     }
 
     fn shown_year(&self) -> i64 {
-        if self.year > 0 || self.interval { self.year } else { 1 - self.year }
+        self.shown(self.year)
+    }
+
+    fn century(&self) -> i64 {
+        match self.year {
+            year if self.interval => year / 100,
+            year if year > 0 => (year - 1) / 100 + 1,
+            year => year / 100 - 1,
+        }
+    }
+
+    /// The entry of a table of months; an interval without months has none.
+    fn of_month<'t>(&self, table: &[&'t str; 12]) -> &'t str {
+        let index = usize::try_from(self.month - 1).ok();
+        index.and_then(|index| table.get(index)).copied().unwrap_or_default()
     }
 }
 
@@ -73,13 +93,17 @@ fn write_moment(format: &str, moment: &Moment, out: &mut String) {
     let mut rest = format;
     let mut fill = true;
     while let Some(c) = rest.chars().next() {
-        if let Some(after) = rest.strip_prefix('"') {
-            let end = after.find('"').unwrap_or(after.len());
-            out.push_str(after.get(..end).unwrap_or_default());
-            rest = after.get(end + 1..).unwrap_or_default();
+        if let Some(quoted) = rest.strip_prefix('"') {
+            rest = write_quoted(quoted, out);
             continue;
         }
-        if let Some(after) = rest.strip_prefix("FM").or_else(|| rest.strip_prefix("fm")) {
+        if let Some(after) = rest.strip_prefix("\\\"") {
+            out.push('"');
+            rest = after;
+            continue;
+        }
+        // TM asks for the locale's words, which are these, without blanks behind them.
+        if let Some(after) = ["FM", "fm", "TM", "tm"].iter().find_map(|modifier| rest.strip_prefix(modifier)) {
             fill = false;
             rest = after;
             continue;
@@ -112,6 +136,20 @@ fn write_moment(format: &str, moment: &Moment, out: &mut String) {
         }
         fill = true;
     }
+}
+
+/// Writes what stands between quotation marks, the first of which is read already; a backslash quotes a character. Gives
+/// what follows.
+fn write_quoted<'f>(quoted: &'f str, out: &mut String) -> &'f str {
+    let mut letters = quoted.chars();
+    while let Some(c) = letters.next() {
+        match c {
+            '"' => break,
+            '\\' => out.extend(letters.next()),
+            other => out.push(other),
+        }
+    }
+    letters.as_str()
 }
 
 /// Patterns whose letters' case says how the result is written.
@@ -150,10 +188,10 @@ fn write_pattern(pattern: &str, moment: &Moment, fill: bool, out: &mut String) {
     let seconds = moment.micros / MICROS_PER_SECOND;
     let fraction = moment.micros % MICROS_PER_SECOND;
     let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    let month = MONTHS.get(moment.month.wrapping_sub(1)).copied().unwrap_or_default();
+    let month = moment.of_month(&MONTHS);
     let weekday = WEEKDAYS.get(moment.days.rem_euclid(7) as usize).copied().unwrap_or_default();
     let day_of_year = if moment.interval {
-        moment.year * 360 + moment.month as i64 * 30 + moment.day
+        moment.year * 360 + moment.month * 30 + moment.day
     } else {
         moment.days - days_from_civil(moment.year, 1, 1) + 1
     };
@@ -161,7 +199,8 @@ fn write_pattern(pattern: &str, moment: &Moment, fill: bool, out: &mut String) {
     let hour12 = if hour % 12 == 0 { 12 } else { hour % 12 };
     let width = |width: usize| if fill { width } else { 0 };
     let mut number = |value: i64, digits: usize| {
-        let digits = width(digits);
+        // A sign comes on top of the digits.
+        let digits = if value < 0 { width(digits + 1) } else { width(digits) };
         let _ = write!(out, "{value:0digits$}");
     };
     match pattern {
@@ -170,15 +209,15 @@ fn write_pattern(pattern: &str, moment: &Moment, fill: bool, out: &mut String) {
         "YYY" => return number(moment.shown_year() % 1000, 3),
         "YY" => return number(moment.shown_year() % 100, 2),
         "Y" => return number(moment.shown_year() % 10, 1),
-        "IYYY" => return number(iso_year, 4),
-        "IYY" => return number(iso_year % 1000, 3),
-        "IY" => return number(iso_year % 100, 2),
-        "I" => return number(iso_year % 10, 1),
+        "IYYY" => return number(moment.shown(iso_year), 4),
+        "IYY" => return number(moment.shown(iso_year) % 1000, 3),
+        "IY" => return number(moment.shown(iso_year) % 100, 2),
+        "I" => return number(moment.shown(iso_year) % 10, 1),
         "IDDD" => return number((week - 1) * 7 + (moment.days + 3).rem_euclid(7) + 1, 3),
         "ID" => return number((moment.days + 3).rem_euclid(7) + 1, 1),
         "HH24" => return number(hour, 2),
         "HH12" | "HH" => return number(hour12, 2),
-        "MM" => return number(moment.month as i64, 2),
+        "MM" => return number(moment.month, 2),
         "MI" => return number(minute, 2),
         "SS" => return number(second, 2),
         "MS" | "FF3" => return number(fraction / 1_000, 3),
@@ -194,8 +233,9 @@ fn write_pattern(pattern: &str, moment: &Moment, fill: bool, out: &mut String) {
         "WW" => return number((day_of_year - 1) / 7 + 1, 2),
         "W" => return number((moment.day - 1) / 7 + 1, 1),
         "J" => return number(moment.days + 2_440_588, 0),
-        "Q" => return number((moment.month as i64 - 1) / 3 + 1, 1),
-        "CC" => return number((moment.shown_year() + 99) / 100, 2),
+        "Q" if moment.month == 0 => {}
+        "Q" => return number((moment.month - 1) / 3 + 1, 1),
+        "CC" => return number(moment.century(), 2),
         "TZM" => return number(i64::from(moment.offset.abs() / 60 % 60), 2),
         _ => {}
     }
@@ -207,13 +247,11 @@ fn write_pattern(pattern: &str, moment: &Moment, fill: bool, out: &mut String) {
         "MON" | "Mon" | "mon" => word(out, month.get(..3).unwrap_or(month), pattern, 0),
         "DAY" | "Day" | "day" => word(out, weekday, pattern, width(9)),
         "DY" | "Dy" | "dy" => word(out, weekday.get(..3).unwrap_or(weekday), pattern, 0),
-        "RM" | "rm" => {
-            word(out, ROMAN.get(moment.month.wrapping_sub(1)).copied().unwrap_or_default(), pattern, width(4))
-        }
-        "AM" | "PM" | "am" | "pm" => word(out, if hour < 12 { "AM" } else { "PM" }, pattern, 0),
-        "A.M." | "P.M." | "a.m." | "p.m." => word(out, if hour < 12 { "A.M." } else { "P.M." }, pattern, 0),
+        "RM" | "rm" => word(out, moment.of_month(&ROMAN), pattern, width(4)),
+        "AM" | "PM" | "am" | "pm" => word(out, if hour % 24 < 12 { "AM" } else { "PM" }, pattern, 0),
+        "A.M." | "P.M." | "a.m." | "p.m." => word(out, if hour % 24 < 12 { "A.M." } else { "P.M." }, pattern, 0),
         "BC" | "AD" | "bc" | "ad" => word(out, if moment.year > 0 { "AD" } else { "BC" }, pattern, 0),
-        "B.C." | "A.D." => word(out, if moment.year > 0 { "A.D." } else { "B.C." }, pattern, 0),
+        "B.C." | "A.D." | "b.c." | "a.d." => word(out, if moment.year > 0 { "A.D." } else { "B.C." }, pattern, 0),
         "TZ" | "tz" => word(out, moment.zone.as_deref().unwrap_or_default(), pattern, 0),
         "TZH" | "OF" => {
             let sign = if moment.offset < 0 { '-' } else { '+' };
@@ -239,7 +277,7 @@ fn intervals(call: &Call) -> Result<ArrayRef> {
         let moment = Moment {
             days: i64::from(value.days),
             year: i64::from(value.months / 12),
-            month: (value.months % 12).unsigned_abs() as usize,
+            month: i64::from(value.months % 12),
             day: i64::from(value.days),
             micros,
             offset: 0,

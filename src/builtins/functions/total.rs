@@ -4,8 +4,10 @@ use std::collections::HashSet;
 use std::mem::size_of;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, Int64Array, ListArray};
-use arrow::datatypes::{DataType, Decimal128Type, Field, FieldRef, Int64Type};
+use arrow::array::{
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, Decimal128Array, Int64Array, ListArray, PrimitiveArray,
+};
+use arrow::datatypes::{DataType, Decimal128Type, Field, FieldRef, Int16Type, Int32Type, Int64Type};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
@@ -134,6 +136,29 @@ impl Totals {
         Ok(())
     }
 
+    /// Adds each row that is present and kept to its group.
+    fn add_rows<T: ArrowPrimitiveType<Native: Into<i128>>>(
+        &mut self,
+        values: &PrimitiveArray<T>,
+        group_indices: &[usize],
+        filter: Option<&BooleanArray>,
+    ) -> Result<()> {
+        if values.null_count() == 0 && filter.is_none() {
+            return values
+                .values()
+                .iter()
+                .zip(group_indices)
+                .try_for_each(|(v, group)| self.add(*group, (*v).into(), 1));
+        }
+        for (row, group) in group_indices.iter().enumerate() {
+            let kept = filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row));
+            if kept && values.is_valid(row) {
+                self.add(*group, values.value(row).into(), 1)?;
+            }
+        }
+        Ok(())
+    }
+
     /// The input as decimals of the state's scale.
     fn decimals(&self, values: &ArrayRef) -> DataFusionResult<Decimal128Array> {
         let exact = decimal_type(values.data_type());
@@ -185,14 +210,14 @@ impl GroupsAccumulator for Totals {
     ) -> DataFusionResult<()> {
         self.resize(groups);
         let Some(values) = values.first() else { return Ok(()) };
-        let values = self.decimals(values)?;
-        for (row, group) in group_indices.iter().enumerate() {
-            let kept = filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row));
-            if kept && values.is_valid(row) {
-                self.add(*group, values.value(row), 1).map_err(raise)?;
-            }
+        // Integers need no decimals on the way.
+        match values.data_type() {
+            DataType::Int16 => self.add_rows(values.as_primitive::<Int16Type>(), group_indices, filter),
+            DataType::Int32 => self.add_rows(values.as_primitive::<Int32Type>(), group_indices, filter),
+            DataType::Int64 => self.add_rows(values.as_primitive::<Int64Type>(), group_indices, filter),
+            _ => self.add_rows(&self.decimals(values)?, group_indices, filter),
         }
-        Ok(())
+        .map_err(raise)
     }
 
     fn evaluate(&mut self, emit_to: EmitTo) -> DataFusionResult<ArrayRef> {
@@ -242,11 +267,38 @@ impl Single {
     fn change(&mut self, values: &[ArrayRef], sign: i64) -> DataFusionResult<()> {
         self.totals.resize(1);
         let Some(values) = values.first() else { return Ok(()) };
-        for value in self.totals.decimals(values)?.iter().flatten() {
-            self.totals.add(0, value * i128::from(sign), sign).map_err(raise)?;
-        }
-        Ok(())
+        let sum = match values.data_type() {
+            DataType::Int16 => present(values.as_primitive::<Int16Type>()).map(i64::from).sum::<i64>().into(),
+            DataType::Int32 => present(values.as_primitive::<Int32Type>()).map(i64::from).sum::<i64>().into(),
+            DataType::Int64 => wide_sum(values.as_primitive::<Int64Type>()),
+            _ => {
+                let decimals = self.totals.decimals(values)?;
+                let sum = present(&decimals).try_fold(0_i128, i128::checked_add);
+                sum.ok_or_else(|| raise(overflow()))?
+            }
+        };
+        let count = (values.len() - values.null_count()) as i64;
+        self.totals.add(0, sum * i128::from(sign), count * sign).map_err(raise)
     }
+}
+
+/// The values that are not NULL.
+fn present<T: ArrowPrimitiveType>(values: &PrimitiveArray<T>) -> impl Iterator<Item = T::Native> {
+    let nulls = values.nulls().filter(|nulls| nulls.null_count() > 0);
+    values.values().iter().enumerate().filter(move |(row, _)| nulls.is_none_or(|n| n.is_valid(*row))).map(|(_, v)| *v)
+}
+
+/// The halves of the values are summed apart: neither sum overflows within a batch, and both loops are vectorised.
+fn wide_sum(values: &Int64Array) -> i128 {
+    if values.null_count() > 0 {
+        return present(values).map(i128::from).sum();
+    }
+    let (mut high, mut low) = (0_i64, 0_u64);
+    for value in values.values() {
+        high += value >> 32;
+        low += u64::from(*value as u32);
+    }
+    (i128::from(high) << 32) + i128::from(low)
 }
 
 impl Accumulator for Single {
@@ -324,5 +376,22 @@ impl Accumulator for Distinct {
         let lists = lists.as_list::<i32>();
         self.seen.extend(lists.values().as_primitive::<Decimal128Type>().iter().flatten());
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_of_halves_are_sums() {
+        for values in
+            [vec![], vec![-1], vec![i64::MAX, i64::MAX, 1], vec![i64::MIN, i64::MIN, -7, 3], vec![1 << 33, -5]]
+        {
+            let expected: i128 = values.iter().map(|value| i128::from(*value)).sum();
+            assert_eq!(wide_sum(&Int64Array::from(values.clone())), expected, "{values:?}");
+            let with_null: Int64Array = values.iter().copied().map(Some).chain([None]).collect();
+            assert_eq!(wide_sum(&with_null), expected, "{values:?} and NULL");
+        }
     }
 }

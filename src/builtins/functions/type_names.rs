@@ -9,12 +9,6 @@ pub const ANYCOMPATIBLENONARRAY: u32 = 5079;
 
 /// The OID behind a `typname`; a leading underscore makes it the array type.
 pub fn oid_of_typname(name: &str) -> Option<u32> {
-    match name {
-        "anycompatible" => return Some(ANYCOMPATIBLE),
-        "anycompatiblearray" => return Some(ANYCOMPATIBLEARRAY),
-        "anycompatiblenonarray" => return Some(ANYCOMPATIBLENONARRAY),
-        _ => {}
-    }
     if let Some(found) = all_types().iter().find(|info| info.name == name) {
         return Some(found.oid);
     }

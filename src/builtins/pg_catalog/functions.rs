@@ -88,7 +88,7 @@ fn listed(function: &Function) -> ListedFunction {
         kind: match function.body {
             Body::Aggregate(_) => 'a',
             Body::Window(_) => 'w',
-            Body::Scalar(_) | Body::Expression(_) | Body::Contextual(_) | Body::Set(_) => 'f',
+            Body::Scalar(_) | Body::Expression(_) | Body::InContext(_) | Body::Contextual(_) | Body::Set(_) => 'f',
         },
     }
 }

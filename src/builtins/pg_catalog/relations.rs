@@ -9,7 +9,7 @@ use crate::builtins::tables::listing::{
     Listed, ListedColumn, REWRITE_RULE_BIT, ROW_TYPE_BIT, relations, role_name, schemas,
 };
 use crate::builtins::tables::rows::Request;
-use crate::encode::types::{TypeInfo, element_of};
+use crate::encode::types::{TypeInfo, element_of, type_info};
 use crate::error::Result;
 
 /// OIDs of the catalogs that comments and dependencies refer to.
@@ -44,7 +44,7 @@ pub(super) fn pg_attribute(request: &Request<'_>) -> Result<RecordBatch> {
     let relations = relations(request.context());
     let attributes: Vec<(u32, &ListedColumn<'_>, Option<&TypeInfo>)> = relations
         .iter()
-        .flat_map(|relation| relation.columns.iter().map(|column| (relation.oid, column, types::find(column.ty.oid))))
+        .flat_map(|relation| relation.columns.iter().map(|column| (relation.oid, column, type_info(column.ty.oid))))
         .collect();
     request
         .rows(&attributes)

@@ -13,56 +13,9 @@ use crate::error::Result;
 const DEFAULT_COLLATION: u32 = 100;
 const C_COLLATION: u32 = 950;
 
-/// Types of columns of catalogs that are always empty: no value of them exists.
-const OF_EMPTY_CATALOGS: [TypeInfo; 4] = [
-    statistics(3361, "pg_ndistinct", ["pg_ndistinct_in", "pg_ndistinct_out", "pg_ndistinct_recv", "pg_ndistinct_send"]),
-    statistics(
-        3402,
-        "pg_dependencies",
-        ["pg_dependencies_in", "pg_dependencies_out", "pg_dependencies_recv", "pg_dependencies_send"],
-    ),
-    statistics(5017, "pg_mcv_list", ["pg_mcv_list_in", "pg_mcv_list_out", "pg_mcv_list_recv", "pg_mcv_list_send"]),
-    TypeInfo {
-        typlen: 8,
-        typcategory: 'U',
-        typalign: 'd',
-        typstorage: 'p',
-        ..statistics(3220, "pg_lsn", ["pg_lsn_in", "pg_lsn_out", "pg_lsn_recv", "pg_lsn_send"])
-    },
-];
-
-const fn statistics(oid: u32, name: &'static str, [input, output, receive, send]: [&'static str; 4]) -> TypeInfo {
-    TypeInfo {
-        oid,
-        name,
-        typlen: -1,
-        typbyval: false,
-        typtype: 'b',
-        typcategory: 'Z',
-        typispreferred: false,
-        typalign: 'i',
-        typstorage: 'x',
-        typarray: 0,
-        typelem: 0,
-        typinput: input,
-        typoutput: output,
-        typreceive: receive,
-        typsend: send,
-    }
-}
-
-fn built_in() -> impl Iterator<Item = &'static TypeInfo> {
-    all_types().iter().chain(&OF_EMPTY_CATALOGS)
-}
-
-/// The built-in type of that OID.
-pub(super) fn find(type_oid: u32) -> Option<&'static TypeInfo> {
-    type_info(type_oid).or_else(|| OF_EMPTY_CATALOGS.iter().find(|info| info.oid == type_oid))
-}
-
 /// The built-in type's name; empty for a type that is none of them.
 pub(in crate::builtins) fn type_name(type_oid: u32) -> &'static str {
-    find(type_oid).map_or("", |info| info.name)
+    type_info(type_oid).map_or("", |info| info.name)
 }
 
 /// `typcollation` and `attcollation`: 0 for types that are not text, an array has its element's.
@@ -71,7 +24,7 @@ pub(super) fn collation(type_oid: u32) -> u32 {
         oid::TEXT | oid::VARCHAR | oid::BPCHAR | oid::PG_NODE_TREE => DEFAULT_COLLATION,
         3361 | 3402 | 5017 => DEFAULT_COLLATION,
         oid::NAME => C_COLLATION,
-        other => find(other).filter(|info| info.typcategory == 'A').map_or(0, |array| collation(array.typelem)),
+        other => type_info(other).filter(|info| info.typcategory == 'A').map_or(0, |array| collation(array.typelem)),
     }
 }
 
@@ -87,7 +40,7 @@ fn modifier_function(type_oid: u32, suffix: &str) -> u32 {
         | oid::TIMESTAMPTZ
         | oid::INTERVAL => io_function(&format!("{}{suffix}", type_name(type_oid))),
         other => {
-            let array = find(other).filter(|info| info.typcategory == 'A');
+            let array = type_info(other).filter(|info| info.typcategory == 'A');
             array.map_or(0, |array| modifier_function(array.typelem, suffix))
         }
     }
@@ -113,7 +66,7 @@ struct Shown<'a> {
 
 pub(super) fn pg_type(request: &Request<'_>) -> Result<RecordBatch> {
     let relations = relations(request.context());
-    let built_in = built_in().map(|info| Shown {
+    let built_in = all_types().iter().map(|info| Shown {
         info: *info,
         name: info.name,
         schema: PG_CATALOG_SCHEMA_OID,
@@ -144,7 +97,7 @@ pub(super) fn pg_type(request: &Request<'_>) -> Result<RecordBatch> {
         .set("typrelid", |shown| shown.relation)
         .set("typsubscript", |shown| subscript_function(&shown.info))
         .set("typelem", |shown| shown.info.typelem)
-        .set("typarray", |shown| find(shown.info.typarray).map_or(0, |array| array.oid))
+        .set("typarray", |shown| type_info(shown.info.typarray).map_or(0, |array| array.oid))
         .set("typinput", |shown| io_function(shown.info.typinput))
         .set("typoutput", |shown| io_function(shown.info.typoutput))
         .set("typreceive", |shown| io_function(shown.info.typreceive))
@@ -160,6 +113,21 @@ pub(super) fn pg_type(request: &Request<'_>) -> Result<RecordBatch> {
 
 /// A relation's row type: read and written as `record`, but composite.
 fn row_type(type_oid: u32) -> TypeInfo {
-    let record = ["record_in", "record_out", "record_recv", "record_send"];
-    TypeInfo { typtype: 'c', typcategory: 'C', typalign: 'd', ..statistics(type_oid, "", record) }
+    TypeInfo {
+        oid: type_oid,
+        name: "",
+        typlen: -1,
+        typbyval: false,
+        typtype: 'c',
+        typcategory: 'C',
+        typispreferred: false,
+        typalign: 'd',
+        typstorage: 'x',
+        typarray: 0,
+        typelem: 0,
+        typinput: "record_in",
+        typoutput: "record_out",
+        typreceive: "record_recv",
+        typsend: "record_send",
+    }
 }

@@ -132,6 +132,41 @@ impl ChunkDecoder {
         Ok(decoded)
     }
 
+    /// CONTEXT of a row that [`decode`](Self::decode) gave for the chunk, by its number among them: `COPY t, line 3: "1,x"`.
+    /// The chunk is looked through once more: this is for errors.
+    pub fn context_of(&self, chunk: &Chunk, row: usize) -> Option<String> {
+        let bytes = chunk.bytes.get(..self.valid_bytes(&chunk.bytes))?;
+        let mut indexer = Indexer::new(bytes, chunk.newline, self.columns.len(), &self.options);
+        let mut index = Index::default();
+        let mut walk = Walk { chunk, bytes, rows_before: 0 };
+        if chunk.has_header && self.options.format != Format::Binary && !indexer.is_done() {
+            indexer.next_header(&mut index);
+        }
+        let mut left = row;
+        while !indexer.is_done() {
+            indexer.next_rows(BATCH_ROWS_MAX, &mut index);
+            let bad = match self.options.on_error {
+                OnError::Stop => Vec::new(),
+                OnError::Ignore => self.decode_batch(&walk, &index, &mut Decoded::default()).ok()?,
+            };
+            let mut kept = (0..index.whole_rows()).filter(|row| !bad.get(*row).copied().unwrap_or(false));
+            if let Some(found) = kept.nth(left) {
+                return Some(self.row_context(&walk, &index, found));
+            }
+            left -= index.whole_rows() - bad.iter().filter(|bad| **bad).count();
+            walk.rows_before += index.rows.len() as u64;
+        }
+        None
+    }
+
+    fn row_context(&self, walk: &Walk<'_>, index: &Index, row: usize) -> String {
+        let line = self.at_line(walk, self.line(walk, index, row));
+        match self.options.format {
+            Format::Binary => line,
+            Format::Text | Format::Csv => format!("{line}: \"{}\"", shown(row_bytes(walk, index, row))),
+        }
+    }
+
     /// How many bytes are valid UTF-8 without NUL.
     fn valid_bytes(&self, bytes: &[u8]) -> usize {
         if self.options.format == Format::Binary {
@@ -142,7 +177,8 @@ impl ChunkDecoder {
         memchr::memchr(0, valid_bytes).unwrap_or(valid)
     }
 
-    fn decode_batch(&self, walk: &Walk<'_>, index: &Index, decoded: &mut Decoded) -> Result<()> {
+    /// Which rows of the batch were left out; empty when none was.
+    fn decode_batch(&self, walk: &Walk<'_>, index: &Index, decoded: &mut Decoded) -> Result<Vec<bool>> {
         let rows = index.whole_rows();
         let mut faults = Faults { policy: self.options.on_error, first: None, bad: Vec::new(), found: Vec::new() };
         let mut arrays = Vec::with_capacity(self.projection.len());
@@ -169,7 +205,7 @@ impl ChunkDecoder {
             return Err(self.value_error(walk, index, first));
         }
         if index.fault.is_some() || rows == 0 {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let arrays = arrays.into_iter().map(ColumnBuilder::finish).collect::<Result<Vec<_>>>()?;
         let row_count = RecordBatchOptions::new().with_row_count(Some(rows));
@@ -178,13 +214,13 @@ impl ChunkDecoder {
             faults.bad.resize(rows, false);
             let kept: BooleanArray = faults.bad.iter().map(|bad| Some(!bad)).collect();
             batch = filter_record_batch(&batch, &kept)?;
-            self.list_rejects(walk, index, faults.found, decoded);
+            self.list_rejects(walk, index, std::mem::take(&mut faults.found), decoded);
             decoded.rejected += faults.bad.iter().filter(|bad| **bad).count() as u64;
         }
         if batch.num_rows() > 0 {
             decoded.batches.push(batch);
         }
-        Ok(())
+        Ok(faults.bad)
     }
 
     fn list_rejects(&self, walk: &Walk<'_>, index: &Index, mut found: Vec<ValueFault>, decoded: &mut Decoded) {

@@ -182,6 +182,29 @@ fn the_earliest_row_errs_first_then_the_leftmost_column() {
 }
 
 #[test]
+fn a_decoded_row_still_knows_its_line() {
+    let mut data = String::from("a,b\n");
+    for row in 0..20_000 {
+        data.push_str(if row % 3 == 0 { "x,\"two\nlines\"\n" } else { "1,y\n" });
+    }
+    let options = Options { on_error: OnError::Ignore, header: Header::Present, ..csv() };
+    let decoder = ChunkDecoder::new("COPY t", options.clone(), int_and_text(), context());
+    let mut splitter = Splitter::new(&options);
+    let fed = splitter.feed(data.as_bytes()).unwrap();
+    let chunk = match fed {
+        Some(chunk) => chunk,
+        None => splitter.finish().unwrap().unwrap(),
+    };
+    assert_eq!(decoder.decode(&chunk).unwrap().batches.iter().map(RecordBatch::num_rows).sum::<usize>(), 13_333);
+    // Of the kept rows, 0 and 1 stand behind one of two lines.
+    assert_eq!(decoder.context_of(&chunk, 0).as_deref(), Some("COPY t, line 4: \"1,y\""));
+    assert_eq!(decoder.context_of(&chunk, 1).as_deref(), Some("COPY t, line 5: \"1,y\""));
+    assert_eq!(decoder.context_of(&chunk, 2).as_deref(), Some("COPY t, line 8: \"1,y\""));
+    assert_eq!(decoder.context_of(&chunk, 13_332).as_deref(), Some("COPY t, line 26668: \"1,y\""));
+    assert_eq!(decoder.context_of(&chunk, 13_333), None);
+}
+
+#[test]
 fn a_record_over_the_limit_is_refused() {
     let mut splitter = Splitter::with_sizes(&csv(), 16, 64);
     let fed = (0..100).try_for_each(|_| splitter.feed(b"1,\"aaaa").map(|_| ()));

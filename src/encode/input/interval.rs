@@ -6,7 +6,7 @@ use super::InputContext;
 use super::datetime::datetime_syntax;
 use super::decode::fraction_micros;
 use super::tokens::{Field, Kind, fields};
-use super::words::{Unit, unit};
+use super::words::{TimeUnit, time_unit};
 use crate::encode::IntervalStyle;
 use crate::encode::calendar::{MICROS_PER_DAY, MICROS_PER_SECOND, round_micros};
 use crate::error::{Error, Result, SqlState};
@@ -134,31 +134,31 @@ fn add_times(sum: &mut i64, value: i64, factor: i64) -> Decoded<()> {
 
 impl Sum {
     /// Adds `whole` and a `fraction` of the same sign in a unit. A fraction of a month becomes days, of a day a time.
-    fn add(&mut self, unit: Unit, whole: i64, fraction: f64) -> Decoded<()> {
+    fn add(&mut self, unit: TimeUnit, whole: i64, fraction: f64) -> Decoded<()> {
         match unit {
-            Unit::Microsecond => add(&mut self.micros, whole.saturating_add(fraction.round_ties_even() as i64)),
-            Unit::Millisecond => self.add_time(whole, fraction, 1000),
-            Unit::Second => self.add_time(whole, fraction, MICROS_PER_SECOND),
-            Unit::Minute => self.add_time(whole, fraction, MICROS_PER_MINUTE),
-            Unit::Hour => self.add_time(whole, fraction, MICROS_PER_HOUR),
-            Unit::Day => {
+            TimeUnit::Microsecond => add(&mut self.micros, whole.saturating_add(fraction.round_ties_even() as i64)),
+            TimeUnit::Millisecond => self.add_time(whole, fraction, 1000),
+            TimeUnit::Second => self.add_time(whole, fraction, MICROS_PER_SECOND),
+            TimeUnit::Minute => self.add_time(whole, fraction, MICROS_PER_MINUTE),
+            TimeUnit::Hour => self.add_time(whole, fraction, MICROS_PER_HOUR),
+            TimeUnit::Day => {
                 add(&mut self.days, whole)?;
                 self.add_time(0, fraction, MICROS_PER_DAY)
             }
-            Unit::Week => {
+            TimeUnit::Week => {
                 add_times(&mut self.days, whole, 7)?;
                 self.add_days(fraction * 7.0)
             }
-            Unit::Month => {
+            TimeUnit::Month => {
                 add(&mut self.months, whole)?;
                 self.add_days(fraction * 30.0)
             }
-            Unit::Quarter => self.add_months(whole, fraction, 3),
-            Unit::Year => self.add_months(whole, fraction, 12),
-            Unit::Decade => self.add_months(whole, fraction, 120),
-            Unit::Century => self.add_months(whole, fraction, 1200),
-            Unit::Millennium => self.add_months(whole, fraction, 12_000),
-            Unit::Ago => Err(Fault::Format),
+            TimeUnit::Quarter => self.add_months(whole, fraction, 3),
+            TimeUnit::Year => self.add_months(whole, fraction, 12),
+            TimeUnit::Decade => self.add_months(whole, fraction, 120),
+            TimeUnit::Century => self.add_months(whole, fraction, 1200),
+            TimeUnit::Millennium => self.add_months(whole, fraction, 12_000),
+            TimeUnit::Ago => Err(Fault::Format),
         }
     }
 
@@ -188,15 +188,15 @@ impl Sum {
 }
 
 /// `1-2` gives years and months.
-const MONTH_BITS: u32 = 1 << Unit::Year as u32 | 1 << Unit::Month as u32;
+const MONTH_BITS: u32 = 1 << TimeUnit::Year as u32 | 1 << TimeUnit::Month as u32;
 
 /// A clock gives hours, minutes and seconds; each unit may come once.
-const CLOCK_BITS: u32 = 1 << Unit::Hour as u32 | 1 << Unit::Minute as u32 | 1 << Unit::Second as u32;
+const CLOCK_BITS: u32 = 1 << TimeUnit::Hour as u32 | 1 << TimeUnit::Minute as u32 | 1 << TimeUnit::Second as u32;
 
 /// PostgreSQL's and SQL's forms. Fields are read from the last to the first, for a unit stands behind its number.
 fn decode(fields: &[Field], mask: i32, style: IntervalStyle) -> Decoded<IntervalValue> {
     let mut sum = Sum::default();
-    let mut next_unit: Option<Unit> = None;
+    let mut next_unit: Option<TimeUnit> = None;
     let mut ago = false;
     let mut unused_unit = false;
     let mut seen = 0_u32;
@@ -214,11 +214,11 @@ fn decode(fields: &[Field], mask: i32, style: IntervalStyle) -> Decoded<Interval
         let text = field.text.as_str();
         match field.kind {
             Kind::Word => {
-                let named = unit(text).ok_or(Fault::Format)?;
+                let named = time_unit(text).ok_or(Fault::Format)?;
                 if unused_unit {
                     return Err(Fault::Format);
                 }
-                if named == Unit::Ago {
+                if named == TimeUnit::Ago {
                     ago = true;
                 } else {
                     next_unit = Some(named);
@@ -229,13 +229,13 @@ fn decode(fields: &[Field], mask: i32, style: IntervalStyle) -> Decoded<Interval
                 once(CLOCK_BITS)?;
                 let time = clock(text, mask)?;
                 add(&mut sum.micros, if sql_negative { -time } else { time })?;
-                (next_unit, unused_unit) = (Some(Unit::Day), false);
+                (next_unit, unused_unit) = (Some(TimeUnit::Day), false);
             }
             Kind::Signed if text.contains(':') => {
                 once(CLOCK_BITS)?;
                 let time = clock(text.get(1..).unwrap_or_default(), mask)?;
                 add(&mut sum.micros, if text.starts_with('-') { -time } else { time })?;
-                (next_unit, unused_unit) = (Some(Unit::Day), false);
+                (next_unit, unused_unit) = (Some(TimeUnit::Day), false);
             }
             Kind::Number | Kind::Date | Kind::Signed => {
                 // A number without a unit of its own has that of the number behind it, and so comes twice.
@@ -254,18 +254,18 @@ fn decode(fields: &[Field], mask: i32, style: IntervalStyle) -> Decoded<Interval
 }
 
 /// The unit of a number that names none: the last field that the type has.
-fn default_unit(mask: i32) -> Unit {
+fn default_unit(mask: i32) -> TimeUnit {
     match mask {
-        range::YEAR => Unit::Year,
-        m if m == range::MONTH || m == range::YEAR | range::MONTH => Unit::Month,
-        range::DAY => Unit::Day,
-        m if m == range::HOUR || m == range::DAY | range::HOUR => Unit::Hour,
-        m if m & range::SECOND == 0 && m & range::MINUTE != 0 => Unit::Minute,
-        _ => Unit::Second,
+        range::YEAR => TimeUnit::Year,
+        m if m == range::MONTH || m == range::YEAR | range::MONTH => TimeUnit::Month,
+        range::DAY => TimeUnit::Day,
+        m if m == range::HOUR || m == range::DAY | range::HOUR => TimeUnit::Hour,
+        m if m & range::SECOND == 0 && m & range::MINUTE != 0 => TimeUnit::Minute,
+        _ => TimeUnit::Second,
     }
 }
 
-fn add_number(sum: &mut Sum, text: &str, unit: Unit, force_negative: bool) -> Decoded<()> {
+fn add_number(sum: &mut Sum, text: &str, unit: TimeUnit, force_negative: bool) -> Decoded<()> {
     let negative = force_negative || text.starts_with('-');
     let digits = text.trim_start_matches(['+', '-']);
     let sign = if negative { -1 } else { 1 };
@@ -274,7 +274,7 @@ fn add_number(sum: &mut Sum, text: &str, unit: Unit, force_negative: bool) -> De
         if months >= 12 {
             return Err(Fault::Range);
         }
-        return sum.add(Unit::Month, sign * (years.checked_mul(12).ok_or(Fault::Range)? + months), 0.0);
+        return sum.add(TimeUnit::Month, sign * (years.checked_mul(12).ok_or(Fault::Range)? + months), 0.0);
     }
     let (integer, fraction) = digits.split_once('.').unwrap_or((digits, ""));
     if !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -345,13 +345,13 @@ fn add_designated(sum: &mut Sum, text: &str, is_time: bool) -> Decoded<()> {
         let end = rest.find(|character: char| character.is_ascii_alphabetic()).ok_or(Fault::Format)?;
         let (number, tail) = rest.split_at(end);
         let unit = match (tail.as_bytes().first(), is_time) {
-            (Some(b'Y'), false) => Unit::Year,
-            (Some(b'M'), false) => Unit::Month,
-            (Some(b'W'), false) => Unit::Week,
-            (Some(b'D'), false) => Unit::Day,
-            (Some(b'H'), true) => Unit::Hour,
-            (Some(b'M'), true) => Unit::Minute,
-            (Some(b'S'), true) => Unit::Second,
+            (Some(b'Y'), false) => TimeUnit::Year,
+            (Some(b'M'), false) => TimeUnit::Month,
+            (Some(b'W'), false) => TimeUnit::Week,
+            (Some(b'D'), false) => TimeUnit::Day,
+            (Some(b'H'), true) => TimeUnit::Hour,
+            (Some(b'M'), true) => TimeUnit::Minute,
+            (Some(b'S'), true) => TimeUnit::Second,
             _ => return Err(Fault::Format),
         };
         add_iso_number(sum, number, unit)?;
@@ -360,7 +360,7 @@ fn add_designated(sum: &mut Sum, text: &str, is_time: bool) -> Decoded<()> {
     Ok(())
 }
 
-fn add_iso_number(sum: &mut Sum, text: &str, unit: Unit) -> Decoded<()> {
+fn add_iso_number(sum: &mut Sum, text: &str, unit: TimeUnit) -> Decoded<()> {
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     if digits.is_empty() || digits == "." || !digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
         return Err(Fault::Format);
@@ -371,7 +371,7 @@ fn add_iso_number(sum: &mut Sum, text: &str, unit: Unit) -> Decoded<()> {
 /// `yyyy-mm-dd`, each with a sign of its own.
 fn add_dashed_date(sum: &mut Sum, date: &str) -> Decoded<()> {
     let mut rest = date;
-    for unit in [Unit::Year, Unit::Month, Unit::Day] {
+    for unit in [TimeUnit::Year, TimeUnit::Month, TimeUnit::Day] {
         let end = rest.get(1..).and_then(|tail| tail.find('-')).map_or(rest.len(), |at| at + 1);
         let (number, tail) = rest.split_at(end);
         add_iso_number(sum, number, unit)?;
@@ -385,7 +385,7 @@ fn add_dashed_date(sum: &mut Sum, date: &str) -> Decoded<()> {
 
 fn add_colon_time(sum: &mut Sum, time: &str) -> Decoded<()> {
     let mut parts = time.split(':');
-    for unit in [Unit::Hour, Unit::Minute, Unit::Second] {
+    for unit in [TimeUnit::Hour, TimeUnit::Minute, TimeUnit::Second] {
         let Some(part) = parts.next() else { return Ok(()) };
         add_iso_number(sum, part, unit)?;
     }

@@ -26,6 +26,7 @@ use chrono::{DateTime, Utc};
 use super::{DateOrder, IntervalStyle, TextStyle, TextTimeZone};
 use crate::error::{Error, Result, SqlState};
 
+pub use abbreviations::abbreviation as zone_abbreviation;
 pub use array::{ArrayItem, array, array_items};
 pub use binary_text::{bytea, uuid, uuid_bytes};
 pub(crate) use datetime::at_timestamp_precision;
@@ -41,6 +42,7 @@ pub use numeric::{fit_numeric, numeric, numeric_bytes, numeric_overflow, numeric
 pub(crate) use scalar::list_of;
 pub use scalar::{null_scalar, parse_scalar};
 pub use string::{bpchar, char_type, fit_bpchar, fit_varchar, name, varchar};
+pub use words::{TimeUnit, time_unit};
 
 /// What an input function may know beside the text.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -126,7 +126,7 @@ impl Cursor<'_> {
             // A known word ends before a sign or digit: `t040506`, `utc+3`; an unknown one is a zone's name.
             Some(byte) if byte == b'+' || byte.is_ascii_digit() => {
                 let word = self.since(start);
-                super::words::word(&word).is_none() && super::words::unit(&word).is_none()
+                super::words::word(&word).is_none() && super::words::time_unit(&word).is_none()
             }
             _ => false,
         };

@@ -51,7 +51,7 @@ pub(super) fn word(text: &str) -> Option<Word> {
         "pm" => Word::Pm,
         "bc" => Word::Bc,
         "ad" => Word::Ad,
-        "infinity" | "+infinity" => Word::Infinity,
+        "infinity" => Word::Infinity,
         "-infinity" => Word::MinusInfinity,
         "epoch" => Word::Epoch,
         "now" => Word::Now,
@@ -67,9 +67,9 @@ pub(super) fn word(text: &str) -> Option<Word> {
     })
 }
 
-/// The units of an interval.
+/// The units of an interval, most of which are fields of a moment too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Unit {
+pub enum TimeUnit {
     Microsecond,
     Millisecond,
     Second,
@@ -86,25 +86,26 @@ pub(super) enum Unit {
     Ago,
 }
 
-/// The unit that a lower-case word names; PostgreSQL compares the first ten letters.
-pub(super) fn unit(text: &str) -> Option<Unit> {
-    Some(match text {
-        "us" | "usec" | "usecs" | "usecond" | "useconds" => Unit::Microsecond,
-        long if long.starts_with("microsecon") => Unit::Microsecond,
-        "ms" | "msec" | "msecs" | "mseconds" => Unit::Millisecond,
-        long if long.starts_with("millisecon") => Unit::Millisecond,
-        "s" | "sec" | "secs" | "second" | "seconds" => Unit::Second,
-        "m" | "min" | "mins" | "minute" | "minutes" => Unit::Minute,
-        "h" | "hour" | "hours" | "hr" | "hrs" => Unit::Hour,
-        "d" | "day" | "days" => Unit::Day,
-        "w" | "week" | "weeks" => Unit::Week,
-        "mon" | "mons" | "month" | "months" => Unit::Month,
-        "qtr" | "quarter" => Unit::Quarter,
-        "y" | "yr" | "yrs" | "year" | "years" => Unit::Year,
-        "dec" | "decs" | "decade" | "decades" => Unit::Decade,
-        "c" | "cent" | "century" | "centuries" => Unit::Century,
-        "mil" | "mils" | "millennia" | "millennium" => Unit::Millennium,
-        "ago" => Unit::Ago,
+/// As many letters of a unit's name count (`TOKMAXLEN`).
+const UNIT_LETTERS: usize = 10;
+
+/// The unit that a lower-case word names.
+pub fn time_unit(text: &str) -> Option<TimeUnit> {
+    Some(match text.get(..UNIT_LETTERS).unwrap_or(text) {
+        "us" | "usec" | "usecs" | "usecond" | "useconds" | "microsecon" => TimeUnit::Microsecond,
+        "ms" | "msec" | "msecs" | "mseconds" | "millisecon" => TimeUnit::Millisecond,
+        "s" | "sec" | "secs" | "second" | "seconds" => TimeUnit::Second,
+        "m" | "min" | "mins" | "minute" | "minutes" => TimeUnit::Minute,
+        "h" | "hour" | "hours" | "hr" | "hrs" => TimeUnit::Hour,
+        "d" | "day" | "days" => TimeUnit::Day,
+        "w" | "week" | "weeks" => TimeUnit::Week,
+        "mon" | "mons" | "month" | "months" => TimeUnit::Month,
+        "qtr" | "quarter" => TimeUnit::Quarter,
+        "y" | "yr" | "yrs" | "year" | "years" => TimeUnit::Year,
+        "dec" | "decs" | "decade" | "decades" => TimeUnit::Decade,
+        "c" | "cent" | "century" | "centuries" => TimeUnit::Century,
+        "mil" | "mils" | "millennia" | "millennium" => TimeUnit::Millennium,
+        "ago" => TimeUnit::Ago,
         _ => return None,
     })
 }

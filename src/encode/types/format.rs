@@ -45,6 +45,16 @@ pub fn format_type(ty: PgType) -> String {
     }
 }
 
+/// The type's name in error messages and as `regtype`: PostgreSQL's `format_type` without a modifier, which tells
+/// `character` from the `bpchar` that has none.
+pub fn type_words(type_oid: u32) -> String {
+    match (type_oid, element_of(type_oid)) {
+        (oid::BPCHAR, _) => "character".to_owned(),
+        (_, Some(oid::BPCHAR)) => "character[]".to_owned(),
+        _ => format_type(PgType::of(type_oid)),
+    }
+}
+
 /// (mask, text) of the fields that an interval may be restricted to.
 const INTERVAL_FIELDS: &[(i32, &str)] = &[
     (1 << 2, "year"),

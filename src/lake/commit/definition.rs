@@ -9,10 +9,10 @@ use serde_json::json;
 
 use crate::error::{Error, Result, SqlState};
 use crate::lake::columns::{TableSpec, delta_field};
-use crate::lake::table::{CONSTRAINT_PREFIX, Table, constraint_text};
+use crate::lake::table::{CHECKPOINT_INTERVAL, CONSTRAINT_PREFIX, Table, constraint_text};
 
 /// Delta's own properties that we honour. Others of that prefix would promise what we do not do.
-const PROPERTIES: &[&str] = &["delta.appendOnly", "delta.dataSkippingNumIndexedCols"];
+const PROPERTIES: &[&str] = &["delta.appendOnly", "delta.dataSkippingNumIndexedCols", CHECKPOINT_INTERVAL];
 
 /// The features that a writer version below 7 stands for, by the version that brought them.
 const LEGACY_WRITER_FEATURES: &[(u64, &str)] = &[
@@ -55,12 +55,26 @@ fn configuration(spec: &TableSpec) -> Result<Vec<(String, String)>> {
         if key.starts_with("delta.") && !PROPERTIES.contains(&key.as_str()) {
             return Err(Error::unsupported(format!("table property \"{key}\"")));
         }
+        if !is_property_value(key, value) {
+            let message = format!("invalid value for table property \"{key}\": \"{value}\"");
+            return Err(Error::new(SqlState::InvalidParameterValue, message));
+        }
         configuration.push((key.clone(), value.clone()));
     }
     for (name, expression) in &spec.checks {
         configuration.push((format!("{CONSTRAINT_PREFIX}{name}"), constraint_text(expression)));
     }
     Ok(configuration)
+}
+
+/// Whether Delta's property can have the value; what is no property of Delta's can have any.
+fn is_property_value(key: &str, value: &str) -> bool {
+    match key {
+        "delta.appendOnly" => matches!(value, "true" | "false"),
+        "delta.dataSkippingNumIndexedCols" => value.parse().is_ok_and(|columns: i32| columns >= -1),
+        CHECKPOINT_INTERVAL => value.parse().is_ok_and(|commits: u32| commits > 0),
+        _ => true,
+    }
 }
 
 fn has_timestamp_ntz(data_type: &DataType) -> bool {

@@ -51,40 +51,42 @@ async fn footer(store: Arc<dyn ObjectStore>, file: ObjectMeta, format: FileForma
     }
 }
 
+/// The same, with errors that name the file.
+async fn named_footer(set: FileSet, file: ObjectMeta, format: FileFormat) -> Result<(Schema, Option<usize>)> {
+    let name = set.name(file.location.as_ref());
+    footer(set.store, file, format).await.map_err(|error| error.with_context(format!("file \"{name}\"")))
+}
+
 /// Reads the schemas of all files. Errors: 42804 when a column's types cannot be united, XX001 for a broken file.
 pub(super) async fn footers(set: &FileSet, format: FileFormat) -> Result<Footers> {
     let found: Vec<(Schema, Option<usize>)> = stream::iter(set.files.as_ref().clone())
-        .map(|file| footer(Arc::clone(&set.store), file, format).boxed())
+        .map(|file| named_footer(set.clone(), file, format).boxed())
         .buffered(FOOTERS_AHEAD)
         .try_collect()
         .await?;
     let mut merged: Vec<Field> = Vec::new();
     for ((schema, _), file) in found.iter().zip(set.files.iter()) {
-        merge(&mut merged, schema, format, file.location.as_ref())?;
+        merge(&mut merged, schema, format, &set.name(file.location.as_ref()))?;
     }
     Ok(Footers { schema: Arc::new(Schema::new(merged)), rows: found.into_iter().map(|(_, rows)| rows).collect() })
 }
 
 async fn parquet_footer(store: &Arc<dyn ObjectStore>, file: &ObjectMeta) -> Result<(Schema, Option<usize>)> {
     let reader = DFParquetMetadata::new(store.as_ref(), file);
-    let metadata = reader.fetch_metadata().await.map_err(|error| broken(file, error.into()))?;
+    let metadata = reader.fetch_metadata().await?;
     let rows = usize::try_from(metadata.file_metadata().num_rows()).ok();
     let schema = parquet::arrow::parquet_to_arrow_schema(
         metadata.file_metadata().schema_descr(),
         metadata.file_metadata().key_value_metadata(),
     );
-    Ok((schema.map_err(|error| broken(file, error.into()))?, rows))
+    Ok((schema?, rows))
 }
 
 async fn avro_schema(store: &Arc<dyn ObjectStore>, file: &ObjectMeta) -> Result<Schema> {
     let head = store.get_range(&file.location, 0..file.size.min(AVRO_HEADER_BYTES)).await?;
     let reader = ReaderBuilder::new().build(std::io::Cursor::new(head));
-    let reader = reader.map_err(|error| broken(file, Error::new(SqlState::DataCorrupted, error.to_string())))?;
+    let reader = reader.map_err(|error| Error::new(SqlState::DataCorrupted, error.to_string()))?;
     Ok(reader.schema().as_ref().clone())
-}
-
-fn broken(file: &ObjectMeta, error: Error) -> Error {
-    error.with_context(format!("file \"{}\"", file.location))
 }
 
 fn merge(merged: &mut Vec<Field>, schema: &Schema, format: FileFormat, file: &str) -> Result<()> {
@@ -192,7 +194,7 @@ impl ColumnarTable {
     fn partitioned_files(&self) -> Vec<PartitionedFile> {
         let schema = self.schema.file_schema();
         let file = |(file, rows): (&ObjectMeta, &Option<usize>)| {
-            let name = ScalarValue::Utf8(Some(file.location.to_string()));
+            let name = ScalarValue::Utf8(Some(self.set.name(file.location.as_ref())));
             let modified = file.last_modified.timestamp_micros();
             let modified = ScalarValue::TimestampMicrosecond(Some(modified), Some("UTC".into()));
             let part = PartitionedFile::new_from_meta(file.clone()).with_partition_values(vec![name, modified]);

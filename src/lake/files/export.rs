@@ -13,6 +13,7 @@ use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, WriteMultipart};
+use parking_lot::Mutex;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression as ParquetCompression, GzipLevel, ZstdLevel};
 use parquet::file::properties::WriterProperties;
@@ -22,7 +23,7 @@ use super::format::Compression;
 use crate::encode::TextStyle;
 use crate::encode::copy::{Encoder, Format, Header, JsonEncoder, Options};
 use crate::encode::types::OutputColumn;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SqlState};
 
 /// Parts of an upload under way at a time.
 const PARTS_AHEAD: usize = 4;
@@ -123,7 +124,7 @@ impl Export<'_> {
             (_, Compression::Snappy) => return Err(Error::unsupported("snappy compression of text files")),
         };
         let writer = self.writer(compression)?;
-        let upload = self.target.store.put_multipart(&path).await?;
+        let upload = self.target.store.put_multipart(&path).await.map_err(not_opened)?;
         let upload = WriteMultipart::new_with_chunk_size(upload, PART_BYTES);
         Ok(File { writer: Some(writer), squeeze: sink, upload: Upload(Some(upload)), bytes_written: 0 })
     }
@@ -167,8 +168,10 @@ impl Export<'_> {
         Ok(match &self.options.format {
             ExportFormat::Parquet => Writer::Parquet(Box::new(parquet_writer(self.schema.clone(), compression)?)),
             ExportFormat::Avro => {
-                let writer = AvroWriter::new(Vec::new(), self.schema.as_ref().clone());
-                Writer::Avro(Box::new(writer.map_err(|error| Error::unsupported(format!("Avro: {error}")))?))
+                let ready = Ready::default();
+                let writer = AvroWriter::new(ready.clone(), self.schema.as_ref().clone());
+                let writer = writer.map_err(|error| Error::unsupported(format!("Avro: {error}")))?;
+                Writer::Avro { writer: Box::new(writer), ready }
             }
             ExportFormat::Json => {
                 let style = self.style.clone();
@@ -186,6 +189,21 @@ impl Export<'_> {
                 Writer::Copy { encoder: Box::new(encoder), pending }
             }
         })
+    }
+}
+
+fn not_opened(error: object_store::Error) -> Error {
+    let missing = match &error {
+        // A cloud's store misses the bucket, not a folder.
+        object_store::Error::NotFound { path, source } if source.is::<std::io::Error>() => Some(path.clone()),
+        _ => None,
+    };
+    match missing {
+        Some(path) => {
+            let message = format!("could not open file \"{path}\" for writing: No such file or directory");
+            Error::new(SqlState::UndefinedFile, message)
+        }
+        None => error.into(),
     }
 }
 
@@ -208,7 +226,28 @@ enum Writer {
     Copy { encoder: Box<Encoder>, pending: Vec<u8> },
     Json(Box<JsonEncoder>),
     Parquet(Box<ArrowWriter<Vec<u8>>>),
-    Avro(Box<AvroWriter<Vec<u8>>>),
+    Avro { writer: Box<AvroWriter<Ready>>, ready: Ready },
+}
+
+/// Bytes that a writer has written and that were not taken yet: Avro's does not give its sink away before the end.
+#[derive(Debug, Clone, Default)]
+struct Ready(Arc<Mutex<Vec<u8>>>);
+
+impl Ready {
+    fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut self.0.lock())
+    }
+}
+
+impl std::io::Write for Ready {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 impl Writer {
@@ -236,9 +275,9 @@ impl Writer {
                 }
                 Ok(std::mem::take(writer.inner_mut()))
             }
-            Self::Avro(writer) => {
+            Self::Avro { writer, ready } => {
                 writer.write(batch).map_err(avro_error)?;
-                Ok(Vec::new())
+                Ok(ready.take())
             }
         }
     }
@@ -255,9 +294,10 @@ impl Writer {
                 writer.finish()?;
                 Ok(std::mem::take(writer.inner_mut()))
             }
-            Self::Avro(mut writer) => {
+            Self::Avro { mut writer, ready } => {
                 writer.finish().map_err(avro_error)?;
-                Ok(writer.into_inner())
+                drop(writer);
+                Ok(ready.take())
             }
         }
     }

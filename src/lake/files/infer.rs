@@ -59,7 +59,8 @@ async fn sample(set: &FileSet, format: FileFormat, options: &FileOptions) -> Res
     csv.header = Header::Absent;
     let cutting = if format == FileFormat::Json { Cutting::Json } else { Cutting::Csv(csv) };
     let compression = options.compression;
-    let sources = Sources { store: set.store.clone(), files: set.files.clone(), cutting, compression };
+    let sources =
+        Sources { store: set.store.clone(), url: set.url.clone(), files: set.files.clone(), cutting, compression };
     let files = set.files.len().clamp(1, options.sample_files_max.max(1));
     let (bytes_max, rows_max) = (options.sample_bytes_max / files, options.sample_rows_max.div_ceil(files));
     let mut samples = Vec::new();

@@ -4,38 +4,57 @@
 
 use std::sync::Arc;
 
+use datafusion::execution::object_store::ObjectStoreUrl;
 use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use regex::Regex;
 
+use super::table::FileSet;
 use crate::error::{Error, Result, SqlState};
 
 /// Files that one path may mean.
 const FILES_MAX: usize = 1_000_000;
 
-/// The files that `path_or_glob` means in `store`, sorted by path: the file itself, all files under a folder (those whose
-/// name or folder begins with `_` or `.` are hidden), or what a glob matches.
-///
-/// Errors: 58P01 when there is none, 22023 for a malformed glob, 54000 for too many, and the store's own.
-pub async fn list(store: &Arc<dyn ObjectStore>, path_or_glob: &str) -> Result<Vec<ObjectMeta>> {
-    let wanted = path_or_glob.trim_start_matches('/');
+impl FileSet {
+    /// The files that `path_or_glob` means in a store, sorted by path: the file itself, all files under a folder (those whose
+    /// name or folder begins with `_` or `.` are hidden), or what a glob matches.
+    ///
+    /// # Errors
+    /// 58P01 when there is none, 22023 for a malformed glob, 54000 for too many, and the store's own.
+    pub async fn find(store: Arc<dyn ObjectStore>, url: ObjectStoreUrl, path_or_glob: &str) -> Result<Self> {
+        let wanted = path_or_glob.trim_start_matches('/');
+        let files = list(&store, wanted).await?;
+        let set = Self { store, url, files: Arc::new(files) };
+        if set.files.is_empty() {
+            let name = set.name(wanted);
+            let message = format!("could not open file \"{name}\" for reading: No such file or directory");
+            return Err(Error::new(SqlState::UndefinedFile, message));
+        }
+        Ok(set)
+    }
+
+    /// A file as people name it.
+    pub(super) fn name(&self, key: &str) -> String {
+        file_name(&self.url, key)
+    }
+}
+
+/// A file as people name it: a path of the local disk, or a whole URL.
+pub(super) fn file_name(url: &ObjectStoreUrl, key: &str) -> String {
+    match url.as_str() {
+        "file:///" => format!("/{key}"),
+        store => format!("{store}{key}"),
+    }
+}
+
+async fn list(store: &Arc<dyn ObjectStore>, wanted: &str) -> Result<Vec<ObjectMeta>> {
     let mut files = match wanted.find(['*', '?', '[', '{']) {
         Some(first) => list_glob(store, wanted, first).await?,
         None => list_plain(store, wanted).await?,
     };
-    if files.is_empty() {
-        return Err(not_found(path_or_glob));
-    }
     files.sort_by(|left, right| left.location.cmp(&right.location));
     Ok(files)
-}
-
-fn not_found(path: &str) -> Error {
-    Error::new(
-        SqlState::UndefinedFile,
-        format!("could not open file \"{path}\" for reading: No such file or directory"),
-    )
 }
 
 fn path_of(text: &str) -> Result<Path> {

@@ -1,7 +1,7 @@
 //! Files that are no tables: listed, understood, read and written. CSV, JSON, Parquet and Avro.
 //!
 //! ```text
-//! list(path or glob) ─→ infer(sample) ─→ table() ─→ scan, with pushdown and on every core
+//! FileSet::find(path or glob) ─→ infer(sample) ─→ table() ─→ scan, with pushdown and on every core
 //!   text formats:  blocks of a file ─ splitter ─→ chunks ─ bounded channels ─→ decoders (one per partition)
 //!   columnar ones: DataFusion's readers over our list of files
 //! write(batches) ─→ one file, or numbered part files, visible only when whole
@@ -27,6 +27,5 @@ mod tests;
 pub use export::{ExportFormat, ExportOptions, ExportTarget, write};
 pub use format::{Compression, FileFormat, FileOptions, HeaderChoice};
 pub use infer::infer;
-pub use list::list;
 pub use parallel::{Decode, Rejections, RowStreams, decode_parallel};
 pub use table::{FILE_COLUMN, FILE_MODIFIED_COLUMN, FileSet, FileTable, table};

@@ -20,13 +20,14 @@ const BLOCKS_AHEAD: usize = 3;
 /// What a decompressor gives at a time.
 const PLAIN_BYTES: usize = 1 << 20;
 
-/// The file's bytes in order. Dropping the stream ends the reading. Errors: the store's, 22P04 for broken compression.
+/// The file's bytes in order; errors call it `name`. Dropping the stream ends the reading. Errors: the store's, 22P04 for broken compression.
 pub(super) fn bytes(
     store: Arc<dyn ObjectStore>,
     file: ObjectMeta,
+    name: &str,
     compression: Compression,
 ) -> Result<BoxStream<'static, Result<Bytes>>> {
-    let name = file.location.to_string();
+    let name = name.to_owned();
     let raw = blocks(store, file);
     let decompressed: BoxStream<'static, std::io::Result<Bytes>> = match compression {
         Compression::None => return Ok(raw.map_err(Error::from).boxed()),

@@ -7,6 +7,7 @@ use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::Result as DataFusionResult;
+use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
@@ -18,6 +19,7 @@ use parking_lot::Mutex;
 
 use super::format::Compression;
 use super::json::{JsonDecoder, JsonSplitter};
+use super::list::file_name;
 use super::parallel::{Decode, Rejections, RowStreams, decode_parallel};
 use super::read;
 use crate::encode::copy::{Chunk, ChunkDecoder, Decoded, Options, Splitter};
@@ -151,6 +153,7 @@ impl Cutter {
 #[derive(Debug, Clone)]
 pub(super) struct Sources {
     pub(super) store: Arc<dyn ObjectStore>,
+    pub(super) url: ObjectStoreUrl,
     pub(super) files: Arc<Vec<ObjectMeta>>,
     pub(super) cutting: Cutting,
     pub(super) compression: Option<Compression>,
@@ -171,13 +174,13 @@ impl Sources {
 
     /// One file's chunks. Errors name the file.
     pub(super) fn file_chunks(&self, meta: &ObjectMeta) -> impl Stream<Item = Result<FileChunk>> + Send + use<> {
-        let name: Arc<str> = meta.location.as_ref().into();
-        let file = Arc::new(SourceFile { name, modified_us: meta.last_modified.timestamp_micros() });
+        let name: Arc<str> = file_name(&self.url, meta.location.as_ref()).into();
         let compression = self.compression.unwrap_or_else(|| Compression::of_name(meta.location.as_ref()));
-        let bytes = match read::bytes(self.store.clone(), meta.clone(), compression) {
+        let bytes = match read::bytes(self.store.clone(), meta.clone(), &name, compression) {
             Ok(bytes) => bytes,
             Err(error) => stream::iter([Err(error)]).boxed(),
         };
+        let file = Arc::new(SourceFile { name, modified_us: meta.last_modified.timestamp_micros() });
         let state = (bytes, Cutter::new(&self.cutting, &file.name), file);
         stream::try_unfold(state, |(mut bytes, mut cutter, file)| async move {
             loop {

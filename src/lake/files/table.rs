@@ -28,7 +28,7 @@ pub const FILE_COLUMN: &str = "_file";
 /// The virtual column with the time that the file was last written.
 pub const FILE_MODIFIED_COLUMN: &str = "_file_modified";
 
-/// Files in one store, as [`list`](super::list()) found them; the list is what is read, whatever appears later.
+/// Files in one store, as [`find`](FileSet::find) found them; the list is what is read, whatever appears later.
 #[derive(Debug, Clone)]
 pub struct FileSet {
     pub store: Arc<dyn ObjectStore>,
@@ -167,6 +167,7 @@ impl TableProvider for TextTable {
         let wanted = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
         let sources = Sources {
             store: self.set.store.clone(),
+            url: self.set.url.clone(),
             files: self.set.files.clone(),
             cutting: match self.format {
                 FileFormat::Json => Cutting::Json,

@@ -34,7 +34,7 @@ fn context() -> InputContext {
 }
 
 async fn set_of(store: &Arc<dyn ObjectStore>, glob: &str) -> Result<FileSet> {
-    Ok(FileSet { store: store.clone(), url: url(), files: Arc::new(list(store, glob).await?) })
+    FileSet::find(store.clone(), url(), glob).await
 }
 
 /// Runs `sql` over the files as table `t`; the rows as text, sorted by the query.
@@ -88,12 +88,15 @@ async fn globs_find_their_files() -> Result<()> {
         ("in/", "in/a.csv in/b.csv in/c.json in/sub/d.csv in/sub/x/f1.csv"),
     ];
     for (glob, expected) in cases {
-        let found = list(&store, glob).await?;
+        let found = set_of(&store, glob).await?.files;
         let found: Vec<_> = found.iter().map(|file| file.location.as_ref()).collect();
         assert_eq!(found.join(" "), expected, "{glob}");
     }
-    let error = list(&store, "in/no*.csv").await.expect_err("nothing there");
-    assert_eq!(error.message(), "could not open file \"in/no*.csv\" for reading: No such file or directory");
+    let error = set_of(&store, "in/no*.csv").await.expect_err("nothing there");
+    assert_eq!(
+        error.message(),
+        "could not open file \"memory://lake/in/no*.csv\" for reading: No such file or directory"
+    );
     assert_eq!(error.sqlstate(), SqlState::UndefinedFile);
     Ok(())
 }
@@ -136,7 +139,10 @@ async fn large_csv_is_read_once_by_all_partitions() -> Result<()> {
 async fn file_columns_tell_the_file() -> Result<()> {
     let store = store_of(&[("d/a.csv", "x,y\n1,p\n"), ("d/b.csv", "x,y\n2,q\n")]).await;
     let sql = "SELECT _file, x FROM t WHERE _file_modified > '2020-01-01' ORDER BY x";
-    assert_eq!(query(&store, "d/*.csv", &FileOptions::default(), None, sql).await?, "d/a.csv|1 d/b.csv|2");
+    assert_eq!(
+        query(&store, "d/*.csv", &FileOptions::default(), None, sql).await?,
+        "memory://lake/d/a.csv|1 memory://lake/d/b.csv|2"
+    );
     Ok(())
 }
 
@@ -147,9 +153,9 @@ async fn errors_name_file_line_and_column() -> Result<()> {
     let options = FileOptions { header: HeaderChoice::Present, ..FileOptions::default() };
     let error =
         query(&store, "a.csv", &options, columns.clone(), "SELECT n FROM t").await.expect_err("x is no integer");
-    assert_eq!(error.context(), Some("file \"a.csv\", line 4, column n: \"x\""));
+    assert_eq!(error.context(), Some("file \"memory://lake/a.csv\", line 4, column n: \"x\""));
     let error = query(&store, "a.json", &options, columns, "SELECT n FROM t").await.expect_err("x is no integer");
-    assert_eq!(error.context(), Some("file \"a.json\", line 2, column n: \"x\""));
+    assert_eq!(error.context(), Some("file \"memory://lake/a.json\", line 2, column n: \"x\""));
     assert_eq!(error.sqlstate(), SqlState::InvalidTextRepresentation);
     Ok(())
 }
@@ -227,7 +233,7 @@ async fn a_folder_gets_numbered_parts() -> Result<()> {
     let csv = ExportFormat::Copy(Options::defaults(Format::Csv));
     let options = ExportOptions { file_bytes_max: 1, compression: Some(Compression::None), ..ExportOptions::new(csv) };
     assert_eq!(write_numbers(&store, "out/", &options).await?, 6);
-    let files: Vec<_> = list(&store, "out/").await?.into_iter().map(|file| file.location.to_string()).collect();
+    let files: Vec<_> = set_of(&store, "out/").await?.files.iter().map(|file| file.location.to_string()).collect();
     assert_eq!(files, ["out/part-00000.csv", "out/part-00001.csv"]);
     Ok(())
 }
@@ -267,7 +273,7 @@ async fn parquet_schemas_are_merged_by_name() -> Result<()> {
     write_one("b.parquet", vec![("y", ints(vec![7]), PgType::INT4), ("x", longs(vec![1 << 40]), PgType::INT8)]).await?;
     let sql = "SELECT x, y, _file FROM t WHERE x > 1 ORDER BY x";
     let read = query(&store, "*.parquet", &FileOptions::default(), None, sql).await?;
-    assert_eq!(read, "2||a.parquet 1099511627776|7|b.parquet");
+    assert_eq!(read, "2||memory://lake/a.parquet 1099511627776|7|memory://lake/b.parquet");
     Ok(())
 }
 

@@ -9,6 +9,7 @@
 pub mod counted;
 #[cfg(test)]
 pub mod faulty;
+pub(super) mod local;
 pub mod overlay;
 pub mod probe;
 
@@ -23,7 +24,6 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
 use object_store::azure::MicrosoftAzureBuilder;
 use object_store::gcp::GoogleCloudStorageBuilder;
-use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{BackoffConfig, ObjectStore, RetryConfig};
@@ -32,6 +32,7 @@ use url::Url;
 
 use crate::error::{Error, Result, SqlState};
 use counted::{Counted, Counters};
+use local::LocalDisk;
 pub use probe::probe_put_if_absent;
 
 /// The longest that one request of a cloud store may take, its body included, and the making of a connection.
@@ -89,6 +90,8 @@ pub struct Stores {
     /// Buckets whose put-if-absent was put to the test.
     trusted: Mutex<HashSet<String>>,
     counters: Arc<Counters>,
+    /// Whether what is committed on a local disk is flushed to it.
+    fsync: bool,
 }
 
 impl Stores {
@@ -98,9 +101,20 @@ impl Stores {
     /// # Errors
     /// 22023 for a URL that cannot be read or a scheme that is not known; 58030 when the folder cannot be made.
     pub fn new(warehouse: &str, options: HashMap<String, String>) -> Result<Self> {
+        Self::with_fsync(warehouse, options, true)
+    }
+
+    /// The same; without `fsync` a loss of power can damage what was written to a local disk.
+    ///
+    /// # Errors
+    /// As [`Stores::new`].
+    pub fn with_fsync(warehouse: &str, options: HashMap<String, String>, fsync: bool) -> Result<Self> {
         let url = location_url(warehouse)?;
         if let Ok(folder) = url.to_file_path() {
-            std::fs::create_dir_all(folder)?;
+            std::fs::create_dir_all(&folder).map_err(|error| {
+                let message = format!("could not create directory \"{}\": {error}", folder.display());
+                Error::new(Error::from(error).sqlstate(), message)
+            })?;
         }
         if let Some(unknown) = options.keys().find(|key| !is_store_option(key)) {
             let message = format!("unrecognized option \"{unknown}\" of the object store");
@@ -113,6 +127,7 @@ impl Stores {
             by_bucket: Mutex::default(),
             trusted: Mutex::default(),
             counters: Arc::new(Counters::default()),
+            fsync,
         };
         stores.warehouse()?;
         Ok(stores)
@@ -162,9 +177,15 @@ impl Stores {
         if matches!(place.location.scheme(), "file" | "memory") || self.trusted.lock().contains(bucket) {
             return Ok(());
         }
-        probe_put_if_absent(place.store.as_ref(), &place.path.clone().join("_lakegate_probe")).await?;
+        let probed = probe_put_if_absent(place.store.as_ref(), &place.path.clone().join("_lakegate_probe")).await;
+        probed.map_err(|error| unusable(place, &error))?;
         self.trusted.lock().insert(bucket.to_owned());
         Ok(())
+    }
+
+    /// Whether a commit there must flush the files that it names.
+    pub(super) fn flushes(&self, place: &Resolved) -> bool {
+        self.fsync && place.is_local()
     }
 
     /// Requests of all stores.
@@ -211,7 +232,7 @@ impl Stores {
 
     fn build(&self, url: &Url) -> Result<Arc<dyn ObjectStore>> {
         match url.scheme() {
-            "file" => Ok(Arc::new(LocalFileSystem::new())),
+            "file" => Ok(Arc::new(LocalDisk::new(self.fsync))),
             "memory" => Ok(Arc::new(InMemory::new())),
             "s3" | "s3a" => self.s3(url),
             "gs" => self.gcs(url),
@@ -309,6 +330,14 @@ fn bucket_of(url: &Url) -> String {
     let user = if url.username().is_empty() { String::new() } else { format!("{}@", url.username()) };
     let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
     format!("{}://{user}{}{port}/", url.scheme(), url.host_str().unwrap_or_default())
+}
+
+/// The probe's key means nothing to whoever named the place.
+fn unusable(place: &Resolved, why: &Error) -> Error {
+    let message = format!("could not use \"{}\": {}", place.location, why.message());
+    let error = Error::new(why.sqlstate(), message).with_source(why.clone());
+    let error = why.detail().into_iter().fold(error, Error::with_detail);
+    why.hint().into_iter().fold(error, Error::with_hint)
 }
 
 fn invalid(location: &str, why: &str) -> Error {

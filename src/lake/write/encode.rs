@@ -7,8 +7,7 @@ use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, IntervalUnit, Schema, SchemaRef, TimeUnit};
 use arrow::record_batch::RecordBatch;
 
-use crate::error::{Error, Result};
-use crate::lake::columns::stored_type;
+use crate::error::{Error, Result, SqlState};
 use crate::lake::interval;
 
 /// A value that does not fit its column is an error, never null.
@@ -24,23 +23,27 @@ pub(super) struct Encoding {
     file_schema: SchemaRef,
     /// Positions of the partition columns, in the order of the partitioning.
     partition: Vec<usize>,
+    /// Positions of the columns of one byte, which the engine has none of.
+    bytes: Vec<usize>,
 }
 
 impl Encoding {
-    pub(super) fn new(engine: &SchemaRef, partition_columns: &[String]) -> Self {
+    /// `types` are those that the columns are stored in.
+    pub(super) fn new(engine: &SchemaRef, types: &[DataType], partition_columns: &[String]) -> Self {
         let fields = engine.fields();
         let is_partition = |index: &usize| fields.get(*index).is_some_and(|f| partition_columns.contains(f.name()));
         let stored: Vec<usize> = (0..fields.len()).filter(|index| !is_partition(index)).collect();
         let file_fields = stored
             .iter()
-            .filter_map(|index| fields.get(*index))
-            .map(|field| Field::new(field.name(), stored_type(field.data_type()), field.is_nullable()));
+            .filter_map(|index| fields.get(*index).zip(types.get(*index)))
+            .map(|(field, stored)| Field::new(field.name(), stored.clone(), field.is_nullable()));
         let partition = partition_columns.iter().filter_map(|name| engine.index_of(name).ok()).collect();
         Self {
             file_schema: Arc::new(Schema::new(file_fields.collect::<Vec<_>>())),
             engine: Arc::clone(engine),
             stored,
             partition,
+            bytes: (0..types.len()).filter(|index| types.get(*index) == Some(&DataType::Int8)).collect(),
         }
     }
 
@@ -61,7 +64,14 @@ impl Encoding {
     /// The partition columns of the rows, in the engine's types.
     pub(super) fn partition_arrays(&self, batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
         let columns = self.partition.iter().zip(self.partition_fields());
-        columns.map(|(index, field)| to_type(batch.column(*index), field.data_type())).collect()
+        columns
+            .map(|(index, field)| {
+                let array = batch.column(*index);
+                let checked =
+                    if self.bytes.contains(index) { store(array, &DataType::Int8)? } else { Arc::clone(array) };
+                to_type(&checked, field.data_type())
+            })
+            .collect()
     }
 
     /// The rows as a data file holds them.
@@ -94,6 +104,10 @@ fn store(array: &ArrayRef, stored: &DataType) -> Result<ArrayRef> {
         (DataType::Time32(_) | DataType::Time64(TimeUnit::Nanosecond), DataType::Int64) => {
             to_type(&to_type(array, &DataType::Time64(TimeUnit::Microsecond))?, stored)
         }
+        (_, DataType::Int8) => to_type(array, stored).map_err(|error| {
+            let message = "value out of range for a column of one byte";
+            Error::new(SqlState::NumericValueOutOfRange, message).with_source(error)
+        }),
         _ => to_type(array, stored),
     }
 }

@@ -7,6 +7,7 @@
 
 mod encode;
 mod file;
+mod gathered;
 mod partition;
 mod rewrite;
 mod rows;
@@ -14,7 +15,7 @@ pub(super) mod staged;
 
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::ExecutionPlan;
@@ -23,7 +24,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::change::{Change, Changing, Counts};
-use super::columns::{ColumnSpec, TableSpec};
+use super::columns::{ColumnSpec, TableSpec, stored_type};
 use super::commit::{self, Committed, Failure, Target};
 use super::stores::Resolved;
 use super::table::Table;
@@ -131,10 +132,10 @@ pub(super) async fn write(lake: Arc<Lake>, request: WriteRequest) -> Result<Writ
         WriteMode::Append(_) | WriteMode::Overwrite(_) | WriteMode::Create(_) | WriteMode::Replace(_) => None,
     };
     let (location, mut target) = target(&lake, mode)?;
-    let (schema, partition_columns) = shape(&target)?;
+    let shape = shape(&target)?;
     commit::check_early(&location, &target).await?;
     let job = Arc::new(Job {
-        encoding: Encoding::new(&schema, &partition_columns),
+        encoding: Encoding::new(&shape.engine, &shape.stored, &shape.partition_columns),
         gate,
         options: lake.options.clone(),
         statistics_columns: statistics_columns(&target),
@@ -208,16 +209,28 @@ fn target(lake: &Lake, mode: WriteMode) -> Result<(Resolved, Target)> {
     })
 }
 
-/// The columns that rows must have, and the partition columns among them.
-fn shape(target: &Target) -> Result<(SchemaRef, Vec<String>)> {
+/// The columns that rows must have, the types that data files hold them in, and the partition columns among them.
+struct Shape {
+    engine: SchemaRef,
+    stored: Vec<DataType>,
+    partition_columns: Vec<String>,
+}
+
+fn shape(target: &Target) -> Result<Shape> {
     match target {
         Target::Append(table)
         | Target::Overwrite(table)
         | Target::Change { table, .. }
-        | Target::Private { table, .. } => Ok((Arc::clone(table.arrow_schema()), table.partition_columns().to_vec())),
+        | Target::Private { table, .. } => Ok(Shape {
+            engine: Arc::clone(table.arrow_schema()),
+            stored: table.stored_types()?,
+            partition_columns: table.partition_columns().to_vec(),
+        }),
         Target::Create(spec) | Target::Replace(spec) => {
             spec.validate()?;
-            Ok((spec.engine_schema(), spec.partition_columns.clone()))
+            let engine = spec.engine_schema();
+            let stored = engine.fields().iter().map(|field| stored_type(field.data_type())).collect();
+            Ok(Shape { engine, stored, partition_columns: spec.partition_columns.clone() })
         }
     }
 }

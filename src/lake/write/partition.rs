@@ -6,7 +6,7 @@ use arrow::array::{ArrayRef, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::{DataType, Field};
 use arrow::record_batch::RecordBatch;
-use arrow::row::{OwnedRow, RowConverter, SortField};
+use arrow::row::{OwnedRow, RowConverter, Rows, SortField};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
 use crate::error::{Error, Result, SqlState};
@@ -32,9 +32,14 @@ impl Splitter {
         Ok(Self { converter: RowConverter::new(fields)? })
     }
 
+    /// The partition columns as comparable rows.
+    pub(super) fn rows(&self, keys: &[ArrayRef]) -> Result<Rows> {
+        Ok(self.converter.convert_columns(keys)?)
+    }
+
     /// The stored rows of each partition with a row number that has its values.
     pub(super) fn split(&self, keys: &[ArrayRef], stored: &RecordBatch) -> Result<Vec<(OwnedRow, usize, RecordBatch)>> {
-        let rows = self.converter.convert_columns(keys)?;
+        let rows = self.rows(keys)?;
         let mut order = Vec::new();
         let mut groups: HashMap<arrow::row::Row<'_>, Vec<u32>> = HashMap::new();
         for (number, row) in rows.iter().enumerate() {

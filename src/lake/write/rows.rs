@@ -16,7 +16,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::file::{FileWriter, StagedFile};
-use super::partition::{Splitter, values};
+use super::gathered::Gathered;
+use super::partition::{Splitter, Values, values};
 use super::{Input, Job, canceled};
 use crate::error::{Error, Result};
 
@@ -123,6 +124,8 @@ struct RowWriter {
     splitter: Option<Splitter>,
     /// By partition; a table without partitions has one under `None`.
     open: HashMap<Option<OwnedRow>, FileWriter>,
+    /// Rows that wait, once there are more partitions than files may be open.
+    gathered: Option<Gathered>,
     opened: usize,
     closed: Vec<StagedFile>,
     memory: MemoryReservation,
@@ -133,7 +136,7 @@ impl RowWriter {
         let encoding = &job.encoding;
         let splitter = encoding.is_partitioned().then(|| Splitter::new(encoding.partition_fields())).transpose()?;
         let memory = MemoryConsumer::new("ParquetWriter").register(&job.memory);
-        Ok(Self { splitter, open: HashMap::new(), opened: 0, closed: Vec::new(), memory, job })
+        Ok(Self { splitter, open: HashMap::new(), gathered: None, opened: 0, closed: Vec::new(), memory, job })
     }
 
     async fn write(&mut self, batch: RecordBatch) -> Result<()> {
@@ -143,25 +146,42 @@ impl RowWriter {
             return self.write_part(None, Vec::new, &stored).await;
         };
         let keys = job.encoding.partition_arrays(&batch)?;
-        for (key, row, part) in splitter.split(&keys, &stored)? {
-            let of_row = values(job.encoding.partition_fields(), &keys, row)?;
-            self.write_part(Some(key), || of_row, &part).await?;
+        if self.gathered.is_none() {
+            let parts = splitter.split(&keys, &stored)?;
+            if self.has_room_for(parts.iter().map(|(key, ..)| key)) {
+                for (key, row, part) in parts {
+                    let of_row = values(job.encoding.partition_fields(), &keys, row)?;
+                    self.write_part(Some(key), || of_row, &part).await?;
+                }
+                return Ok(());
+            }
         }
-        Ok(())
+        let gathered = self.gathered.get_or_insert_default();
+        gathered.push(splitter, keys, &stored)?;
+        if gathered.bytes() >= job.options.gathered_bytes_max {
+            self.write_gathered().await?;
+        }
+        self.account().await
+    }
+
+    /// Whether a file of each partition can be open.
+    fn has_room_for<'a>(&self, keys: impl Iterator<Item = &'a OwnedRow>) -> bool {
+        let new = keys.filter(|key| !self.open.contains_key(&Some((*key).clone()))).count();
+        self.open.len() + new <= self.files_max()
+    }
+
+    fn files_max(&self) -> usize {
+        self.job.options.open_partitions_max.max(1)
     }
 
     async fn write_part(
         &mut self,
         key: Option<OwnedRow>,
-        values: impl FnOnce() -> super::partition::Values,
+        values: impl FnOnce() -> Values,
         rows: &RecordBatch,
     ) -> Result<()> {
         if !self.open.contains_key(&key) {
-            while self.open.len() >= self.job.options.open_partitions_max.max(1) {
-                self.close_largest().await?;
-            }
-            let file = FileWriter::open(&self.job, self.opened, values())?;
-            self.opened += 1;
+            let file = self.open_file(values())?;
             self.open.insert(key.clone(), file);
         }
         let Some(file) = self.open.get_mut(&key) else { return Err(Error::internal("an open file is gone")) };
@@ -174,10 +194,44 @@ impl RowWriter {
         self.account().await
     }
 
+    fn open_file(&mut self, values: Values) -> Result<FileWriter> {
+        let file = FileWriter::open(&self.job, self.opened, values)?;
+        self.opened += 1;
+        Ok(file)
+    }
+
+    /// Writes the rows that wait: into the open files, and each other partition's into a file of its own.
+    async fn write_gathered(&mut self) -> Result<()> {
+        let Some(gathered) = self.gathered.take() else { return Ok(()) };
+        for part in gathered.parts() {
+            let part = part?;
+            let key = Some(part.key);
+            if let Some(file) = self.open.get_mut(&key) {
+                file.write(&part.stored).await?;
+                continue;
+            }
+            let mut file = self.open_file(values(self.job.encoding.partition_fields(), &part.keys, part.row)?)?;
+            file.write(&part.stored).await?;
+            self.closed.push(file.close().await?);
+            self.check_cancelled()?;
+        }
+        drop(gathered);
+        self.gathered = Some(Gathered::default());
+        Ok(())
+    }
+
+    /// Thousands of files take a while.
+    fn check_cancelled(&self) -> Result<()> {
+        if self.job.cancel.is_cancelled() { Err(canceled()) } else { Ok(()) }
+    }
+
     /// Keeps the pool informed. When it has no more, row groups end early and files are closed before the statement fails.
     async fn account(&mut self) -> Result<()> {
         if self.memory.try_resize(self.memory_bytes()).is_ok() {
             return Ok(());
+        }
+        if self.gathered.as_ref().is_some_and(|gathered| gathered.bytes() > 0) {
+            self.write_gathered().await?;
         }
         if let Some(file) = self.open.values_mut().max_by_key(|file| file.memory_bytes()) {
             file.flush().await?;
@@ -192,7 +246,8 @@ impl RowWriter {
     }
 
     fn memory_bytes(&self) -> usize {
-        self.open.values().map(FileWriter::memory_bytes).sum()
+        let gathered = self.gathered.as_ref().map_or(0, Gathered::bytes);
+        self.open.values().map(FileWriter::memory_bytes).sum::<usize>() + gathered
     }
 
     async fn close_largest(&mut self) -> Result<()> {
@@ -204,6 +259,7 @@ impl RowWriter {
     }
 
     async fn close(mut self) -> Result<Vec<StagedFile>> {
+        self.write_gathered().await?;
         for (_, file) in self.open.drain() {
             self.closed.push(file.close().await?);
         }

@@ -2,21 +2,21 @@
 
 use std::collections::HashSet;
 
-use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchemaRef};
 use datafusion::logical_expr::expr::GroupingSet;
 use datafusion::logical_expr::utils::find_aggregate_exprs;
-use datafusion::logical_expr::{Expr, ExprSchemable as _, LogicalPlan, LogicalPlanBuilder};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use sqlparser::ast;
 
-use super::expression::{Clause, Context};
+use super::expression::{Clause, Context, constant_of};
 use super::names::fold;
 use super::scope::Scope;
 use super::select::Target;
 use super::{Binder, plan_columns, settle};
+use crate::encode::types::PgType;
 use crate::error::{Error, Result, SqlState};
-use crate::plan::typing::sort_key;
+use crate::plan::typing::{check_equality, has_sort_key, sort_key};
 
 pub(super) use super::only_value::only_value;
 
@@ -24,6 +24,8 @@ pub(super) use super::only_value::only_value;
 pub(super) struct Grouping {
     /// One set for a plain GROUP BY; several for GROUPING SETS, ROLLUP, CUBE.
     pub sets: Vec<Vec<Expr>>,
+    /// The keys whose equal values may differ, with their types.
+    pub keyed: Vec<(Expr, PgType)>,
     /// Whether a clause was written at all.
     pub present: bool,
     /// Whether grouping sets were written, even if they come to a single one.
@@ -47,10 +49,11 @@ impl Binder<'_> {
         };
         let uses = self.uses.borrow().len();
         let mut sets: Vec<Vec<Expr>> = vec![Vec::new()];
+        let mut keyed = Vec::new();
         let mut explicit_sets = false;
         for element in elements {
             explicit_sets |= matches!(element, ast::Expr::GroupingSets(_) | ast::Expr::Rollup(_) | ast::Expr::Cube(_));
-            let choices = self.grouping_element(element, targets, scope)?;
+            let choices = self.grouping_element(element, targets, scope, &mut keyed)?;
             if sets.len() * choices.len() > SETS_MAX {
                 let message = format!("too many grouping sets present (maximum {SETS_MAX})");
                 return Err(Error::new(SqlState::StatementTooComplex, message));
@@ -59,25 +62,43 @@ impl Binder<'_> {
         }
         // What is grouped need not be grouped again.
         self.uses.borrow_mut().truncate(uses);
-        Ok(Grouping { sets, present: !elements.is_empty(), explicit_sets })
+        Ok(Grouping { sets, keyed, present: !elements.is_empty(), explicit_sets })
     }
 
-    fn grouping_element(&self, element: &ast::Expr, targets: &[Target], scope: &Scope<'_>) -> Result<Vec<Vec<Expr>>> {
-        let key = |exprs: &[ast::Expr]| -> Result<Vec<Expr>> {
+    fn grouping_element(
+        &self,
+        element: &ast::Expr,
+        targets: &[Target],
+        scope: &Scope<'_>,
+        keyed: &mut Vec<(Expr, PgType)>,
+    ) -> Result<Vec<Vec<Expr>>> {
+        let key = |exprs: &[ast::Expr], keyed: &mut Vec<(Expr, PgType)>| -> Result<Vec<Expr>> {
             let mut keys = Vec::new();
             for expr in exprs {
-                keys.extend(self.group_keys(expr, targets, scope)?);
+                keys.extend(self.group_keys(expr, targets, scope, keyed)?);
             }
             Ok(keys)
         };
         Ok(match element {
-            ast::Expr::GroupingSets(sets) => sets.iter().map(|set| key(set)).collect::<Result<_>>()?,
+            ast::Expr::GroupingSets(sets) => {
+                let mut all = Vec::new();
+                for set in sets {
+                    match set.as_slice() {
+                        // Sets inside sets are as many sets of the outer list.
+                        [inner @ (ast::Expr::GroupingSets(_) | ast::Expr::Rollup(_) | ast::Expr::Cube(_))] => {
+                            all.extend(self.grouping_element(inner, targets, scope, keyed)?);
+                        }
+                        exprs => all.push(key(exprs, keyed)?),
+                    }
+                }
+                all
+            }
             ast::Expr::Rollup(parts) => {
-                let parts = parts.iter().map(|part| key(part)).collect::<Result<Vec<_>>>()?;
+                let parts = parts.iter().map(|part| key(part, keyed)).collect::<Result<Vec<_>>>()?;
                 (0..=parts.len()).rev().map(|length| parts.iter().take(length).flatten().cloned().collect()).collect()
             }
             ast::Expr::Cube(parts) => {
-                let parts = parts.iter().map(|part| key(part)).collect::<Result<Vec<_>>>()?;
+                let parts = parts.iter().map(|part| key(part, keyed)).collect::<Result<Vec<_>>>()?;
                 if parts.len() > 12 {
                     return Err(Error::new(SqlState::TooManyColumns, "CUBE is limited to 12 elements"));
                 }
@@ -87,39 +108,60 @@ impl Binder<'_> {
                 };
                 (0..1_usize << parts.len()).rev().map(chosen).collect()
             }
-            other => vec![self.group_keys(other, targets, scope)?],
+            other => vec![key(std::slice::from_ref(other), keyed)?],
         })
     }
 
     /// One element's keys: a column before an output name, an ordinal, or any expression; a row is several keys.
-    fn group_keys(&self, expr: &ast::Expr, targets: &[Target], scope: &Scope<'_>) -> Result<Vec<Expr>> {
+    fn group_keys(
+        &self,
+        expr: &ast::Expr,
+        targets: &[Target],
+        scope: &Scope<'_>,
+        keyed: &mut Vec<(Expr, PgType)>,
+    ) -> Result<Vec<Expr>> {
         let position = self.start(expr);
         match expr {
-            ast::Expr::Nested(inner) => return self.group_keys(inner, targets, scope),
+            ast::Expr::Nested(inner) => return self.group_keys(inner, targets, scope, keyed),
             ast::Expr::Tuple(values) => {
-                let keys = values.iter().map(|value| self.group_keys(value, targets, scope));
+                let keys = values.iter().map(|value| self.group_keys(value, targets, scope, keyed));
                 return Ok(keys.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect());
             }
             ast::Expr::Identifier(ident) if !scope.has_column(&fold(ident)) => {
                 if let Some(index) = self.output_name(&fold(ident), targets, "GROUP BY", position)? {
-                    return self.group_target(targets, index, position);
+                    return self.group_target(targets, index, position, keyed);
                 }
-            }
-            ast::Expr::Value(value) => {
-                let index = super::order::ordinal(&value.value, targets, "GROUP BY").map_err(|e| e.at(position))?;
-                return self.group_target(targets, index, position);
             }
             _ => {}
         }
-        let value = self.expr(expr, &Context::new(scope, Clause::GroupBy))?;
-        Ok(vec![settle(self.typing, value)?.expr])
+        if let Some(constant) = constant_of(expr) {
+            let position = self.constant_position(expr);
+            let index = super::order::ordinal(&constant, targets, "GROUP BY").map_err(|error| error.at(position))?;
+            return self.group_target(targets, index, position, keyed);
+        }
+        let value = settle(self.typing, self.expr(expr, &Context::new(scope, Clause::GroupBy))?)?;
+        check_equality(value.ty, position)?;
+        if has_sort_key(value.ty) {
+            keyed.push((value.expr.clone(), value.ty));
+        }
+        Ok(vec![value.expr])
     }
 
-    fn group_target(&self, targets: &[Target], index: usize, position: Option<u32>) -> Result<Vec<Expr>> {
+    fn group_target(
+        &self,
+        targets: &[Target],
+        index: usize,
+        position: Option<u32>,
+        keyed: &mut Vec<(Expr, PgType)>,
+    ) -> Result<Vec<Expr>> {
         let Some(target) = targets.get(index) else { return Err(Error::internal("no such output column")) };
         if !find_aggregate_exprs([&target.expr]).is_empty() {
             let message = "aggregate functions are not allowed in GROUP BY";
             return Err(Error::new(SqlState::GroupingError, message).at(target.position.or(position)));
+        }
+        check_equality(target.ty, target.position.or(position))?;
+        if has_sort_key(target.ty) {
+            keyed.push((target.expr.clone(), target.ty));
         }
         Ok(vec![target.expr.clone()])
     }
@@ -155,13 +197,13 @@ impl Binder<'_> {
         } else {
             let mut group_exprs = Vec::new();
             for key in &keys {
-                let data_type = key.get_type(&before)?;
-                if matches!(data_type, DataType::Interval(_)) {
-                    // Grouped by length; the first interval of the group is shown.
+                let keyed = grouping.keyed.iter().find(|(keyed, _)| keyed == key);
+                if let Some((_, ty)) = keyed {
+                    // Grouped by length or meaning; the first value of the group is shown.
                     let name = self.unique("first");
                     let first = datafusion::functions_aggregate::expr_fn::first_value(key.clone(), Vec::new());
                     calls.push(first.alias(&name));
-                    group_exprs.push(sort_key(key.clone(), &data_type)?.alias(self.unique("group")));
+                    group_exprs.push(sort_key(key.clone(), *ty)?.alias(self.unique("group")));
                     replacements.push((key.clone(), Expr::Column(Column::from_name(name))));
                 } else if matches!(key, Expr::Column(_)) {
                     group_exprs.push(key.clone());
@@ -176,6 +218,7 @@ impl Binder<'_> {
         };
         let mut names = HashSet::new();
         for call in aggregates {
+            self.check_grouping_call(&call, &keys)?;
             let planned = if several { map_grouping(call.clone(), &replacements)? } else { call.clone() };
             let name = planned.schema_name().to_string();
             // Two calls that differ in casts only have one name in DataFusion; a few rules want calls without an alias.
@@ -200,6 +243,19 @@ impl Binder<'_> {
             self.check_grouped(expr, &before, plan.schema(), uses_from)?;
         }
         Ok(plan)
+    }
+
+    /// 42803 for an argument of `grouping(…)` that is no key.
+    fn check_grouping_call(&self, call: &Expr, keys: &[Expr]) -> Result<()> {
+        let Expr::AggregateFunction(call) = call else { return Ok(()) };
+        if call.func.name() != "grouping" {
+            return Ok(());
+        }
+        let Some(stray) = call.params.args.iter().find(|argument| !keys.contains(argument)) else { return Ok(()) };
+        let arguments = self.grouping_arguments.borrow();
+        let position = arguments.iter().find(|(argument, _)| argument == stray).and_then(|(_, position)| *position);
+        let message = "arguments to GROUPING must be grouping expressions of the associated query level";
+        Err(Error::new(SqlState::GroupingError, message).at(position))
     }
 
     /// Scalar subqueries inside calls of aggregates or window functions become columns below: DataFusion joins them in projections and filters only.

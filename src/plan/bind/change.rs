@@ -189,8 +189,7 @@ impl Binder<'_> {
         }
         exprs.extend(super::plan_columns(&plan));
         let plan = LogicalPlanBuilder::from(plan).project(exprs)?.build()?;
-        let given: Vec<Expr> =
-            plan.schema().columns().into_iter().take(own).map(Expr::Column).collect();
+        let given: Vec<Expr> = plan.schema().columns().into_iter().take(own).map(Expr::Column).collect();
         if new_values && let Some(item) = items.get_mut(target) {
             for (column, new) in item.columns.iter_mut().zip(given.iter().skip(LEADING)) {
                 column.expr = new.clone();

@@ -34,13 +34,14 @@ impl Binder<'_> {
     ) -> Result<Environment<'s>> {
         let mut environment = environment.clone();
         let Some(with) = with else { return Ok(environment) };
-        let mut here: Vec<String> = Vec::new();
-        for cte in &with.cte_tables {
+        self.check_cte_names(with)?;
+        let ctes = if with.recursive { self.recursive_order(with)? } else { with.cte_tables.iter().collect() };
+        let outer_pending = Rc::clone(&environment.pending);
+        for (at, cte) in ctes.iter().copied().enumerate() {
             let name = fold(&cte.alias.name);
-            let position = self.position(cte.alias.name.span);
-            if here.contains(&name) {
-                let message = format!("WITH query name \"{name}\" specified more than once");
-                return Err(Error::new(SqlState::DuplicateAlias, message).at(position));
+            if !with.recursive {
+                let later = ctes.iter().skip(at).map(|cte| fold(&cte.alias.name));
+                environment.pending = Rc::new(outer_pending.iter().cloned().chain(later).collect());
             }
             let recursive = with.recursive && refers_to(&cte.query, &name);
             let bound = if recursive {
@@ -49,10 +50,24 @@ impl Binder<'_> {
                 let bound = self.query(&cte.query, &environment, Unknowns::Text)?;
                 self.with_column_names(bound, cte)?
             };
-            here.push(name.clone());
             add(&mut environment, Cte { name, bound });
         }
+        environment.pending = outer_pending;
         Ok(environment)
+    }
+
+    fn check_cte_names(&self, with: &ast::With) -> Result<()> {
+        let mut here: Vec<String> = Vec::new();
+        for cte in &with.cte_tables {
+            let name = fold(&cte.alias.name);
+            if here.contains(&name) {
+                let message = format!("WITH query name \"{name}\" specified more than once");
+                let position = self.position(cte.alias.name.span);
+                return Err(Error::new(SqlState::DuplicateAlias, message).at(position));
+            }
+            here.push(name);
+        }
+        Ok(())
     }
 
     /// The columns under the names that `WITH t (a, b)` gives, unique in the plan.
@@ -118,6 +133,7 @@ impl Binder<'_> {
                 format!("recursive reference to query \"{name}\" must not appear within its non-recursive term");
             return Err(Error::new(SqlState::InvalidRecursion, message).at(position));
         }
+        self.check_recursive_term(right, name)?;
         let start = self.branch(left, &inner, Unknowns::Text)?;
         let start = self.with_column_names(start, cte)?;
         let names: Vec<&str> = start.columns.iter().map(|column| column.name.as_str()).collect();
@@ -183,7 +199,7 @@ fn add(environment: &mut Environment<'_>, cte: Cte) {
     environment.ctes = Rc::new(ctes);
 }
 
-fn refers_to(query: &ast::Query, name: &str) -> bool {
+pub(super) fn refers_to(query: &ast::Query, name: &str) -> bool {
     names(query, "").iter().any(|relation| is_named(&relation.kind, name))
 }
 

@@ -197,6 +197,10 @@ impl Binder<'_> {
         }
         let parts = parts(name);
         let (schema, table) = match parts.as_slice() {
+            [database, _, _] if *database != self.typing.context.database => {
+                let message = format!("cross-database references are not implemented: \"{}\"", parts.join("."));
+                return Err(Error::new(SqlState::FeatureNotSupported, message).at(position));
+            }
             [table] => (None, table),
             [schema, table] | [_, schema, table] => (Some(schema), table),
             _ => {
@@ -214,6 +218,13 @@ impl Binder<'_> {
                 self.table(resolved, table, Some(resolved.schema.clone()), alias, position)
             }
             Some(Relation::View(view)) => self.view(view, alias, position),
+            None if schema.is_none() && environment.pending.contains(table) => {
+                let detail = format!(
+                    "There is a WITH item named \"{table}\", but it cannot be referenced from this part of the query."
+                );
+                let hint = "Use WITH RECURSIVE, or re-order the WITH items to remove forward references.";
+                Err(self.no_table(schema, table).with_detail(detail).with_hint(hint).at(position))
+            }
             None => Err(self.no_table(schema, table).at(position)),
         }
     }
@@ -338,8 +349,12 @@ impl Binder<'_> {
                 scope.items.retain(|item| item.relation_visible || item.columns_visible);
             }
         }
-        let inner = Environment { outer: Some(&scope), ctes: left.environment.ctes.clone() };
+        let inner = Environment { outer: Some(&scope), ..left.environment.clone() };
+        let uses = self.uses.borrow().len();
         let bound = self.query(query, &inner, Unknowns::Text)?;
+        if lateral && matches!(left.join, JoinType::Right | JoinType::Full) {
+            self.refuse_lateral_uses(&scope, uses)?;
+        }
         let Some(alias) = alias else {
             let what = if matches!(query.body.as_ref(), ast::SetExpr::Values(_)) { "VALUES" } else { "subquery" };
             let example = if what == "VALUES" { "(VALUES ...)" } else { "(SELECT ...)" };
@@ -354,6 +369,19 @@ impl Binder<'_> {
             items.push(self.aliased(item, Some(alias))?);
         }
         Ok(From { plan: item_from.plan, items })
+    }
+
+    /// 42P10 for a use of what a RIGHT or FULL JOIN gives only after its right side. `before`: the uses so far.
+    fn refuse_lateral_uses(&self, scope: &Scope<'_>, before: usize) -> Result<()> {
+        let uses = self.uses.borrow();
+        let Some(used) = uses.iter().skip(before).find(|used| scope.schema.has_column(&used.column)) else {
+            return Ok(());
+        };
+        let table = used.label.split('.').next().unwrap_or_default();
+        let message = format!("invalid reference to FROM-clause entry for table \"{table}\"");
+        Err(Error::new(SqlState::InvalidColumnReference, message)
+            .with_detail("The combining JOIN type must be INNER or LEFT for a LATERAL reference.")
+            .at(used.position))
     }
 
     /// A bound query as a FROM item under a new qualifier.

@@ -240,5 +240,5 @@ pub(super) fn check_count(
 
 /// The type as error messages write it.
 pub(super) fn type_words(ty: PgType) -> String {
-    crate::encode::types::format_type(ty)
+    crate::encode::types::type_words(ty.oid)
 }

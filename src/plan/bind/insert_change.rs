@@ -12,7 +12,6 @@ use super::insert::null_of;
 use super::merge::first_of;
 use super::scope::{Environment, Item, Origin, ScopeColumn};
 use super::{Binder, plan_columns};
-use crate::encode::types::arrow_type;
 use crate::error::{Error, Result, SqlState};
 use crate::lake::RowAction;
 use crate::plan::relations::{RelationColumn, ResolvedTable};
@@ -172,7 +171,7 @@ impl Binder<'_> {
         let mut present = lit(true);
         for key in keys {
             let (Some(expr), Some(column)) = (exprs.get(*key), columns.get(*key)) else { continue };
-            partition.push(typing::sort_key(expr.clone(), &arrow_type(column.ty))?);
+            partition.push(typing::sort_key(expr.clone(), column.ty)?);
             present = present.and(expr.clone().is_not_null());
         }
         let number = self.unique("number");

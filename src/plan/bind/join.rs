@@ -124,9 +124,10 @@ impl Binder<'_> {
             let a = side_column(&left.items, name, "left")?;
             let b = side_column(&right.items, name, "right")?;
             let typed = |column: &ScopeColumn| Typed { expr: column.expr.clone(), ty: column.ty, position: *position };
+            // PostgreSQL looks for the common type before the operator, and gives no position.
+            merged.push(self.merged_column(a, b, join_type, None)?);
             let equal = typing::binary(self.typing, "=", typed(a), typed(b), *position, &schema)?;
             conditions.push(equal.expr);
-            merged.push(self.merged_column(a, b, join_type, *position)?);
         }
         let plan = LogicalPlanBuilder::from(left.plan.clone()).join_on(right.plan, join_type, conditions)?.build()?;
         Ok(From { plan, items: merged_items(&left.items, &right.items, merged) })

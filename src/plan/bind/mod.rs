@@ -24,6 +24,8 @@ mod merge;
 pub mod names;
 mod only_value;
 mod order;
+mod overlaps;
+mod recursion;
 mod scope;
 mod select;
 mod set_operation;
@@ -75,6 +77,8 @@ pub struct Binder<'a> {
     subqueries: Rc<Cell<u32>>,
     /// Where each column was used outside aggregates: for the position of 42803.
     uses: RefCell<Vec<ColumnUse>>,
+    /// The arguments of `grouping(…)` and where they stand.
+    grouping_arguments: RefCell<Vec<(Expr, Option<u32>)>>,
 }
 
 /// A use of a column by name.
@@ -128,6 +132,7 @@ impl<'a> Binder<'a> {
             depth: Rc::default(),
             subqueries: Rc::default(),
             uses: RefCell::default(),
+            grouping_arguments: RefCell::default(),
         }
     }
 

@@ -60,6 +60,7 @@ fn figure(expr: &ast::Expr) -> Figured {
         ast::Expr::Ceil { .. } => strong("ceil"),
         ast::Expr::Floor { .. } => strong("floor"),
         ast::Expr::AtTimeZone { .. } => strong("timezone"),
+        ast::Expr::BinaryOp { op: ast::BinaryOperator::Overlaps, .. } => strong("overlaps"),
         ast::Expr::IsNormalized { .. } => strong("is_normalized"),
         _ => None,
     }

@@ -1,11 +1,18 @@
 //! Whole queries: WITH, the body, ORDER BY, LIMIT, OFFSET and FETCH.
 
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
-use datafusion::logical_expr::{Expr, LogicalPlanBuilder, lit};
+use datafusion::functions::core::expr_fn::coalesce;
+use datafusion::functions_window::expr_fn::{rank, row_number};
+use datafusion::logical_expr::{
+    Expr, ExprFunctionExt as _, LogicalPlan, LogicalPlanBuilder, Projection, Sort, WindowFrame, cast, lit,
+};
 use sqlparser::ast;
 use sqlparser::ast::Spanned as _;
 
-use super::expression::{Clause, Context};
+use super::expression::{Clause, Context, constant_of};
 use super::names::fold;
 use super::scope::{Environment, Scope};
 use super::select::{SortKey, Target, sorted};
@@ -51,19 +58,19 @@ impl Binder<'_> {
             ast::SetExpr::Query(inner) if is_bare(inner) => self.body(&inner.body, order_by, environment, unknowns),
             ast::SetExpr::Query(inner) => {
                 let bound = self.query(inner, environment, unknowns)?;
-                self.sort_output(bound, order_by)
+                self.sort_output(bound, order_by, environment)
             }
             ast::SetExpr::SetOperation { .. } => {
                 let bound = self.set_operation(body, environment, unknowns)?;
-                self.sort_output(bound, order_by)
+                self.sort_output(bound, order_by, environment)
             }
             ast::SetExpr::Values(values) => {
                 let bound = self.values(values, environment, unknowns)?;
-                self.sort_output(bound, order_by)
+                self.sort_output(bound, order_by, environment)
             }
             ast::SetExpr::Table(table) => {
                 let bound = self.table_command(table, environment)?;
-                self.sort_output(bound, order_by)
+                self.sort_output(bound, order_by, environment)
             }
             ast::SetExpr::Insert(_) | ast::SetExpr::Update(_) | ast::SetExpr::Delete(_) | ast::SetExpr::Merge(_) => {
                 Err(Error::unsupported("a statement that changes data inside a query"))
@@ -124,11 +131,14 @@ impl Binder<'_> {
         let mut keys = Vec::new();
         for item in items {
             let target = self.order_target(&item.expr, targets, scope, Clause::OrderBy)?;
+            let position = self.start(&item.expr);
+            targets.get(target).map_or(Ok(()), |target| typing::check_ordering(target.ty, position))?;
             if distinct && targets.get(target).is_some_and(|target| target.hidden) {
                 let message = "for SELECT DISTINCT, ORDER BY expressions must appear in select list";
                 return Err(Error::new(SqlState::InvalidColumnReference, message).at(self.start(&item.expr)));
             }
-            keys.push(SortKey { target, options: item.options });
+            let ty = targets.get(target).map_or(PgType::UNKNOWN, |target| target.ty);
+            keys.push(SortKey { target, ty, options: item.options });
         }
         Ok(keys)
     }
@@ -141,16 +151,15 @@ impl Binder<'_> {
         clause: Clause,
     ) -> Result<usize> {
         let position = self.start(expr);
-        match expr {
-            ast::Expr::Identifier(ident) => {
-                if let Some(index) = self.output_name(&fold(ident), targets, clause.name(), position)? {
-                    return Ok(index);
-                }
-            }
-            ast::Expr::Value(value) if !matches!(value.value, ast::Value::Placeholder(_)) => {
-                return ordinal(&value.value, targets, clause.name()).map_err(|error| error.at(position));
-            }
-            _ => {}
+        let expr = bare(expr);
+        if let ast::Expr::Identifier(ident) = expr
+            && let Some(index) = self.output_name(&fold(ident), targets, clause.name(), position)?
+        {
+            return Ok(index);
+        }
+        if let Some(constant) = constant_of(expr) {
+            let position = self.constant_position(expr);
+            return ordinal(&constant, targets, clause.name()).map_err(|error| error.at(position));
         }
         let value = settle(self.typing, self.expr(expr, &Context::new(scope, clause))?)?;
         if let Some(index) = targets.iter().position(|target| target.expr == value.expr) {
@@ -158,6 +167,14 @@ impl Binder<'_> {
         }
         targets.push(Target::hidden(value));
         Ok(targets.len() - 1)
+    }
+
+    /// Where a constant stands that may begin with a minus sign.
+    pub(super) fn constant_position(&self, expr: &ast::Expr) -> Option<u32> {
+        match expr {
+            ast::Expr::UnaryOp { .. } => self.source.word_before(expr.span()),
+            _ => self.start(expr),
+        }
     }
 
     /// The target of that output name. Two different ones are 42702.
@@ -187,6 +204,7 @@ impl Binder<'_> {
         let mut keys: Vec<usize> = Vec::new();
         for expr in exprs {
             let key = self.order_target(expr, targets, scope, Clause::DistinctOn)?;
+            targets.get(key).map_or(Ok(()), |target| typing::check_equality(target.ty, self.start(expr)))?;
             if !keys.contains(&key) {
                 keys.push(key);
             }
@@ -208,14 +226,19 @@ impl Binder<'_> {
     }
 
     /// ORDER BY of anything but a SELECT: only its columns' names and numbers count.
-    fn sort_output(&self, mut bound: Bound, items: &[ast::OrderByExpr]) -> Result<Bound> {
+    fn sort_output(
+        &self,
+        mut bound: Bound,
+        items: &[ast::OrderByExpr],
+        environment: &Environment<'_>,
+    ) -> Result<Bound> {
         if items.is_empty() {
             return Ok(bound);
         }
         let mut keys = Vec::new();
         for item in items {
             let position = self.start(&item.expr);
-            let found = match &item.expr {
+            let found = match bare(&item.expr) {
                 ast::Expr::Identifier(ident) => {
                     let name = fold(ident);
                     let found = bound.columns.iter().position(|column| column.name == name);
@@ -224,19 +247,32 @@ impl Binder<'_> {
                         Error::new(SqlState::UndefinedColumn, message).at(position)
                     })?)
                 }
-                ast::Expr::Value(value) => Some(
-                    ordinal_of(&value.value, bound.columns.len(), "ORDER BY").map_err(|error| error.at(position))?,
-                ),
-                _ => None,
+                other => match constant_of(other) {
+                    Some(constant) => {
+                        let position = self.constant_position(other);
+                        Some(
+                            ordinal_of(&constant, bound.columns.len(), "ORDER BY")
+                                .map_err(|error| error.at(position))?,
+                        )
+                    }
+                    None => None,
+                },
             };
             let Some(target) = found else {
+                if let ast::Expr::CompoundIdentifier(_) = bare(&item.expr) {
+                    // No table of a branch is in sight here.
+                    let scope = Scope::empty(environment);
+                    self.expr(&item.expr, &Context::new(&scope, Clause::OrderBy))?;
+                }
                 let message = "invalid UNION/INTERSECT/EXCEPT ORDER BY clause";
                 return Err(Error::new(SqlState::FeatureNotSupported, message)
                     .with_detail("Only result column names can be used, not expressions or functions.")
                     .with_hint("Add the expression/function to every SELECT, or move the UNION into a FROM clause.")
                     .at(position));
             };
-            keys.push(SortKey { target, options: item.options });
+            let ty = bound.columns.get(target).map_or(PgType::TEXT, |column| column.ty);
+            typing::check_ordering(ty, position)?;
+            keys.push(SortKey { target, ty, options: item.options });
         }
         bound.plan = sorted(bound.plan, &keys)?;
         Ok(bound)
@@ -259,20 +295,58 @@ impl Binder<'_> {
         };
         let one = ast::Expr::value(ast::Value::Number("1".to_owned(), false));
         if let Some(fetch) = &query.fetch {
-            if fetch.with_ties || fetch.percent {
-                let what = if fetch.with_ties { "FETCH … WITH TIES" } else { "FETCH … PERCENT" };
-                return Err(Error::unsupported(what).at(fetch.quantity.as_ref().and_then(|n| self.start(n))));
+            if fetch.percent {
+                let position = fetch.quantity.as_ref().and_then(|number| self.start(number));
+                return Err(Error::unsupported("FETCH … PERCENT").at(position));
             }
             limit = Some(fetch.quantity.as_ref().unwrap_or(&one));
         }
-        let fetch = self.row_count(limit, Clause::Limit, SqlState::InvalidRowCountInLimitClause, environment)?;
-        let skip =
-            self.row_count(offset, Clause::Offset, SqlState::InvalidRowCountInResultOffsetClause, environment)?;
+        let state = SqlState::InvalidRowCountInLimitClause;
+        let fetch = self.row_count(limit, Clause::Limit, state, environment);
+        let fetch = fetch.map_err(|error| variable(error, limit, Clause::Limit, &bound))?;
+        if fetch.is_none() && query.fetch.as_ref().is_some_and(|fetch| fetch.with_ties) {
+            let message = "row count cannot be null in FETCH FIRST ... WITH TIES clause";
+            return Err(Error::new(state, message));
+        }
+        let state = SqlState::InvalidRowCountInResultOffsetClause;
+        let skip = self.row_count(offset, Clause::Offset, state, environment);
+        let skip = skip.map_err(|error| variable(error, offset, Clause::Offset, &bound))?;
         if fetch.is_none() && skip.is_none() {
             return Ok(bound);
         }
-        let plan = LogicalPlanBuilder::from(bound.plan).limit_by_expr(skip, fetch)?.build()?;
+        let plan = match fetch {
+            Some(fetch) if query.fetch.as_ref().is_some_and(|fetch| fetch.with_ties) => {
+                self.with_ties(bound.plan, skip, fetch)?
+            }
+            fetch => LogicalPlanBuilder::from(bound.plan).limit_by_expr(skip, fetch)?.build()?,
+        };
         Ok(Bound { plan, columns: bound.columns })
+    }
+
+    /// FETCH … WITH TIES: the rows counted, and those that the order puts beside the last of them.
+    fn with_ties(&self, plan: LogicalPlan, skip: Option<Expr>, fetch: Expr) -> Result<LogicalPlan> {
+        let sort = match plan {
+            LogicalPlan::Projection(projection) => {
+                let input = self.with_ties(Arc::unwrap_or_clone(projection.input), skip, fetch)?;
+                return Ok(LogicalPlan::Projection(Projection::try_new(projection.expr, Arc::new(input))?));
+            }
+            LogicalPlan::Sort(sort) => sort,
+            _ => return Err(Error::unsupported("FETCH … WITH TIES here")),
+        };
+        let columns = super::plan_columns(&sort.input);
+        let frame = WindowFrame::new(Some(true));
+        let ranked = |call: Expr| call.order_by(sort.expr.clone()).window_frame(frame.clone()).build();
+        let numbers = [ranked(row_number())?, ranked(rank())?];
+        let plan = LogicalPlanBuilder::window_plan(sort.input.as_ref().clone(), numbers)?;
+        let made = super::plan_columns(&plan).into_iter().skip(columns.len());
+        let [number, rank] = <[Expr; 2]>::try_from(made.map(|made| cast(made, DataType::Int64)).collect::<Vec<_>>())
+            .map_err(|_| Error::internal("a window without its columns"))?;
+        let zero = lit(0_i64);
+        let skip = coalesce(vec![skip.unwrap_or_else(|| zero.clone()), zero.clone()]);
+        let fetch = coalesce(vec![fetch, lit(i64::MAX)]);
+        let counted = fetch.clone().gt(zero).and((rank - skip.clone()).lt_eq(fetch)).and(number.gt(skip));
+        let plan = LogicalPlanBuilder::from(plan).filter(counted)?.project(columns)?.build()?;
+        Ok(LogicalPlan::Sort(Sort { input: Arc::new(plan), ..sort }))
     }
 
     /// LIMIT's or OFFSET's expression as int8; a constant NULL is no limit.
@@ -294,9 +368,17 @@ impl Binder<'_> {
         if super::values::has_subquery(&value.expr)? {
             return Err(Error::unsupported(format!("a subquery in {}", clause.name())).at(position));
         }
-        let value = typing::coerce(self.typing, value, PgType::INT8, Coercion::Assignment)?;
+        let given = value.ty;
+        let value = typing::coerce(self.typing, value, PgType::INT8, Coercion::Assignment).map_err(|error| {
+            if error.sqlstate() != SqlState::DatatypeMismatch {
+                return error;
+            }
+            let given = super::insert::type_words(given);
+            let message = format!("argument of {} must be type bigint, not type {given}", clause.name());
+            Error::new(SqlState::DatatypeMismatch, message).at(position)
+        })?;
         let Some(constant) = constant(&value.expr) else { return Ok(Some(value.expr)) };
-        match constant.cast_to(&arrow::datatypes::DataType::Int64)? {
+        match constant.cast_to(&DataType::Int64)? {
             ScalarValue::Int64(Some(rows)) if rows < 0 => {
                 Err(Error::new(state, format!("{} must not be negative", clause.name())))
             }
@@ -304,6 +386,28 @@ impl Binder<'_> {
             _ => Ok(None),
         }
     }
+}
+
+/// A column of the query is there, but must not be named in LIMIT.
+fn variable(error: Error, expr: Option<&ast::Expr>, clause: Clause, bound: &Bound) -> Error {
+    match expr {
+        Some(ast::Expr::Identifier(ident))
+            if error.sqlstate() == SqlState::UndefinedColumn
+                && bound.columns.iter().any(|column| column.name == fold(ident)) =>
+        {
+            let message = format!("argument of {} must not contain variables", clause.name());
+            Error::new(SqlState::InvalidColumnReference, message).at(error.position())
+        }
+        _ => error,
+    }
+}
+
+/// The expression without parentheses, which mean nothing.
+fn bare(mut expr: &ast::Expr) -> &ast::Expr {
+    while let ast::Expr::Nested(inner) = expr {
+        expr = inner;
+    }
+    expr
 }
 
 fn order_items(query: &ast::Query) -> Result<&[ast::OrderByExpr]> {

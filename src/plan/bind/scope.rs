@@ -19,6 +19,8 @@ use crate::plan::typing::Typed;
 pub(super) struct Environment<'s> {
     pub outer: Option<&'s Scope<'s>>,
     pub ctes: Rc<Vec<Rc<Cte>>>,
+    /// Names that WITH gives later in the list than here: for error messages.
+    pub pending: Rc<Vec<String>>,
 }
 
 /// The names of one query level.

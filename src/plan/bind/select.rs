@@ -33,6 +33,7 @@ pub(super) struct Target {
 /// ORDER BY as resolved: which target, and how.
 pub(super) struct SortKey {
     pub target: usize,
+    pub ty: PgType,
     pub options: ast::OrderByOptions,
 }
 
@@ -76,6 +77,9 @@ impl Binder<'_> {
             None => None,
         };
         let distinct = matches!(select.distinct, Some(ast::Distinct::Distinct));
+        if distinct {
+            targets.iter().try_for_each(|target| typing::check_equality(target.ty, target.position))?;
+        }
         let sorts = self.order_by(order_by, &mut targets, &scope, distinct)?;
         let on = match &select.distinct {
             Some(ast::Distinct::On(exprs)) => self.distinct_on(exprs, &mut targets, &sorts, &scope)?,
@@ -160,6 +164,10 @@ impl Binder<'_> {
                     self.wildcard_targets(name, scope, &mut targets)?;
                 }
                 ast::SelectItem::QualifiedWildcard(ast::SelectItemQualifiedWildcardKind::Expr(expr), _) => {
+                    if let Some(name) = whole_relation(expr, scope) {
+                        self.wildcard_targets(&name, scope, &mut targets)?;
+                        continue;
+                    }
                     return Err(Error::unsupported("(row).*").at(self.start(expr)));
                 }
                 ast::SelectItem::ExprWithAliases { expr, .. } => {
@@ -228,7 +236,7 @@ impl Binder<'_> {
         let exprs = targets.iter().zip(&names).map(|(target, name)| named(target.expr.clone(), name));
         let mut plan = LogicalPlanBuilder::from(plan).project(exprs.collect::<Vec<_>>())?.build()?;
         if distinct {
-            plan = self.distinct_rows(plan)?;
+            plan = self.distinct_rows(plan, targets.iter().map(|target| target.ty))?;
         }
         if !on.is_empty() {
             plan = distinct_on_plan(plan, on, sorts)?;
@@ -251,18 +259,21 @@ impl Binder<'_> {
         Ok(Bound { plan, columns })
     }
 
-    /// One row of each; intervals of one length are the same, and the first of them is shown.
-    fn distinct_rows(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
-        let columns = super::plan_columns(&plan);
-        let fields = plan.schema().fields().clone();
-        let is_interval = |field: &arrow::datatypes::Field| matches!(field.data_type(), DataType::Interval(_));
-        if !fields.iter().any(|field| is_interval(field)) {
+    /// One row of each; intervals of one length and documents of one meaning are the same, and the first of them is shown.
+    pub(super) fn distinct_rows(
+        &self,
+        plan: LogicalPlan,
+        types: impl Iterator<Item = PgType> + Clone,
+    ) -> Result<LogicalPlan> {
+        if !types.clone().any(typing::has_sort_key) {
             return Ok(LogicalPlanBuilder::from(plan).distinct()?.build()?);
         }
+        let columns = super::plan_columns(&plan);
+        let fields = plan.schema().fields().clone();
         let (mut keys, mut firsts, mut shown) = (Vec::new(), Vec::new(), Vec::new());
-        for (column, field) in columns.into_iter().zip(fields.iter()) {
-            if is_interval(field) {
-                keys.push(typing::sort_key(column.clone(), field.data_type())?.alias(self.unique("key")));
+        for ((column, field), ty) in columns.into_iter().zip(fields.iter()).zip(types) {
+            if typing::has_sort_key(ty) {
+                keys.push(typing::sort_key(column.clone(), ty)?.alias(self.unique("key")));
                 let name = self.unique("first");
                 firsts.push(datafusion::functions_aggregate::expr_fn::first_value(column, Vec::new()).alias(&name));
                 shown.push(Expr::Column(Column::from_name(name)).alias(field.name()));
@@ -280,6 +291,19 @@ impl Binder<'_> {
         let mut names = names::unique(visible.map(|target| target.name.as_str()));
         names.extend(targets.iter().filter(|target| target.hidden).map(|_| self.unique("sort")));
         names
+    }
+}
+
+/// The FROM item that `(t).*` means; a column of that name would be one composite value.
+fn whole_relation(expr: &ast::Expr, scope: &Scope<'_>) -> Option<ast::ObjectName> {
+    match expr {
+        ast::Expr::Nested(inner) => whole_relation(inner, scope),
+        ast::Expr::Identifier(ident) => {
+            let name = fold(ident);
+            let relation = !scope.has_column(&name) && scope.item(None, &name).is_some();
+            relation.then(|| ast::ObjectName::from(ident.clone()))
+        }
+        _ => None,
     }
 }
 
@@ -311,7 +335,7 @@ fn sort_exprs(plan: &LogicalPlan, sorts: &[SortKey]) -> Result<Vec<SortExpr>> {
     let mut exprs = Vec::with_capacity(sorts.len());
     for (at, key) in sorts.iter().enumerate() {
         let data_type = plan.schema().field(key.target).data_type().clone();
-        let column = typing::sort_key(output_column(plan, key.target), &data_type)?;
+        let column = typing::sort_key(output_column(plan, key.target), key.ty)?;
         // Adding 0 makes -0 and 0 equal, which matters only when another key follows.
         let column = match data_type {
             DataType::Float32 if at + 1 < sorts.len() => column + lit(0.0_f32),

@@ -53,8 +53,15 @@ impl Binder<'_> {
             }
         };
         let (left, right, columns) = self.matched(left, right, word)?;
+        if (op, all) != (ast::SetOperator::Union, true) {
+            columns.iter().try_for_each(|column| typing::check_equality(column.ty, column.position))?;
+        }
         let plan = match (op, all) {
             (ast::SetOperator::Union, true) => LogicalPlanBuilder::from(left).union(right)?.build()?,
+            (ast::SetOperator::Union, false) if columns.iter().any(|column| typing::has_sort_key(column.ty)) => {
+                let all = LogicalPlanBuilder::from(left).union(right)?.build()?;
+                self.distinct_rows(all, columns.iter().map(|column| column.ty))?
+            }
             (ast::SetOperator::Union, false) => LogicalPlanBuilder::from(left).union_distinct(right)?.build()?,
             (ast::SetOperator::Except, false) => LogicalPlanBuilder::except(left, right, false)?,
             (_, false) => LogicalPlanBuilder::intersect(left, right, false)?,

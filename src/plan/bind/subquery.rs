@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use datafusion::common::tree_node::TreeNode as _;
-use datafusion::common::{ScalarValue, Spans};
+use datafusion::common::{Column, ScalarValue, Spans};
 use datafusion::logical_expr::expr::{AggregateFunction, Exists, InSubquery, SetComparison, SetQuantifier};
 use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, lit, when};
 use sqlparser::ast;
 use sqlparser::ast::Spanned as _;
 
-use super::expression::{Clause, Context, operator_name};
+use super::expression::{Clause, Context, operator_name, row};
 use super::scope::Environment;
 use super::{Binder, Bound, Unknowns};
 use crate::encode::types::PgType;
@@ -62,12 +62,30 @@ pub(super) fn unsorted(plan: LogicalPlan) -> LogicalPlan {
     }
 }
 
+/// Whether the plan has one row, whatever the tables hold.
+fn has_one_row(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Projection(projection) => has_one_row(&projection.input),
+        LogicalPlan::SubqueryAlias(alias) => has_one_row(&alias.input),
+        LogicalPlan::Sort(sort) => sort.fetch.is_none() && has_one_row(&sort.input),
+        LogicalPlan::Aggregate(aggregate) => aggregate.group_expr.is_empty(),
+        LogicalPlan::EmptyRelation(relation) => relation.produce_one_row,
+        LogicalPlan::Values(values) => values.values.len() == 1,
+        _ => false,
+    }
+}
+
 /// Whether the query is `SELECT` and expressions, which costs the engine nothing more than these do.
 fn is_expression(query: &ast::Query) -> bool {
     match query.body.as_ref() {
         ast::SetExpr::Select(select) => query.with.is_none() && select.from.is_empty() && select.selection.is_none(),
         _ => false,
     }
+}
+
+/// Whether an expression can become one of a subquery: what is computed on top of the outer FROM cannot.
+fn is_movable(expr: &Expr) -> Result<bool> {
+    Ok(!expr.exists(|expr| Ok(matches!(expr, Expr::AggregateFunction(_) | Expr::WindowFunction(_))))?)
 }
 
 pub(super) fn one_column() -> Error {
@@ -85,7 +103,7 @@ impl Binder<'_> {
             let position = self.source.parenthesis_before(query.span());
             return Err(Error::new(SqlState::FeatureNotSupported, message).at(position));
         }
-        let environment = Environment { outer: Some(context.scope), ctes: context.scope.environment.ctes.clone() };
+        let environment = Environment { outer: Some(context.scope), ..context.scope.environment.clone() };
         if is_expression(query) {
             return self.query(query, &environment, Unknowns::Text);
         }
@@ -119,7 +137,10 @@ impl Binder<'_> {
         if correlated && let Some(first) = self.first_row(&plan)? {
             return Ok(first);
         }
-        if !correlated || plan.max_rows().is_some_and(|rows| rows <= 1) {
+        let one = !correlated || plan.max_rows().is_some_and(|rows| rows <= 1);
+        // The engine takes a subquery for never NULL when its column is: without rows that is wrong.
+        let null_when_empty = plan.schema().fields().iter().all(|field| field.is_nullable()) || has_one_row(&plan);
+        if one && null_when_empty {
             return Ok(plan);
         }
         let values = super::plan_columns(&plan);
@@ -215,18 +236,17 @@ impl Binder<'_> {
         context: &Context<'_, '_>,
     ) -> Result<Typed> {
         let position = self.source.operator_after(operand.span());
-        if let ast::Expr::Tuple(fields) = operand {
-            return self.row_in_subquery(fields, query, negated, context, position);
+        if let Some(fields) = row::elements(operand) {
+            return self.row_in_subquery(&fields, query, negated, context, position);
         }
-        let value = self.expr(operand, context)?;
+        let value = self.expr(operand, &context.exact())?;
         let start = value.position;
         let (left, plan, op) = self.compared_with_subquery(value, "=", query, context, position)?;
         if op != Operator::Eq {
             return Err(Error::unsupported("IN with a subquery for this type").at(position));
         }
         let plan = unsorted(plan);
-        let movable = !left.exists(|expr| Ok(matches!(expr, Expr::AggregateFunction(_) | Expr::WindowFunction(_))))?;
-        if !context.clause.is_condition() && movable {
+        if !context.clause.is_condition() && is_movable(&left)? {
             let expr = self.membership(left, plan, negated, context)?;
             return Ok(Typed { expr, ty: PgType::BOOL, position: start });
         }
@@ -249,31 +269,37 @@ impl Binder<'_> {
             let words = if count > 1 { "subquery has too many columns" } else { "subquery has too few columns" };
             return Err(Error::new(SqlState::SyntaxError, words).at(position));
         };
-        let schema = context.scope.schema.join(bound.plan.schema())?;
-        let compared = typing::binary(self.typing, op, value, column.clone(), position, &schema)?;
+        // A name of its own: beside the outer query's columns one without a qualifier could be ambiguous.
+        let name = self.unique("compared");
+        let plan =
+            LogicalPlanBuilder::from(unsorted(bound.plan)).project([column.expr.clone().alias(&name)])?.build()?;
+        let own = Expr::Column(Column::from_name(name));
+        let unsettled = super::is_unsettled(&column);
+        let operand = Typed { expr: if unsettled { column.expr.clone() } else { own.clone() }, ..column.clone() };
+        let schema = context.scope.schema.join(plan.schema())?;
+        let compared = typing::binary(self.typing, op, value, operand, position, &schema)?;
         let Expr::BinaryExpr(BinaryExpr { left, op, right }) = compared.expr else {
             return Err(Error::unsupported("this operator with a subquery").at(position));
         };
-        let plan = if *right == column.expr {
-            bound.plan
+        let plan = if *right == own {
+            plan
         } else {
-            let name = self.unique("compared");
-            LogicalPlanBuilder::from(bound.plan).project([right.alias(name)])?.build()?
+            LogicalPlanBuilder::from(plan).project([right.alias(self.unique("compared"))])?.build()?
         };
         Ok((*left, plan, op))
     }
 
-    /// `(a, b) IN (subquery)` as EXISTS. Where the answer would be NULL this gives false (IN) or false (NOT IN), which a
-    /// condition treats alike.
-    fn row_in_subquery(
+    /// A row and a subquery of as many columns: the subquery, and the comparison of the row with one of its rows, as an
+    /// expression over these.
+    fn row_beside_subquery(
         &self,
-        fields: &[ast::Expr],
+        fields: &[&ast::Expr],
+        op: &str,
         query: &ast::Query,
-        negated: bool,
         context: &Context<'_, '_>,
         position: Option<u32>,
-    ) -> Result<Typed> {
-        let bound = self.inner_query(query, context)?;
+    ) -> Result<(LogicalPlan, Expr)> {
+        let mut bound = self.inner_query(query, context)?;
         if bound.columns.len() != fields.len() {
             let few = bound.columns.len() < fields.len();
             let words = if few { "subquery has too few columns" } else { "subquery has too many columns" };
@@ -282,14 +308,69 @@ impl Binder<'_> {
         let mut left = Vec::new();
         for field in fields {
             let mut value = self.expr(field, context)?;
+            if !is_movable(&value.expr)? {
+                let what = "an aggregate in a row that is compared with a subquery";
+                return Err(Error::unsupported(what).at(value.position));
+            }
             value.expr = super::scope::at_level(&value.expr, 1, &context.scope.schema)?;
             left.push(value);
         }
+        // Names of their own, under which the columns of both queries can stand side by side.
+        let columns = super::plan_columns(&bound.plan).into_iter();
+        let renamed: Vec<Expr> = columns.map(|column| column.alias(self.unique("compared"))).collect();
+        bound.plan = LogicalPlanBuilder::from(unsorted(bound.plan)).project(renamed)?.build()?;
         let right = (0..fields.len()).filter_map(|index| bound.operand(index)).collect();
-        let equal = self.compare_values(left, "=", right, position, context)?.expr;
-        let condition = if negated { Expr::IsNotFalse(Box::new(equal)) } else { equal };
-        let plan = LogicalPlanBuilder::from(bound.plan).filter(condition)?.build()?;
-        let expr = Expr::Exists(Exists::new(subquery(plan), negated));
+        let schema = context.scope.schema.join(bound.plan.schema())?;
+        let compared = self.compare_values(left, op, right, position, &schema)?.expr;
+        Ok((bound.plan, compared))
+    }
+
+    /// `(a, b) IN (subquery)`. A condition that takes NULL for false becomes EXISTS, which is joined.
+    fn row_in_subquery(
+        &self,
+        fields: &[&ast::Expr],
+        query: &ast::Query,
+        negated: bool,
+        context: &Context<'_, '_>,
+        position: Option<u32>,
+    ) -> Result<Typed> {
+        let (plan, equal) = self.row_beside_subquery(fields, "=", query, context, position)?;
+        let expr = if context.conjunct {
+            let condition = if negated { Expr::IsNotFalse(Box::new(equal)) } else { equal };
+            let plan = LogicalPlanBuilder::from(plan).filter(condition)?.build()?;
+            Expr::Exists(Exists::new(subquery(plan), negated))
+        } else {
+            self.quantified_rows(&plan, equal, lit(!negated), lit(negated))?
+        };
+        Ok(Typed { expr, ty: PgType::BOOL, position })
+    }
+
+    /// `found` when the condition holds for a row of the plan, else NULL when it is NULL for one, else `otherwise`.
+    fn quantified_rows(&self, plan: &LogicalPlan, condition: Expr, found: Expr, otherwise: Expr) -> Result<Expr> {
+        let some = |condition: Expr| -> Result<Expr> {
+            let rows = LogicalPlanBuilder::from(plan.clone()).filter(condition)?.build()?;
+            Ok(self.row_count_of(rows)?.gt(lit(0_i64)))
+        };
+        let null = lit(ScalarValue::Boolean(None));
+        let unknown = some(condition.clone().is_null())?;
+        Ok(when(some(condition)?, found).when(unknown, null).otherwise(otherwise)?)
+    }
+
+    /// `(a, b) op (subquery)`: NULL without rows, 21000 for a second row.
+    pub(super) fn compare_row_with_query(
+        &self,
+        fields: &[&ast::Expr],
+        op: &str,
+        query: &ast::Query,
+        position: Option<u32>,
+        context: &Context<'_, '_>,
+    ) -> Result<Typed> {
+        let (plan, compared) = self.row_beside_subquery(fields, op, query, context, position)?;
+        let plan = LogicalPlanBuilder::from(plan).project([compared.alias(self.unique("compared"))])?.build()?;
+        let expr = match fromless(&plan) {
+            Some(value) => super::scope::moved_out(value, &context.scope.schema)?,
+            None => Expr::ScalarSubquery(subquery(self.at_most_one_row(plan)?)),
+        };
         Ok(Typed { expr, ty: PgType::BOOL, position })
     }
 
@@ -316,6 +397,15 @@ impl Binder<'_> {
             ("=", false) => return self.in_subquery(operand, query, false, context),
             ("<>", true) => return self.in_subquery(operand, query, true, context),
             _ => {}
+        }
+        if let Some(fields) = row::elements(operand) {
+            let (plan, compared) = self.row_beside_subquery(&fields, name, query, context, position)?;
+            let expr = if all {
+                self.quantified_rows(&plan, Expr::Not(Box::new(compared)), lit(false), lit(true))?
+            } else {
+                self.quantified_rows(&plan, compared, lit(true), lit(false))?
+            };
+            return Ok(Typed { expr, ty: PgType::BOOL, position });
         }
         let value = self.expr(operand, context)?;
         let start = value.position;

@@ -179,7 +179,7 @@ impl Binder<'_> {
                 let message = "window functions are not allowed in functions in FROM";
                 return Err(Error::new(SqlState::WindowingError, message).at(position));
             }
-            Body::Scalar(_) | Body::Expression(_) | Body::Contextual(_) | Body::Set(_) => {}
+            Body::Scalar(_) | Body::Expression(_) | Body::InContext(_) | Body::Contextual(_) | Body::Set(_) => {}
         }
         let Typed { expr, ty, .. } = typing::scalar_call(self.typing, call)?;
         let mut columns: Vec<TableColumn> = vec![(None, expr, ty)];

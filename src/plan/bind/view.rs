@@ -30,6 +30,7 @@ impl Binder<'_> {
             depth: Rc::clone(&self.depth),
             subqueries: Rc::clone(&self.subqueries),
             uses: RefCell::default(),
+            grouping_arguments: RefCell::default(),
         };
         let mut bound = self.deeper(|| inner.query(&view.query, &Environment::default(), Unknowns::Text))?;
         if bound.columns.len() < view.columns.len() {

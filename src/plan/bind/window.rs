@@ -19,7 +19,7 @@ use super::names::fold;
 use super::scope::Scope;
 use super::{Binder, plan_columns};
 use crate::builtins::functions::{Body, collected};
-use crate::encode::types::{PgType, arrow_type};
+use crate::encode::types::PgType;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::typing::{self, Coercion, Resolved, Typed};
 
@@ -60,6 +60,12 @@ impl Binder<'_> {
             let what = format!("an argument of {} that is no constant", call.function.name);
             return Err(Error::unsupported(what).at(position));
         }
+        if let Some(refused) = refused_count(call.function.name, &args) {
+            return Err(refused);
+        }
+        if call.function.name == "ntile" && args.first().and_then(constant).is_some_and(|buckets| buckets.is_null()) {
+            return Ok(Typed { expr: lit(ScalarValue::Int32(None)), ty: call.returns, position });
+        }
         for argument in &args {
             let nested = argument.exists(|expr| Ok(matches!(expr, Expr::WindowFunction(_))))?;
             if nested {
@@ -75,7 +81,7 @@ impl Binder<'_> {
                 WindowFunctionDefinition::AggregateUDF(udaf.clone())
             }
             Body::Window(udwf) => WindowFunctionDefinition::WindowUDF(udwf.clone()),
-            Body::Scalar(_) | Body::Expression(_) | Body::Contextual(_) | Body::Set(_) => {
+            Body::Scalar(_) | Body::Expression(_) | Body::InContext(_) | Body::Contextual(_) | Body::Set(_) => {
                 return Err(Error::internal("no window function"));
             }
         };
@@ -106,21 +112,28 @@ impl Binder<'_> {
         let mut partition_by = Vec::new();
         for expr in &spec.partition_by {
             let value = self.settled(expr, &inner)?;
-            partition_by.push(typing::sort_key(value.expr, &arrow_type(value.ty))?);
+            typing::check_equality(value.ty, value.position)?;
+            partition_by.push(typing::sort_key(value.expr, value.ty)?);
         }
         let sorts = self.sorts(&spec.order_by, &inner)?;
         let ranged = spec.window_frame.as_ref().is_some_and(|frame| frame.units == ast::WindowFrameUnits::Range);
         let mut order_by: Vec<SortExpr> = Vec::with_capacity(sorts.len());
         for (value, options) in &sorts {
+            typing::check_ordering(value.ty, value.position)?;
             let expr = value.expr.clone();
             // A frame's distance is added to the value itself.
-            let expr = if ranged { expr } else { typing::sort_key(expr, &arrow_type(value.ty))? };
+            let expr = if ranged { expr } else { typing::sort_key(expr, value.ty)? };
             order_by.push(sort_of(expr, *options));
         }
         let frame = match &spec.window_frame {
             None => WindowFrame::new((!order_by.is_empty()).then_some(false)),
             Some(frame) => self.frame(frame, &sorts, &inner)?,
         };
+        let first_type = match order_by.first() {
+            Some(sort) => Some(sort.expr.get_type(&context.scope.schema)?),
+            None => None,
+        };
+        let frame = if first_type.as_ref().is_some_and(is_unranged) { by_peers(frame) } else { frame };
         frame.regularize_order_bys(&mut order_by)?;
         Ok(Window { partition_by, order_by, frame })
     }
@@ -160,7 +173,9 @@ impl Binder<'_> {
         }
         if base.window_frame.is_some() {
             let message = format!("cannot copy window \"{name}\" because it has a frame clause");
-            return Err(Error::new(SqlState::WindowingError, message).at(position));
+            let error = Error::new(SqlState::WindowingError, message).at(position);
+            let copied = spec.order_by.is_empty() && spec.window_frame.is_none();
+            return Err(if copied { error.with_hint("Omit the parentheses in this OVER clause.") } else { error });
         }
         let order_by = if spec.order_by.is_empty() { base.order_by } else { spec.order_by.clone() };
         Ok(ast::WindowSpec {
@@ -267,11 +282,11 @@ impl Binder<'_> {
         let zero = ScalarValue::new_zero(&constant.data_type()).ok();
         if constant.is_null() {
             let message = format!("frame {which} offset must not be null");
-            return Err(Error::new(SqlState::NullValueNotAllowed, message).at(position));
+            return Err(Error::new(SqlState::NullValueNotAllowed, message));
         }
         if zero.is_some_and(|zero| constant < zero) {
             let message = format!("frame {which} offset must not be negative");
-            return Err(Error::new(SqlState::InvalidParameterValue, message).at(position));
+            return Err(Error::new(SqlState::InvalidPrecedingOrFollowingSize, message));
         }
         Ok(constant.cast_to(&arrow)?)
     }
@@ -314,6 +329,18 @@ impl Binder<'_> {
     }
 }
 
+/// PostgreSQL's errors for a constant that counts nothing.
+fn refused_count(function: &str, args: &[Expr]) -> Option<Error> {
+    let (argument, state) = match (function, args) {
+        ("ntile", [buckets]) => (buckets, SqlState::InvalidArgumentForNtileFunction),
+        ("nth_value", [_, number]) => (number, SqlState::InvalidArgumentForNthValueFunction),
+        _ => return None,
+    };
+    let number = constant(argument)?.cast_to(&DataType::Int64).ok()?;
+    let refused = matches!(number, ScalarValue::Int64(Some(number)) if number <= 0);
+    refused.then(|| Error::new(state, format!("argument of {function} must be greater than zero")))
+}
+
 struct Window {
     partition_by: Vec<Expr>,
     order_by: Vec<SortExpr>,
@@ -329,6 +356,38 @@ fn bound_expr(bound: &ast::WindowFrameBound) -> Option<&ast::Expr> {
 
 fn is_time(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Date32 | DataType::Timestamp(..) | DataType::Time64(_) | DataType::Interval(_))
+}
+
+/// Types that DataFusion has no RANGE over.
+fn is_unranged(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::Time64(_)
+            | DataType::Binary
+            | DataType::LargeBinary
+            | DataType::BinaryView
+            | DataType::FixedSizeBinary(_)
+    )
+}
+
+/// A frame in RANGE without distances says the same in GROUPS: its bounds are the current row's peers.
+fn by_peers(frame: WindowFrame) -> WindowFrame {
+    let bound = |bound: WindowFrameBound| match bound {
+        WindowFrameBound::Preceding(distance) if distance.is_null() => {
+            Some(WindowFrameBound::Preceding(ScalarValue::UInt64(None)))
+        }
+        WindowFrameBound::Following(distance) if distance.is_null() => {
+            Some(WindowFrameBound::Following(ScalarValue::UInt64(None)))
+        }
+        WindowFrameBound::CurrentRow => Some(WindowFrameBound::CurrentRow),
+        WindowFrameBound::Preceding(_) | WindowFrameBound::Following(_) => None,
+    };
+    match (frame.units, bound(frame.start_bound.clone()), bound(frame.end_bound.clone())) {
+        (WindowFrameUnits::Range, Some(start), Some(end)) => {
+            WindowFrame::new_bounds(WindowFrameUnits::Groups, start, end)
+        }
+        _ => frame,
+    }
 }
 
 /// The value of an expression that is a constant, casts included.

@@ -1,14 +1,15 @@
 //! Function calls: the overload, the arguments' casts, the result's type (`ParseFuncOrColumn`, `func_get_detail`).
 
 use datafusion::common::ScalarValue;
-use datafusion::logical_expr::Expr;
+use datafusion::common::tree_node::TreeNode as _;
+use datafusion::logical_expr::{Expr, when};
 
 use super::candidates::{Bindings, Choice, choose};
 use super::coerce::{coerce, is_function_style_cast};
 use super::{Coercion, Resolved, Typed, TypingContext};
-use crate::builtins::functions::type_names::{format_type, parse_type, typname};
+use crate::builtins::functions::type_names::{parse_type, typname};
 use crate::builtins::functions::{self, Body, Function, Volatility, casts, json_build, kernel};
-use crate::encode::types::{PgType, element_of, oid};
+use crate::encode::types::{PgType, element_of, oid, type_words};
 use crate::error::{Error, Result, SqlState};
 
 const SYSTEM_SCHEMAS: [&str; 3] = ["pg_catalog", "information_schema", "lakegate"];
@@ -156,7 +157,7 @@ fn only(arguments: Vec<Expr>) -> Result<Expr> {
 
 /// `name(integer, unknown)`, for errors.
 fn signature(schema: Option<&str>, name: &str, args: &[Typed]) -> String {
-    let types: Vec<String> = args.iter().map(|argument| format_type(PgType::of(argument.ty.oid))).collect();
+    let types: Vec<String> = args.iter().map(|argument| type_words(argument.ty.oid)).collect();
     let schema = schema.map(|schema| format!("{schema}.")).unwrap_or_default();
     format!("{schema}{name}({})", types.join(", "))
 }
@@ -177,8 +178,14 @@ pub(super) fn scalar_call(ctx: &TypingContext, call: Resolved) -> Result<Typed> 
     let Resolved { function, arguments, returns } = call;
     if let ("pg_typeof", [argument]) = (function.name, arguments.as_slice()) {
         // The type is known here and nowhere later.
-        let value = ScalarValue::Int64(Some(i64::from(argument.ty.oid)));
-        return Ok(Typed { expr: Expr::Literal(value, None), ty: returns, position: argument.position });
+        let value = Expr::Literal(ScalarValue::Int64(Some(i64::from(argument.ty.oid))), None);
+        let expr = if argument.expr.exists(|part| Ok(is_many_rows(part)))? {
+            // An aggregate makes one row of many, whatever becomes of its value.
+            when(argument.expr.clone().is_null(), value.clone()).otherwise(value)?
+        } else {
+            value
+        };
+        return Ok(Typed { expr, ty: returns, position: argument.position });
     }
     let position = arguments.first().and_then(|argument| argument.position);
     let exprs: Vec<Expr> = arguments.into_iter().map(|argument| argument.expr).collect();
@@ -188,10 +195,16 @@ pub(super) fn scalar_call(ctx: &TypingContext, call: Resolved) -> Result<Typed> 
     let expr = match &function.body {
         Body::Scalar(udf) => kernel::call(udf.clone(), exprs, function.volatility != Volatility::Volatile),
         Body::Expression(build) => build(exprs),
+        Body::InContext(kernel) => kernel.clone().with_context(ctx.context()).call(exprs),
         Body::Contextual(build) => build(ctx.context(), exprs),
         Body::Aggregate(_) => Err(wrong("an aggregate")),
         Body::Window(_) => Err(wrong("a window function")),
         Body::Set(_) => Err(wrong("a set-returning function")),
     };
     Ok(Typed { expr: expr.map_err(|error| error.at(None))?, ty: returns, position })
+}
+
+/// Whether the expression decides how many rows there are.
+fn is_many_rows(expr: &Expr) -> bool {
+    matches!(expr, Expr::AggregateFunction(_) | Expr::WindowFunction(_) | Expr::Unnest(_))
 }

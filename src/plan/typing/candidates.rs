@@ -112,11 +112,8 @@ fn as_the_known_ones<'a>(arguments: &[u32], left: &[usize], types_of: &impl Fn(u
     if known.any(|argument| argument != first) {
         return Choice::Ambiguous;
     }
-    let accepting: Vec<usize> = left
-        .iter()
-        .copied()
-        .filter(|index| types_of(*index).iter().all(|ty| can_coerce(first, *ty, Coercion::Implicit)))
-        .collect();
+    let accepting: Vec<usize> =
+        left.iter().copied().filter(|index| fits(&vec![first; arguments.len()], types_of(*index))).collect();
     match accepting.as_slice() {
         [one] => Choice::One(*one),
         _ => Choice::Ambiguous,

@@ -7,8 +7,7 @@ use super::candidates::common_of;
 use super::categories::{Pathway, category, pathway};
 use super::{Coercion, Typed, TypingContext, parameter};
 use crate::builtins::functions::casts;
-use crate::builtins::functions::type_names::format_type;
-use crate::encode::types::{PgType, element_of, oid};
+use crate::encode::types::{PgType, element_of, oid, type_words};
 use crate::error::{Error, Result, SqlState};
 
 pub(super) fn coerce(ctx: &TypingContext, value: Typed, target: PgType, coercion: Coercion) -> Result<Typed> {
@@ -40,7 +39,7 @@ pub(super) fn cast(ctx: &TypingContext, value: Typed, target: PgType, position: 
 }
 
 fn cannot_cast(state: SqlState, source: PgType, target: PgType) -> Error {
-    let (source, target) = (format_type(PgType::of(source.oid)), format_type(PgType::of(target.oid)));
+    let (source, target) = (type_words(source.oid), type_words(target.oid));
     Error::new(state, format!("cannot cast type {source} to {target}"))
 }
 
@@ -80,7 +79,7 @@ pub(super) fn coerce_to_boolean(ctx: &TypingContext, value: Typed, clause: &str)
     if value.ty.oid == oid::BOOL {
         return Ok(value);
     }
-    let given = format_type(PgType::of(value.ty.oid));
+    let given = type_words(value.ty.oid);
     let message = format!("argument of {clause} must be type boolean, not type {given}");
     Err(Error::new(SqlState::DatatypeMismatch, message).at(value.position))
 }
@@ -101,10 +100,14 @@ pub(super) fn common_type(_ctx: &TypingContext, values: &[Typed], construct: &st
         let typmod = if so_far.oid == value.ty.oid && so_far.typmod == value.ty.typmod { so_far.typmod } else { -1 };
         chosen = Some(PgType { oid: next, typmod });
     }
-    let chosen = chosen.unwrap_or(PgType::TEXT);
+    let mut chosen = chosen.unwrap_or(PgType::TEXT);
+    // A literal is of the type without a modifier.
+    if values.iter().any(|value| value.ty.oid == oid::UNKNOWN) {
+        chosen = PgType::of(chosen.oid);
+    }
     for value in known {
         if pathway(value.ty.oid, chosen.oid, Coercion::Implicit).is_none() {
-            let (from, to) = (format_type(PgType::of(value.ty.oid)), format_type(PgType::of(chosen.oid)));
+            let (from, to) = (type_words(value.ty.oid), type_words(chosen.oid));
             let message = format!("{construct} could not convert type {from} to {to}");
             return Err(Error::new(SqlState::CannotCoerce, message).at(value.position));
         }
@@ -113,7 +116,7 @@ pub(super) fn common_type(_ctx: &TypingContext, values: &[Typed], construct: &st
 }
 
 fn mismatch(construct: &str, chosen: PgType, next: &Typed) -> Error {
-    let (left, right) = (format_type(PgType::of(chosen.oid)), format_type(PgType::of(next.ty.oid)));
+    let (left, right) = (type_words(chosen.oid), type_words(next.ty.oid));
     let message = format!("{construct} types {left} and {right} cannot be matched");
     Error::new(SqlState::DatatypeMismatch, message).at(next.position)
 }

@@ -40,13 +40,13 @@ fn number(text: &str) -> Result<(ScalarValue, PgType)> {
             Err(_) => (ScalarValue::Int64(Some(value)), PgType::INT8),
         });
     }
-    let (value, precision, scale) = match numeric_unbound(&digits) {
-        Ok(found) => found,
-        // Too large for 38 digits: a float holds it until its use decides, which mostly is beside floats.
-        Err(error) => match digits.parse::<f64>() {
-            Ok(value) if value.is_finite() => return Ok((ScalarValue::Float64(Some(value)), PgType::NUMERIC)),
-            _ => return Err(error),
-        },
+    // Too large or too small for 38 digits: a float holds it until its use decides, which mostly is beside floats.
+    let float = || digits.parse::<f64>().ok().filter(|value| value.is_finite());
+    let (value, precision, scale) = match (numeric_unbound(&digits), float()) {
+        (Ok((0, ..)) | Err(_), Some(value)) if value != 0.0 => {
+            return Ok((ScalarValue::Float64(Some(value)), PgType::NUMERIC));
+        }
+        (found, _) => found?,
     };
     Ok((ScalarValue::Decimal128(Some(value), precision, scale), PgType::NUMERIC))
 }

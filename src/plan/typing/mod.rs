@@ -15,15 +15,14 @@ mod tests;
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
 use datafusion::common::DFSchema;
 use datafusion::logical_expr::Expr;
 use sqlparser::ast;
 
 use crate::builtins::Context;
 use crate::builtins::functions::Function;
-use crate::encode::types::PgType;
-use crate::error::Result;
+use crate::encode::types::{PgType, oid, type_words};
+use crate::error::{Error, Result, SqlState};
 
 /// An expression with its PostgreSQL type. A string literal whose type is not yet settled has [`PgType::UNKNOWN`] and is a
 /// `Literal(Utf8)`; a parameter whose type is not yet settled is a `Placeholder` of UNKNOWN.
@@ -108,10 +107,37 @@ pub fn common_type(ctx: &TypingContext, values: &[Typed], construct: &str) -> Re
     coerce::common_type(ctx, values, construct)
 }
 
-/// What a value is sorted, grouped and compared by: intervals by their length, whose months have 30 days.
-pub fn sort_key(expr: Expr, data_type: &DataType) -> Result<Expr> {
-    match data_type {
-        DataType::Interval(_) => operators::interval_span(expr),
+/// 42883 for a type whose values cannot be told apart: DISTINCT, GROUP BY, UNION.
+pub fn check_equality(ty: PgType, position: Option<u32>) -> Result<()> {
+    if operators::is_comparable(ty.oid) {
+        return Ok(());
+    }
+    let message = format!("could not identify an equality operator for type {}", type_words(ty.oid));
+    Err(Error::new(SqlState::UndefinedFunction, message).at(position))
+}
+
+/// 42883 for a type without an order: ORDER BY.
+pub fn check_ordering(ty: PgType, position: Option<u32>) -> Result<()> {
+    if operators::is_comparable(ty.oid) {
+        return Ok(());
+    }
+    let message = format!("could not identify an ordering operator for type {}", type_words(ty.oid));
+    Err(Error::new(SqlState::UndefinedFunction, message)
+        .with_hint("Use an explicit ordering operator or modify the query.")
+        .at(position))
+}
+
+/// Whether values that differ may be equal, or their order is not that of what they are stored as.
+pub fn has_sort_key(ty: PgType) -> bool {
+    matches!(ty.oid, oid::INTERVAL | oid::JSONB)
+}
+
+/// What a value is sorted, grouped and compared by: intervals by their length, whose months have 30 days, and jsonb by
+/// bytes in its order.
+pub fn sort_key(expr: Expr, ty: PgType) -> Result<Expr> {
+    match ty.oid {
+        oid::INTERVAL => operators::interval_span(expr),
+        oid::JSONB => operators::document_key(expr),
         _ => Ok(expr),
     }
 }
@@ -126,6 +152,11 @@ pub fn binary(
     schema: &DFSchema,
 ) -> Result<Typed> {
     operators::binary(ctx, op, left, right, operator_position, schema)
+}
+
+/// The type that `left op right` takes on its left; the operand's own, modifier and all, when that is it.
+pub fn left_operand(op: &str, left: &Typed, right: &Typed) -> Result<PgType> {
+    operators::left_operand(op, left, right)
 }
 
 /// `op argument`.

@@ -4,13 +4,15 @@ mod build;
 mod comparison;
 mod table;
 
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::{Expr, lit};
+
 use super::candidates::{Bindings, Choice, choose};
 use super::coerce::coerce;
 use super::{Coercion, DFSchema, Typed, TypingContext};
-use crate::builtins::functions::type_names::format_type;
-use crate::encode::types::{PgType, oid};
+use crate::encode::types::{PgType, element_of, oid, type_words};
 use crate::error::{Error, Result, SqlState};
-pub(super) use comparison::interval_span;
+pub(super) use comparison::{document_key, interval_span};
 use table::Operator;
 
 pub(super) fn binary(
@@ -24,6 +26,10 @@ pub(super) fn binary(
     let (op, wanted) = spelling(op);
     let start = left.position.or(position);
     let operator = find(op, [left.ty.oid, right.ty.oid]).map_err(|error| error.at(position))?;
+    if matches!(operator.kind, table::Kind::Compare) && wanted == Wanted::Plain && is_null_beside_record(&left, &right)
+    {
+        return Ok(Typed { expr: lit(ScalarValue::Boolean(None)), ty: PgType::BOOL, position: start });
+    }
     let declared = [operator.left, operator.right];
     let bindings = Bindings::of(&[left.ty.oid, right.ty.oid], &declared).unwrap_or_default();
     if [operator.left, operator.right].iter().any(|declared| bindings.resolve(*declared) == oid::UNKNOWN) {
@@ -41,6 +47,27 @@ pub(super) fn binary(
     };
     let expr = expr.map_err(|error| error.at(position))?;
     Ok(Typed { expr, ty, position: start })
+}
+
+/// Whether values of the type can be compared; only json's cannot, of the types we have.
+pub(super) fn is_comparable(type_oid: u32) -> bool {
+    element_of(type_oid).unwrap_or(type_oid) != oid::JSON
+}
+
+pub(super) fn left_operand(op: &str, left: &Typed, right: &Typed) -> Result<PgType> {
+    let types = [left.ty.oid, right.ty.oid];
+    let operator = find(op, types)?;
+    let bindings = Bindings::of(&types, &[operator.left, operator.right]).unwrap_or_default();
+    let taken = bindings.resolve(operator.left);
+    Ok(if taken == left.ty.oid { left.ty } else { PgType::of(taken) })
+}
+
+/// NULL without a type beside a row, whose comparisons are all NULL.
+fn is_null_beside_record(left: &Typed, right: &Typed) -> bool {
+    let null = |value: &Typed| {
+        value.ty.oid == oid::UNKNOWN && matches!(&value.expr, Expr::Literal(constant, _) if constant.is_null())
+    };
+    (left.ty.oid == oid::RECORD && null(right)) || (null(left) && right.ty.oid == oid::RECORD)
 }
 
 pub(super) fn unary(
@@ -106,8 +133,8 @@ fn find(op: &str, types: [u32; 2]) -> Result<&'static Operator> {
 
 /// `integer + text`, for errors.
 fn signature(op: &str, [left, right]: [u32; 2]) -> String {
-    let right = format_type(PgType::of(right));
-    if left == 0 { format!("{op} {right}") } else { format!("{} {op} {right}", format_type(PgType::of(left))) }
+    let right = type_words(right);
+    if left == 0 { format!("{op} {right}") } else { format!("{} {op} {right}", type_words(left)) }
 }
 
 fn undefined(op: &str, types: [u32; 2]) -> Error {

@@ -19,10 +19,10 @@ use datafusion::logical_expr::{
     cast, lit,
 };
 
-use super::expression::not_distinct;
 use super::outer_columns;
 use crate::error::{Error, Result};
 use crate::plan::bind::plan_columns;
+use crate::plan::null_safe;
 
 /// The combinations of outer values that a subquery is asked for.
 pub(super) struct Domain<'a> {
@@ -222,9 +222,8 @@ impl<'a> Domain<'a> {
         }
         // One row for each key, also where the input has none.
         let rows = self.rows()?;
-        let plan = LogicalPlanBuilder::from(rows.plan)
-            .join_on(grouped.plan, JoinType::Left, same_keys(&rows.keys, &grouped.keys))?
-            .build()?;
+        let conditions = same_keys(&rows, &grouped)?;
+        let plan = LogicalPlanBuilder::from(rows.plan).join_on(grouped.plan, JoinType::Left, conditions)?.build()?;
         let exprs = columns.into_iter().zip(defaults).map(|(column, default)| {
             let value = Expr::Column(column.clone());
             if default.is_null() {
@@ -367,7 +366,7 @@ impl<'a> Domain<'a> {
         let keys = if push_left { left.keys.clone() } else { right.keys.clone() };
         let mut filter = Vec::new();
         if push_left && push_right {
-            filter.extend(same_keys(&left.keys, &right.keys));
+            filter.extend(same_keys(&left, &right)?);
         }
         if let Some(condition) = join.filter {
             filter.push(self.bound(condition, &keys)?);
@@ -411,8 +410,9 @@ impl<'a> Domain<'a> {
     }
 }
 
-fn same_keys<'k>(left: &'k [Expr], right: &'k [Expr]) -> impl Iterator<Item = Expr> + 'k {
-    left.iter().zip(right).map(|(left, right)| not_distinct(left.clone(), right.clone()))
+fn same_keys(left: &Dependent, right: &Dependent) -> Result<Vec<Expr>> {
+    let pairs = left.keys.iter().cloned().zip(right.keys.iter().cloned());
+    pairs.map(|(a, b)| null_safe::equal((a, left.plan.schema()), (b, right.plan.schema()))).collect()
 }
 
 /// What an aggregate answers over no rows.

@@ -11,6 +11,7 @@ use super::dependent::{Dependent, Domain};
 use super::{Unnester, is_correlated, outer_columns};
 use crate::error::{Error, Result};
 use crate::plan::bind::{only_value, plan_columns, subquery_of};
+use crate::plan::null_safe;
 
 /// A subquery's rows with the outer values that each belongs to, ready to be joined.
 pub(super) struct Attached {
@@ -84,9 +85,12 @@ impl Unnester<'_> {
     fn exists(&self, plan: LogicalPlan, negated: bool, input: &mut LogicalPlan) -> Result<Expr> {
         let name = (self.unique)("exists");
         if !is_correlated(&plan)? {
-            let one = LogicalPlanBuilder::from(plan).limit(0, Some(1))?.project([lit(true).alias(&name)])?.build()?;
-            let found = Expr::ScalarSubquery(subquery_of(one));
-            return Ok(if negated { found.is_null() } else { found.is_not_null() });
+            // A count, because a constant's column would count as never NULL, with rows or without.
+            let rows = datafusion::functions_aggregate::expr_fn::count(lit(1_i64)).alias(&name);
+            let counted =
+                LogicalPlanBuilder::from(plan).limit(0, Some(1))?.aggregate(Vec::<Expr>::new(), [rows])?.build()?;
+            let rows = Expr::ScalarSubquery(subquery_of(counted));
+            return Ok(if negated { rows.eq(lit(0_i64)) } else { rows.gt(lit(0_i64)) });
         }
         let plan = without_limit(plan);
         let attached = self.attach(input, plan, false, |dependent| {
@@ -117,24 +121,24 @@ impl Unnester<'_> {
         // Fresh names: the same domain may be joined to the same input by another subquery.
         let mut exprs: Vec<Expr> =
             plan_columns(&dependent.plan).into_iter().filter(|expr| !dependent.keys.contains(expr)).collect();
-        let mut conditions = Vec::new();
+        let mut pairs = Vec::new();
         for (key, column) in dependent.keys.iter().zip(domain.columns()) {
             let name = (self.unique)("correlated");
             exprs.push(key.clone().alias(&name));
-            conditions.push(not_distinct(Expr::Column(column.clone()), Expr::Column(Column::from_name(name))));
+            let named = Expr::Column(Column::from_name(name));
+            pairs.push((Expr::Column(column.clone()), named));
         }
         let plan = LogicalPlanBuilder::from(dependent.plan).project(exprs)?.build()?;
+        let conditions = pairs
+            .into_iter()
+            .map(|(column, key)| null_safe::equal((column, input.schema()), (key, plan.schema())))
+            .collect::<Result<Vec<_>>>()?;
         Ok(Attached { plan, conditions })
     }
 }
 
 fn plan_of(subquery: Subquery) -> LogicalPlan {
     Arc::unwrap_or_clone(subquery.subquery)
-}
-
-/// `a IS NOT DISTINCT FROM b`.
-pub(super) fn not_distinct(left: Expr, right: Expr) -> Expr {
-    datafusion::logical_expr::binary_expr(left, datafusion::logical_expr::Operator::IsNotDistinctFrom, right)
 }
 
 pub(super) fn join(input: &mut LogicalPlan, attached: Attached) -> Result<()> {

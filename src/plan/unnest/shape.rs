@@ -19,7 +19,9 @@ pub(super) fn is_joined_by_filter(condition: &Expr, schema: &DFSchema) -> bool {
         Expr::Exists(exists) => is_simple(&exists.subquery.subquery, schema, Rows::Exist),
         Expr::InSubquery(within) => {
             let uncorrelated = is_uncorrelated(&within.subquery.subquery);
-            let plain = !within.expr.exists(|expr| Ok(is_subquery(expr))).unwrap_or(true);
+            // A value from further out is no column of the join that IN would become.
+            let foreign = |expr: &Expr| is_subquery(expr) || matches!(expr, Expr::OuterReferenceColumn(..));
+            let plain = !within.expr.exists(|expr| Ok(foreign(expr))).unwrap_or(true);
             plain && (uncorrelated || !within.negated) && is_simple(&within.subquery.subquery, schema, Rows::Exist)
         }
         _ => false,

@@ -19,8 +19,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
 pub use accessors::{Logged, isolation_name};
-pub use stack::Mark;
 pub use definition::{Definition, Kind, Scope, TextRule, Unit};
+pub use stack::Mark;
 pub use table::{DEFINITIONS, SERVER_VERSION, SERVER_VERSION_NUM};
 pub use value::Value;
 

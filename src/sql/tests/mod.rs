@@ -174,7 +174,7 @@ fn what_nobody_honours_is_refused_by_name() {
         ("CREATE INDEX i ON t (a)", "CREATE INDEX is not supported", 1),
         ("ALTER TABLE t ADD a int", "ALTER TABLE is not supported", 1),
         ("SELECT 1 FOR UPDATE", "FOR UPDATE is not supported", 10),
-        ("SELECT 1 INTO t", "SELECT INTO is not supported", 10),
+        ("SELECT 1 INTO TEMP t", "SELECT INTO a temporary or unlogged table is not supported", 15),
         ("SELECT * FROM t VERSION AS OF 3", "AS OF is not supported", 17),
         ("SELECT * FROM t TABLESAMPLE system (1)", "TABLESAMPLE is not supported", 17),
         ("CREATE TABLE t (a int DEFAULT 1)", "DEFAULT is not supported", 23),

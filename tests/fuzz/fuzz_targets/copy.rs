@@ -1,4 +1,5 @@
-//! COPY data decodes to the same rows or the same error however it is cut.
+//! COPY data decodes to the same rows or to an error however it is cut. Of several errors, which one is told depends on the
+//! cuts: a chunk's end is looked for before its rows are read.
 #![no_main]
 
 use lakegate::encode::copy::{ChunkDecoder, Format, Options, RECORD_BYTES_MAX, Splitter};
@@ -31,5 +32,9 @@ fuzz_target!(|data: &[u8]| {
     let options = Options::defaults(format);
     let cut = read(&options, data, usize::from(*piece) + 1);
     let whole = read(&options, data, data.len().max(1));
-    assert_eq!(format!("{:?}", cut.map_err(|e| e.to_string())), format!("{:?}", whole.map_err(|e| e.to_string())));
+    match (cut, whole) {
+        (Ok(cut), Ok(whole)) => assert_eq!(cut, whole),
+        (Err(_), Err(_)) => {}
+        (cut, whole) => panic!("in pieces {cut:?}, whole {whole:?}"),
+    }
 });

@@ -8,7 +8,7 @@ use sqlparser::ast;
 use super::super::Binder;
 use super::super::names::fold;
 use super::Context;
-use crate::encode::types::{PgType, element_of, format_type, oid, pg_type_of};
+use crate::encode::types::{PgType, element_of, oid, pg_type_of, type_words};
 use crate::error::{Error, Result, SqlState};
 use crate::plan::typing::{self, Typed};
 
@@ -35,7 +35,22 @@ impl Binder<'_> {
                 }
             };
         }
-        Ok(value)
+        match rest.last() {
+            Some(ast::AccessExpr::Subscript(ast::Subscript::Index { .. })) => self.whole_element(value, context),
+            _ => Ok(value),
+        }
+    }
+
+    /// An array with fewer subscripts than dimensions has no element there: NULL.
+    fn whole_element(&self, value: Typed, context: &Context<'_, '_>) -> Result<Typed> {
+        let data_type = value.expr.get_type(&context.scope.schema)?;
+        match element_of(value.ty.oid) {
+            Some(element) if matches!(data_type, DataType::List(_) | DataType::LargeList(_)) => {
+                let ty = PgType { oid: element, typmod: value.ty.typmod };
+                Ok(Typed { expr: crate::builtins::functions::casts::null(ty)?, ty, position: value.position })
+            }
+            _ => Ok(value),
+        }
     }
 
     /// `t.a[1]`: the dots behind a bare name belong to the name.
@@ -69,8 +84,9 @@ impl Binder<'_> {
         let found = match &data_type {
             DataType::Struct(fields) => fields.iter().find(|field| *field.name() == name).cloned(),
             _ => {
-                let message = format!("column notation .{name} applied to a value that is not a composite type");
-                return Err(Error::new(SqlState::WrongObjectType, message).at(position));
+                let given = type_words(value.ty.oid);
+                let message = format!("column notation .{name} applied to type {given}, which is not a composite type");
+                return Err(Error::new(SqlState::WrongObjectType, message).at(value.position));
             }
         };
         let Some(found) = found else {
@@ -147,7 +163,7 @@ impl Binder<'_> {
 }
 
 fn not_subscriptable(ty: PgType) -> Error {
-    let name = format_type(ty);
+    let name = type_words(ty.oid);
     let message = format!("cannot subscript type {name} because it does not support subscripting");
     Error::new(SqlState::DatatypeMismatch, message)
 }

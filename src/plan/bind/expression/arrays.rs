@@ -19,6 +19,7 @@ impl Binder<'_> {
                 .with_hint("Explicitly cast to the desired type, for example ARRAY[]::integer[].")
                 .at(position));
         }
+        check_dimensions(&array.elem)?;
         let values = self.exprs(&array.elem, context)?;
         let common = typing::common_type(self.typing, &values, "ARRAY")?;
         let element = if common.oid == PgType::UNKNOWN.oid { PgType::TEXT } else { common };
@@ -87,6 +88,23 @@ impl Binder<'_> {
         let expr = datafusion::functions::core::expr_fn::coalesce(vec![collected, empty_array(ty)]);
         Ok(Typed { expr, ty, position })
     }
+}
+
+/// 2202E for rows of a matrix that are not equally long.
+fn check_dimensions(elements: &[ast::Expr]) -> Result<()> {
+    let lengths: Vec<Option<usize>> = elements
+        .iter()
+        .map(|element| match element {
+            ast::Expr::Array(inner) => Some(inner.elem.len()),
+            _ => None,
+        })
+        .collect();
+    let matrix = lengths.iter().all(Option::is_some);
+    if matrix && lengths.windows(2).any(|pair| matches!(pair, [a, b] if a != b)) {
+        let message = "multidimensional arrays must have array expressions with matching dimensions";
+        return Err(Error::new(SqlState::ArraySubscriptError, message));
+    }
+    Ok(())
 }
 
 /// A plan's only column as an expression over the plan below its projection, with the sort keys that order the rows.

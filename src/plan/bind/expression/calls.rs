@@ -2,7 +2,7 @@
 
 use datafusion::common::tree_node::TreeNode;
 use datafusion::logical_expr::expr::{AggregateFunction, AggregateFunctionParams};
-use datafusion::logical_expr::{Expr, ExprSchemable as _, SortExpr, lit};
+use datafusion::logical_expr::{Expr, SortExpr, lit};
 use sqlparser::ast;
 use sqlparser::ast::Spanned as _;
 
@@ -10,7 +10,7 @@ use super::super::Binder;
 use super::super::names::{fold, parts};
 use super::{Clause, Context};
 use crate::builtins::functions::{Body, argument_names, collected};
-use crate::encode::types::{PgType, arrow_type, element_of};
+use crate::encode::types::{PgType, element_of};
 use crate::error::{Error, Result, SqlState};
 use crate::plan::typing::{self, Resolved, Typed};
 
@@ -61,7 +61,9 @@ impl Binder<'_> {
         let modifiers = self.modifiers(function, list, position)?;
         let uses = self.uses.borrow().len();
         let inner = context.within(argument_clause(name, function, context.clause));
-        let named = list.args.iter().any(|argument| matches!(argument, ast::FunctionArg::Named { .. }));
+        let named = list.args.iter().any(|argument| {
+            matches!(argument, ast::FunctionArg::Named { .. }) && crate::sql::variadic_argument(argument).is_none()
+        });
         let (mut arguments, variadic) =
             if named { (self.named_arguments(name, list, &inner)?, false) } else { self.arguments(list, &inner)? };
         // The types of WITHIN GROUP's columns come after those of the direct arguments.
@@ -69,8 +71,16 @@ impl Binder<'_> {
         let direct = arguments.len();
         arguments.extend(within.iter().map(|(value, _)| value.clone()));
         let call = typing::resolve_call(self.typing, schema, name, &arguments, variadic, position)?;
+        if let ("pg_typeof", [argument @ Typed { expr: Expr::Literal(..), .. }]) =
+            (call.function.name, arguments.as_slice())
+            && argument.ty.oid == PgType::UNKNOWN.oid
+        {
+            // Its parameter is of type "any", which leaves a constant as unknown as it is.
+            let expr = lit(i64::from(PgType::UNKNOWN.oid));
+            return Ok(Typed { expr, ty: call.returns, position });
+        }
         match &call.function.body {
-            Body::Scalar(_) | Body::Expression(_) | Body::Contextual(_) => {
+            Body::Scalar(_) | Body::Expression(_) | Body::InContext(_) | Body::Contextual(_) => {
                 refuse_aggregate_clauses(name, &modifiers, position)?;
                 let mut value = typing::scalar_call(self.typing, call)?;
                 value.position = position;
@@ -133,7 +143,10 @@ impl Binder<'_> {
                     return Err(Error::new(SqlState::GroupingError, message).at(position));
                 }
                 let uses = self.uses.borrow().len();
-                let arguments = self.arguments(list, context)?.0.into_iter().map(|value| value.expr).collect();
+                let arguments = self.arguments(list, context)?.0;
+                let places = arguments.iter().map(|value| (value.expr.clone(), value.position));
+                self.grouping_arguments.borrow_mut().extend(places);
+                let arguments = arguments.into_iter().map(|value| value.expr).collect();
                 self.uses.borrow_mut().truncate(uses);
                 let udaf = datafusion::functions_aggregate::grouping::grouping_udaf();
                 let grouping = AggregateFunction::new_udf(udaf, arguments, false, None, Vec::new(), None);
@@ -307,9 +320,12 @@ impl Binder<'_> {
         }
         let inner = context.within(Clause::AggregateArgument);
         let mut order_by = Vec::new();
+        let mut sorted_types = Vec::new();
         for (value, options) in self.sorts(modifiers.order_by, &inner)? {
+            sorted_types.push(value.ty);
             order_by.push(sort_of(value.expr, options));
         }
+        sorted_types.extend(within.iter().map(|(value, _)| value.ty));
         let finish = Finish::of(&call);
         if finish.as_ref().is_some_and(|finish| finish.direct_wanted > 0 || call.function.name == "mode")
             && within.is_empty()
@@ -320,9 +336,8 @@ impl Binder<'_> {
         let mut aggregate = self.aggregate_of(call, modifiers, direct, within, order_by, filter, position)?;
         check_aggregate(&aggregate, context, position)?;
         if let Expr::AggregateFunction(call) = &mut aggregate.expr {
-            for sort in &mut call.params.order_by {
-                let data_type = sort.expr.get_type(&context.scope.schema)?;
-                sort.expr = typing::sort_key(std::mem::take(&mut sort.expr), &data_type)?;
+            for (sort, ty) in call.params.order_by.iter_mut().zip(sorted_types) {
+                sort.expr = typing::sort_key(std::mem::take(&mut sort.expr), ty)?;
             }
         }
         match finish {
@@ -360,8 +375,11 @@ impl Binder<'_> {
             args.push(lit(1_i64));
         }
         let distinct = modifiers.distinct;
+        if distinct {
+            call.arguments.iter().try_for_each(|value| typing::check_equality(value.ty, value.position))?;
+        }
         if let (true, "count", [value]) = (distinct, call.function.name, call.arguments.as_slice()) {
-            args = vec![typing::sort_key(value.expr.clone(), &arrow_type(value.ty))?];
+            args = vec![typing::sort_key(value.expr.clone(), value.ty)?];
         }
         if distinct && order_by.iter().any(|sort| !args.contains(&sort.expr)) {
             let message = "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list";

@@ -8,6 +8,7 @@ use super::super::Binder;
 use super::{Context, row};
 use crate::encode::types::PgType;
 use crate::error::{Error, Result, SqlState};
+use crate::plan::null_safe;
 use crate::plan::typing::{self, Coercion, Typed};
 
 impl Binder<'_> {
@@ -54,6 +55,14 @@ impl Binder<'_> {
         let equal = typing::binary(self.typing, "=", left, right, position, &context.scope.schema)?;
         let op = if same { Operator::IsNotDistinctFrom } else { Operator::IsDistinctFrom };
         match equal.expr {
+            // A constant on one side never becomes a join's key.
+            Expr::BinaryExpr(BinaryExpr { left, right, op: Operator::Eq })
+                if same && !left.column_refs().is_empty() && !right.column_refs().is_empty() =>
+            {
+                let schema = &context.scope.schema;
+                let expr = null_safe::equal((*left, schema), (*right, schema))?;
+                Ok(Typed { expr, ty: PgType::BOOL, position: start })
+            }
             Expr::BinaryExpr(BinaryExpr { left, right, op: Operator::Eq }) => {
                 let expr = Expr::BinaryExpr(BinaryExpr::new(left, op, right));
                 Ok(Typed { expr, ty: PgType::BOOL, position: start })

@@ -1,6 +1,7 @@
 //! CASE, COALESCE, NULLIF, GREATEST and LEAST: values of one common type.
 
 use datafusion::common::ScalarValue;
+use datafusion::common::tree_node::TreeNode as _;
 use datafusion::logical_expr::{Case, Expr, lit};
 use sqlparser::ast;
 use sqlparser::ast::Spanned as _;
@@ -23,7 +24,12 @@ impl Binder<'_> {
         let mut conditions = Vec::new();
         let mut results = Vec::new();
         for branch in branches {
-            conditions.push(self.case_condition(operand.as_ref(), &branch.condition, context)?);
+            let condition = self.case_condition(operand.as_ref(), &branch.condition, context)?;
+            if holds_set(&condition)? {
+                let message = "argument of CASE/WHEN must not return a set";
+                return Err(Error::new(SqlState::DatatypeMismatch, message).at(self.start(&branch.condition)));
+            }
+            conditions.push(condition);
             results.push(self.expr(&branch.result, context)?);
         }
         // PostgreSQL looks at ELSE first when it chooses the type.
@@ -32,6 +38,7 @@ impl Binder<'_> {
             None => None,
         };
         let all: Vec<Typed> = otherwise.iter().chain(&results).cloned().collect();
+        refuse_sets(all.iter().map(|value| (&value.expr, value.position)), "CASE")?;
         let ty = typing::common_type(self.typing, &all, "CASE")?;
         let coerce = |value: Typed| typing::coerce(self.typing, value, ty, Coercion::Implicit).map(|value| value.expr);
         let results = results.into_iter().map(coerce).collect::<Result<Vec<_>>>()?;
@@ -72,6 +79,9 @@ impl Binder<'_> {
         if arguments.is_empty() {
             return Err(Error::new(SqlState::SyntaxError, "syntax error at or near \")\"").at(position));
         }
+        if name == "coalesce" {
+            refuse_sets(arguments.iter().map(|value| (&value.expr, value.position)), construct)?;
+        }
         let ty = typing::common_type(self.typing, arguments, construct)?;
         let values = arguments
             .iter()
@@ -85,16 +95,35 @@ impl Binder<'_> {
         Ok(Some(Typed { expr, ty, position }))
     }
 
-    /// `nullif(a, b)` is NULL when `a = b`; its type is the left side's.
+    /// `nullif(a, b)` is NULL when `a = b`; its type is what the operator takes on its left.
     fn nullif(&self, arguments: &[Typed], context: &Context<'_, '_>, position: Option<u32>) -> Result<Typed> {
         let [left, right] = arguments else {
             return Err(Error::new(SqlState::SyntaxError, "syntax error at or near \")\"").at(position));
         };
         let schema = &context.scope.schema;
         let equal = typing::binary(self.typing, "=", left.clone(), right.clone(), position, schema)?;
-        let left = super::super::settle(self.typing, left.clone())?;
+        let operand = typing::left_operand("=", left, right).map_err(|error| error.at(position))?;
+        let left = typing::coerce(self.typing, left.clone(), operand, Coercion::Implicit)?;
+        let left = super::super::settle(self.typing, left)?;
         let null = lit(ScalarValue::Null);
         let case = Case::new(None, vec![(Box::new(equal.expr), Box::new(null))], Some(Box::new(left.expr)));
         Ok(Typed { expr: Expr::Case(case), ty: left.ty, position })
     }
+}
+
+/// CASE and COALESCE choose one value of several; a set would be computed before the choice.
+fn refuse_sets<'e>(values: impl Iterator<Item = (&'e Expr, Option<u32>)>, construct: &str) -> Result<()> {
+    for (value, position) in values {
+        if holds_set(value)? {
+            let message = format!("set-returning functions are not allowed in {construct}");
+            return Err(Error::new(SqlState::FeatureNotSupported, message)
+                .with_hint("You might be able to move the set-returning function into a LATERAL FROM item.")
+                .at(position));
+        }
+    }
+    Ok(())
+}
+
+fn holds_set(value: &Expr) -> Result<bool> {
+    Ok(value.exists(|expr| Ok(matches!(expr, Expr::Unnest(_))))?)
 }

@@ -104,15 +104,22 @@ impl Clause {
 pub(super) struct Context<'c, 's> {
     pub scope: &'c Scope<'s>,
     pub clause: Clause,
+    /// Whether it is a condition, or one that AND joins: there NULL means the same as false.
+    pub conjunct: bool,
 }
 
 impl<'c, 's> Context<'c, 's> {
     pub(super) fn new(scope: &'c Scope<'s>, clause: Clause) -> Self {
-        Self { scope, clause }
+        Self { scope, clause, conjunct: clause.is_condition() }
     }
 
     pub(super) fn within(self, clause: Clause) -> Self {
-        Self { clause, ..self }
+        Self { clause, conjunct: false, ..self }
+    }
+
+    /// For the parts of an expression that tells NULL from false.
+    pub(super) fn exact(self) -> Self {
+        Self { conjunct: false, ..self }
     }
 }
 
@@ -133,7 +140,10 @@ impl Binder<'_> {
     }
 
     pub(super) fn start(&self, expr: &ast::Expr) -> Option<u32> {
-        self.position(expr.span())
+        match expr {
+            ast::Expr::Array(_) => self.source.array_start(expr.span(), array_levels(expr)),
+            _ => self.position(expr.span()),
+        }
     }
 
     /// Any expression.
@@ -146,9 +156,12 @@ impl Binder<'_> {
         // Asking for the place of what is deep by its nature costs its size at each level.
         match expr {
             E::Nested(inner) => return self.expr(inner, context),
-            E::BinaryOp { .. } => return self.binary_chain(expr, context),
+            E::BinaryOp { op: ast::BinaryOperator::And, .. } => return self.binary_chain(expr, context),
+            E::BinaryOp { .. } => return self.binary_chain(expr, &context.exact()),
+            E::InSubquery { expr, subquery, negated } => return self.in_subquery(expr, subquery, *negated, context),
             _ => {}
         }
+        let context = &context.exact();
         let position = self.start(expr);
         match expr {
             E::Identifier(ident) => Ok(self.unqualified_column(ident, context.scope)?.typed),
@@ -162,7 +175,7 @@ impl Binder<'_> {
                 if matches!(kind, ast::CastKind::TryCast | ast::CastKind::SafeCast) || format.is_some() {
                     return Err(Error::unsupported("this kind of CAST").at(position));
                 }
-                self.cast_to(expr, data_type, context, position)
+                self.cast_to(kind, expr, data_type, context, position)
             }
             E::IsNull(..)
             | E::IsNotNull(..)
@@ -175,7 +188,6 @@ impl Binder<'_> {
             E::IsDistinctFrom(left, right) => self.distinct_from(left, right, false, context),
             E::IsNotDistinctFrom(left, right) => self.distinct_from(left, right, true, context),
             E::InList { expr, list, negated } => self.in_list(expr, list, *negated, context),
-            E::InSubquery { expr, subquery, negated } => self.in_subquery(expr, subquery, *negated, context),
             E::Exists { subquery, negated } => self.exists(subquery, *negated, context, position),
             E::Subquery(query) => self.scalar_subquery(query, context, position),
             E::AnyOp { left, compare_op, right, .. } => self.quantified(left, compare_op, right, false, context),
@@ -254,6 +266,7 @@ impl Binder<'_> {
         let mut last = leftmost;
         for (left, op, right) in chain.into_iter().rev() {
             let before = std::mem::replace(&mut last, right);
+            let context = if *op == ast::BinaryOperator::And { context } else { &context.exact() };
             pending = Some(match pending {
                 None if matches!(op, ast::BinaryOperator::And | ast::BinaryOperator::Or) => {
                     let left = self.expr(left, context)?;
@@ -278,8 +291,16 @@ impl Binder<'_> {
         context: &Context<'_, '_>,
     ) -> Result<Typed> {
         let position = self.source.operator_after(left.span());
-        if let (Some(a), Some(b)) = (row::elements(left), row::elements(right)) {
-            return self.compare_rows(a, operator_name(op)?, b, position, context);
+        if *op == ast::BinaryOperator::Overlaps {
+            return self.overlaps(left, right, position, context);
+        }
+        if let Some(a) = row::elements(left) {
+            if let Some(b) = row::elements(right) {
+                return self.compare_rows(a, operator_name(op)?, b, position, context);
+            }
+            if let Some(query) = row::query(right) {
+                return self.compare_row_with_query(&a, operator_name(op)?, query, position, context);
+            }
         }
         let value = self.expr(left, context)?;
         self.operator(value, op, right, position, context)
@@ -339,13 +360,46 @@ impl Binder<'_> {
     }
 }
 
+fn array_levels(expr: &ast::Expr) -> usize {
+    match expr {
+        ast::Expr::Array(array) => 1 + array.elem.first().map_or(0, array_levels),
+        _ => 0,
+    }
+}
+
 /// `-9223372036854775808` is one constant: its positive half would not fit.
 fn negated_number(op: ast::UnaryOperator, operand: &ast::Expr) -> Option<ast::Value> {
-    let ast::Expr::Value(value) = operand else { return None };
-    match (op, &value.value) {
-        (ast::UnaryOperator::Minus, ast::Value::Number(digits, long)) if !digits.starts_with('-') => {
-            Some(ast::Value::Number(format!("-{digits}"), *long))
+    match (op, number(operand)?) {
+        (ast::UnaryOperator::Minus, (digits, long)) => Some(ast::Value::Number(negated(&digits), long)),
+        _ => None,
+    }
+}
+
+/// A number with any minus signs and parentheses round it, which PostgreSQL's parser makes one constant.
+fn number(expr: &ast::Expr) -> Option<(String, bool)> {
+    match expr {
+        ast::Expr::Nested(inner) => number(inner),
+        ast::Expr::UnaryOp { op: ast::UnaryOperator::Minus, expr } => {
+            number(expr).map(|(digits, long)| (negated(&digits), long))
         }
+        ast::Expr::Value(value) => match &value.value {
+            ast::Value::Number(digits, long) => Some((digits.clone(), *long)),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn negated(digits: &str) -> String {
+    digits.strip_prefix('-').map_or_else(|| format!("-{digits}"), str::to_owned)
+}
+
+/// The constant that an expression of GROUP BY, ORDER BY or DISTINCT ON is by itself.
+pub(super) fn constant_of(expr: &ast::Expr) -> Option<ast::Value> {
+    match expr {
+        ast::Expr::Nested(inner) => constant_of(inner),
+        ast::Expr::Value(value) if !matches!(value.value, ast::Value::Placeholder(_)) => Some(value.value.clone()),
+        ast::Expr::UnaryOp { op, expr } => negated_number(*op, expr),
         _ => None,
     }
 }

@@ -1,5 +1,6 @@
 //! Rows: `ROW(…)`, whole-row references and comparisons of rows.
 
+use datafusion::common::DFSchema;
 use datafusion::logical_expr::{Expr, lit};
 use sqlparser::ast;
 
@@ -18,7 +19,7 @@ pub(in super::super) fn record(fields: Vec<(String, Expr)>) -> Expr {
 }
 
 /// The elements of a row constructor, with or without the word ROW.
-pub(super) fn elements(expr: &ast::Expr) -> Option<Vec<&ast::Expr>> {
+pub(in super::super) fn elements(expr: &ast::Expr) -> Option<Vec<&ast::Expr>> {
     match expr {
         ast::Expr::Tuple(values) => Some(values.iter().collect()),
         ast::Expr::Function(function)
@@ -33,6 +34,15 @@ pub(super) fn elements(expr: &ast::Expr) -> Option<Vec<&ast::Expr>> {
                 })
                 .collect()
         }
+        _ => None,
+    }
+}
+
+/// The subquery that an operand is.
+pub(super) fn query(expr: &ast::Expr) -> Option<&ast::Query> {
+    match expr {
+        ast::Expr::Nested(inner) => query(inner),
+        ast::Expr::Subquery(query) => Some(query),
         _ => None,
     }
 }
@@ -79,7 +89,7 @@ impl Binder<'_> {
         }
         let left = left.into_iter().map(|expr| self.expr(expr, context)).collect::<Result<Vec<_>>>()?;
         let right = right.into_iter().map(|expr| self.expr(expr, context)).collect::<Result<Vec<_>>>()?;
-        self.compare_values(left, op, right, position, context)
+        self.compare_values(left, op, right, position, &context.scope.schema)
     }
 
     pub(in super::super) fn compare_values(
@@ -88,11 +98,10 @@ impl Binder<'_> {
         op: &str,
         right: Vec<Typed>,
         position: Option<u32>,
-        context: &Context<'_, '_>,
+        schema: &DFSchema,
     ) -> Result<Typed> {
         let compare = |op: &str, a: &Typed, b: &Typed| {
-            typing::binary(self.typing, op, a.clone(), b.clone(), position, &context.scope.schema)
-                .map(|value| value.expr)
+            typing::binary(self.typing, op, a.clone(), b.clone(), position, schema).map(|value| value.expr)
         };
         let pairs: Vec<(&Typed, &Typed)> = left.iter().zip(&right).collect();
         let expr = match op {

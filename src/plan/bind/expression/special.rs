@@ -6,19 +6,21 @@ use sqlparser::ast::Spanned as _;
 use super::super::Binder;
 use super::super::names::{parts, trim_function};
 use super::Context;
-use crate::encode::types::PgType;
+use crate::encode::types::{PgType, oid, type_words};
 use crate::error::{Error, Result, SqlState};
 use crate::plan::typing::{self, Typed};
 
 impl Binder<'_> {
     pub(super) fn cast_to(
         &self,
+        kind: &ast::CastKind,
         operand: &ast::Expr,
         data_type: &ast::DataType,
         context: &Context<'_, '_>,
         position: Option<u32>,
     ) -> Result<Typed> {
-        let target = self.pg_type(data_type).map_err(|error| error.at(self.type_position(operand)))?;
+        let target =
+            self.pg_type(data_type).map_err(|error| error.at(self.source.cast_type_position(kind, operand)))?;
         // ARRAY[]::int[] gets its type from the cast.
         if let ast::Expr::Array(array) = operand
             && let Some(element) = crate::encode::types::element_of(target.oid)
@@ -27,16 +29,14 @@ impl Binder<'_> {
             return self.array_of_type(array, element, target, context, position);
         }
         let value = self.expr(operand, context)?;
-        typing::cast(self.typing, value, target, position)
+        let start = value.position.or(position);
+        let mut value = typing::cast(self.typing, value, target, self.source.cast_position(kind, operand))?;
+        value.position = start;
+        Ok(value)
     }
 
     fn pg_type(&self, data_type: &ast::DataType) -> Result<PgType> {
         crate::sql::pg_type(data_type, &self.text)
-    }
-
-    /// The type after `::`, two characters behind the operator.
-    fn type_position(&self, operand: &ast::Expr) -> Option<u32> {
-        self.source.operator_after(operand.span()).map(|position| position + 2)
     }
 
     pub(super) fn typed_string(&self, typed: &ast::TypedString, position: Option<u32>) -> Result<Typed> {
@@ -75,7 +75,14 @@ impl Binder<'_> {
             let message = format!("collation \"{}\" for encoding \"UTF8\" does not exist", names.join("."));
             return Err(Error::new(SqlState::UndefinedObject, message).at(self.source.operator_after(operand.span())));
         }
-        self.expr(operand, context)
+        let value = self.expr(operand, context)?;
+        let element = crate::encode::types::element_of(value.ty.oid).unwrap_or(value.ty.oid);
+        if !matches!(element, oid::UNKNOWN | oid::TEXT | oid::VARCHAR | oid::BPCHAR | oid::NAME) {
+            let message = format!("collations are not supported by type {}", type_words(value.ty.oid));
+            let position = self.source.operator_after(operand.span());
+            return Err(Error::new(SqlState::DatatypeMismatch, message).at(position));
+        }
+        Ok(value)
     }
 
     pub(super) fn special_call(
@@ -116,7 +123,7 @@ impl Binder<'_> {
         };
         let call_position = match expr {
             E::AtTimeZone { timestamp, .. } => self.source.operator_after(timestamp.span()),
-            other => self.source.word_before(other.span()).or(position),
+            other => self.source.word_around(other.span()).or(position),
         };
         let mut value = self.call(name, arguments, call_position)?;
         value.position = position;

@@ -6,7 +6,7 @@ use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Like, Operator a
 
 use super::table::{Kind, Operator};
 use crate::builtins::functions::kernel::{Kernel, Returns, Run};
-use crate::builtins::functions::{Volatility, casts, numeric, text};
+use crate::builtins::functions::{Volatility, casts, numeric, text, transcendental};
 use crate::encode::types::{PgType, arrow_type, oid};
 use crate::error::{Error, Result};
 use crate::plan::typing::{DFSchema, Typed, TypingContext};
@@ -80,7 +80,7 @@ fn numeric_kernel(operator: &'static Operator, run: Run) -> Kernel {
         "+" | "-" => Returns::Of(numeric::sum_type),
         "*" => Returns::Of(numeric::product_type),
         "/" => Returns::Of(numeric::quotient_type),
-        "^" => Returns::Of(numeric::power_type),
+        "^" => Returns::Of(transcendental::power_type),
         _ => Returns::Of(numeric::remainder_type),
     };
     kernel(operator, run, Volatility::Immutable, returns)

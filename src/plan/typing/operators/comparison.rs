@@ -7,7 +7,7 @@ use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Operator as Engi
 
 use super::Wanted;
 use crate::builtins::functions::kernel::{Kernel, Returns, Run};
-use crate::builtins::functions::{Volatility, casts, date_arithmetic};
+use crate::builtins::functions::{Volatility, casts, date_arithmetic, json_order};
 use crate::encode::TextTimeZone;
 use crate::encode::calendar::{MICROS_PER_DAY, MICROS_PER_SECOND, offset_at, offset_at_local};
 use crate::encode::types::{PgType, oid};
@@ -38,6 +38,9 @@ pub(super) fn build(
     let (left, right) = cast;
     if left.ty.oid == oid::INTERVAL && right.ty.oid == oid::INTERVAL {
         return intervals(op, left.expr, right.expr);
+    }
+    if left.ty.oid == oid::JSONB && right.ty.oid == oid::JSONB {
+        return Ok(compare(document_key(left.expr)?, op, document_key(right.expr)?));
     }
     if matches!(op, Engine::Eq | Engine::NotEq) {
         if let Some(constant) = padded(&left, &right) {
@@ -94,6 +97,12 @@ pub(in crate::plan::typing) fn interval_span(interval: Expr) -> Result<Expr> {
     let run: Run = date_arithmetic::interval_span;
     let returns = Returns::Fixed(DataType::Decimal128(38, 0));
     Kernel::new("interval_span", 0, Volatility::Immutable, returns, run).call(vec![interval])
+}
+
+/// A jsonb document as bytes in the order of documents.
+pub(in crate::plan::typing) fn document_key(document: Expr) -> Result<Expr> {
+    let run: Run = json_order::sort_key;
+    Kernel::new("jsonb_sort_key", 0, Volatility::Immutable, Returns::Fixed(DataType::Binary), run).call(vec![document])
 }
 
 /// Brings the operands of an operator across types to one type.

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use crate::builtins::functions::kernel::Run;
 use crate::builtins::functions::type_names::oid_of_typname;
 use crate::builtins::functions::{
-    arithmetic, array_operators, bits, date_arithmetic, floats, json_change, json_operators, numeric,
+    arithmetic, array_operators, bits, date_arithmetic, floats, json_change, json_operators, numeric, substrings,
 };
 use crate::builtins::functions::{regexp, text};
 
@@ -199,6 +199,6 @@ fn text_rows() -> Vec<(&'static str, &'static str, Kind)> {
         ("!~", LIKES, Immutable(regexp::matches_not)),
         ("~*", LIKES, Immutable(regexp::matches_insensitive)),
         ("!~*", LIKES, Immutable(regexp::matches_not_insensitive)),
-        ("^@", "text text bool", Immutable(text::starts_with)),
+        ("^@", "text text bool", Immutable(substrings::starts_with)),
     ]
 }

@@ -1,6 +1,11 @@
 //! Every block of SQL in README.md and docs/ runs, in order, on a server of its own for each page.
 //!
-//! A fence says `sql` and then, if need be, `skip` or `error=42P01`.
+//! A fence says `sql` and then, if need be, `skip` or `error=42P01`. What pages promise in tables of prose is held by the
+//! modules below.
+
+mod catalogs;
+mod limits;
+mod refused;
 
 use std::path::Path;
 
@@ -122,6 +127,25 @@ async fn every_sql_block_of_the_documentation_runs() {
     let mut files = below("docs", "md");
     files.push(root().join("README.md"));
     check_all(files, run_page).await;
+}
+
+/// The cells of the tables under a heading of a page, without their heads.
+fn cells(page: &str, heading: &str) -> Vec<Vec<String>> {
+    let text = std::fs::read_to_string(root().join(page)).unwrap();
+    let mut lines = text.lines().skip_while(|line| *line != heading).skip(1);
+    let mut rows = Vec::new();
+    let section = lines.by_ref().take_while(|line| !line.starts_with("## "));
+    let mut in_body = false;
+    for line in section {
+        let is_row = line.starts_with('|');
+        let is_rule = is_row && line.chars().all(|character| matches!(character, '|' | '-' | ' '));
+        if is_row && in_body {
+            rows.push(line.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect());
+        }
+        in_body = is_rule || (in_body && is_row);
+    }
+    assert!(!rows.is_empty(), "{page} has no table under {heading}");
+    rows
 }
 
 #[test]

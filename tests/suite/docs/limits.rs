@@ -1,0 +1,166 @@
+//! docs/limits.md: each limit is met by a statement that goes beyond it, or by the constant or default that it repeats.
+
+use super::cells;
+use crate::files::root;
+use crate::protocol::{Connection, Failure};
+use crate::server::Server;
+
+/// What shows that a line of the page is true.
+enum Held {
+    /// The statement is refused with a code that the line names.
+    Refused(String),
+    /// The statement runs: it stays below.
+    Runs(String),
+    /// What takes too long or too much to try: a text that stands in a file of the sources or in a generated page.
+    Stands(&'static str, &'static str),
+}
+
+fn refused(sql: impl Into<String>) -> Held {
+    Held::Refused(sql.into())
+}
+
+fn runs(sql: impl Into<String>) -> Held {
+    Held::Runs(sql.into())
+}
+
+fn columns(count: usize) -> String {
+    let columns: Vec<String> = (0..count).map(|number| format!("c{number} int")).collect();
+    format!("CREATE TABLE wide{count} ({})", columns.join(", "))
+}
+
+fn nested(levels: usize) -> String {
+    format!("SELECT {}1{}", "(".repeat(levels), ")".repeat(levels))
+}
+
+const SETTINGS: &str = "docs/configuration.md";
+
+/// By the first words of the line.
+fn limits() -> Vec<(&'static str, Vec<Held>)> {
+    vec![
+        (
+            "digits of numeric",
+            vec![
+                refused("CREATE TABLE u (a numeric(39, 0))"),
+                runs("CREATE TABLE n (a numeric)"),
+                runs("INSERT INTO n VALUES (9999999999999999999999999999.0123456789)"),
+                refused("INSERT INTO n VALUES (99999999999999999999999999999)"),
+            ],
+        ),
+        (
+            "length of varchar(n), char(n)",
+            vec![
+                refused("CREATE TABLE u (a varchar(10485761))"),
+                refused("CREATE TABLE u (a char(10485761))"),
+                runs("CREATE TABLE long (a varchar(10485760), b char(10485760))"),
+            ],
+        ),
+        (
+            "timestamps",
+            vec![
+                runs("SELECT timestamp '4713-01-01 BC', timestamp '294247-01-10'"),
+                refused("SELECT timestamp '4715-01-01 BC'"),
+                refused("SELECT timestamp '294247-01-11'"),
+            ],
+        ),
+        (
+            "dates",
+            vec![
+                runs("SELECT date '4714-11-24 BC', date '5874897-12-31'"),
+                refused("SELECT date '4714-11-23 BC'"),
+                refused("SELECT date '5874898-01-01'"),
+            ],
+        ),
+        (
+            "dimensions of an array in a table",
+            vec![runs("CREATE TABLE a (a int[])"), refused("INSERT INTO a VALUES (ARRAY[[1, 2], [3, 4]])")],
+        ),
+        (
+            "texts that a function makes for one batch of rows",
+            vec![refused("SELECT count(repeat('x', 1000000 + n)) FROM generate_series(1, 8000) AS s(n)")],
+        ),
+        ("columns of a table", vec![runs(columns(1600)), refused(columns(1601))]),
+        (
+            "bytes of an identifier",
+            vec![runs(format!("SELECT \"{}\" FROM (SELECT 1 AS \"{}\") q", "a".repeat(63), "a".repeat(70)))],
+        ),
+        ("nesting of expressions and queries", vec![runs(nested(1_900)), refused(nested(2_001))]),
+        (
+            "operators in one chain",
+            vec![
+                runs(format!("SELECT true{}", " AND true".repeat(3_000))),
+                refused(format!("SELECT 1{}", " + 1".repeat(1_001))),
+            ],
+        ),
+        ("files of one glob", vec![Held::Stands("src/lake/files/list.rs", "const FILES_MAX: usize = 1_000_000;")]),
+        (
+            "one record of a COPY or file",
+            vec![Held::Stands("src/encode/copy/split/mod.rs", "const RECORD_BYTES_MAX: usize = (1 << 30) - 1;")],
+        ),
+        (
+            "sample for inference",
+            vec![
+                Held::Stands("src/lake/files/format.rs", "sample_rows_max: 20_000,"),
+                Held::Stands("src/lake/files/format.rs", "sample_bytes_max: 64 << 20,"),
+                Held::Stands("src/lake/files/format.rs", "sample_files_max: 32,"),
+            ],
+        ),
+        ("one message of a client", vec![Held::Stands(SETTINGS, "| `server.message_bytes_max` | bytes | `256MB` |")]),
+        ("parameters of a statement", vec![refused("PREPARE p AS SELECT $65536::int")]),
+        (
+            "prepared statements and portals of a session",
+            vec![Held::Stands("src/query/conversation.rs", "const KEPT_MAX: usize = 10_000;")],
+        ),
+        (
+            "notices kept for one statement",
+            vec![Held::Stands("src/session/mod.rs", "const NOTICES_MAX: usize = 10_000;")],
+        ),
+        ("connections", vec![Held::Stands(SETTINGS, "| `server.connections_max` | integer | `200` |")]),
+        ("memory of all statements", vec![Held::Stands(SETTINGS, "| `memory.pool_fraction` | number | `0.6` |")]),
+        ("spilled bytes", vec![Held::Stands(SETTINGS, "| `memory.spill_bytes_max` | bytes | `100GB` |")]),
+        ("tables kept loaded", vec![Held::Stands(SETTINGS, "| `lake.table_cache_entries` | integer | `1000` |")]),
+        ("attempts of a commit", vec![Held::Stands("src/lake/commit.rs", "const ATTEMPTS_MAX: u32 = 40;")]),
+        ("size of a data file", vec![Held::Stands("src/lake/files/export.rs", "file_bytes_max: 512 << 20")]),
+        ("databases of a server", vec![refused("CREATE DATABASE second")]),
+        ("tables that one statement writes", vec![refused("TRUNCATE n, a")]),
+    ]
+}
+
+async fn check(connection: &mut Connection, held: &Held, codes: &str) -> Result<(), String> {
+    let shown = |sql: &str| sql.chars().take(80).collect::<String>();
+    match held {
+        Held::Stands(file, text) => {
+            let stands = std::fs::read_to_string(root().join(file)).unwrap().contains(text);
+            stands.then_some(()).ok_or_else(|| format!("{file} does not say: {text}"))
+        }
+        Held::Runs(sql) => connection.query(sql).await.map(drop).map_err(|error| format!("{}: {error}", shown(sql))),
+        Held::Refused(sql) => match connection.query(sql).await {
+            Err(Failure::Refused(told)) if codes.contains(told.code()) => Ok(()),
+            Err(error) => Err(format!("{}: must fail with {codes}: {error}", shown(sql))),
+            Ok(_) => Err(format!("{}: must fail with {codes}", shown(sql))),
+        },
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_limit_of_the_page_is_one() {
+    let server = Server::start(&[]);
+    let mut connection = Connection::superuser(server.address()).await.unwrap();
+    let limits = limits();
+    let rows = cells("docs/limits.md", "# Limits");
+    let mut failures = Vec::new();
+    for row in &rows {
+        let Some((_, held)) = limits.iter().find(|(name, _)| row[0].starts_with(name)) else {
+            failures.push(format!("nothing holds \"{}\"", row[0]));
+            continue;
+        };
+        for held in held {
+            failures.extend(check(&mut connection, held, &row[2]).await.err());
+        }
+    }
+    for (name, _) in &limits {
+        if !rows.iter().any(|row| row[0].starts_with(name)) {
+            failures.push(format!("\"{name}\" is not on the page"));
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}

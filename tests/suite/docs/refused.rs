@@ -1,0 +1,206 @@
+//! docs/sql.md, "What is refused": each thing it lists is refused, and what is refused here is listed there.
+
+use std::collections::BTreeSet;
+
+use super::cells;
+use crate::protocol::{Connection, Failure};
+use crate::server::Server;
+
+/// What the page calls it, and statements of it. Of a group in one line the last statement is the refused one.
+const REFUSED: &[(&str, &[&[&str]])] = &[
+    ("UPDATE", &[&["UPDATE t SET a = 1"]]),
+    ("DELETE", &[&["DELETE FROM t"], &["DELETE FROM t WHERE a = 1"], &["DELETE FROM t USING t u WHERE t.a = u.a"]]),
+    ("MERGE", &[&["MERGE INTO t USING t s ON t.a = s.a WHEN MATCHED THEN DELETE"]]),
+    ("ON CONFLICT", &[&["INSERT INTO t VALUES (1) ON CONFLICT DO NOTHING"]]),
+    ("RETURNING", &[&["INSERT INTO t VALUES (1) RETURNING a"]]),
+    ("INSERT OVERWRITE", &[&["INSERT OVERWRITE t SELECT a, b FROM t"]]),
+    ("REPLACE WHERE", &[&["INSERT INTO t REPLACE WHERE a = 1 SELECT a, b FROM t"]]),
+    (
+        "data-modifying WITH",
+        &[
+            &["WITH d AS (DELETE FROM t RETURNING a) SELECT * FROM d"],
+            &["WITH d AS (INSERT INTO t VALUES (1) RETURNING a) SELECT * FROM d"],
+        ],
+    ),
+    ("ALTER TABLE", &[&["ALTER TABLE t ADD COLUMN c int"], &["ALTER TABLE t RENAME TO u"]]),
+    ("ALTER SCHEMA", &[&["ALTER SCHEMA public RENAME TO p"]]),
+    ("ALTER VIEW", &[&["ALTER VIEW v RENAME TO w"]]),
+    ("COMMENT ON", &[&["COMMENT ON TABLE t IS 'x'"]]),
+    ("CREATE TABLE … (LIKE …)", &[&["CREATE TABLE u (LIKE t)"]]),
+    ("CREATE TABLE … AS EXECUTE", &[&["CREATE TABLE u AS EXECUTE p"]]),
+    ("TRUNCATE of several tables", &[&["TRUNCATE t, u"]]),
+    ("DEFAULT", &[&["CREATE TABLE u (a int DEFAULT 1)"]]),
+    ("GENERATED", &[&["CREATE TABLE u (a int, b int GENERATED ALWAYS AS (a) STORED)"]]),
+    ("IDENTITY", &[&["CREATE TABLE u (a int GENERATED ALWAYS AS IDENTITY)"]]),
+    ("serial", &[&["CREATE TABLE u (a serial)"], &["CREATE TABLE u (a bigserial)"]]),
+    ("COLLATE", &[&["CREATE TABLE u (a text COLLATE \"C\")"]]),
+    ("STORAGE", &[&["CREATE TABLE u (a text STORAGE EXTERNAL)"]]),
+    ("COMPRESSION", &[&["CREATE TABLE u (a text COMPRESSION lz4)"]]),
+    ("PRIMARY KEY", &[&["CREATE TABLE u (a int PRIMARY KEY)"], &["CREATE TABLE u (a int, PRIMARY KEY (a))"]]),
+    ("UNIQUE", &[&["CREATE TABLE u (a int UNIQUE)"], &["CREATE TABLE u (a int, UNIQUE (a))"]]),
+    (
+        "FOREIGN KEY",
+        &[&["CREATE TABLE u (a int REFERENCES t (a))"], &["CREATE TABLE u (a int, FOREIGN KEY (a) REFERENCES t (a))"]],
+    ),
+    ("EXCLUDE", &[&["CREATE TABLE u (a int, EXCLUDE USING gist (a WITH =))"]]),
+    ("a CHECK with a subquery", &[&["CREATE TABLE u (a int CHECK (a IN (SELECT a FROM t)))"]]),
+    ("a CHECK with a volatile function", &[&["CREATE TABLE u (a float8 CHECK (a > random()))"]]),
+    ("TEMPORARY", &[&["CREATE TEMPORARY TABLE u (a int)"], &["CREATE TEMP TABLE u AS SELECT 1 AS a"]]),
+    ("UNLOGGED", &[&["CREATE UNLOGGED TABLE u (a int)"]]),
+    ("INHERITS", &[&["CREATE TABLE u (a int) INHERITS (t)"]]),
+    ("PARTITION BY", &[&["CREATE TABLE u (a int) PARTITION BY RANGE (a)"]]),
+    ("CLUSTER BY", &[&["CREATE TABLE u (a int) CLUSTER BY (a)"]]),
+    ("TABLESPACE", &[&["CREATE TABLE u (a int) TABLESPACE fast"]]),
+    ("views that are temporary", &[&["CREATE TEMP VIEW u AS SELECT 1 AS a"]]),
+    ("recursive", &[&["CREATE RECURSIVE VIEW u (a) AS SELECT 1"]]),
+    ("over files", &[&["CREATE VIEW u AS SELECT * FROM 'a.parquet'"]]),
+    ("databases", &[&["CREATE DATABASE d"], &["DROP DATABASE d"], &["ALTER DATABASE lakegate SET work_mem = '1MB'"]]),
+    ("indexes", &[&["CREATE INDEX ON t (a)"], &["DROP INDEX i"], &["REINDEX TABLE t"]]),
+    ("sequences", &[&["CREATE SEQUENCE s"], &["ALTER SEQUENCE s RESTART"], &["DROP SEQUENCE s"]]),
+    ("functions", &[&["CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'"], &["DROP FUNCTION f()"]]),
+    ("procedures", &[&["CREATE PROCEDURE f() LANGUAGE sql AS 'SELECT 1'"], &["DROP PROCEDURE f()"]]),
+    (
+        "triggers",
+        &[&["CREATE TRIGGER g BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION f()"], &["DROP TRIGGER g ON t"]],
+    ),
+    ("types", &[&["CREATE TYPE y AS (a int)"], &["CREATE TYPE y AS ENUM ('a')"], &["DROP TYPE y"]]),
+    ("domains", &[&["CREATE DOMAIN d AS int"], &["DROP DOMAIN d"]]),
+    ("extensions", &[&["CREATE EXTENSION e"], &["DROP EXTENSION e"]]),
+    (
+        "materialized views",
+        &[&["CREATE MATERIALIZED VIEW m AS SELECT 1"], &["REFRESH MATERIALIZED VIEW m"], &["DROP MATERIALIZED VIEW m"]],
+    ),
+    ("rules", &[&["CREATE RULE r AS ON INSERT TO t DO INSTEAD NOTHING"]]),
+    ("policies", &[&["CREATE POLICY p ON t"], &["DROP POLICY p ON t"]]),
+    ("aggregates", &[&["CREATE AGGREGATE g (int) (SFUNC = int4pl, STYPE = int)"]]),
+    ("operators", &[&["CREATE OPERATOR === (LEFTARG = int, RIGHTARG = int, FUNCTION = f)"]]),
+    ("casts", &[&["CREATE CAST (int AS text) WITHOUT FUNCTION"]]),
+    ("collations", &[&["CREATE COLLATION c FROM \"C\""]]),
+    ("statistics", &[&["CREATE STATISTICS s ON a, b FROM t"]]),
+    ("publications", &[&["CREATE PUBLICATION p"]]),
+    (
+        "foreign tables and servers",
+        &[&["CREATE FOREIGN TABLE f (a int) SERVER s"], &["CREATE SERVER s FOREIGN DATA WRAPPER w"]],
+    ),
+    ("tablespaces", &[&["CREATE TABLESPACE s LOCATION '/tmp'"]]),
+    ("a statement inside CREATE SCHEMA", &[&["CREATE SCHEMA s CREATE TABLE u (a int)"]]),
+    ("GRANT", &[&["GRANT SELECT ON t TO reader"], &["GRANT reader TO lakegate"]]),
+    ("REVOKE", &[&["REVOKE SELECT ON t FROM reader"]]),
+    ("ALTER ROLE … SET", &[&["ALTER ROLE reader SET work_mem = '1MB'"]]),
+    ("REPLICATION", &[&["CREATE ROLE y REPLICATION"]]),
+    ("BYPASSRLS", &[&["CREATE ROLE y BYPASSRLS"]]),
+    ("role membership", &[&["CREATE ROLE y IN ROLE reader"], &["CREATE ROLE y ROLE reader"]]),
+    ("DROP OWNED", &[&["DROP OWNED BY reader"]]),
+    ("REASSIGN OWNED", &[&["REASSIGN OWNED BY reader TO lakegate"]]),
+    ("ALTER DEFAULT PRIVILEGES", &[&["ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC"]]),
+    ("SET SESSION AUTHORIZATION to another role", &[&["SET SESSION AUTHORIZATION reader"]]),
+    (
+        "AS OF",
+        &[
+            &["SELECT * FROM t VERSION AS OF 1"],
+            &["SELECT * FROM t TIMESTAMP AS OF '2024-01-01'"],
+            &["SELECT * FROM t FOR SYSTEM_TIME AS OF '2024-01-01'"],
+        ],
+    ),
+    (
+        "FOR UPDATE and its kin",
+        &[
+            &["SELECT * FROM t FOR UPDATE"],
+            &["SELECT * FROM t FOR NO KEY UPDATE"],
+            &["SELECT * FROM t FOR SHARE NOWAIT"],
+            &["SELECT * FROM t FOR KEY SHARE SKIP LOCKED"],
+        ],
+    ),
+    ("TABLESAMPLE", &[&["SELECT * FROM t TABLESAMPLE SYSTEM (10)"]]),
+    (
+        "frames with EXCLUDE",
+        &[&["SELECT sum(a) OVER (ORDER BY a ROWS BETWEEN 1 PRECEDING AND CURRENT ROW EXCLUDE TIES) FROM t"]],
+    ),
+    ("XMLTABLE", &[&["SELECT * FROM xmltable('/' PASSING '<a/>' COLUMNS a int)"]]),
+    ("ROWS FROM of several functions", &[&["SELECT * FROM ROWS FROM (generate_series(1, 2), generate_series(1, 3))"]]),
+    (
+        "writes in a block",
+        &[
+            &["BEGIN", "INSERT INTO t VALUES (1)"],
+            &["BEGIN", "CREATE TABLE u (a int)"],
+            &["BEGIN", "DROP TABLE t"],
+            &["BEGIN", "CREATE ROLE u"],
+        ],
+    ),
+    ("SAVEPOINT", &[&["BEGIN", "SAVEPOINT s"], &["BEGIN", "ROLLBACK TO s"], &["BEGIN", "RELEASE SAVEPOINT s"]]),
+    (
+        "two-phase commit",
+        &[&["BEGIN", "PREPARE TRANSACTION 'x'"], &["COMMIT PREPARED 'x'"], &["ROLLBACK PREPARED 'x'"]],
+    ),
+    (
+        "SERIALIZABLE",
+        &[&["BEGIN ISOLATION LEVEL SERIALIZABLE"], &["SET default_transaction_isolation = 'serializable'"]],
+    ),
+    ("LOCK", &[&["LOCK TABLE t"]]),
+    ("LISTEN", &[&["LISTEN x"]]),
+    ("NOTIFY", &[&["NOTIFY x"]]),
+    ("DO", &[&["DO 'BEGIN END'"]]),
+    ("CALL", &[&["CALL f()"]]),
+    ("VACUUM", &[&["VACUUM"], &["VACUUM t"]]),
+    ("ANALYZE", &[&["ANALYZE"], &["ANALYZE t"]]),
+    ("CLUSTER", &[&["CLUSTER"], &["CLUSTER t"]]),
+    ("REINDEX", &[&["REINDEX TABLE t"]]),
+    ("CHECKPOINT", &[&["CHECKPOINT"]]),
+    ("LOAD", &[&["LOAD 'x'"]]),
+    ("ALTER SYSTEM", &[&["ALTER SYSTEM SET work_mem = '1MB'"]]),
+    (
+        "EXPLAIN of anything but a query",
+        &[&["EXPLAIN INSERT INTO t VALUES (1)"], &["EXPLAIN CREATE TABLE u AS SELECT 1"]],
+    ),
+];
+
+/// Runs all statements of a group; the last one must be refused.
+async fn run(connection: &mut Connection, group: &[&str]) -> Result<(), String> {
+    let (last, before) = group.split_last().unwrap();
+    for sql in before {
+        connection.query(sql).await.map_err(|error| format!("{sql}: {error}"))?;
+    }
+    let answer = connection.query(last).await;
+    let _ = connection.query("ROLLBACK").await;
+    match answer {
+        Ok(_) => Err(format!("{last}: succeeds")),
+        Err(Failure::Refused(told)) if told.code() == "0A000" && !told.message().is_empty() => Ok(()),
+        Err(error) => Err(format!("{last}: {error}")),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_page_says_is_refused_is_refused() {
+    let server = Server::start(&[]);
+    let mut connection = Connection::superuser(server.address()).await.unwrap();
+    for sql in [
+        "CREATE TABLE t (a int, b text)",
+        "INSERT INTO t VALUES (7, 'kept')",
+        "CREATE VIEW v AS SELECT a FROM t",
+        "CREATE ROLE reader",
+        "PREPARE p AS SELECT 1 AS a",
+    ] {
+        connection.command(sql).await.unwrap();
+    }
+    let mut failures = Vec::new();
+    for (_, groups) in REFUSED {
+        for group in *groups {
+            failures.extend(run(&mut connection, group).await.err());
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    // Nothing of it had an effect.
+    assert_eq!(connection.rows("SELECT * FROM t").await.unwrap(), [["7", "kept"]]);
+    assert_eq!(connection.value("SELECT string_agg(table_name, ' ') FROM lakegate.tables").await.unwrap(), "t");
+}
+
+#[test]
+fn the_page_lists_what_is_tried_and_what_it_lists_is_tried() {
+    let rows = cells("docs/sql.md", "## What is refused");
+    let listed: BTreeSet<String> =
+        rows.iter().flat_map(|row| row[1].split(", ").map(str::to_owned).collect::<Vec<_>>()).collect();
+    let tried: BTreeSet<String> = REFUSED.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let (unlisted, untried): (Vec<_>, Vec<_>) =
+        (tried.difference(&listed).collect(), listed.difference(&tried).collect());
+    assert!(unlisted.is_empty() && untried.is_empty(), "not in docs/sql.md: {unlisted:?}; not tried: {untried:?}");
+}
