@@ -32,10 +32,10 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateSchema) -> Result
     let owner_name =
         statement.owner.as_ref().map_or(road.context.user.as_str(), |owner| owner.value.as_str()).to_owned();
     let if_not_exists = statement.if_not_exists;
+    let defined = name.to_owned();
     let created = road
-        .ground
-        .catalog
-        .update(|document| {
+        .define(move |document| {
+            let name = defined.as_str();
             if document.schemas.contains_key(name) {
                 if if_not_exists {
                     return Ok(false);

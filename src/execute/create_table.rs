@@ -356,43 +356,44 @@ async fn record(
     let owner = road.role_oid();
     let partition_columns = made.table.partition_columns().to_vec();
     let location = road.ground.lake.stores().portable(made.table.location());
-    road.ground
-        .catalog
-        .update(|document| {
-            let existing = document.relation(schema, name).cloned();
-            if existing.as_ref().map(|relation| relation.oid) != replaced.map(|relation| relation.oid) {
-                if replaced.is_some() {
-                    let message = "could not serialize access due to concurrent update";
-                    return Err(Error::new(SqlState::SerializationFailure, message)
-                        .with_detail(format!("Relation \"{name}\" was dropped or replaced by another transaction.")));
-                }
-                return Err(Error::new(SqlState::DuplicateTable, format!("relation \"{name}\" already exists")));
+    let (schema, name, comment) = (schema.to_owned(), name.to_owned(), statement.comment.clone());
+    let (replaced, checked) = (replaced.map(|relation| relation.oid), made.checks.clone());
+    road.define(move |document| {
+        let (schema, name) = (schema.as_str(), name.as_str());
+        let existing = document.relation(schema, name).cloned();
+        if existing.as_ref().map(|relation| relation.oid) != replaced {
+            if replaced.is_some() {
+                let message = "could not serialize access due to concurrent update";
+                return Err(Error::new(SqlState::SerializationFailure, message)
+                    .with_detail(format!("Relation \"{name}\" was dropped or replaced by another transaction.")));
             }
-            let table_oid = existing.as_ref().map_or_else(|| document.take_oid(), |relation| relation.oid);
-            let mut checks = Vec::with_capacity(made.checks.len());
-            for (name, expression) in &made.checks {
-                checks.push(Check { oid: document.take_oid(), name: name.clone(), expression: expression.clone() });
-            }
-            let kind = RelationKind::Table(Table {
-                location: location.clone(),
-                managed,
-                partition_columns: partition_columns.clone(),
-                checks,
-            });
-            let relation = Relation {
-                oid: table_oid,
-                owner: existing.map_or(owner, |relation| relation.owner),
-                comment: statement.comment.clone(),
-                columns: columns.clone(),
-                kind,
-            };
-            let Some(definition) = document.schemas.get_mut(schema) else {
-                return Err(Error::new(SqlState::InvalidSchemaName, format!("schema \"{schema}\" does not exist")));
-            };
-            definition.relations.insert(name.to_owned(), relation);
-            Ok(())
-        })
-        .await
+            return Err(Error::new(SqlState::DuplicateTable, format!("relation \"{name}\" already exists")));
+        }
+        let table_oid = existing.as_ref().map_or_else(|| document.take_oid(), |relation| relation.oid);
+        let mut checks = Vec::with_capacity(checked.len());
+        for (name, expression) in &checked {
+            checks.push(Check { oid: document.take_oid(), name: name.clone(), expression: expression.clone() });
+        }
+        let kind = RelationKind::Table(Table {
+            location: location.clone(),
+            managed,
+            partition_columns: partition_columns.clone(),
+            checks,
+        });
+        let relation = Relation {
+            oid: table_oid,
+            owner: existing.map_or(owner, |relation| relation.owner),
+            comment: comment.clone(),
+            columns: columns.clone(),
+            kind,
+        };
+        let Some(definition) = document.schemas.get_mut(schema) else {
+            return Err(Error::new(SqlState::InvalidSchemaName, format!("schema \"{schema}\" does not exist")));
+        };
+        definition.relations.insert(name.to_owned(), relation);
+        Ok(())
+    })
+    .await
 }
 
 fn catalog_column(column: &ColumnSpec) -> Column {

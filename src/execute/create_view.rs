@@ -31,26 +31,22 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateView) -> Result<O
     let owner = road.role_oid();
     let superuser = road.session.superuser;
     let or_replace = statement.or_replace;
-    road.ground
-        .catalog
-        .update(|document| {
-            let existing = document.relation(&schema, &name).cloned();
-            let oid = match &existing {
-                None => document.take_oid(),
-                Some(relation) => {
-                    replaceable(relation, &name, or_replace, &columns, superuser || relation.owner == owner)?
-                }
-            };
-            let Some(definition) = document.schemas.get_mut(&schema) else {
-                return Err(Error::new(SqlState::InvalidSchemaName, format!("schema \"{schema}\" does not exist")));
-            };
-            let owner = existing.as_ref().map_or(owner, |relation| relation.owner);
-            let comment = existing.and_then(|relation| relation.comment);
-            let kind = RelationKind::View(view.clone());
-            definition.relations.insert(name.clone(), Relation { oid, owner, comment, columns: columns.clone(), kind });
-            Ok(())
-        })
-        .await?;
+    road.define(move |document| {
+        let existing = document.relation(&schema, &name).cloned();
+        let oid = match &existing {
+            None => document.take_oid(),
+            Some(relation) => replaceable(relation, &name, or_replace, &columns, superuser || relation.owner == owner)?,
+        };
+        let Some(definition) = document.schemas.get_mut(&schema) else {
+            return Err(Error::new(SqlState::InvalidSchemaName, format!("schema \"{schema}\" does not exist")));
+        };
+        let owner = existing.as_ref().map_or(owner, |relation| relation.owner);
+        let comment = existing.and_then(|relation| relation.comment);
+        let kind = RelationKind::View(view.clone());
+        definition.relations.insert(name.clone(), Relation { oid, owner, comment, columns: columns.clone(), kind });
+        Ok(())
+    })
+    .await?;
     Ok(Output::Done("CREATE VIEW".into()))
 }
 

@@ -18,10 +18,10 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &Drop) -> Result<Output>
     let path = road.context.search_path.clone();
     let superuser = road.session.superuser;
     let role = road.role_oid();
+    let asked = statement.clone();
     let dropped = road
-        .ground
-        .catalog
-        .update(|document| {
+        .define(move |document| {
+            let statement = &asked;
             let mut dropped = Dropped::default();
             for name in &statement.names {
                 match statement.kind {

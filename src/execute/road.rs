@@ -20,7 +20,7 @@ use super::row_text::SessionText;
 use super::transaction;
 use crate::builtins::Context;
 use crate::builtins::ContextNames;
-use crate::catalog::{Relation as CatalogRelation, RelationKind, Snapshot};
+use crate::catalog::{Document, Relation as CatalogRelation, RelationKind, Snapshot};
 use crate::encode::TextStyle;
 use crate::encode::input::InputContext;
 use crate::encode::types::PgType;
@@ -87,6 +87,17 @@ impl<'a> Road<'a> {
         }
         let context = Arc::new(statement_context(session, &snapshot, server_start));
         Ok(Self { ground, session, snapshot, context, source, parameters, token, pins: Pins::default(), staged: false })
+    }
+
+    /// Changes the catalog. The closure may run several times, each time on a newer document.
+    ///
+    /// # Errors
+    /// The closure's, unchanged; 40001 when every attempt was overtaken; the store's.
+    pub(crate) async fn define<T: Send>(
+        &mut self,
+        change: impl Fn(&mut Document) -> Result<T> + Send + Sync + 'static,
+    ) -> Result<T> {
+        self.ground.catalog.update(change).await
     }
 
     pub(crate) fn notice(&self, notice: Error) {

@@ -22,12 +22,11 @@ pub(crate) async fn create(road: &mut Road<'_>, statement: &CreateRole) -> Resul
     let verifier = new_verifier(statement.options.password.as_ref(), iterations).await?;
     let mut options = statement.options.clone();
     options.valid_until = valid_until(road, options.valid_until.as_deref())?;
-    let options = &options;
     let if_not_exists = statement.if_not_exists;
+    let defined = name.to_owned();
     let created = road
-        .ground
-        .catalog
-        .update(|document| {
+        .define(move |document| {
+            let name = defined.as_str();
             if document.roles.contains_key(name) {
                 if if_not_exists {
                     return Ok(false);
@@ -45,7 +44,7 @@ pub(crate) async fn create(road: &mut Road<'_>, statement: &CreateRole) -> Resul
                 verifier: None,
                 valid_until: None,
             };
-            apply(&mut role, options, verifier.as_ref());
+            apply(&mut role, &options, verifier.as_ref());
             document.roles.insert(name.to_owned(), role);
             Ok(true)
         })
@@ -73,30 +72,27 @@ pub(crate) async fn alter(road: &mut Road<'_>, statement: &AlterRole) -> Result<
     options.valid_until = valid_until(road, options.valid_until.as_deref())?;
     let superuser = road.session.superuser;
     let session_user = road.context.session_user.clone();
-    road.ground
-        .catalog
-        .update(|document| {
-            let Some(role) = document.roles.get_mut(name) else { return Err(missing(name)) };
-            if role.superuser && !superuser {
-                return Err(Error::new(SqlState::InsufficientPrivilege, "must be superuser to alter superuser roles"));
-            }
-            apply(role, &options, verifier.as_ref());
-            let Some(new_name) = &statement.rename_to else { return keep_a_superuser(document) };
-            if name == session_user {
-                return Err(Error::new(SqlState::FeatureNotSupported, "session user cannot be renamed"));
-            }
-            if document.roles.contains_key(&new_name.value) {
-                return Err(Error::new(
-                    SqlState::DuplicateObject,
-                    format!("role \"{}\" already exists", new_name.value),
-                ));
-            }
-            if let Some(role) = document.roles.remove(name) {
-                document.roles.insert(new_name.value.clone(), role);
-            }
-            Ok(())
-        })
-        .await?;
+    let (defined, rename_to) = (name.to_owned(), statement.rename_to.clone());
+    road.define(move |document| {
+        let name = defined.as_str();
+        let Some(role) = document.roles.get_mut(name) else { return Err(missing(name)) };
+        if role.superuser && !superuser {
+            return Err(Error::new(SqlState::InsufficientPrivilege, "must be superuser to alter superuser roles"));
+        }
+        apply(role, &options, verifier.as_ref());
+        let Some(new_name) = &rename_to else { return keep_a_superuser(document) };
+        if name == session_user {
+            return Err(Error::new(SqlState::FeatureNotSupported, "session user cannot be renamed"));
+        }
+        if document.roles.contains_key(&new_name.value) {
+            return Err(Error::new(SqlState::DuplicateObject, format!("role \"{}\" already exists", new_name.value)));
+        }
+        if let Some(role) = document.roles.remove(name) {
+            document.roles.insert(new_name.value.clone(), role);
+        }
+        Ok(())
+    })
+    .await?;
     Ok(Output::Done("ALTER ROLE".into()))
 }
 
@@ -105,10 +101,10 @@ pub(crate) async fn drop(road: &mut Road<'_>, statement: &DropRole) -> Result<Ou
     let superuser = road.session.superuser;
     let current = road.context.user.clone();
     let session_user = road.context.session_user.clone();
+    let asked = statement.clone();
     let skipped = road
-        .ground
-        .catalog
-        .update(|document| {
+        .define(move |document| {
+            let statement = &asked;
             let mut skipped = Vec::new();
             for name in &statement.names {
                 let name = name.value.as_str();
