@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::console::{self, Phase, Readiness};
 use crate::engine::{Engine, EngineOptions, ThreadsRunner, machine_memory_bytes};
 use crate::error::{Error, Result, SqlState};
-use crate::execute::{FileAccess, Ground};
+use crate::execute::{Decisions, FileAccess, Ground, complete};
 use crate::lake::stores::counted::{Operation, Outcome};
 use crate::lake::{Lake, LakeOptions, Stores};
 use crate::observe::{Metrics, Source};
@@ -103,7 +103,9 @@ pub async fn ground(config: &Config, metrics: Arc<Metrics>) -> Result<Ground> {
         zstd_level: config.lake.compression_level,
         ..LakeOptions::default()
     };
-    Ok(Ground { catalog, lake: Lake::new(stores, options), engine, files: FileAccess::default(), metrics })
+    let lake = Lake::new(stores, options);
+    lake.decide_by(Decisions::new(&catalog));
+    Ok(Ground { catalog, lake, engine, files: FileAccess::default(), metrics })
 }
 
 /// The service that clients and scripts talk to.
@@ -116,6 +118,8 @@ pub async fn service(config: &Config) -> Result<Arc<Service>> {
         superuser_reserved: config.server.superuser_reserved,
     });
     poll_ground(&metrics, &ground)?;
+    let unfinished = Arc::clone(&ground);
+    tokio::spawn(async move { complete(&unfinished).await });
     Ok(Service::new(ground, registry, settings, metrics))
 }
 

@@ -28,6 +28,37 @@ pub struct Document {
     /// By name. `public` is made with the warehouse; system schemas are not listed.
     pub schemas: BTreeMap<String, Schema>,
     pub roles: BTreeMap<String, Role>,
+    /// The transactions over several tables that committed last, oldest first.
+    #[serde(default)]
+    pub transactions: Vec<Transaction>,
+    /// Transactions that others gave up: they may no longer commit.
+    #[serde(default)]
+    pub given_up: Vec<GivenUp>,
+    /// The version that committed the newest transaction which is no longer listed.
+    #[serde(default)]
+    pub forgotten_through: u64,
+}
+
+/// A transaction over several tables that has committed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Transaction {
+    pub id: String,
+    /// The version of this catalog that committed it.
+    pub version: u64,
+    /// Unix time in milliseconds.
+    pub at_ms: i64,
+    /// Location of each table, and the version that its log had reserved: the next one has the transaction's changes.
+    pub tables: BTreeMap<String, u64>,
+    /// Whether all logs have the changes.
+    #[serde(default)]
+    pub applied: bool,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct GivenUp {
+    pub id: String,
+    /// Unix time in milliseconds.
+    pub at_ms: i64,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -10,6 +10,8 @@ pub mod document;
 mod store;
 #[cfg(test)]
 mod tests;
+mod transactions;
 
 pub use document::*;
 pub use store::{Bootstrap, Catalog};
+pub use transactions::Definition;

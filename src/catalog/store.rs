@@ -22,6 +22,8 @@ pub(super) const FORMAT: u32 = 1;
 
 /// Attempts of one change before it ends with 40001.
 const ATTEMPTS_MAX: u32 = 30;
+/// OIDs taken at a time for transactions: each time costs a version.
+const SPARE_OIDS: u32 = 4096;
 /// The longest pause between two attempts.
 const PAUSE_MAX: Duration = Duration::from_millis(200);
 /// A probe of the next version alone would miss it if versions were pruned meanwhile; after this time the folder is listed.
@@ -47,6 +49,8 @@ pub struct Catalog {
     probe: tokio::sync::Mutex<()>,
     /// Changes of this process queue here instead of racing each other in the store.
     writer: tokio::sync::Mutex<()>,
+    /// OIDs that were taken for transactions of this process and not used.
+    spare_oids: parking_lot::Mutex<std::ops::Range<u32>>,
 }
 
 #[derive(Debug)]
@@ -75,6 +79,7 @@ impl Catalog {
             current: RwLock::new(current),
             probe: tokio::sync::Mutex::new(()),
             writer: tokio::sync::Mutex::new(()),
+            spare_oids: parking_lot::Mutex::new(0..0),
         }))
     }
 
@@ -122,6 +127,35 @@ impl Catalog {
         Err(Error::new(SqlState::SerializationFailure, "could not serialize access due to concurrent update")
             .with_detail("The catalog was changed by others each time it was about to be committed.")
             .with_hint("Try the statement again."))
+    }
+
+    /// The first of so many OIDs that nobody else takes.
+    ///
+    /// # Errors
+    /// As [`Catalog::update`].
+    pub async fn take_oids(&self, count: u32) -> Result<u32> {
+        let take = |range: &mut std::ops::Range<u32>| {
+            let first = range.start;
+            (range.len() >= count as usize).then(|| {
+                range.start += count;
+                first
+            })
+        };
+        if let Some(first) = take(&mut self.spare_oids.lock()) {
+            return Ok(first);
+        }
+        let size = count.max(SPARE_OIDS);
+        let taken = self
+            .update(|document| {
+                let first = document.next_oid;
+                document.next_oid = first.saturating_add(size);
+                Ok(first..document.next_oid)
+            })
+            .await?;
+        let mut spare = self.spare_oids.lock();
+        *spare = taken;
+        take(&mut spare)
+            .ok_or_else(|| Error::new(SqlState::ProgramLimitExceeded, "there are no object identifiers left"))
     }
 
     fn checked_since(&self, asked: Instant, staleness: Duration) -> Option<Snapshot> {
@@ -205,6 +239,9 @@ fn first(bootstrap: Bootstrap) -> Document {
         database: Database { oid: FIRST_USER_OID, name: bootstrap.database, owner: BOOTSTRAP_ROLE_OID },
         schemas: BTreeMap::from([("public".to_owned(), public)]),
         roles: BTreeMap::from([(bootstrap.superuser, role)]),
+        transactions: Vec::new(),
+        given_up: Vec::new(),
+        forgotten_through: 0,
     }
 }
 

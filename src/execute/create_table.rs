@@ -48,19 +48,23 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateTable) -> Result<
         Some(table) => is_same_place(road, &table.location, &location)?,
         None => false,
     };
+    if in_place && road.staged {
+        let message = "CREATE OR REPLACE TABLE with the LOCATION of the table in a transaction";
+        return Err(Error::unsupported(message));
+    }
     // What stays in its place stays whose it was: the files of a LOCATION never become ours to remove.
     let managed = replaced.filter(|_| in_place).map_or(statement.location.is_none(), |table| table.managed);
     let made = make(road, (&schema, &name), statement, &location, in_place).await?;
+    let guard = (managed && !in_place).then(|| road.guard_made(&location));
     let recorded = record(road, (&schema, &name), statement, &made, managed, existing.as_ref()).await;
-    if let Err(error) = recorded {
-        if managed && !in_place && is_refusal(&error) {
-            // The first error is the one to tell.
-            let _ = road.ground.lake.drop_files(&location);
-        }
-        return Err(error);
+    if let (Some(guard), false) = (&guard, road.staged)
+        && recorded.as_ref().err().is_none_or(|error| !is_refusal(error))
+    {
+        guard.keep();
     }
+    recorded?;
     if let Some(left) = replaced.filter(|table| table.managed && !in_place) {
-        road.ground.lake.drop_files(&left.location)?;
+        road.leave(left.location.clone())?;
     }
     Ok(Output::Done(tag(statement, made.rows)))
 }
@@ -104,7 +108,8 @@ async fn location_for(
     if let Some(location) = &statement.location {
         return Ok(location.clone());
     }
-    if let Some(table) = table_of(existing) {
+    // What others read stays as it is until COMMIT.
+    if let Some(table) = table_of(existing).filter(|table| !(road.staged && table.managed)) {
         return Ok(table.location.clone());
     }
     road.ground.lake.free_location(schema, name).await

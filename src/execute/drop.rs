@@ -38,7 +38,7 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &Drop) -> Result<Output>
         road.notice(notice);
     }
     for location in dropped.locations {
-        road.ground.lake.drop_files(&location)?;
+        road.leave(location)?;
     }
     Ok(Output::Done(
         match statement.kind {

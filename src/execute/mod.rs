@@ -30,6 +30,7 @@ pub(crate) mod truncate;
 
 pub use ground::{FileAccess, Ground};
 pub(crate) use road::{Road, statement_context};
+pub use transaction::{Decisions, complete};
 
 use futures::future::BoxFuture;
 

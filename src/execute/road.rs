@@ -17,17 +17,16 @@ use tokio_util::sync::CancellationToken;
 use super::ground::Ground;
 use super::output::BatchStream;
 use super::row_text::SessionText;
-use super::transaction;
 use crate::builtins::Context;
 use crate::builtins::ContextNames;
-use crate::catalog::{Document, Relation as CatalogRelation, RelationKind, Snapshot};
+use crate::catalog::{Definition, Document, Relation as CatalogRelation, RelationKind, Snapshot};
 use crate::encode::TextStyle;
 use crate::encode::input::InputContext;
 use crate::encode::types::PgType;
 use crate::engine::Tuning;
 use crate::error::{Error, Result, SqlState};
 use crate::lake::{
-    self, ColumnSpec, Freshness, Input, Operation, TableCheck, TableSpec, WriteMode, WriteRequest, Written,
+    self, ColumnSpec, Freshness, Input, MadeTable, Operation, TableCheck, TableSpec, WriteMode, WriteRequest, Written,
 };
 use crate::plan::bind::BoundQuery;
 use crate::plan::relations::{Relation, RelationColumn, Relations, ResolvedTable};
@@ -36,6 +35,9 @@ use crate::plan::{self, BoundChange, Changing, Parameters};
 use crate::quality::gate::{Gate, GateColumn, Rule};
 use crate::session::{Pins, Session};
 use crate::sql::{CheckConstraint, Name, QualifiedName, Set};
+
+/// OIDs that one statement's definition takes for itself in a transaction, unless it needs more.
+const DEFINITION_OIDS: u32 = 16;
 
 /// What one statement may use.
 pub(crate) struct Road<'a> {
@@ -89,7 +91,8 @@ impl<'a> Road<'a> {
         Ok(Self { ground, session, snapshot, context, source, parameters, token, pins: Pins::default(), staged: false })
     }
 
-    /// Changes the catalog. The closure may run several times, each time on a newer document.
+    /// Changes the catalog, in a transaction its own view of it. The closure may run several times, each time on a newer
+    /// document; in a transaction also at COMMIT.
     ///
     /// # Errors
     /// The closure's, unchanged; 40001 when every attempt was overtaken; the store's.
@@ -97,7 +100,49 @@ impl<'a> Road<'a> {
         &mut self,
         change: impl Fn(&mut Document) -> Result<T> + Send + Sync + 'static,
     ) -> Result<T> {
-        self.ground.catalog.update(change).await
+        if !self.staged {
+            return self.ground.catalog.update(change).await;
+        }
+        let mut count = DEFINITION_OIDS;
+        loop {
+            let first = self.ground.catalog.take_oids(count).await?;
+            let mut document = Document::clone(&self.snapshot);
+            let (answer, used) = document.with_oids(first, |document| {
+                let answer = change(document)?;
+                Ok((answer, document.next_oid - first))
+            })?;
+            if used > count {
+                count = used;
+                continue;
+            }
+            self.snapshot = Arc::new(document);
+            let Some(pins) = self.session.transaction.pins_mut() else {
+                return Err(Error::internal("a staged definition has no transaction"));
+            };
+            pins.catalog = Some(Arc::clone(&self.snapshot));
+            pins.definitions.push(Definition::new(first, move |document| change(document).map(drop)));
+            return Ok(answer);
+        }
+    }
+
+    /// Guards a table that this statement has made, until the catalog names it.
+    pub(crate) fn guard_made(&mut self, location: &str) -> Arc<MadeTable> {
+        let made = Arc::new(MadeTable::new(&self.ground.lake, location));
+        if let Some(pins) = self.session.transaction.pins_mut().filter(|_| self.staged) {
+            pins.made.push(Arc::clone(&made));
+        }
+        made
+    }
+
+    /// The files of a table that the catalog does not name any more go, in a transaction after its COMMIT.
+    pub(crate) fn leave(&mut self, location: String) -> Result<()> {
+        match self.session.transaction.pins_mut().filter(|_| self.staged) {
+            Some(pins) => {
+                pins.left.push(location);
+                Ok(())
+            }
+            None => self.ground.lake.drop_files(&location),
+        }
     }
 
     pub(crate) fn notice(&self, notice: Error) {
@@ -144,6 +189,7 @@ impl<'a> Road<'a> {
         let pins = self.session.transaction.pins_mut().unwrap_or(&mut self.pins);
         let mut resolver = Resolver {
             snapshot: &self.snapshot,
+            catalog: &self.ground.catalog,
             lake: &self.ground.lake,
             context: &self.context,
             pins,
@@ -232,7 +278,6 @@ impl<'a> Road<'a> {
             Some(pinned) => pinned,
             None => self.ground.lake.table(location, freshness).await?,
         };
-        transaction::check_only(pins, &place)?;
         let private = pinned.private()?;
         if let Some(pins) = self.session.transaction.pins_mut() {
             pins.replace(&place, Arc::clone(&private));

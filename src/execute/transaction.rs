@@ -1,33 +1,180 @@
-//! The end of a transaction that wrote: what it staged becomes one commit of each table, or is gone.
+//! The end of a transaction that wrote: what it staged becomes visible at once, or is gone.
+//!
+//! ```text
+//! definitions only            one version of the catalog
+//! one table                   one commit of its log
+//! more, or both               the logs are reserved ─→ one version of the catalog decides ─→ the logs follow
+//! ```
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use async_trait::async_trait;
+use chrono::Utc;
+
 use super::ground::Ground;
+use crate::catalog::{Catalog, Transaction};
 use crate::error::{Error, Result};
-use crate::lake;
+use crate::lake::{self, Freshness, several::Outcomes};
 use crate::session::Pins;
 
-/// Commits what the transaction's tables have staged.
+/// Commits what the transaction has staged.
 ///
 /// # Errors
-/// 40001 when another transaction's commit forbids it; nothing is visible then.
+/// 40001 when another transaction's commit forbids it, and what a definition finds in the way; nothing is visible then.
 pub(crate) async fn commit(ground: &Arc<Ground>, pins: &Pins) -> Result<()> {
-    match changed(pins).as_slice() {
-        [] => Ok(()),
-        [table] => {
-            let (lake, table) = (Arc::clone(&ground.lake), Arc::clone(table));
-            ground.engine.compute(async move { lake.commit_private(&table).await }).await
+    let tables = changed(pins);
+    if tables.is_empty() && pins.definitions.is_empty() {
+        return Ok(());
+    }
+    let (ground_of_task, pins) = (Arc::clone(ground), pins.clone());
+    // From here on the work runs to its end, whoever waits for it.
+    let task = async move { tokio::spawn(commit_all(ground_of_task, tables, pins)).await };
+    let ended = ground.engine.compute(async move { Ok::<_, Error>(task.await) }).await?;
+    ended.map_err(|error| Error::internal(format!("a commit ended early: {error}")))?
+}
+
+async fn commit_all(ground: Arc<Ground>, tables: Vec<Arc<lake::Table>>, pins: Pins) -> Result<()> {
+    let lake = &ground.lake;
+    let places: Result<Vec<String>> = pins.made.iter().map(|made| lake.place(made.location())).collect();
+    let places = places?;
+    let (made, known): (Vec<_>, Vec<_>) =
+        tables.into_iter().partition(|table| places.iter().any(|place| place == table.location()));
+    // Nobody sees these before the catalog names them.
+    for table in &made {
+        lake.commit_private(table).await?;
+    }
+    match known.as_slice() {
+        [] => {
+            let replayed = ground
+                .catalog
+                .update(|document| pins.definitions.iter().try_for_each(|definition| definition.apply(document)))
+                .await;
+            // Only a refusal leaves surely nothing.
+            if replayed.as_ref().err().is_none_or(is_of_store) {
+                pins.made.iter().for_each(|made| made.keep());
+            }
+            replayed?;
         }
-        _ => Err(Error::internal("a transaction wrote several tables")),
+        [table] if pins.definitions.is_empty() => lake.commit_private(table).await?,
+        _ => commit_several(&ground, known, &pins).await?,
+    }
+    for location in pins.left {
+        lake.drop_files(&location)?;
+    }
+    Ok(())
+}
+
+async fn commit_several(ground: &Arc<Ground>, tables: Vec<Arc<lake::Table>>, pins: &Pins) -> Result<()> {
+    let id = uuid::Uuid::now_v7().to_string();
+    let reserved = ground.lake.reserve(&id, tables).await?;
+    let stores = ground.lake.stores();
+    let tables: BTreeMap<String, u64> =
+        reserved.places().map(|(place, version)| (stores.portable(place), version)).collect();
+    let decided = ground
+        .catalog
+        .update(|document| {
+            pins.definitions.iter().try_for_each(|definition| definition.apply(document))?;
+            let at_ms = Utc::now().timestamp_millis();
+            let (id, tables) = (id.clone(), tables.clone());
+            document.commit_transaction(Transaction { id, version: 0, at_ms, tables, applied: false })
+        })
+        .await;
+    if let Err(error) = decided {
+        // The put may have taken effect although it failed.
+        match settle(&ground.catalog, &id).await {
+            Ok(true) => {}
+            Ok(false) => {
+                ground.lake.release(reserved).await;
+                return Err(error);
+            }
+            Err(_) => {
+                reserved.keep_files();
+                pins.made.iter().for_each(|made| made.keep());
+                return Err(error.with_hint("It is not known whether the transaction was committed."));
+            }
+        }
+    }
+    pins.made.iter().for_each(|made| made.keep());
+    let applied = ground.lake.apply(reserved).await;
+    if let Err(error) = &applied
+        && is_of_store(error)
+    {
+        // It is committed: whoever meets the tables next writes what is missing.
+        tracing::warn!(transaction = id, %error, "could not write all of a committed transaction");
+        return Ok(());
+    }
+    let catalog = Arc::clone(&ground.catalog);
+    tokio::spawn(async move { note_applied(&catalog, &id).await });
+    applied
+}
+
+async fn note_applied(catalog: &Catalog, id: &str) {
+    let noted = catalog.update(|document| {
+        document.transactions.iter_mut().filter(|one| one.id == id).for_each(|one| one.applied = true);
+        Ok(())
+    });
+    if let Err(error) = noted.await {
+        tracing::debug!(transaction = id, %error, "could not note that a transaction is complete");
     }
 }
 
-/// Refuses a write to another table than the one that the transaction wrote already: their commits could come apart.
-pub(crate) fn check_only(pins: &Pins, place: &str) -> Result<()> {
-    match changed(pins).iter().find(|table| table.location() != place) {
-        None => Ok(()),
-        Some(_) => Err(Error::unsupported("writing to several tables in one transaction")),
+/// Whether the transaction has committed; if not, it never will.
+async fn settle(catalog: &Catalog, id: &str) -> Result<bool> {
+    if catalog.fresh(std::time::Duration::ZERO).await?.transaction(id).is_some() {
+        return Ok(true);
     }
+    catalog.update(|document| Ok(document.settle_transaction(id, Utc::now().timestamp_millis()))).await
+}
+
+/// Decisions are made in the catalog.
+#[derive(Debug)]
+pub struct Decisions(Arc<Catalog>);
+
+impl Decisions {
+    /// Of this catalog.
+    pub fn new(catalog: &Arc<Catalog>) -> Arc<Self> {
+        Arc::new(Self(Arc::clone(catalog)))
+    }
+}
+
+#[async_trait]
+impl Outcomes for Decisions {
+    async fn is_committed(&self, id: &str) -> Result<bool> {
+        Ok(self.0.fresh(std::time::Duration::ZERO).await?.transaction(id).is_some())
+    }
+
+    async fn settle(&self, id: &str) -> Result<bool> {
+        settle(&self.0, id).await
+    }
+}
+
+/// Completes the transactions that a server has committed and not written to all logs before it ended.
+pub async fn complete(ground: &Ground) {
+    let listed = ground.catalog.snapshot();
+    for transaction in listed.transactions.iter().filter(|transaction| !transaction.applied) {
+        let mut complete = true;
+        for location in transaction.tables.keys() {
+            // Reading a table completes it.
+            match ground.lake.table(location, Freshness::Latest).await {
+                Ok(table) => complete &= !table.awaits(&transaction.id),
+                // A table that is gone needs nothing.
+                Err(error) if error.sqlstate() == crate::error::SqlState::UndefinedFile => {}
+                Err(error) => {
+                    tracing::warn!(transaction = transaction.id, %error, "could not complete a transaction");
+                    complete = false;
+                }
+            }
+        }
+        if complete {
+            note_applied(&ground.catalog, &transaction.id).await;
+        }
+    }
+}
+
+/// Whether a store failed: what it was asked to do may have been done.
+fn is_of_store(error: &Error) -> bool {
+    error.sqlstate().code().starts_with("58") || error.sqlstate().code().starts_with("XX")
 }
 
 /// Takes back what was written after a savepoint, whose pins these are.

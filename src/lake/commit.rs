@@ -17,6 +17,7 @@ use rand::Rng;
 
 use super::columns::TableSpec;
 use super::log::{self, Put};
+use super::several::without_marks;
 use super::stores::{Resolved, local};
 use super::table::Table;
 use super::transaction::Private;
@@ -98,13 +99,15 @@ pub(super) async fn commit_files(
     let queue = lake.queue(location);
     let _next_in_the_queue = queue.lock().await;
     let mut base = base(lake, location, target).await?;
-    if let Some(base) = &base
-        && !base.stands().await?
-    {
-        return Err(conflict(DROPPED).into());
+    if let Some(base) = &base {
+        check_stands(base).await?;
     }
     let id = uuid::Uuid::new_v4().to_string();
     for attempt in 0..ATTEMPTS_MAX {
+        base = match base {
+            Some(base) => Some(lake.settled_for_writing(base).await?),
+            None => None,
+        };
         check(target, base.as_deref())?;
         let (actions, described) = actions(location, target, base.as_deref(), adds)?;
         if let Some(base) = &base {
@@ -125,7 +128,24 @@ pub(super) async fn commit_files(
             }
         }
     }
-    Err(conflict("Other writers committed each time before this statement could.").into())
+    Err(overtaken().into())
+}
+
+/// 40001 when the table of that version is no longer there.
+pub(super) async fn check_stands(table: &Table) -> Result<()> {
+    if table.stands().await? { Ok(()) } else { Err(conflict(DROPPED)) }
+}
+
+/// What the target does to the newest version, if it can be done on it.
+pub(super) fn checked_actions(
+    location: &Resolved,
+    target: &Target,
+    base: &Arc<Table>,
+) -> Result<(Vec<Action>, DeltaOperation)> {
+    check(target, Some(base))?;
+    let (actions, described) = actions(location, target, Some(base), &[])?;
+    PROTOCOL.can_commit(base.delta.snapshot()?, &actions, &described).map_err(not_writable)?;
+    Ok((actions, described))
 }
 
 /// Flushes the files to a local disk, so that the commit names nothing that a loss of power could take.
@@ -219,6 +239,11 @@ async fn base(lake: &Lake, location: &Resolved, target: &Target) -> Result<Optio
     }
 }
 
+/// The newest version of a table that is there.
+pub(super) async fn newer(table: &Arc<Table>) -> Result<Arc<Table>> {
+    newest(&table.location, Some(table)).await?.ok_or_else(|| conflict(DROPPED))
+}
+
 async fn newest(location: &Resolved, before: Option<&Table>) -> Result<Option<Arc<Table>>> {
     let delta = match before {
         Some(before) => {
@@ -271,7 +296,10 @@ fn check(target: &Target, base: Option<&Table>) -> Result<()> {
 /// Rows were checked and encoded for one definition: they may not land under another.
 fn same_definition(planned: &Table, base: &Table) -> Result<()> {
     let (planned, base) = (planned.snapshot()?, base.snapshot()?);
-    if planned.metadata() == base.metadata() && planned.protocol() == base.protocol() {
+    if planned.protocol() == base.protocol()
+        && (planned.metadata() == base.metadata()
+            || without_marks(planned.metadata())? == without_marks(base.metadata())?)
+    {
         return Ok(());
     }
     Err(conflict("The table's definition was changed by another transaction."))
@@ -355,7 +383,7 @@ fn difference(planned: &Table, made: &Table, base: Option<&Table>) -> Result<Vec
         actions.push(Action::Protocol(after.protocol().clone()));
     }
     if before.metadata() != after.metadata() {
-        actions.push(Action::Metadata(after.metadata().clone()));
+        actions.push(Action::Metadata(without_marks(after.metadata())?));
     }
     let names = |table: &Table| table.files.iter().map(|file| file.name.clone()).collect::<HashSet<_>>();
     let (known, staying) = (names(planned), names(made));
@@ -402,7 +430,7 @@ fn changeable(table: &Table) -> Result<()> {
     Ok(())
 }
 
-fn info(id: &str, operation: &Operation) -> HashMap<String, serde_json::Value> {
+pub(super) fn info(id: &str, operation: &Operation) -> HashMap<String, serde_json::Value> {
     let mut info = HashMap::from([
         (ID_KEY.to_owned(), id.into()),
         (OPERATION_KEY.to_owned(), operation.name.as_str().into()),
@@ -413,7 +441,7 @@ fn info(id: &str, operation: &Operation) -> HashMap<String, serde_json::Value> {
 }
 
 /// After the commit: the cache gets the new version, and now and then the log a checkpoint.
-async fn finish(
+pub(super) async fn finish(
     lake: &Lake,
     location: &Resolved,
     base: Option<Arc<Table>>,
@@ -465,14 +493,19 @@ fn not_writable(error: TransactionError) -> Error {
     }
 }
 
-fn conflict(detail: &str) -> Error {
+pub(super) fn conflict(detail: &str) -> Error {
     Error::new(SqlState::SerializationFailure, "could not serialize access due to concurrent update")
         .with_detail(detail)
         .with_hint("Try the statement again.")
 }
 
+/// 40001 after the last attempt.
+pub(super) fn overtaken() -> Error {
+    conflict("Other writers committed each time before this statement could.")
+}
+
 /// A random pause that grows with the attempts, so that racing servers draw apart.
-fn pause(attempt: u32) -> Duration {
+pub(super) fn pause(attempt: u32) -> Duration {
     let most = Duration::from_millis(2 << attempt.min(7)).min(PAUSE_MAX);
     rand::rng().random_range(Duration::ZERO..=most)
 }

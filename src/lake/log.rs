@@ -36,6 +36,13 @@ pub(super) async fn load(location: &Resolved) -> Result<Option<DeltaTable>> {
     Ok(Some(table))
 }
 
+/// The table there as it was at a version.
+pub(super) async fn load_at(location: &Resolved, version: u64) -> Result<Arc<super::Table>> {
+    let mut table = DeltaTable::new(log_store(location));
+    table.load_version(version).await?;
+    Ok(Arc::new(super::Table::read(location.clone(), table, None).await?))
+}
+
 /// The error for a place without a table.
 pub(super) fn missing(location: &Resolved) -> Error {
     let message = format!("there is no Delta table at \"{}\"", location.location);

@@ -19,6 +19,7 @@ mod interval;
 mod log;
 mod maintain;
 mod scan;
+pub mod several;
 mod statistics;
 pub mod stores;
 mod table;
@@ -28,7 +29,7 @@ mod transaction;
 pub mod write;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -38,6 +39,7 @@ pub use change::{Change, Counts, Returned, RowAction};
 pub use columns::{ColumnSpec, TableCheck, TableSpec};
 pub use stores::{Resolved, Stores};
 pub use table::Table;
+pub use transaction::MadeTable;
 pub use write::{Input, Operation, WriteMode, WriteRequest, Written};
 
 /// How new a table must be.
@@ -113,12 +115,15 @@ pub struct Lake {
     queues: Mutex<HashMap<String, std::sync::Weak<tokio::sync::Mutex<()>>>>,
     /// Places whose files are being removed: nothing new may go there.
     dropping: Arc<Mutex<HashSet<String>>>,
+    /// Where transactions over several tables are decided.
+    outcomes: OnceLock<Arc<dyn several::Outcomes>>,
 }
 
 impl Lake {
     pub fn new(stores: Arc<Stores>, options: LakeOptions) -> Arc<Self> {
         let cache = cache::TableCache::new(options.cached_tables_max, options.cached_files_max);
-        Arc::new(Self { stores, options, cache, queues: Mutex::default(), dropping: Arc::default() })
+        let (queues, dropping, outcomes) = (Mutex::default(), Arc::default(), OnceLock::new());
+        Arc::new(Self { stores, options, cache, queues, dropping, outcomes })
     }
 
     pub fn stores(&self) -> &Arc<Stores> {
@@ -139,7 +144,16 @@ impl Lake {
     /// # Errors
     /// 58P01 when there is no Delta table; 0A000 when it needs a feature that we cannot read; the store's errors.
     pub async fn table(&self, location: &str, freshness: Freshness) -> Result<Arc<Table>> {
-        self.cache.table(&self.stores.resolve(location)?, freshness).await
+        let table = self.cache.table(&self.stores.resolve(location)?, freshness).await?;
+        self.settled_for_reading(table).await
+    }
+
+    /// The table at an older version than the newest.
+    ///
+    /// # Errors
+    /// As [`Lake::table`], and when the version is no longer there.
+    pub async fn table_at(&self, location: &str, version: u64) -> Result<Arc<Table>> {
+        log::load_at(&self.stores.resolve(location)?, version).await
     }
 
     /// The place that a path or URL means, as [`Table::location`] has it: the same text for the same place.

@@ -45,6 +45,16 @@ impl Private {
         self.reads_new_rows.fetch_or(reads_new_rows, Ordering::Relaxed);
     }
 
+    pub(super) fn reads_new_rows(&self) -> bool {
+        self.reads_new_rows.load(Ordering::Relaxed)
+    }
+
+    /// The files that the table has now stay.
+    pub(super) fn keep(&self, table: &Table) {
+        let kept: Vec<String> = table.files.iter().map(|file| file.name.clone()).collect();
+        self.staged.lock().iter().for_each(|staged| staged.keep_named(&kept));
+    }
+
     /// The staged file of that name.
     pub(super) fn add(&self, name: &str) -> Option<Add> {
         self.adds.lock().get(name).cloned()
@@ -81,6 +91,11 @@ impl Table {
         self.private.as_ref().is_some_and(|private| private.base.version() < self.version())
     }
 
+    /// The version that the transaction read, of a table that it writes; otherwise this one.
+    pub fn seen_version(&self) -> u64 {
+        self.private.as_ref().map_or_else(|| self.version(), |private| private.base.version())
+    }
+
     /// Takes back what the transaction wrote after this version.
     pub fn cut(&self) {
         if let Some(private) = &self.private {
@@ -99,10 +114,10 @@ impl Lake {
         let target = Target::Private {
             base: Arc::clone(&private.base),
             table: Arc::clone(table),
-            reads_new_rows: private.reads_new_rows.load(Ordering::Relaxed),
+            reads_new_rows: private.reads_new_rows(),
         };
         let lake = Arc::clone(self);
-        let kept: Vec<String> = table.files.iter().map(|file| file.name.clone()).collect();
+        let made = Arc::clone(table);
         // From here on the work runs to its end, whoever waits for it.
         let task = tokio::spawn(async move {
             let location = private.base.location.clone();
@@ -112,10 +127,46 @@ impl Lake {
                 Err(failure) => failure.may_appear,
             };
             if appears {
-                private.staged.lock().iter().for_each(|staged| staged.keep_named(&kept));
+                private.keep(&made);
             }
             committed.map(drop).map_err(|failure| failure.error)
         });
         task.await.map_err(|error| crate::error::Error::internal(format!("a commit ended early: {error}")))?
+    }
+}
+
+/// A table that a transaction has made: its files go unless it is kept.
+#[derive(Debug)]
+pub struct MadeTable {
+    lake: Arc<Lake>,
+    location: String,
+    kept: AtomicBool,
+}
+
+impl MadeTable {
+    /// Guards the table at a location.
+    pub fn new(lake: &Arc<Lake>, location: &str) -> Self {
+        Self { lake: Arc::clone(lake), location: location.to_owned(), kept: AtomicBool::new(false) }
+    }
+
+    pub fn location(&self) -> &str {
+        &self.location
+    }
+
+    /// The catalog names it now, or may do so.
+    pub fn keep(&self) {
+        self.kept.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for MadeTable {
+    fn drop(&mut self) {
+        // At the end of the process there is no runtime to remove them.
+        if !self.kept.load(Ordering::Relaxed)
+            && tokio::runtime::Handle::try_current().is_ok()
+            && let Err(error) = self.lake.drop_files(&self.location)
+        {
+            tracing::warn!(table = self.location, %error, "could not remove a table that was rolled back");
+        }
     }
 }

@@ -9,13 +9,14 @@
 //! A name that nothing has is no error here: a common table expression may carry it. The binder reports it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::file_call::FileCall;
 use super::relations::{
     self, Relation, RelationColumn, RelationName, RelationNameKind, Relations, ResolvedTable, ResolvedView,
 };
 use crate::builtins::{self, Context};
-use crate::catalog::{self, RelationKind, Snapshot};
+use crate::catalog::{self, Catalog, RelationKind, Snapshot};
 use crate::encode::input::InputContext;
 use crate::error::{Error, Result, SqlState};
 use crate::lake::files::{self, FileSet, FileTable};
@@ -24,12 +25,15 @@ use crate::session::Pins;
 use crate::sql;
 use futures::future::BoxFuture;
 
+/// Versions tried of a table until it fits the others.
+const CONSISTENT_ATTEMPTS_MAX: usize = 8;
 /// Views may use views this deep.
 const VIEW_DEPTH_MAX: usize = 64;
 
 /// Resolves names against one catalog snapshot.
 pub struct Resolver<'a> {
     pub snapshot: &'a Snapshot,
+    pub catalog: &'a Catalog,
     pub lake: &'a Arc<Lake>,
     pub context: &'a Arc<Context>,
     pub pins: &'a mut Pins,
@@ -190,9 +194,73 @@ impl Resolver<'_> {
             return Ok(pinned);
         }
         let table = self.lake.table(location, self.freshness).await?;
+        let table = self.consistent(location, &place, table).await?;
         self.pins.pin(&place, Arc::clone(&table));
         Ok(table)
     }
+
+    /// The version of the table that fits those that are pinned: of a transaction over several tables all changes are seen, or
+    /// none.
+    async fn consistent(&self, location: &str, place: &str, mut table: Arc<lake::Table>) -> Result<Arc<lake::Table>> {
+        let pinned: Vec<Arc<lake::Table>> =
+            self.pins.tables.keys().filter_map(|place| self.pins.table::<lake::Table>(place)).collect();
+        let concerned = |table: &Arc<lake::Table>| table.was_changed_with_others();
+        if pinned.is_empty() || !(concerned(&table) || pinned.iter().any(concerned)) {
+            return Ok(table);
+        }
+        let now = self.catalog.fresh(Duration::ZERO).await?;
+        if now.forgotten_through > self.snapshot.version {
+            return Err(too_old());
+        }
+        for _ in 0..CONSISTENT_ATTEMPTS_MAX {
+            let Some(fit) = misfit(&now, self.lake, place, &table, &pinned)? else { return Ok(table) };
+            table = match fit {
+                Fit::Newer => self.lake.table(location, Freshness::Latest).await?,
+                Fit::At(version) => self.lake.table_at(location, version).await?,
+            };
+        }
+        Err(too_old())
+    }
+}
+
+/// Which version of a table would fit better.
+enum Fit {
+    Newer,
+    At(u64),
+}
+
+/// What must change so that no transaction over several tables is seen in a part of them only.
+fn misfit(
+    now: &Snapshot,
+    lake: &Lake,
+    place: &str,
+    table: &lake::Table,
+    pinned: &[Arc<lake::Table>],
+) -> Result<Option<Fit>> {
+    for transaction in &now.transactions {
+        let mut tables = Vec::with_capacity(transaction.tables.len());
+        for (location, reserved) in &transaction.tables {
+            tables.push((lake.place(location)?, *reserved));
+        }
+        let sees =
+            |table: &lake::Table, reserved: u64| table.seen_version() > reserved && !table.awaits(&transaction.id);
+        let Some((_, reserved)) = tables.iter().find(|(other, _)| other == place) else { continue };
+        for other in pinned {
+            let Some((_, of_other)) = tables.iter().find(|(place, _)| place == other.location()) else { continue };
+            match (sees(other, *of_other), sees(table, *reserved)) {
+                (true, false) => return Ok(Some(Fit::Newer)),
+                (false, true) => return Ok(Some(Fit::At(reserved.saturating_sub(1)))),
+                (true, true) | (false, false) => {}
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn too_old() -> Error {
+    Error::new(SqlState::SerializationFailure, "could not serialize access due to concurrent update")
+        .with_detail("The transaction began too long ago to read further tables as they were then.")
+        .with_hint("Try the transaction again.")
 }
 
 /// Whether the schema is a user's or a system schema.

@@ -1,6 +1,5 @@
 //! What kind of statement it is, for the rules of transactions: may it run in a failed block, does it write, what is its tag.
 
-use crate::error::{Error, Result, SqlState};
 use crate::sql::Statement;
 
 /// How a statement touches what is stored.
@@ -54,23 +53,4 @@ pub(crate) fn access(statement: &Statement) -> Access {
 /// What a failed block still takes.
 pub(crate) fn ends_transaction(statement: &Statement) -> bool {
     matches!(statement, Statement::Commit { .. } | Statement::Rollback { .. } | Statement::RollbackTo(_))
-}
-
-/// Refuses a write that cannot wait for the commit of a transaction: nothing pretends to be one.
-pub(crate) fn check_staged(statement: &Statement, tag: &str) -> Result<()> {
-    let waits = match statement {
-        Statement::Insert(_)
-        | Statement::Update(_)
-        | Statement::Delete(_)
-        | Statement::Merge(_)
-        | Statement::Truncate(_)
-        | Statement::CopyFrom(_) => true,
-        _ => false,
-    };
-    if waits {
-        return Ok(());
-    }
-    let message = format!("{tag} in a transaction with other statements is not supported");
-    Err(Error::new(SqlState::FeatureNotSupported, message)
-        .with_hint("Send the statement by itself, outside BEGIN and in a message of its own."))
 }

@@ -15,8 +15,9 @@ use tokio::time::Instant;
 
 use super::Session;
 use super::settings::{Mark, isolation_name};
-use crate::catalog::Snapshot;
+use crate::catalog::{Definition, Snapshot};
 use crate::error::{Error, Result, SqlState};
+use crate::lake::MadeTable;
 
 /// PostgreSQL's isolation levels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,12 +74,18 @@ pub struct Savepoint {
     pub portals: HashSet<String>,
 }
 
-/// The versions that this transaction reads.
+/// The versions that this transaction reads, and what it has changed.
 #[derive(Debug, Default, Clone)]
 pub struct Pins {
     pub catalog: Option<Snapshot>,
     /// A loaded table of `lake` per location.
     pub tables: HashMap<String, Arc<dyn Any + Send + Sync>>,
+    /// Changes of the catalog that wait for COMMIT; `catalog` has them.
+    pub definitions: Vec<Definition>,
+    /// Guards of the tables that were made.
+    pub made: Vec<Arc<MadeTable>>,
+    /// Locations of the tables that were dropped: their files go after COMMIT.
+    pub left: Vec<String>,
 }
 
 impl Pins {

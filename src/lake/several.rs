@@ -1,0 +1,408 @@
+//! One transaction's commits of several tables: all of them or none.
+//!
+//! ```text
+//! reserve ─ each table, in the order of their places: the commit is recorded beside the tables, and the log says who comes next
+//!    └─ the caller decides by one put, elsewhere (see [`Outcomes`])
+//!         ├─ apply    the recorded commits go into the logs
+//!         └─ release  the logs are free again
+//! ```
+//! Whoever meets a reserved table finishes what was decided, so that no crash leaves half of it: a reader what is committed,
+//! a writer also what nobody decides any more.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use deltalake::kernel::transaction::CommitData;
+use deltalake::kernel::{Action, Metadata, MetadataExt};
+use deltalake::logstore::object_store;
+use deltalake::protocol::DeltaOperation;
+use futures::{StreamExt, TryStreamExt};
+use object_store::{ObjectStoreExt, PutPayload};
+use tokio::sync::OwnedMutexGuard;
+
+use super::commit::{self, Target};
+use super::log::{self, Put};
+use super::stores::Resolved;
+use super::table::Table;
+use super::transaction::Private;
+use super::write::Operation;
+use super::{Freshness, Lake};
+use crate::error::{Error, Result};
+
+/// Table property: `<transaction>/<number of its commit>`, while the next version is that transaction's.
+const PENDING: &str = "lakegate.pendingTransaction";
+/// Table property: the last transaction over several tables that changed this one.
+const LAST: &str = "lakegate.transaction";
+/// Folder of the commits that wait, in the warehouse.
+const RECORDS: &str = "_lakegate/transactions";
+/// Key in a commit's info that tells the applied commit from others.
+const APPLIED_KEY: &str = "lakegate.applied";
+
+/// A writer waits so long for the decision of another server before it decides itself.
+const PATIENCE: Duration = Duration::from_secs(3);
+const PAUSE: Duration = Duration::from_millis(50);
+const ATTEMPTS_MAX: u32 = 40;
+
+/// Where it is decided whether a transaction over several tables has committed.
+#[async_trait]
+pub trait Outcomes: fmt::Debug + Send + Sync {
+    /// Whether it has, as of now.
+    async fn is_committed(&self, id: &str) -> Result<bool>;
+
+    /// Whether it has; if not, it never will.
+    async fn settle(&self, id: &str) -> Result<bool>;
+}
+
+/// Tables whose next version is reserved. Other writers of this process wait while it lives.
+#[derive(Debug)]
+pub struct Reserved {
+    id: String,
+    tables: Vec<ReservedTable>,
+}
+
+#[derive(Debug)]
+struct ReservedTable {
+    table: Arc<Table>,
+    private: Arc<Private>,
+    /// The version that says so.
+    version: u64,
+    _queue: OwnedMutexGuard<()>,
+}
+
+impl Reserved {
+    /// Place and reserved version of each table.
+    pub fn places(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.tables.iter().map(|reserved| (reserved.private.base.location(), reserved.version))
+    }
+
+    /// The staged files stay: the commits may still be applied by others.
+    pub fn keep_files(&self) {
+        for reserved in &self.tables {
+            reserved.private.keep(&reserved.table);
+        }
+    }
+}
+
+impl Table {
+    /// The transaction that has reserved the next version, and the number of its commit.
+    pub(super) fn pending(&self) -> Option<(&str, &str)> {
+        self.properties().get(PENDING)?.split_once('/')
+    }
+
+    /// Whether the version was reserved by that transaction and not written yet.
+    pub fn awaits(&self, id: &str) -> bool {
+        self.pending().is_some_and(|(pending, _)| pending == id)
+    }
+
+    /// Whether a transaction over several tables has ever changed it.
+    pub fn was_changed_with_others(&self) -> bool {
+        self.properties().contains_key(LAST) || self.properties().contains_key(PENDING)
+    }
+}
+
+/// Whether the property is none of the user's.
+pub fn is_internal_property(key: &str) -> bool {
+    matches!(key, PENDING | LAST)
+}
+
+/// The metadata as the user gave it.
+pub(super) fn without_marks(metadata: &Metadata) -> Result<Metadata> {
+    let mut metadata = metadata.clone();
+    for key in [PENDING, LAST] {
+        if metadata.configuration().contains_key(key) {
+            metadata = marked(metadata.remove_config_key(key))?;
+        }
+    }
+    Ok(metadata)
+}
+
+impl Lake {
+    /// Tells where decisions are found. Before that no table may be reserved.
+    pub fn decide_by(&self, outcomes: Arc<dyn Outcomes>) {
+        let _ = self.outcomes.set(outcomes);
+    }
+
+    fn outcomes(&self) -> Result<&Arc<dyn Outcomes>> {
+        self.outcomes.get().ok_or_else(|| Error::internal("nobody decides transactions over several tables"))
+    }
+
+    /// Reserves the next version of each table for what a transaction made of it.
+    ///
+    /// # Errors
+    /// 40001 when another transaction's commit forbids it; no table is reserved then, nor after the store's errors if the
+    /// store lets them be freed again.
+    pub async fn reserve(&self, id: &str, mut tables: Vec<Arc<Table>>) -> Result<Reserved> {
+        // In one order for all, so that no two wait for each other.
+        tables.sort_by(|one, other| one.location().cmp(other.location()));
+        let mut reserved = Reserved { id: id.to_owned(), tables: Vec::new() };
+        for (number, table) in tables.into_iter().enumerate() {
+            match self.reserve_one(&format!("{id}/{number}"), table).await {
+                Ok(one) => reserved.tables.push(one),
+                Err(error) => {
+                    self.release(reserved).await;
+                    return Err(error);
+                }
+            }
+        }
+        Ok(reserved)
+    }
+
+    async fn reserve_one(&self, pending: &str, table: Arc<Table>) -> Result<ReservedTable> {
+        let Some(private) = table.private.clone() else { return Err(Error::internal("a table without changes")) };
+        let location = private.base.location.clone();
+        self.stores.trust(&location).await?;
+        let queue = self.queue(&location).lock_owned().await;
+        let target = Target::Private {
+            base: Arc::clone(&private.base),
+            table: Arc::clone(&table),
+            reads_new_rows: private.reads_new_rows(),
+        };
+        let mut base = self.cache.table(&location, Freshness::AtLeast(private.base.version())).await?;
+        commit::check_stands(&base).await?;
+        for attempt in 0..ATTEMPTS_MAX {
+            base = self.settled_for_writing(base).await?;
+            let commit = recorded(&location, &target, &base, pending)?;
+            let record = self.record(pending)?;
+            record.store.put(&record.path, PutPayload::from_bytes(commit)).await?;
+            let version = base.version() + 1;
+            let metadata =
+                marked(base.snapshot()?.metadata().clone().add_config_key(PENDING.to_owned(), pending.to_owned()))?;
+            match self.put_metadata(&base, metadata, "RESERVE").await? {
+                Put::Done => return Ok(ReservedTable { table, private, version, _queue: queue }),
+                Put::Failed(error) | Put::Unknown(error) => return Err(error),
+                Put::Taken => {
+                    tokio::time::sleep(commit::pause(attempt)).await;
+                    base = commit::newer(&base).await?;
+                }
+            }
+        }
+        Err(commit::overtaken())
+    }
+
+    /// Writes the recorded commits of a transaction that has committed.
+    ///
+    /// # Errors
+    /// The store's: then whoever meets the tables next does it. 40001 when another program changed the same files after they
+    /// were reserved: that table keeps the other's change.
+    pub async fn apply(&self, reserved: Reserved) -> Result<()> {
+        reserved.keep_files();
+        let mut lost = Vec::new();
+        for one in &reserved.tables {
+            let location = &one.private.base.location;
+            let base = self.cache.table(location, Freshness::AtLeast(one.version.saturating_sub(1))).await?;
+            let base = commit::newer(&base).await?;
+            if let Applied::Lost = self.write_recorded(base).await? {
+                lost.push(location.location.to_string());
+            }
+        }
+        self.forget_records(&reserved.id).await;
+        if lost.is_empty() {
+            return Ok(());
+        }
+        Err(commit::conflict("Another program changed rows of a table after this transaction had reserved it.")
+            .with_hint(format!("The transaction was committed without its changes of: {}", lost.join(", "))))
+    }
+
+    /// Frees the tables of a transaction that has not committed.
+    pub async fn release(&self, reserved: Reserved) {
+        for one in &reserved.tables {
+            let freed = async {
+                let base = self.cache.table(&one.private.base.location, Freshness::AtLeast(one.version)).await?;
+                self.free(base, &reserved.id).await
+            };
+            if let Err(error) = freed.await {
+                // The next writer does it.
+                tracing::warn!(table = one.private.base.location(), %error, "could not free a reserved table");
+            }
+        }
+        self.forget_records(&reserved.id).await;
+    }
+
+    /// The table with all that is committed: a reader finishes what another one began.
+    pub(super) async fn settled_for_reading(&self, table: Arc<Table>) -> Result<Arc<Table>> {
+        let Some((id, _)) = table.pending() else { return Ok(table) };
+        if !self.outcomes()?.is_committed(id).await? {
+            return Ok(table);
+        }
+        match self.write_recorded(table).await? {
+            Applied::Done(table) => Ok(table),
+            Applied::Lost => Err(Error::internal("a table was not freed")),
+        }
+    }
+
+    /// The table with nothing pending: what nobody decides is given up.
+    pub(super) async fn settled_for_writing(&self, mut table: Arc<Table>) -> Result<Arc<Table>> {
+        let began = Instant::now();
+        while let Some((id, _)) = table.pending() {
+            let impatient = began.elapsed() > PATIENCE;
+            let outcomes = self.outcomes()?;
+            let committed = if impatient { outcomes.settle(id).await? } else { outcomes.is_committed(id).await? };
+            table = if committed {
+                match self.write_recorded(Arc::clone(&table)).await? {
+                    Applied::Done(table) => table,
+                    Applied::Lost => commit::newer(&table).await?,
+                }
+            } else if impatient {
+                let id = id.to_owned();
+                let freed = self.free(table, &id).await?;
+                self.forget_records(&id).await;
+                freed
+            } else {
+                tokio::time::sleep(PAUSE).await;
+                commit::newer(&table).await?
+            };
+        }
+        Ok(table)
+    }
+
+    /// Puts the recorded commit of the pending transaction, unless somebody else has done it.
+    async fn write_recorded(&self, mut table: Arc<Table>) -> Result<Applied> {
+        let Some((id, number)) = table.pending().map(|(id, number)| (id.to_owned(), number.to_owned())) else {
+            return Ok(Applied::Done(table));
+        };
+        let pending = format!("{id}/{number}");
+        let record = self.record(&pending)?;
+        let commit = match record.store.get(&record.path).await {
+            Ok(found) => found.bytes().await?,
+            Err(object_store::Error::NotFound { .. }) => {
+                // It goes when all is done: the log must have moved on.
+                let newest = commit::newer(&table).await?;
+                if newest.awaits(&id) {
+                    return Err(Error::internal(format!("the commit {pending} of {} is gone", table.location())));
+                }
+                return Ok(Applied::Done(newest));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let removed = removed_files(&commit)?;
+        for attempt in 0..ATTEMPTS_MAX {
+            if !table.awaits(&id) {
+                return Ok(Applied::Done(table));
+            }
+            let there: HashSet<&str> = table.files.iter().map(|file| file.name.as_str()).collect();
+            if removed.iter().any(|name| !there.contains(name.as_str())) {
+                tracing::error!(
+                    table = table.location(),
+                    transaction = id,
+                    "another program changed files that a transaction had reserved: its change of this table is lost"
+                );
+                self.free(table, &id).await?;
+                return Ok(Applied::Lost);
+            }
+            let began = Instant::now();
+            let version = table.version() + 1;
+            let location = table.location.clone();
+            match log::put(&location, version, commit.clone(), &applied_mark(&pending)).await {
+                Put::Done => {
+                    let committed = commit::finish(self, &location, Some(Arc::clone(&table)), version, began).await;
+                    return match committed.table {
+                        Some(table) => Ok(Applied::Done(table)),
+                        None => Ok(Applied::Done(self.cache.table(&location, Freshness::AtLeast(version)).await?)),
+                    };
+                }
+                Put::Failed(error) | Put::Unknown(error) => return Err(error),
+                Put::Taken => {
+                    tokio::time::sleep(commit::pause(attempt)).await;
+                    table = commit::newer(&table).await?;
+                }
+            }
+        }
+        Err(commit::overtaken())
+    }
+
+    /// Takes the reservation away.
+    async fn free(&self, mut table: Arc<Table>, id: &str) -> Result<Arc<Table>> {
+        for attempt in 0..ATTEMPTS_MAX {
+            if !table.awaits(id) {
+                return Ok(table);
+            }
+            let metadata = marked(table.snapshot()?.metadata().clone().remove_config_key(PENDING))?;
+            match self.put_metadata(&table, metadata, "RELEASE").await? {
+                Put::Done => {}
+                Put::Failed(error) | Put::Unknown(error) => return Err(error),
+                Put::Taken => tokio::time::sleep(commit::pause(attempt)).await,
+            }
+            table = commit::newer(&table).await?;
+        }
+        Err(commit::overtaken())
+    }
+
+    async fn put_metadata(&self, base: &Arc<Table>, metadata: Metadata, name: &str) -> Result<Put> {
+        let id = uuid::Uuid::new_v4().to_string();
+        let described = DeltaOperation::SetTableProperties { properties: metadata.configuration().clone() };
+        let info = commit::info(&id, &Operation::new(name));
+        let bytes = CommitData::new(vec![Action::Metadata(metadata)], described, info, Vec::new()).get_bytes();
+        let bytes = bytes.map_err(|error| Error::from(deltalake::DeltaTableError::from(error)))?;
+        let (location, version, began) = (base.location.clone(), base.version() + 1, Instant::now());
+        let put = log::put(&location, version, bytes, &id).await;
+        if matches!(put, Put::Done) {
+            commit::finish(self, &location, Some(Arc::clone(base)), version, began).await;
+        }
+        Ok(put)
+    }
+
+    fn record(&self, pending: &str) -> Result<Resolved> {
+        self.stores.in_warehouse(&format!("{RECORDS}/{pending}.json"))
+    }
+
+    async fn forget_records(&self, id: &str) {
+        let removed = async {
+            let folder = self.stores.in_warehouse(&format!("{RECORDS}/{id}"))?;
+            let found = folder.store.list(Some(&folder.path)).map_ok(|meta| meta.location).boxed();
+            folder.store.delete_stream(found).try_for_each(|_| std::future::ready(Ok(()))).await?;
+            Ok::<(), Error>(())
+        };
+        if let Err(error) = removed.await {
+            tracing::debug!(transaction = id, %error, "could not remove the records of a transaction");
+        }
+    }
+}
+
+fn marked(metadata: Result<Metadata, deltalake::kernel::Error>) -> Result<Metadata> {
+    metadata.map_err(|error| deltalake::DeltaTableError::from(error).into())
+}
+
+/// What became of a recorded commit.
+enum Applied {
+    /// The table with it.
+    Done(Arc<Table>),
+    /// Another program's commit forbids it.
+    Lost,
+}
+
+fn applied_mark(pending: &str) -> String {
+    format!("applied {pending}")
+}
+
+/// The commit that takes the reservation away and makes the transaction's changes.
+fn recorded(location: &Resolved, target: &Target, base: &Arc<Table>, pending: &str) -> Result<Bytes> {
+    let (mut actions, described) = commit::checked_actions(location, target, base)?;
+    let made = actions.iter().position(|action| matches!(action, Action::Metadata(_)));
+    let metadata = match made.map(|at| actions.remove(at)) {
+        Some(Action::Metadata(metadata)) => without_marks(&metadata)?,
+        _ => without_marks(base.snapshot()?.metadata())?,
+    };
+    let id = pending.split('/').next().unwrap_or(pending);
+    actions.insert(0, Action::Metadata(marked(metadata.add_config_key(LAST.to_owned(), id.to_owned()))?));
+    let mut info = commit::info(id, &Operation::new("TRANSACTION"));
+    info.insert(APPLIED_KEY.to_owned(), applied_mark(pending).into());
+    let bytes = CommitData::new(actions, described, info, Vec::new()).get_bytes();
+    bytes.map_err(|error| deltalake::DeltaTableError::from(error).into())
+}
+
+/// The names of the files that a commit takes away.
+fn removed_files(commit: &Bytes) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for line in commit.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        let action: Action = serde_json::from_slice(line)
+            .map_err(|error| Error::internal(format!("a recorded commit cannot be read: {error}")))?;
+        if let Action::Remove(remove) = action {
+            names.push(remove.path);
+        }
+    }
+    Ok(names)
+}
