@@ -18,7 +18,7 @@ use crate::lake::files::{FileFormat, FileSet, Rejections, decode_parallel};
 use crate::lake::{Input, Operation, WriteMode, WriteRequest, Written, files};
 use crate::observe::{CopyDirection, Metrics};
 use crate::plan::relations::{Relation, RelationColumn, ResolvedTable};
-use crate::session::Handle;
+use crate::session::{Arrivals, Handle};
 use crate::sql::{CopyEnd, CopyFormat, CopyFrom};
 
 /// Chunks that wait for the decoders: with the decoders' own, what a fast client can be ahead of a slow disk.
@@ -99,7 +99,9 @@ async fn from_client(road: &mut Road<'_>, statement: &CopyFrom, target: Target, 
     let writing = AbortOnDropHandle::new(writing);
     let session = Arc::clone(road.session.handle());
     let metrics = Arc::clone(&road.ground.metrics);
-    let sink = StdinSink { splitter, sender: Some(sender), writing, rejections, session, metrics };
+    let pins = road.session.transaction.pins_mut().filter(|_| road.staged);
+    let arrivals = pins.map(|pins| Arc::clone(pins.arrivals()));
+    let sink = StdinSink { splitter, sender: Some(sender), writing, rejections, session, arrivals, metrics };
     Ok(Output::CopyIn(CopyIn { format: wire_format, columns: chosen.len(), sink: Box::new(sink) }))
 }
 
@@ -110,6 +112,8 @@ struct StdinSink {
     writing: AbortOnDropHandle<Result<Written>>,
     rejections: Arc<Rejections>,
     session: Arc<Handle>,
+    /// Of a transaction: where its own view of the table goes.
+    arrivals: Option<Arc<Arrivals>>,
     metrics: Arc<Metrics>,
 }
 
@@ -152,6 +156,9 @@ impl CopySink for StdinSink {
         // Closing the channel is the end of the data; dropping the sink before this would be its breaking off.
         self.sender = None;
         let written = joined((&mut self.writing).await)?;
+        if let (Some(arrivals), Some(table)) = (&self.arrivals, &written.table) {
+            arrivals.leave(table.location(), Arc::clone(table));
+        }
         self.metrics.copy_rows(CopyDirection::From, written.rows);
         tell_rejections(&self.session, &self.rejections);
         Ok(format!("COPY {}", written.rows))

@@ -77,7 +77,7 @@ impl<'a> Road<'a> {
         token: CancellationToken,
         server_start: DateTime<Utc>,
     ) -> Result<Self> {
-        let snapshot = match session.transaction.pins().and_then(|pins| pins.catalog.clone()) {
+        let snapshot = match session.transaction.pins_mut().and_then(|pins| pins.catalog.clone()) {
             Some(pinned) => pinned,
             None => {
                 let staleness = session.settings().catalog_staleness();

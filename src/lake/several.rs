@@ -43,7 +43,7 @@ const RECORDS: &str = "_lakegate/transactions";
 const APPLIED_KEY: &str = "lakegate.applied";
 
 /// A writer waits so long for the decision of another server before it decides itself.
-const PATIENCE: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(50);
 const ATTEMPTS_MAX: u32 = 40;
 
@@ -90,6 +90,10 @@ impl Reserved {
 impl Table {
     /// The transaction that has reserved the next version, and the number of its commit.
     pub(super) fn pending(&self) -> Option<(&str, &str)> {
+        // A transaction's own view goes on from the version that it read, whatever becomes of that reservation.
+        if self.private.is_some() {
+            return None;
+        }
         self.properties().get(PENDING)?.split_once('/')
     }
 
@@ -195,7 +199,10 @@ impl Lake {
             let location = &one.private.base.location;
             let base = self.cache.table(location, Freshness::AtLeast(one.version.saturating_sub(1))).await?;
             let base = commit::newer(&base).await?;
-            if let Applied::Lost = self.write_recorded(base).await? {
+            // Somebody else may have written it, and a third one have reserved the table since.
+            if base.awaits(&reserved.id)
+                && let Applied::Lost = self.write_recorded(base).await?
+            {
                 lost.push(location.location.to_string());
             }
         }
@@ -259,7 +266,7 @@ impl Lake {
         Ok(table)
     }
 
-    /// Puts the recorded commit of the pending transaction, unless somebody else has done it.
+    /// Puts the recorded commit of the pending transaction, which has committed, unless somebody else has done it.
     async fn write_recorded(&self, mut table: Arc<Table>) -> Result<Applied> {
         let Some((id, number)) = table.pending().map(|(id, number)| (id.to_owned(), number.to_owned())) else {
             return Ok(Applied::Done(table));
@@ -272,7 +279,12 @@ impl Lake {
                 // It goes when all is done: the log must have moved on.
                 let newest = commit::newer(&table).await?;
                 if newest.awaits(&id) {
-                    return Err(Error::internal(format!("the commit {pending} of {} is gone", table.location())));
+                    let (read, newest) = (table.version(), newest.version());
+                    let message = format!(
+                        "the commit {pending} of {} is gone: version {read} waits for it, and so does {newest}",
+                        table.location()
+                    );
+                    return Err(Error::internal(message));
                 }
                 return Ok(Applied::Done(newest));
             }

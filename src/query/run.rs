@@ -203,7 +203,7 @@ impl Conversation {
 
     /// Commits what the transaction has staged; what reads on sees newer versions.
     pub(super) async fn commit_writes(&mut self) -> Result<()> {
-        let Some(pins) = self.session.transaction.pins() else { return Ok(()) };
+        let Some(pins) = self.session.transaction.pins_mut() else { return Ok(()) };
         execute::transaction::commit(&self.service.ground, pins).await?;
         if let Some(pins) = self.session.transaction.pins_mut() {
             *pins = Pins::default();

@@ -21,7 +21,7 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::error::{Error, Result, Severity, SqlState};
 pub use registry::{Entry, Registration, Registry};
 pub use settings::Settings;
-pub use transaction::{Active, Isolation, Modes, Pins, Transaction};
+pub use transaction::{Active, Arrivals, Isolation, Modes, Pins, Transaction};
 pub use view::Handle;
 
 /// Notices of one statement beyond this number are dropped: a client that never reads them must not fill the memory.

@@ -11,6 +11,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::Session;
@@ -86,9 +87,31 @@ pub struct Pins {
     pub made: Vec<Arc<MadeTable>>,
     /// Locations of the tables that were dropped: their files go after COMMIT.
     pub left: Vec<String>,
+    arrivals: Arc<Arrivals>,
+}
+
+/// Tables that were changed while the session was elsewhere: COPY ends in the hands of the protocol.
+#[derive(Debug, Default)]
+pub struct Arrivals(Mutex<Vec<(String, Arc<dyn Any + Send + Sync>)>>);
+
+impl Arrivals {
+    /// Keeps a changed table for the session's next statement.
+    pub fn leave<T: Any + Send + Sync>(&self, location: &str, table: Arc<T>) {
+        self.0.lock().push((location.to_owned(), table));
+    }
 }
 
 impl Pins {
+    pub fn arrivals(&self) -> &Arc<Arrivals> {
+        &self.arrivals
+    }
+
+    /// Takes in what [`Arrivals::leave`] has kept.
+    fn receive(&mut self) {
+        let arrived = std::mem::take(&mut *self.arrivals.0.lock());
+        self.tables.extend(arrived);
+    }
+
     /// The pinned table at that location, if it is a `T`.
     pub fn table<T: Any + Send + Sync>(&self, location: &str) -> Option<Arc<T>> {
         Arc::clone(self.tables.get(location)?).downcast().ok()
@@ -164,6 +187,7 @@ impl Transaction {
         }
     }
 
+    /// What is pinned; COPY's rows are in it after [`Transaction::pins_mut`].
     pub fn pins(&self) -> Option<&Pins> {
         match self {
             Self::Active(active) => Some(&active.pins),
@@ -173,7 +197,10 @@ impl Transaction {
 
     pub fn pins_mut(&mut self) -> Option<&mut Pins> {
         match self {
-            Self::Active(active) => Some(&mut active.pins),
+            Self::Active(active) => {
+                active.pins.receive();
+                Some(&mut active.pins)
+            }
             Self::Idle | Self::Failed { .. } => None,
         }
     }
@@ -275,6 +302,7 @@ impl Session {
             let message = format!("a transaction can keep at most {SAVEPOINTS_MAX} savepoints");
             return Err(Error::new(SqlState::ConfigurationLimitExceeded, message));
         }
+        active.pins.receive();
         let pins = active.pins.clone();
         active.savepoints.push(Savepoint { name: name.to_owned(), pins, settings, portals });
         Ok(())

@@ -33,16 +33,17 @@ pub struct Delete {
 #[derive(Debug, Clone)]
 pub struct Assignment {
     pub columns: Vec<Name>,
+    /// Where a field of a column begins: no column has fields that can be assigned.
+    pub field: Option<u32>,
     /// Several columns take a row of as many fields or a subquery of as many columns. One may take `DEFAULT` (an identifier
     /// expression).
     pub value: ast::Expr,
 }
 
-/// MERGE [WITH SCHEMA EVOLUTION] INTO … USING … ON … WHEN ….
+/// MERGE INTO … USING … ON … WHEN ….
 #[derive(Debug, Clone)]
 pub struct Merge {
     pub with: Option<ast::With>,
-    pub schema_evolution: bool,
     pub table: QualifiedName,
     /// Without column names.
     pub alias: Option<ast::TableAlias>,

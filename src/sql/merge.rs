@@ -10,7 +10,9 @@ use crate::error::Result;
 impl Grammar<'_> {
     pub fn merge(&mut self, with: Option<With>) -> Result<Statement> {
         self.expect("merge")?;
-        let schema_evolution = self.take(&["with", "schema", "evolution"]);
+        if self.is("with") {
+            return self.unsupported("WITH SCHEMA EVOLUTION");
+        }
         self.expect("into")?;
         let table = self.changed_table()?;
         let alias = self.changed_alias()?;
@@ -26,7 +28,7 @@ impl Grammar<'_> {
             return self.syntax();
         }
         let returning = self.returning()?;
-        let merge = Merge { with, schema_evolution, table, alias, source, condition, clauses, returning };
+        let merge = Merge { with, table, alias, source, condition, clauses, returning };
         Ok(Statement::Merge(Box::new(merge)))
     }
 

@@ -57,23 +57,28 @@ impl Grammar<'_> {
     }
 
     pub fn assignment(&mut self) -> Result<Assignment> {
-        if !self.is_operator("(") {
-            let column = self.assigned_column()?;
-            self.expect_operator("=")?;
-            return Ok(Assignment { columns: vec![column], value: self.value_or_default()? });
-        }
-        let columns = self.parenthesized(Self::assigned_column)?;
+        let assigned = if self.is_operator("(") {
+            self.parenthesized(Self::assigned_column)?
+        } else {
+            vec![self.assigned_column()?]
+        };
         self.expect_operator("=")?;
-        Ok(Assignment { columns, value: self.value_or_default()? })
+        let field = assigned.iter().find_map(|(_, field)| *field);
+        let columns = assigned.into_iter().map(|(column, _)| column).collect();
+        Ok(Assignment { columns, field, value: self.value_or_default()? })
     }
 
-    /// PostgreSQL takes the table's own name for the column's and the rest for its field: such a table has no fields.
-    fn assigned_column(&mut self) -> Result<Name> {
+    /// A column, and where a field of it begins. `t.a` is field `a` of column `t` to PostgreSQL.
+    fn assigned_column(&mut self) -> Result<(Name, Option<u32>)> {
         let name = self.name()?;
-        if self.is_operator(".") || self.is_operator("[") {
+        if self.is_operator("[") {
             return self.unsupported("assignment to a field or element");
         }
-        Ok(name)
+        let field = self.is_operator(".").then(|| self.token().position);
+        while self.accept_operator(".") {
+            self.column_name()?;
+        }
+        Ok((name, field))
     }
 
     /// An expression, or DEFAULT.

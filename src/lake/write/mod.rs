@@ -185,7 +185,10 @@ async fn commit_staged(
     job: Arc<Job>,
 ) -> Result<Committed> {
     let committed = commit::commit_files(&lake, &location, &target, &adds, &operation).await;
-    if let (Some(private), Ok(_)) = (target.private(), &committed) {
+    if let (Some(private), Ok(made)) = (target.private(), &committed) {
+        if made.table.is_none() {
+            return Err(Error::internal("a transaction lost sight of a table that it wrote"));
+        }
         private.adopt(&adds, Arc::clone(&job.staged), target.reads_new_rows());
         return committed.map_err(|failure| failure.error);
     }

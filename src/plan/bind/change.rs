@@ -120,6 +120,9 @@ impl Binder<'_> {
                     let message = format!("multiple assignments to same column \"{}\"", name.value);
                     return Err(Error::new(SqlState::SyntaxError, message));
                 }
+                if let Some(field) = assignment.field {
+                    return Err(Error::unsupported("assignment to a field or element").at(field));
+                }
                 *slot = Some(self.assigned_value(&value, column, &context)?);
             }
         }

@@ -8,12 +8,12 @@ use crate::server::{Home, Server};
 /// Rows of one statement.
 const ROWS: u64 = 20_000;
 
-fn rounds() -> u64 {
+pub(super) fn rounds() -> u64 {
     std::env::var("LAKEGATE_SUITE_KILL_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(20)
 }
 
 /// Pauses that differ from round to round and repeat from run to run, in microseconds.
-fn pause(round: u64) -> Duration {
+pub(super) fn pause(round: u64) -> Duration {
     Duration::from_micros(round.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(12_345) % 250_000)
 }
 

@@ -2,6 +2,7 @@
 //! slowly, too many connections, too little memory.
 
 mod crash;
+mod histories;
 mod limits;
 mod memory;
 mod shared;
