@@ -19,6 +19,19 @@ pub(crate) async fn get(server: &Server, path: &str) -> (u16, String) {
     (head.split_whitespace().nth(1).unwrap().parse().unwrap(), body.to_owned())
 }
 
+/// Waits until the metrics have a line.
+pub(crate) async fn until_metrics(server: &Server, line: &str) {
+    let started = std::time::Instant::now();
+    loop {
+        let (_, metrics) = get(server, "/metrics").await;
+        if metrics.lines().any(|told| told == line) {
+            return;
+        }
+        assert!(started.elapsed() < Duration::from_secs(10), "no {line} in {metrics}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// The value of a metric whose line starts so, summed over its labels.
 fn metric(text: &str, name: &str) -> Option<f64> {
     let lines = text
