@@ -71,11 +71,11 @@ impl TableCache {
         let loaded = match loaded {
             Some(loaded) => {
                 self.hits.fetch_add(1, Ordering::Relaxed);
-                refresh(location, loaded).await
+                Box::pin(refresh(location, loaded)).await
             }
             None => {
                 self.misses.fetch_add(1, Ordering::Relaxed);
-                load(location).await
+                Box::pin(load(location)).await
             }
         };
         match loaded {

@@ -105,7 +105,7 @@ pub(super) async fn commit_files(
     let id = uuid::Uuid::new_v4().to_string();
     for attempt in 0..ATTEMPTS_MAX {
         base = match base {
-            Some(base) => Some(lake.settled_for_writing(base).await?),
+            Some(base) => Some(Box::pin(lake.settled_for_writing(base)).await?),
             None => None,
         };
         check(target, base.as_deref())?;

@@ -145,7 +145,10 @@ impl Lake {
     /// 58P01 when there is no Delta table; 0A000 when it needs a feature that we cannot read; the store's errors.
     pub async fn table(&self, location: &str, freshness: Freshness) -> Result<Arc<Table>> {
         let table = self.cache.table(&self.stores.resolve(location)?, freshness).await?;
-        self.settled_for_reading(table).await
+        if table.pending().is_none() {
+            return Ok(table);
+        }
+        Box::pin(self.settled_for_reading(table)).await
     }
 
     /// The table at an older version than the newest.

@@ -194,7 +194,7 @@ impl Resolver<'_> {
             return Ok(pinned);
         }
         let table = self.lake.table(location, self.freshness).await?;
-        let table = self.consistent(location, &place, table).await?;
+        let table = Box::pin(self.consistent(location, &place, table)).await?;
         self.pins.pin(&place, Arc::clone(&table));
         Ok(table)
     }

@@ -105,7 +105,8 @@ impl Conversation {
             }
             Statement::Prepare(statement) => {
                 let given = statement.types.iter().copied().map(Some).collect();
-                let inner = self.prepare(statement.statement.clone(), Parameters::to_infer(given)).await?;
+                let parameters = Parameters::to_infer(given);
+                let inner = Box::pin(self.prepare(statement.statement.clone(), parameters)).await?;
                 self.check_new_statement(&statement.name.value)?;
                 self.keep_statement(&statement.name.value, inner, true);
                 done("PREPARE")
@@ -184,7 +185,7 @@ impl Conversation {
                 // A described statement is executed again and again: what can be planned once is.
                 if let (Statement::Query(query), true, None) = (statement, prepared.described, prepared.reusable.get())
                 {
-                    let plan = Reusable::plan(&mut road, query).await?;
+                    let plan = Box::pin(Reusable::plan(&mut road, query)).await?;
                     let _ = prepared.reusable.set(plan);
                 }
                 if let Some(Some(reusable)) = prepared.reusable.get()
@@ -204,7 +205,7 @@ impl Conversation {
     /// Commits what the transaction has staged; what reads on sees newer versions.
     pub(super) async fn commit_writes(&mut self) -> Result<()> {
         let Some(pins) = self.session.transaction.pins_mut() else { return Ok(()) };
-        execute::transaction::commit(&self.service.ground, pins).await?;
+        Box::pin(execute::transaction::commit(&self.service.ground, pins)).await?;
         if let Some(pins) = self.session.transaction.pins_mut() {
             *pins = Pins::default();
         }
