@@ -60,6 +60,7 @@ async fn attempt_once(road: &mut Road<'_>, statement: Changing<'_>) -> Result<Ou
         failure: failure(statement, &relation.name),
         reads_new_rows: reads_new_rows(statement),
         returned: spool.clone().map(|spool| spool as Arc<dyn Returned>),
+        only_removes: matches!(statement, Changing::Delete(_)) && spool.is_none(),
     };
     let operation = operation(statement);
     let mode = WriteMode::Change(Arc::new(change));

@@ -7,6 +7,7 @@
 //! files with some claimed rows ─→ the other rows, unchecked → files        files whose every row is claimed: no read
 //! ```
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, BooleanBufferBuilder};
@@ -16,8 +17,10 @@ use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use datafusion::execution::context::SessionState;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
+use datafusion::physical_plan::ExecutionPlan;
 use parking_lot::Mutex;
 
+use super::scan::whole_files;
 use super::table::Table;
 use crate::error::{Error, Result};
 
@@ -73,6 +76,8 @@ pub struct Change {
     /// Whether rows that somebody else adds meanwhile would have changed the outcome: then they are a conflict.
     pub reads_new_rows: bool,
     pub returned: Option<Arc<dyn Returned>>,
+    /// Whether each row of the plan removes the row that it names, and nobody wants to know which.
+    pub only_removes: bool,
 }
 
 /// How many rows a change made.
@@ -101,6 +106,8 @@ pub(super) struct Changing {
     pub(super) change: Arc<Change>,
     claims: Vec<Mutex<Claims>>,
     counts: Mutex<Counts>,
+    /// Files whose every row is claimed, without a bit for each.
+    whole: Mutex<BTreeSet<usize>>,
     memory: Mutex<MemoryReservation>,
 }
 
@@ -115,11 +122,24 @@ impl Changing {
     pub(super) fn new(change: Arc<Change>, pool: &Arc<dyn MemoryPool>) -> Self {
         let claims = change.table.files.iter().map(|_| Mutex::default()).collect();
         let memory = Mutex::new(MemoryConsumer::new("ChangedRows").register(pool));
-        Self { change, claims, counts: Mutex::default(), memory }
+        Self { change, claims, counts: Mutex::default(), whole: Mutex::default(), memory }
     }
 
     pub(super) fn counts(&self) -> Counts {
         *self.counts.lock()
+    }
+
+    /// Claims every row of the files that a plan gives whole. `false` when the plan must be run.
+    pub(super) fn take_whole(&self, plan: &Arc<dyn ExecutionPlan>) -> bool {
+        if !self.change.only_removes {
+            return false;
+        }
+        let Some(files) = whole_files(plan) else { return false };
+        let rows = files.iter().map(|number| self.change.table.files.get(*number)?.rows());
+        let Some(deleted) = rows.sum::<Option<u64>>() else { return false };
+        self.counts.lock().deleted += deleted;
+        *self.whole.lock() = files;
+        true
     }
 
     /// Claims the rows that a batch names and gives the rows that it makes, in the table's columns.
@@ -203,12 +223,14 @@ impl Changing {
 
     /// The files that lose rows, by number, and whether any of a file's rows stays.
     pub(super) fn touched(&self) -> Vec<(usize, bool)> {
+        let whole = self.whole.lock().clone();
         let files = self.claims.iter().zip(&self.change.table.files).enumerate();
         files
             .filter_map(|(number, (claims, file))| {
                 let count = claims.lock().count;
                 (count > 0).then(|| (number, file.rows() != Some(count)))
             })
+            .chain(whole.into_iter().map(|number| (number, false)))
             .collect()
     }
 

@@ -5,6 +5,7 @@
 //! because it would append a CREATE to a table that somebody else just made.
 
 mod definition;
+pub(super) mod group;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -97,8 +98,30 @@ pub(super) async fn commit_files(
     lake.stores.trust(location).await?;
     flush(lake, location, target, adds).await?;
     let queue = lake.queue(location);
+    if let Target::Append(table) = target
+        && table.private.is_none()
+    {
+        let waiting = lake.groups.join(location, table, adds, operation);
+        let _next_in_the_queue = queue.lock().await;
+        return group::commit(lake, location, waiting).await;
+    }
     let _next_in_the_queue = queue.lock().await;
-    let mut base = base(lake, location, target).await?;
+    let base = base(lake, location, target).await?;
+    commit_on(lake, location, base, operation, |base| {
+        check(target, base)?;
+        actions(location, target, base, adds)
+    })
+    .await
+}
+
+/// Puts a commit on the newest version, and on a newer one when others were faster. Of what it does, `planned` decides on each.
+async fn commit_on(
+    lake: &Lake,
+    location: &Resolved,
+    mut base: Option<Arc<Table>>,
+    operation: &Operation,
+    mut planned: impl FnMut(Option<&Table>) -> Result<(Vec<Action>, DeltaOperation)>,
+) -> Result<Committed, Failure> {
     if let Some(base) = &base {
         check_stands(base).await?;
     }
@@ -108,8 +131,7 @@ pub(super) async fn commit_files(
             Some(base) => Some(Box::pin(lake.settled_for_writing(base)).await?),
             None => None,
         };
-        check(target, base.as_deref())?;
-        let (actions, described) = actions(location, target, base.as_deref(), adds)?;
+        let (actions, described) = planned(base.as_deref())?;
         if let Some(base) = &base {
             let state = base.delta.snapshot().map_err(Error::from)?;
             PROTOCOL.can_commit(state, &actions, &described).map_err(not_writable)?;
@@ -182,7 +204,7 @@ pub(super) async fn check_early(location: &Resolved, target: &Target) -> Result<
 }
 
 /// A commit that is in the log.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Committed {
     pub(super) version: u64,
     /// The table at that version; `None` when it could not be read again, which does not undo the commit.
@@ -190,7 +212,7 @@ pub(super) struct Committed {
 }
 
 /// Why there is no commit.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Failure {
     pub(super) error: Error,
     /// Whether the store may still carry the put out: files that it names must stay.

@@ -113,6 +113,8 @@ pub struct Lake {
     cache: cache::TableCache,
     /// One queue for each table that is being written: writers of this process do not race each other in the store.
     queues: Mutex<HashMap<String, std::sync::Weak<tokio::sync::Mutex<()>>>>,
+    /// Appends that wait for a commit.
+    groups: commit::group::Groups,
     /// Places whose files are being removed: nothing new may go there.
     dropping: Arc<Mutex<HashSet<String>>>,
     /// Where transactions over several tables are decided.
@@ -122,8 +124,9 @@ pub struct Lake {
 impl Lake {
     pub fn new(stores: Arc<Stores>, options: LakeOptions) -> Arc<Self> {
         let cache = cache::TableCache::new(options.cached_tables_max, options.cached_files_max);
-        let (queues, dropping, outcomes) = (Mutex::default(), Arc::default(), OnceLock::new());
-        Arc::new(Self { stores, options, cache, queues, dropping, outcomes })
+        let (queues, groups) = (Mutex::default(), commit::group::Groups::default());
+        let (dropping, outcomes) = (Arc::default(), OnceLock::new());
+        Arc::new(Self { stores, options, cache, queues, groups, dropping, outcomes })
     }
 
     pub fn stores(&self) -> &Arc<Stores> {

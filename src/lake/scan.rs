@@ -3,17 +3,21 @@
 //! Nothing is read to plan a scan: files, partition values and statistics come from the loaded log. What the plain scan
 //! cannot read (deleted rows, column mapping) goes through delta-rs' scan.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, UInt64Array};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::pruning::PruningStatistics;
 use datafusion::common::stats::Precision;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, ColumnStatistics, DFSchema, ScalarValue, Statistics};
 use datafusion::datasource::TableType;
 use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::FileSource;
 use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
@@ -26,8 +30,10 @@ use datafusion::physical_expr::expressions::{Column as PhysicalColumn, cast};
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::repartition::RepartitionExec;
 use object_store::ObjectMeta;
 use parquet::arrow::RowNumber;
 
@@ -87,6 +93,47 @@ impl LakeScan {
     pub(super) fn files(&self, state: &dyn Session, files: &[usize]) -> Result<Arc<dyn ExecutionPlan>> {
         let plan = self.parquet(state, files, self.positions.clone(), None)?;
         self.decode(state, plan, &self.schema)
+    }
+
+    /// Whether the log alone decides the filter for each file.
+    fn is_of_partitions(&self, filter: &Expr) -> bool {
+        let columns = filter.column_refs();
+        let partitions = &self.table.partition_fields;
+        !self.table.special
+            && !columns.is_empty()
+            && !filter.is_volatile()
+            && columns.iter().all(|column| partitions.iter().any(|field| field.name() == &column.name))
+    }
+
+    /// Numbers of the files that hold rows for the filters of partition columns, and may hold some for the others.
+    fn select(&self, state: &dyn Session, filters: &[Expr]) -> Result<Vec<usize>> {
+        let (exact, others): (Vec<Expr>, Vec<Expr>) =
+            filters.iter().cloned().partition(|filter| self.is_of_partitions(filter));
+        let mut files = self.prune(state, &others)?;
+        let Some(filter) = conjunction(exact) else { return Ok(files) };
+        let partitions = Arc::new(Schema::new(self.table.partition_fields.clone()));
+        let mut columns = Vec::with_capacity(partitions.fields().len());
+        for (index, field) in partitions.fields().iter().enumerate() {
+            let null = ScalarValue::try_from(field.data_type())?;
+            let values = files.iter().map(|number| {
+                let file = self.table.files.get(*number);
+                file.and_then(|file| file.partition.get(index)).cloned().unwrap_or_else(|| null.clone())
+            });
+            let values = if files.is_empty() { null.to_array_of_size(0)? } else { ScalarValue::iter_to_array(values)? };
+            let column: Arc<dyn PhysicalExpr> = Arc::new(PhysicalColumn::new("value", 0));
+            let stored = Schema::new(vec![Field::new("value", values.data_type().clone(), true)]);
+            let batch = RecordBatch::try_new(Arc::new(stored.clone()), vec![values])?;
+            let wanted = cast(column, &stored, field.data_type().clone())?;
+            columns.push(wanted.evaluate(&batch)?.into_array(files.len())?);
+        }
+        let partitions_schema = DFSchema::try_from(Arc::clone(&partitions))?;
+        let filter = state.create_physical_expr(unqualified(filter)?, &partitions_schema)?;
+        let rows = RecordBatch::try_new(partitions, columns)?;
+        let kept = filter.evaluate(&rows)?.into_array(files.len())?;
+        let kept = kept.as_boolean();
+        let mut keep = kept.iter();
+        files.retain(|_| keep.next().flatten().unwrap_or(false));
+        Ok(files)
     }
 
     /// Numbers of the files that may hold rows for the filters.
@@ -229,7 +276,13 @@ impl TableProvider for LakeScan {
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
-        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+        Ok(filters
+            .iter()
+            .map(|filter| match self.is_of_partitions(filter) {
+                true => TableProviderFilterPushDown::Exact,
+                false => TableProviderFilterPushDown::Inexact,
+            })
+            .collect())
     }
 
     async fn scan(
@@ -249,7 +302,7 @@ impl TableProvider for LakeScan {
             }
             return self.delegate(state, &wanted).await;
         }
-        let files = self.prune(state, filters)?;
+        let files = self.select(state, filters)?;
         if files.is_empty() {
             return Ok(Arc::new(EmptyExec::new(wanted)));
         }
@@ -257,6 +310,38 @@ impl TableProvider for LakeScan {
         let plan = self.parquet(state, &files, positions, limit)?;
         self.decode(state, plan, &wanted)
     }
+}
+
+/// Columns by their names alone.
+fn unqualified(expr: Expr) -> Result<Expr> {
+    let bare = expr.transform(|expr| match expr {
+        Expr::Column(column) => Ok(Transformed::yes(Expr::Column(Column::from_name(column.name)))),
+        other => Ok(Transformed::no(other)),
+    });
+    bare.map(|bare| bare.data)
+}
+
+/// The files of a tagged scan, if the plan gives every row of each of them: then nothing has to be read to know which rows
+/// they are.
+pub(super) fn whole_files(plan: &Arc<dyn ExecutionPlan>) -> Option<BTreeSet<usize>> {
+    if plan.is::<EmptyExec>() {
+        return Some(BTreeSet::new());
+    }
+    let is_transparent = plan.is::<ProjectionExec>() || plan.is::<RepartitionExec>() || plan.is::<CooperativeExec>();
+    if let (true, [child]) = (is_transparent, plan.children().as_slice()) {
+        return whole_files(child);
+    }
+    let (config, source) = plan.downcast_ref::<DataSourceExec>()?.downcast_to_file_source::<ParquetSource>()?;
+    if config.limit.is_some() || source.filter().is_some() {
+        return None;
+    }
+    let files = config.file_groups.iter().flat_map(FileGroup::iter);
+    files
+        .map(|file| match file.partition_values.last() {
+            Some(ScalarValue::Int32(Some(number))) => usize::try_from(*number).ok(),
+            _ => None,
+        })
+        .collect()
 }
 
 /// What the log says about the files, for pruning. Bounds that are not a column's own values serve as well.

@@ -144,7 +144,11 @@ pub(super) async fn write(lake: Arc<Lake>, request: WriteRequest) -> Result<Writ
         cancel,
         changing,
     });
-    let mut files = stage(&job, input).await?;
+    let is_known = match (&job.changing, &input) {
+        (Some(changing), Input::Plan(plan, _)) => changing.take_whole(plan),
+        _ => false,
+    };
+    let mut files = if is_known { Vec::new() } else { stage(&job, input).await? };
     let counts = match &job.changing {
         Some(changing) => {
             files.extend(rewrite::remaining(&Arc::new(job.unchecked()), changing).await?);

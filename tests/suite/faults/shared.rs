@@ -107,3 +107,36 @@ async fn a_warehouse_that_was_moved_still_names_its_own_tables() {
     assert_eq!(connection.value("SELECT a FROM s.\"odd name\"").await.unwrap(), "1");
     connection.command("DROP TABLE t").await.unwrap();
 }
+
+/// The files' own rows are not asked for what the log knows: here they cannot even be read.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delete_of_whole_partitions_reads_no_data_file() {
+    let home = Home::new();
+    let server = Server::start_in(&home, &[]);
+    let mut connection = Connection::superuser(server.address()).await.unwrap();
+    connection.command("CREATE TABLE t (day date, a int) PARTITIONED BY (day)").await.unwrap();
+    let rows = "SELECT date '2024-01-01' + g % 5, g FROM generate_series(1, 100) g";
+    connection.command(&format!("INSERT INTO t {rows}")).await.unwrap();
+    connection.command("INSERT INTO t VALUES (NULL, 0)").await.unwrap();
+    let mut spoilt = 0;
+    for entry in std::fs::read_dir(home.warehouse().join("public/t")).unwrap() {
+        let folder = entry.unwrap().path();
+        if !folder.ends_with("_delta_log") && !folder.ends_with("day=2024-01-05") {
+            for file in std::fs::read_dir(folder).unwrap() {
+                std::fs::write(file.unwrap().path(), b"no Parquet").unwrap();
+                spoilt += 1;
+            }
+        }
+    }
+    assert!(spoilt >= 5, "only {spoilt} files");
+    for (sql, tag) in [
+        ("DELETE FROM t WHERE day = '2024-01-01'", "DELETE 20"),
+        ("DELETE FROM t WHERE extract(day FROM day) IN (2, 3) AND day IS NOT NULL", "DELETE 40"),
+        ("DELETE FROM t WHERE day < '2024-01-05' OR day IS NULL", "DELETE 21"),
+    ] {
+        assert_eq!(connection.command(sql).await.unwrap(), tag, "{sql}");
+    }
+    assert_eq!(connection.value("SELECT sum(a) FROM t").await.unwrap(), "1030");
+    assert_eq!(connection.command("DELETE FROM t").await.unwrap(), "DELETE 20");
+    assert_eq!(connection.value("SELECT count(*) FROM t").await.unwrap(), "0");
+}

@@ -1,0 +1,134 @@
+//! Appends that come while another commit of the table is under way become one commit: a put costs the same for one file and
+//! for many, and the log stays short.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use deltalake::kernel::{Action, Add};
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use super::{Committed, Failure, Target, actions, check, commit_on};
+use crate::error::{Error, Result};
+use crate::lake::stores::Resolved;
+use crate::lake::table::Table;
+use crate::lake::write::Operation;
+use crate::lake::{Freshness, Lake};
+
+/// Statements whose files go into one commit at most.
+const GROUP_MAX: usize = 256;
+
+/// The appends that wait, by table.
+#[derive(Debug, Default)]
+pub(in crate::lake) struct Groups(Mutex<HashMap<String, Vec<Member>>>);
+
+/// What one statement appends.
+#[derive(Debug)]
+struct Member {
+    /// The version that its rows were checked for.
+    planned: Arc<Table>,
+    adds: Vec<Add>,
+    operation: Operation,
+    answer: oneshot::Sender<Result<Committed, Failure>>,
+}
+
+pub(in crate::lake) type Waiting = oneshot::Receiver<Result<Committed, Failure>>;
+
+impl Groups {
+    /// Puts an append in the line. Who has joined must call [`commit`] when it holds the table's queue.
+    pub(in crate::lake) fn join(
+        &self,
+        location: &Resolved,
+        planned: &Arc<Table>,
+        adds: &[Add],
+        operation: &Operation,
+    ) -> Waiting {
+        let (answer, waiting) = oneshot::channel();
+        let member = Member { planned: Arc::clone(planned), adds: adds.to_vec(), operation: operation.clone(), answer };
+        self.0.lock().entry(location.location.to_string()).or_default().push(member);
+        waiting
+    }
+
+    /// The appends that have waited longest.
+    fn take(&self, location: &Resolved) -> Vec<Member> {
+        let mut groups = self.0.lock();
+        let Some(waiting) = groups.get_mut(location.location.as_str()) else { return Vec::new() };
+        let rest = waiting.split_off(waiting.len().min(GROUP_MAX));
+        let taken = std::mem::replace(waiting, rest);
+        if waiting.is_empty() {
+            groups.remove(location.location.as_str());
+        }
+        taken
+    }
+}
+
+/// Commits what waits unless somebody else has committed this one already. The caller holds the table's queue.
+pub(in crate::lake) async fn commit(
+    lake: &Lake,
+    location: &Resolved,
+    mut waiting: Waiting,
+) -> Result<Committed, Failure> {
+    loop {
+        if let Ok(answer) = waiting.try_recv() {
+            return answer;
+        }
+        let members = lake.groups.take(location);
+        if members.is_empty() {
+            return Err(Error::internal("an append was lost in the queue").into());
+        }
+        commit_members(lake, location, members).await;
+    }
+}
+
+async fn commit_members(lake: &Lake, location: &Resolved, mut members: Vec<Member>) {
+    let answer = match base(lake, location, &members).await {
+        Ok(base) => {
+            let operation = operation(&members);
+            let planned = |base: Option<&Table>| {
+                refuse(&mut members, base);
+                let Some(first) = members.first() else { return Err(Error::internal("an empty group of appends")) };
+                let (_, described) = actions(location, &Target::Append(Arc::clone(&first.planned)), base, &[])?;
+                let adds = members.iter().flat_map(|member| member.adds.iter().cloned().map(Action::Add));
+                Ok((adds.collect(), described))
+            };
+            commit_on(lake, location, Some(base), &operation, planned).await
+        }
+        Err(error) => Err(error.into()),
+    };
+    for member in members {
+        // Whoever waits gave up only with the process.
+        let _ = member.answer.send(answer.clone());
+    }
+}
+
+/// A version at least as new as all that were planned for.
+async fn base(lake: &Lake, location: &Resolved, members: &[Member]) -> Result<Arc<Table>> {
+    let newest = members.iter().map(|member| member.planned.version()).max().unwrap_or_default();
+    lake.cache.table(location, Freshness::AtLeast(newest)).await
+}
+
+/// Sends those away whose rows do not fit the table any more.
+fn refuse(members: &mut Vec<Member>, base: Option<&Table>) {
+    let mut staying = Vec::with_capacity(members.len());
+    for member in members.drain(..) {
+        match check(&Target::Append(Arc::clone(&member.planned)), base) {
+            Ok(()) => staying.push(member),
+            Err(error) => {
+                let _ = member.answer.send(Err(error.into()));
+            }
+        }
+    }
+    *members = staying;
+}
+
+/// One statement's operation, or that of many.
+fn operation(members: &[Member]) -> Operation {
+    match members {
+        [one] => one.operation.clone(),
+        many => {
+            let mut operation = Operation::new("INSERT");
+            operation.parameters.push(("statements".to_owned(), many.len().to_string()));
+            operation
+        }
+    }
+}
