@@ -10,6 +10,7 @@ import java.sql.DriverManager;
 import java.sql.PreparedStatement;
 import java.sql.ResultSet;
 import java.sql.SQLException;
+import java.sql.Savepoint;
 import java.sql.Statement;
 import java.sql.Timestamp;
 import java.sql.Types;
@@ -44,6 +45,7 @@ class Jdbc {
             parameters(connection);
             portions(connection);
             metadata(connection);
+            transactions(connection);
             errors(connection);
             cancel(connection);
         }
@@ -179,6 +181,35 @@ class Jdbc {
         connection.setReadOnly(true);
         connection.setReadOnly(false);
         check(connection.isValid(5), "isValid");
+    }
+
+    static void transactions(Connection connection) throws SQLException {
+        connection.setAutoCommit(false);
+        try (Statement statement = connection.createStatement()) {
+            statement.execute("CREATE TABLE jdbc_w (id int NOT NULL, name text)");
+            try (PreparedStatement insert = connection.prepareStatement("INSERT INTO jdbc_w VALUES (?, ?)")) {
+                for (int i = 0; i < 50; i++) {
+                    insert.setInt(1, i);
+                    insert.setString(2, "n" + i);
+                    insert.addBatch();
+                }
+                int[] counts = insert.executeBatch();
+                check(counts.length == 50 && counts[49] == 1, counts.length);
+            }
+            Savepoint savepoint = connection.setSavepoint("s");
+            check(statement.executeUpdate("UPDATE jdbc_w SET name = NULL WHERE id < 10") == 10, "update");
+            connection.rollback(savepoint);
+            check(statement.executeUpdate("DELETE FROM jdbc_w WHERE name IS NULL OR id >= 40") == 10, "delete");
+            connection.commit();
+            check(statement.executeUpdate("DELETE FROM jdbc_w") == 40, "delete all");
+            connection.rollback();
+            try (ResultSet rows = statement.executeQuery("SELECT count(*), count(name) FROM jdbc_w")) {
+                check(rows.next() && rows.getInt(1) == 40 && rows.getInt(2) == 40, "rows");
+            }
+            statement.execute("DROP TABLE jdbc_w");
+        }
+        connection.commit();
+        connection.setAutoCommit(true);
     }
 
     static void errors(Connection connection) throws SQLException {

@@ -93,4 +93,30 @@ with psycopg.connect("", autocommit=True) as connection:
     assert connection.info.timezone.key == "Europe/Berlin"
     row = connection.execute("SELECT timestamptz '2026-07-01 12:00'").fetchone()
     assert row[0].utcoffset() == timedelta(hours=2), row
+    # Without autocommit: batches, COPY and nested transactions, which are savepoints.
+    connection.execute("CREATE TABLE psycopg3_w (id int NOT NULL, name text)")
+    with connection.transaction():
+        cursor = connection.cursor()
+        cursor.executemany("INSERT INTO psycopg3_w VALUES (%s, %s)", [(i, f"n{i}") for i in range(20)])
+        assert cursor.rowcount == 20
+        with cursor.copy("COPY psycopg3_w FROM STDIN") as copy:
+            for i in range(20, 30):
+                copy.write_row((i, None))
+        try:
+            with connection.transaction():
+                cursor.execute("UPDATE psycopg3_w SET name = 'gone'")
+                cursor.execute("INSERT INTO psycopg3_w VALUES (NULL, 'not null')")
+            raise SystemExit("a NULL in a column that takes none")
+        except psycopg.errors.NotNullViolation as error:
+            assert error.diag.column_name == "id"
+        with connection.transaction():
+            assert cursor.execute("DELETE FROM psycopg3_w WHERE id >= %s", (25,)).rowcount == 5
+        cursor.executemany("UPDATE psycopg3_w SET name = %s WHERE id = %s RETURNING id", [("a", 1), ("b", 2)], returning=True)
+        assert cursor.fetchone() == (1,) and cursor.nextset() and cursor.fetchone() == (2,)
+    assert connection.execute("SELECT count(*), count(name), min(name), max(id) FROM psycopg3_w").fetchone() == (25, 20, "a", 24)
+    with connection.pipeline():
+        for i in range(5):
+            connection.execute("INSERT INTO psycopg3_w VALUES (%s, 'piped')", (100 + i,))
+    assert connection.execute("SELECT count(*) FROM psycopg3_w WHERE name = 'piped'").fetchone() == (5,)
+    connection.execute("DROP TABLE psycopg3_w")
     connection.execute("DROP TABLE psycopg3_t")
