@@ -3,6 +3,7 @@
 mod commits;
 mod formats;
 mod scans;
+mod several;
 mod writes;
 
 use std::collections::HashMap;
