@@ -21,7 +21,7 @@ with psycopg.connect("", autocommit=True) as connection:
     def ask(query):
         return connection.execute(query).fetchall()
 
-    connection.execute("DROP TABLE IF EXISTS deltalake_t, deltalake_shared, deltalake_own")
+    connection.execute("DROP TABLE IF EXISTS deltalake_t, deltalake_shared, deltalake_own, deltalake_other")
     connection.execute("""
         CREATE TABLE deltalake_t (
             id int NOT NULL CHECK (id > 0), big bigint, small smallint, name text, code varchar(10), price numeric(10,2), ratio float8,
@@ -90,6 +90,44 @@ with psycopg.connect("", autocommit=True) as connection:
     table.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False)
     assert ask("SELECT name, day FROM deltalake_shared WHERE id = 5") == [("five", date(2024, 5, 2))]
 
+    # What the server changed row by row, and in transactions over two tables, is what deltalake reads; and the reverse.
+    connection.execute("CREATE TABLE deltalake_other (id int, total bigint)")
+    other = folder_of("deltalake_other")
+    connection.execute("UPDATE deltalake_shared SET name = upper(name) WHERE id IN (1, 3)")
+    with connection.transaction():
+        connection.execute("DELETE FROM deltalake_shared WHERE id = 4")
+        connection.execute("INSERT INTO deltalake_other SELECT 1, sum(id) FROM deltalake_shared")
+    connection.execute("""
+        MERGE INTO deltalake_shared t USING (VALUES (1, 'uno'), (7, 'seven')) AS s(id, name) ON t.id = s.id
+        WHEN MATCHED THEN UPDATE SET name = s.name WHEN NOT MATCHED THEN INSERT (id, name) VALUES (s.id, s.name)""")
+    assert rows(DeltaTable(shared), "SELECT id, name FROM t ORDER BY id") == [(1, "uno"), (3, "THREE"), (5, "five"), (7, "seven")]
+    assert rows(DeltaTable(other), "SELECT * FROM t") == [(1, 9)]
+    assert DeltaTable(shared).update(updates={"name": "'by another'"}, predicate="id = 7")["num_updated_rows"] == 1
+    assert ask("SELECT name FROM deltalake_shared WHERE id = 7") == [("by another",)]
+
+    # Somebody else's commit in a transaction's way is a conflict; one beside it is not.
+    def in_the_way(change, tables=("deltalake_shared",)):
+        with psycopg.connect("") as transaction:
+            transaction.execute("UPDATE deltalake_shared SET name = 'mine' WHERE id = 5")
+            if "deltalake_other" in tables:
+                transaction.execute("INSERT INTO deltalake_other VALUES (2, 2)")
+            change()
+            try:
+                transaction.commit()
+            except psycopg.errors.SerializationFailure:
+                return True
+        return False
+
+    foreign = {"name": "'theirs'"}
+    assert in_the_way(lambda: DeltaTable(shared).update(updates=foreign, predicate="id = 5"))
+    assert ask("SELECT name FROM deltalake_shared WHERE id = 5") == [("theirs",)]
+    assert in_the_way(lambda: DeltaTable(shared).delete("id = 5"), ("deltalake_shared", "deltalake_other"))
+    assert ask("SELECT count(*) FROM deltalake_shared WHERE id = 5") == [(0,)] and ask("SELECT count(*) FROM deltalake_other") == [(1,)]
+    connection.execute("INSERT INTO deltalake_shared VALUES (5, 'back', '2024-05-02')")
+    assert not in_the_way(lambda: write_deltalake(shared, batch([8], ["eight"]), mode="append"), ("deltalake_shared", "deltalake_other"))
+    assert rows(DeltaTable(shared), "SELECT id, name FROM t WHERE id IN (5, 8) ORDER BY id") == [(5, "mine"), (8, "eight")]
+    assert rows(DeltaTable(other), "SELECT count(*) FROM t") == [(2,)]
+
     # A table that deltalake made is taken over, read and written.
     own = os.path.join(warehouse, "made-by-deltalake")
     write_deltalake(own, batch([10, 11], ["ten", None]), mode="overwrite")
@@ -98,5 +136,5 @@ with psycopg.connect("", autocommit=True) as connection:
     assert ask("SELECT * FROM deltalake_own ORDER BY id") == [
         (10, "ten", date(2024, 5, 2)), (11, None, date(2024, 5, 2)), (12, "twelve", date(2024, 5, 3))]
     assert rows(DeltaTable(own), "SELECT count(*), max(name) FROM t") == [(3, "twelve")]
-    connection.execute("DROP TABLE deltalake_t, deltalake_shared, deltalake_own")
+    connection.execute("DROP TABLE deltalake_t, deltalake_shared, deltalake_own, deltalake_other")
     assert rows(DeltaTable(own), "SELECT count(*) FROM t") == [(3,)], "DROP TABLE took the files of an external table"

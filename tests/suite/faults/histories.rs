@@ -187,15 +187,56 @@ async fn lists_that_two_servers_append_to_have_one_order() {
     }
 }
 
+/// Gives all rows of a table one number after the other; the last one that was acknowledged.
+async fn merge(address: SocketAddr, round: u64) -> Option<u64> {
+    let mut connection = Connection::superuser(address).await.ok()?;
+    let mut done = None;
+    for number in 0.. {
+        let number = round * 1_000 + number;
+        let sql = format!(
+            "MERGE INTO state t USING (SELECT g AS id, {number}::bigint AS round FROM generate_series(1, 100) g) s ON t.id = s.id \
+             WHEN MATCHED THEN UPDATE SET round = s.round WHEN NOT MATCHED THEN INSERT *"
+        );
+        match connection.command(&sql).await {
+            Ok(_) => done = Some(number),
+            Err(failure) if is_conflict(&failure) => {}
+            Err(_) => return done,
+        }
+    }
+    done
+}
+
+/// Another program counts the same rows in the tables' files.
+async fn read_by_another(home: &Home, connection: &mut Connection, tables: &[&str]) {
+    const COUNT: &str = "import sys; from deltalake import DeltaTable, QueryBuilder\n\
+        for place in sys.argv[1:]:\n    \
+            t = QueryBuilder().register('t', DeltaTable(place)).execute('SELECT count(*) AS n FROM t').read_all()\n    \
+            print(t.column('n')[0].as_py())";
+    let Ok(venv) = std::env::var("LAKEGATE_TEST_VENV") else { return };
+    let mut counts = Vec::new();
+    for table in tables {
+        counts.push(connection.value(&format!("SELECT count(*) FROM {table}")).await.unwrap());
+    }
+    let mut python = std::process::Command::new(format!("{venv}/bin/python"));
+    python.args(["-c", COUNT]).args(tables.iter().map(|table| home.warehouse().join("public").join(table)));
+    let said = python.output().unwrap();
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    let read: Vec<String> = String::from_utf8(said.stdout).unwrap().lines().map(str::to_owned).collect();
+    assert_eq!(read, counts, "another program reads other rows");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn kill_leaves_a_transaction_over_several_tables_whole_or_not_at_all() {
     let rounds = super::crash::rounds();
     let home = Home::new();
     {
         let server = Server::start_in(&home, &[]);
-        open_accounts(&mut Connection::superuser(server.address()).await.unwrap()).await;
+        let mut connection = Connection::superuser(server.address()).await.unwrap();
+        open_accounts(&mut connection).await;
+        connection.command("CREATE TABLE state (id int NOT NULL, round bigint)").await.unwrap();
     }
     let mut acknowledged = BTreeSet::new();
+    let mut merged = None;
     for round in 0..rounds {
         let mut server = Server::start_in(&home, &[]);
         let address = server.address();
@@ -216,6 +257,7 @@ async fn kill_leaves_a_transaction_over_several_tables_whole_or_not_at_all() {
                 })
             })
             .collect();
+        let merging = tokio::spawn(merge(address, round));
         // Now and then long enough for what the last one left reserved to be given up.
         let least = if round % 4 == 3 { 3_000 } else { 150 };
         tokio::time::sleep(Duration::from_millis(least) + super::crash::pause(round)).await;
@@ -223,10 +265,15 @@ async fn kill_leaves_a_transaction_over_several_tables_whole_or_not_at_all() {
         for writer in writers {
             acknowledged.extend(writer.await.unwrap());
         }
+        merged = merging.await.unwrap().or(merged);
     }
     let server = Server::start_in(&home, &[]);
     let mut connection = Connection::superuser(server.address()).await.unwrap();
     check_accounts(&mut connection, &acknowledged, true).await;
+    let state = connection.rows("SELECT count(*), min(round), max(round) FROM state").await.unwrap().remove(0);
+    assert_eq!((state[0].as_str(), &state[1]), ("100", &state[2]), "a MERGE is there in half");
+    assert!(state[1].parse::<u64>().unwrap() >= merged.unwrap(), "a MERGE was acknowledged and lost");
+    read_by_another(&home, &mut connection, &["savings", "checking", "ledger", "state"]).await;
     // No table waits for a server that is gone.
     transfer(&mut connection, u64::MAX / 4, 1).await.unwrap();
     assert!(!acknowledged.is_empty(), "no transaction ended in {rounds} rounds: the test proves nothing");
