@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
+use datafusion::physical_plan::ExecutionPlan;
 use parking_lot::Mutex;
 
 use super::output::{Output, RowsTag};
@@ -19,6 +20,11 @@ use crate::sql::{ConflictAction, Replaces};
 const ATTEMPTS_MAX: u32 = 10;
 
 pub(crate) async fn run(road: &mut Road<'_>, statement: Changing<'_>) -> Result<Output> {
+    Ok(run_planned(road, statement).await?.0)
+}
+
+/// The same with the plan that was run, which has its metrics.
+pub(crate) async fn run_planned(road: &mut Road<'_>, statement: Changing<'_>) -> Result<(Output, Explained)> {
     let mut attempt = 1;
     loop {
         match attempt_once(road, statement).await {
@@ -31,13 +37,38 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: Changing<'_>) -> Result<
     }
 }
 
+/// A plan whose rows change a table.
+pub(crate) struct Explained {
+    /// `Update on t`.
+    pub title: String,
+    pub plan: Arc<dyn ExecutionPlan>,
+}
+
+/// The plan alone.
+pub(crate) async fn plan(road: &mut Road<'_>, statement: Changing<'_>) -> Result<Explained> {
+    let (_, relation) = road.changed(&statement.table(), verb(statement)).await?;
+    let bound = road.bind_change(statement, &relation).await?;
+    let (plan, _) = road.physical(bound.plan).await?;
+    Ok(Explained { title: title(statement, &relation.name), plan })
+}
+
+fn title(statement: Changing<'_>, relation: &str) -> String {
+    let word = match statement {
+        Changing::Insert(_) => "Insert",
+        Changing::Update(_) => "Update",
+        Changing::Delete(_) => "Delete",
+        Changing::Merge(_) => "Merge",
+    };
+    format!("{word} on {relation}")
+}
+
 /// The columns of RETURNING: what Describe tells.
 pub(crate) async fn columns(road: &mut Road<'_>, statement: Changing<'_>) -> Result<Vec<OutputColumn>> {
     let (_, relation) = road.changed(&statement.table(), verb(statement)).await?;
     Ok(road.bind_change(statement, &relation).await?.returning)
 }
 
-async fn attempt_once(road: &mut Road<'_>, statement: Changing<'_>) -> Result<Output> {
+async fn attempt_once(road: &mut Road<'_>, statement: Changing<'_>) -> Result<(Output, Explained)> {
     // Only who changes rows that are there waits for others who do.
     let appends = matches!(statement, Changing::Insert(insert)
         if insert.on_conflict.is_none() && matches!(insert.replaces, Replaces::None));
@@ -64,20 +95,19 @@ async fn attempt_once(road: &mut Road<'_>, statement: Changing<'_>) -> Result<Ou
     };
     let operation = operation(statement);
     let mode = WriteMode::Change(Arc::new(change));
+    let explained = Explained { title: title(statement, &relation.name), plan: Arc::clone(&plan) };
     let written = road.write(mode, Input::Plan(plan, context), gate, operation).await?;
     drop(turn);
     let tag = tag(statement, written.counts);
-    match spool {
-        None => Ok(Output::Done(tag)),
+    let output = match spool {
+        None => Output::Done(tag),
         Some(spool) => {
             let columns = Arc::from(bound.returning);
-            Ok(Output::Rows {
-                columns,
-                stream: Box::pin(futures::stream::iter(spool.rows())),
-                tag: RowsTag::Whole(tag),
-            })
+            let stream = Box::pin(futures::stream::iter(spool.rows()));
+            Output::Rows { columns, stream, tag: RowsTag::Whole(tag) }
         }
-    }
+    };
+    Ok((output, explained))
 }
 
 fn verb(statement: Changing<'_>) -> &'static str {

@@ -1,19 +1,22 @@
 //! EXPLAIN [ANALYZE]: the physical plan in PostgreSQL's layout, with rows and costs from statistics.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use datafusion::common::stats::Precision;
 use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
 use datafusion::physical_plan::{DisplayFormatType, ExecutionPlan, ExecutionPlanProperties};
 use futures::StreamExt;
 use serde_json::{Map, Value, json};
+use sqlparser::ast;
 
 use super::output::{Output, RowsTag};
 use super::road::Road;
 use super::setting::text_rows;
+use super::{change, insert};
 use crate::encode::types::{OutputColumn, PgType};
 use crate::error::{Error, Result};
+use crate::plan::Changing;
 use crate::sql::{Explain, Statement};
 
 /// The one column of every EXPLAIN.
@@ -22,28 +25,15 @@ pub(crate) fn columns(json: bool) -> Vec<OutputColumn> {
 }
 
 pub(crate) async fn run(road: &mut Road<'_>, statement: &Explain) -> Result<Output> {
-    let Statement::Query(query) = statement.statement.as_ref() else {
-        let kind = statement.statement.kind().to_uppercase().replace('_', " ");
-        return Err(Error::unsupported(format!("EXPLAIN of {kind}")));
-    };
-    let planning = Instant::now();
-    let bound = road.bind_query(query).await?;
-    let (plan, context) = road.physical(bound.plan).await?;
-    let planning = planning.elapsed();
-    let execution = if statement.analyze {
-        let started = Instant::now();
-        let mut stream = road.ground.engine.run(Arc::clone(&plan), context)?;
-        while let Some(batch) = stream.next().await {
-            batch?;
-        }
-        Some(started.elapsed())
-    } else {
-        None
-    };
+    let seen = look(road, statement).await?;
     let lines = if statement.json {
         let mut document = Map::new();
-        document.insert("Plan".into(), node_json(plan.as_ref(), statement.analyze));
-        if let Some(execution) = execution {
+        let mut node = node_json(seen.plan.as_ref(), statement.analyze);
+        if let Some(title) = &seen.title {
+            node = json!({ "Node Type": "ModifyTable", "Detail": title, "Plans": [node] });
+        }
+        document.insert("Plan".into(), node);
+        if let Some((planning, execution)) = seen.times {
             document.insert("Planning Time".into(), json!(milliseconds(planning)));
             document.insert("Execution Time".into(), json!(milliseconds(execution)));
         }
@@ -52,8 +42,13 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &Explain) -> Result<Outp
         vec![text]
     } else {
         let mut lines = Vec::new();
-        node_lines(plan.as_ref(), 0, statement.analyze, statement.verbose, &mut lines);
-        if let Some(execution) = execution {
+        if let Some(title) = &seen.title {
+            let total = cost(seen.plan.as_ref());
+            lines.push(format!("{title}  (cost=0.00..{total:.2} rows=0 width=0)"));
+        }
+        let depth = usize::from(seen.title.is_some());
+        node_lines(seen.plan.as_ref(), depth, statement.analyze, statement.verbose, &mut lines);
+        if let Some((planning, execution)) = seen.times {
             lines.push(format!("Planning Time: {:.3} ms", milliseconds(planning)));
             lines.push(format!("Execution Time: {:.3} ms", milliseconds(execution)));
         }
@@ -65,6 +60,55 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &Explain) -> Result<Outp
         columns: columns.into(),
         tag: RowsTag::Fixed("EXPLAIN"),
     })
+}
+
+/// What there is to tell of a statement.
+struct Seen {
+    /// Of a statement that changes rows.
+    title: Option<String>,
+    plan: Arc<dyn ExecutionPlan>,
+    /// Of planning and running; of a change, planning is in both.
+    times: Option<(Duration, Duration)>,
+}
+
+/// Plans the statement; ANALYZE runs it.
+async fn look(road: &mut Road<'_>, explain: &Explain) -> Result<Seen> {
+    let began = Instant::now();
+    let changing = match explain.statement.as_ref() {
+        Statement::Query(query) => return look_at_query(road, query, explain.analyze).await,
+        Statement::Insert(insert) => Changing::Insert(insert),
+        Statement::Update(update) => Changing::Update(update),
+        Statement::Delete(delete) => Changing::Delete(delete),
+        Statement::Merge(merge) => Changing::Merge(merge),
+        other => {
+            let kind = other.kind().to_uppercase().replace('_', " ");
+            return Err(Error::unsupported(format!("EXPLAIN of {kind}")));
+        }
+    };
+    let explained = match (changing, explain.analyze) {
+        (Changing::Insert(insert), false) => insert::plan(road, insert).await?,
+        (Changing::Insert(insert), true) => insert::run_planned(road, insert).await?.1,
+        (_, false) => change::plan(road, changing).await?,
+        (_, true) => change::run_planned(road, changing).await?.1,
+    };
+    let times = explain.analyze.then(|| (Duration::ZERO, began.elapsed()));
+    Ok(Seen { title: Some(explained.title), plan: explained.plan, times })
+}
+
+async fn look_at_query(road: &mut Road<'_>, query: &ast::Query, analyze: bool) -> Result<Seen> {
+    let began = Instant::now();
+    let bound = road.bind_query(query).await?;
+    let (plan, context) = road.physical(bound.plan).await?;
+    let planning = began.elapsed();
+    if !analyze {
+        return Ok(Seen { title: None, plan, times: None });
+    }
+    let started = Instant::now();
+    let mut stream = road.ground.engine.run(Arc::clone(&plan), context)?;
+    while let Some(batch) = stream.next().await {
+        batch?;
+    }
+    Ok(Seen { title: None, plan, times: Some((planning, started.elapsed())) })
 }
 
 fn milliseconds(duration: std::time::Duration) -> f64 {

@@ -37,6 +37,8 @@ impl Prepared {
 
 /// Binds a statement to learn its parameters and columns. Statements without a plan are told by their kind.
 pub(crate) async fn prepare(road: &mut Road<'_>, parsed: Parsed) -> Result<Prepared> {
+    // What the transaction has made is what it will be run on.
+    road.staged = road.session.transaction.in_block();
     let columns: Option<Arc<[OutputColumn]>> = match &parsed.statement {
         Statement::Query(query) => Some(road.bind_query(query).await?.columns.into()),
         Statement::Insert(insert) if !insert::is_plain(insert) => returning(road, Changing::Insert(insert)).await?,
@@ -49,8 +51,13 @@ pub(crate) async fn prepare(road: &mut Road<'_>, parsed: Parsed) -> Result<Prepa
             None
         }
         Statement::Explain(explain) => {
-            if let Statement::Query(query) = explain.statement.as_ref() {
-                road.bind_query(query).await?;
+            match explain.statement.as_ref() {
+                Statement::Query(query) => drop(road.bind_query(query).await?),
+                Statement::Insert(insert) => drop(insert::plan(road, insert).await?),
+                Statement::Update(update) => drop(returning(road, Changing::Update(update)).await?),
+                Statement::Delete(delete) => drop(returning(road, Changing::Delete(delete)).await?),
+                Statement::Merge(merge) => drop(returning(road, Changing::Merge(merge)).await?),
+                _ => {}
             }
             Some(explain::columns(explain.json).into())
         }

@@ -14,6 +14,8 @@ pub(crate) enum Access {
 
 pub(crate) fn access(statement: &Statement) -> Access {
     match statement {
+        // It runs what it explains.
+        Statement::Explain(explain) if explain.analyze => access(&explain.statement),
         Statement::Query(_) | Statement::Explain(_) | Statement::CopyTo(_) | Statement::Declare(_) => Access::Reads,
         Statement::Insert(_) => Access::Writes("INSERT"),
         Statement::Update(_) => Access::Writes("UPDATE"),
