@@ -71,6 +71,43 @@ async fn race(servers: &[Server; 2], table: &str) {
     }
 }
 
+/// Rows are changed, and transactions over two tables race on two servers: both tables have the same ones.
+async fn change(servers: &[Server; 2]) {
+    let mut connection = Connection::superuser(servers[0].address()).await.unwrap();
+    for sql in [
+        "UPDATE t SET name = 'changed' WHERE id % 100 = 0",
+        "DELETE FROM t WHERE id > 19990",
+        "MERGE INTO t USING (SELECT 19991 AS id, 'back' AS name) s ON t.id = s.id WHEN NOT MATCHED THEN INSERT *",
+        "CREATE TABLE mirror (id int)",
+    ] {
+        connection.command(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+    let writers = [0, 1].map(|writer| {
+        let address = servers[writer].address();
+        tokio::spawn(async move {
+            let mut connection = Connection::superuser(address).await.unwrap();
+            for number in 0..INSERTS {
+                let id = 1000 + writer * INSERTS + number;
+                for sql in ["BEGIN", "INSERT INTO elsewhere VALUES (", "INSERT INTO mirror VALUES (", "COMMIT"] {
+                    let sql = if sql.ends_with('(') { format!("{sql}{id})") } else { sql.to_owned() };
+                    connection.command(&sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+                }
+            }
+        })
+    });
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    let both = format!("{0} {0}", 2 * INSERTS);
+    for server in servers {
+        let mut connection = Connection::superuser(server.address()).await.unwrap();
+        let matched = "SELECT count(*) || ' ' || (SELECT count(*) FROM mirror) FROM elsewhere JOIN mirror USING (id)";
+        expect(&mut connection, matched, &both).await;
+        expect(&mut connection, "SELECT count(*) || ' ' || max(id) FROM t WHERE name = 'changed'", "199 19900").await;
+        expect(&mut connection, "SELECT count(*) FROM t", "19991").await;
+    }
+}
+
 /// Everything that a warehouse must do, on `bucket`.
 async fn a_warehouse_lives_in(emulator: &Emulator, bucket: &str) {
     let warehouse = format!("{bucket}/some/warehouse");
@@ -89,6 +126,7 @@ async fn a_warehouse_lives_in(emulator: &Emulator, bucket: &str) {
         expect(&mut connection, "SELECT count(*) || ' ' || count(DISTINCT id) FROM elsewhere", &rows).await;
         assert_eq!(refused(&mut connection, "SELECT * FROM copied").await.0, "42P01");
     }
+    change(&servers).await;
 }
 
 /// What is said of a bucket and a file that are not there.
