@@ -396,7 +396,7 @@ async fn record(
     .await
 }
 
-fn catalog_column(column: &ColumnSpec) -> Column {
+pub(super) fn catalog_column(column: &ColumnSpec) -> Column {
     Column {
         name: column.name.clone(),
         type_oid: column.ty.oid,

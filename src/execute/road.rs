@@ -152,6 +152,8 @@ impl<'a> Road<'a> {
             file_check: &check,
             superuser,
             role_oid,
+            parameters: &mut self.parameters,
+            source: Arc::clone(&self.source),
         };
         resolver.resolve(names).await
     }
@@ -172,6 +174,7 @@ impl<'a> Road<'a> {
         let relations = self.resolve(&names).await?;
         let bound = plan::bind_query(query, &self.context, &relations, &self.source, &mut self.parameters)?;
         let mut depends_on: Vec<u32> = relations.by_name.values().map(plan::relations::Relation::oid).collect();
+        depends_on.extend(&relations.version_oids);
         depends_on.retain(|oid| self.snapshot.relation_by_oid(*oid).is_some());
         depends_on.sort_unstable();
         depends_on.dedup();
@@ -216,6 +219,43 @@ impl<'a> Road<'a> {
             Err(error) => return Err(error),
         };
         Ok(Target { schema, name: name.name.clone(), table })
+    }
+
+    /// Finds a table to tell of, as fresh as this session reads.
+    pub(crate) async fn told(&mut self, name: &QualifiedName) -> Result<Target> {
+        let (schema, relation) = self.find(name)?;
+        let RelationKind::Table(kind) = &relation.kind else {
+            let message = format!("\"{}\" is not a table", name.name);
+            return Err(Error::new(SqlState::WrongObjectType, message).at(place(name)));
+        };
+        if !self.session.superuser && relation.owner != self.role_oid() {
+            let message = format!("permission denied for table {}", name.name);
+            return Err(Error::new(SqlState::InsufficientPrivilege, message));
+        }
+        let spot = self.ground.lake.place(&kind.location)?;
+        let pinned = self.session.transaction.pins().and_then(|pins| pins.table::<lake::Table>(&spot));
+        let table = match pinned {
+            Some(table) => table,
+            None => self.ground.lake.table(&kind.location, self.freshness()).await?,
+        };
+        Ok(Target { schema, name: name.name.clone(), table })
+    }
+
+    /// The version of a table that AS OF asks for.
+    pub(crate) async fn version(
+        &mut self,
+        table: &Arc<lake::Table>,
+        version: &ast::TableVersion,
+    ) -> Result<Arc<lake::Table>> {
+        let now = self.context.statement_start;
+        match plan::moment_of(version, &self.context, &self.source, &mut self.parameters)? {
+            plan::Moment::Version(version) => self.ground.lake.version(table, version).await,
+            plan::Moment::Time(time) => {
+                let version = self.ground.lake.version_at(table, time, now).await?;
+                self.ground.lake.version(table, version).await
+            }
+            plan::Moment::Unknown => Ok(Arc::clone(table)),
+        }
     }
 
     /// The table as a write finds it: its newest version, or the transaction's own view.
@@ -473,7 +513,7 @@ impl<'a> Road<'a> {
             mode,
             input,
             gate,
-            operation: Operation::new(operation),
+            operation: self.operation(operation),
             memory: Arc::clone(self.ground.engine.memory_pool()),
             cancel: self.token.clone(),
         };
@@ -485,6 +525,11 @@ impl<'a> Road<'a> {
             pins.replace(table.location(), Arc::clone(table));
         }
         Ok(written)
+    }
+
+    /// What a commit tells of this statement.
+    pub(crate) fn operation(&self, name: &str) -> Operation {
+        Operation { user: Some(self.context.user.clone()), ..Operation::new(name) }
     }
 
     /// How many streams work on one statement.

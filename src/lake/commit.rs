@@ -16,7 +16,9 @@ use deltalake::protocol::{DeltaOperation, SaveMode};
 use rand::Rng;
 
 use super::columns::TableSpec;
+use super::history::OPERATION_KEY;
 use super::log::{self, Put};
+use super::rearrangement::{Rearranged, Rearrangement};
 use super::stores::{Resolved, local};
 use super::table::Table;
 use super::transaction::Private;
@@ -30,7 +32,6 @@ const ATTEMPTS_MAX: u32 = 40;
 const PAUSE_MAX: Duration = Duration::from_millis(250);
 /// Key of a commit's info that holds the unique text which tells our commit from others.
 const ID_KEY: &str = "lakegate.commit";
-const OPERATION_KEY: &str = "lakegate.operation";
 const DROPPED: &str = "The table was dropped by another transaction.";
 
 /// What the commit does to the table.
@@ -48,6 +49,8 @@ pub(super) enum Target {
         /// Whether files that others added meanwhile are a conflict.
         reads_new_rows: bool,
     },
+    /// Puts other files in the place of files.
+    Rearrange(Arc<Rearrangement>),
     /// Everything that a transaction did to a table.
     Private {
         /// The version that it read.
@@ -67,7 +70,7 @@ impl Target {
     pub(super) fn private(&self) -> Option<&Arc<Private>> {
         match self {
             Self::Append(table) | Self::Overwrite(table) | Self::Change { table, .. } => table.private.as_ref(),
-            Self::Private { .. } | Self::Create(_) | Self::Replace(_) => None,
+            Self::Rearrange(_) | Self::Private { .. } | Self::Create(_) | Self::Replace(_) => None,
         }
     }
 
@@ -76,7 +79,7 @@ impl Target {
         match self {
             Self::Change { reads_new_rows, .. } | Self::Private { reads_new_rows, .. } => *reads_new_rows,
             Self::Overwrite(_) => true,
-            Self::Append(_) | Self::Create(_) | Self::Replace(_) => false,
+            Self::Append(_) | Self::Rearrange(_) | Self::Create(_) | Self::Replace(_) => false,
         }
     }
 }
@@ -112,6 +115,8 @@ pub(super) async fn commit_files(
             PROTOCOL.can_commit(state, &actions, &described).map_err(not_writable)?;
         }
         let version = base.as_ref().map_or(0, |base| base.version() + 1);
+        let mut actions = actions;
+        actions.insert(0, commit_info(operation, &described, base.as_deref()));
         let bytes = CommitData::new(actions, described, info(&id, operation), Vec::new()).get_bytes();
         let bytes = bytes.map_err(|error| Error::from(deltalake::DeltaTableError::from(error)))?;
         let began = Instant::now();
@@ -134,7 +139,11 @@ async fn flush(lake: &Lake, location: &Resolved, target: &Target, adds: &[Add]) 
         return Ok(());
     };
     let is_new = match target {
-        Target::Append(_) | Target::Overwrite(_) | Target::Change { .. } | Target::Private { .. } => false,
+        Target::Append(_)
+        | Target::Overwrite(_)
+        | Target::Change { .. }
+        | Target::Rearrange(_)
+        | Target::Private { .. } => false,
         Target::Create(_) | Target::Replace(_) => true,
     };
     let files = adds.iter().map(|add| root.join(&add.path)).collect();
@@ -154,6 +163,10 @@ pub(super) async fn check_early(location: &Resolved, target: &Target) -> Result<
                 changeable(table)?;
             }
             PROTOCOL.can_write_to(table.delta.snapshot()?).map_err(not_writable)
+        }
+        Target::Rearrange(rearrangement) => {
+            writable(&rearrangement.table)?;
+            PROTOCOL.can_write_to(rearrangement.table.delta.snapshot()?).map_err(not_writable)
         }
         Target::Create(_) => check(target, newest(location, None).await?.as_deref()),
         Target::Replace(spec) => spec.validate(),
@@ -215,6 +228,10 @@ async fn base(lake: &Lake, location: &Resolved, target: &Target) -> Result<Optio
             let known = lake.cache.table(location, Freshness::AtLeast(table.version())).await?;
             Ok(Some(known))
         }
+        Target::Rearrange(rearrangement) => {
+            let version = rearrangement.table.version();
+            Ok(Some(lake.cache.table(location, Freshness::AtLeast(version)).await?))
+        }
         Target::Create(_) | Target::Replace(_) => newest(location, None).await,
     }
 }
@@ -256,9 +273,25 @@ fn check(target: &Target, base: Option<&Table>) -> Result<()> {
             unchanged_files(planned, &gone.collect::<Vec<_>>(), base)?;
             if *reads_new_rows { no_new_files(planned, base) } else { Ok(()) }
         }
-        (Target::Append(_) | Target::Overwrite(_) | Target::Change { .. } | Target::Private { .. }, None) => {
-            Err(Error::internal("a table without a version was written"))
+        (Target::Rearrange(rearrangement), Some(base)) => {
+            writable(base)?;
+            match &rearrangement.what {
+                Rearranged::Files { files, .. } => {
+                    same_definition(&rearrangement.table, base)?;
+                    unchanged_files(&rearrangement.table, files, base)
+                }
+                // Whatever happened meanwhile: the table is as it was then.
+                Rearranged::Restored(_) => Ok(()),
+            }
         }
+        (
+            Target::Append(_)
+            | Target::Overwrite(_)
+            | Target::Change { .. }
+            | Target::Rearrange(_)
+            | Target::Private { .. },
+            None,
+        ) => Err(Error::internal("a table without a version was written")),
         (Target::Create(spec), Some(_)) => {
             let message = format!("a Delta table already exists at \"{}\"", spec.location);
             Err(Error::new(SqlState::DuplicateTable, message)
@@ -321,6 +354,7 @@ fn actions(
             let actions = removes_of(base, |name| names.contains(name))?.into_iter().chain(added).collect();
             Ok((actions, write(table, SaveMode::Overwrite)))
         }
+        Target::Rearrange(rearrangement) => rearrangement.actions(base, adds),
         Target::Private { base: planned, table, .. } => {
             Ok((difference(planned, table, base)?, write(table, SaveMode::Append)))
         }
@@ -339,7 +373,7 @@ fn actions(
     }
 }
 
-fn removes_of(base: Option<&Table>, is_gone: impl Fn(&str) -> bool) -> Result<Vec<Action>> {
+pub(super) fn removes_of(base: Option<&Table>, is_gone: impl Fn(&str) -> bool) -> Result<Vec<Action>> {
     let Some(base) = base else { return Ok(Vec::new()) };
     let files = base.snapshot()?.try_log_data()?;
     let gone = files.iter().filter(|file| is_gone(file.path().as_ref()));
@@ -402,13 +436,32 @@ fn changeable(table: &Table) -> Result<()> {
     Ok(())
 }
 
+/// What the commit tells of itself in Delta's own words: DESCRIBE HISTORY shows it.
+fn commit_info(operation: &Operation, described: &DeltaOperation, base: Option<&Table>) -> Action {
+    let mut info = described.get_commit_info();
+    info.timestamp = Some(chrono::Utc::now().timestamp_millis());
+    if !operation.name.is_empty() {
+        info.operation = Some(operation.name.clone());
+    }
+    let parameters = operation.parameters.iter().map(|(key, value)| (key.clone(), value.as_str().into()));
+    info.operation_parameters.get_or_insert_default().extend(parameters);
+    info.read_version = base.map(Table::version);
+    info.user_name.clone_from(&operation.user);
+    info.engine_info = Some(concat!("lakegate/", env!("CARGO_PKG_VERSION")).to_owned());
+    Action::CommitInfo(info)
+}
+
 fn info(id: &str, operation: &Operation) -> HashMap<String, serde_json::Value> {
     let mut info = HashMap::from([
         (ID_KEY.to_owned(), id.into()),
         (OPERATION_KEY.to_owned(), operation.name.as_str().into()),
         ("clientVersion".to_owned(), concat!("lakegate ", env!("CARGO_PKG_VERSION")).into()),
     ]);
-    info.extend(operation.parameters.iter().map(|(key, value)| (format!("lakegate.{key}"), value.as_str().into())));
+    if !operation.metrics.is_empty() {
+        // Delta has them as texts.
+        let metrics = operation.metrics.iter().map(|(key, value)| ((*key).to_owned(), value.to_string().into()));
+        info.insert("operationMetrics".to_owned(), serde_json::Value::Object(metrics.collect()));
+    }
     info
 }
 

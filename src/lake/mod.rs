@@ -11,13 +11,17 @@
 
 mod cache;
 mod change;
+mod changes;
 pub mod columns;
 mod commit;
 mod data_file;
 pub mod files;
+mod history;
 mod interval;
 mod log;
 mod maintain;
+mod past;
+mod rearrangement;
 mod scan;
 mod statistics;
 pub mod stores;
@@ -35,7 +39,10 @@ use parking_lot::Mutex;
 
 use crate::error::Result;
 pub use change::{Change, Counts, Returned, RowAction};
+pub use changes::{ChangedFiles, Changes};
 pub use columns::{ColumnSpec, TableCheck, TableSpec};
+pub use history::{Detail, History, HistoryEntry};
+pub use rearrangement::Restored;
 pub use stores::{Resolved, Stores};
 pub use table::Table;
 pub use write::{Input, Operation, WriteMode, WriteRequest, Written};
@@ -67,6 +74,8 @@ pub struct LakeOptions {
     pub cached_tables_max: usize,
     /// Data files of all loaded tables together; each takes about a kilobyte.
     pub cached_files_max: usize,
+    /// Earlier versions kept loaded, of all tables together.
+    pub cached_versions_max: usize,
     /// A checkpoint is written after so many commits, unless the table says otherwise.
     pub checkpoint_commits: u64,
     /// Files of a dropped table go after this time.
@@ -90,6 +99,7 @@ impl Default for LakeOptions {
         Self {
             cached_tables_max: 1_000,
             cached_files_max: 200_000,
+            cached_versions_max: 16,
             checkpoint_commits: 50,
             retention: Duration::ZERO,
             zstd_level: 1,
@@ -109,6 +119,7 @@ pub struct Lake {
     stores: Arc<Stores>,
     options: LakeOptions,
     cache: cache::TableCache,
+    past: past::PastCache,
     /// One queue for each table that is being written: writers of this process do not race each other in the store.
     queues: Mutex<HashMap<String, std::sync::Weak<tokio::sync::Mutex<()>>>>,
     /// Places whose files are being removed: nothing new may go there.
@@ -118,7 +129,8 @@ pub struct Lake {
 impl Lake {
     pub fn new(stores: Arc<Stores>, options: LakeOptions) -> Arc<Self> {
         let cache = cache::TableCache::new(options.cached_tables_max, options.cached_files_max);
-        Arc::new(Self { stores, options, cache, queues: Mutex::default(), dropping: Arc::default() })
+        let past = past::PastCache::new(options.cached_versions_max, options.cached_files_max);
+        Arc::new(Self { stores, options, cache, past, queues: Mutex::default(), dropping: Arc::default() })
     }
 
     pub fn stores(&self) -> &Arc<Stores> {

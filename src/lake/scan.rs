@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, UInt64Array};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::pruning::PruningStatistics;
@@ -41,6 +41,8 @@ use crate::error::Error;
 #[derive(Debug)]
 pub(super) struct LakeScan {
     table: Arc<Table>,
+    /// Other files than the table's.
+    others: Option<Vec<Arc<DataFile>>>,
     /// File columns and then partition columns, as the Parquet scan numbers them.
     scanned: TableSchema,
     /// For each column of the provider its number in `scanned`.
@@ -62,7 +64,33 @@ impl LakeScan {
         // Every column of the table is one of the two kinds.
         let positions = fields.filter_map(|field| scanned.table_schema().index_of(field.name()).ok()).collect();
         let schema = Arc::clone(table.arrow_schema());
-        Self { table, scanned, positions, schema, tagged: false }
+        Self { table, others: None, scanned, positions, schema, tagged: false }
+    }
+
+    /// Files that are not, or not as such, the table's: with columns in the files and constants of the files behind the table's
+    /// own ones.
+    pub(super) fn of_files(
+        table: Arc<Table>,
+        files: Vec<Arc<DataFile>>,
+        in_files: Vec<FieldRef>,
+        constants: Vec<FieldRef>,
+    ) -> Self {
+        let own = table.file_schema.fields().iter().cloned();
+        let file_schema = Schema::new(own.chain(in_files.iter().cloned()).collect::<Vec<_>>());
+        let partition: Vec<FieldRef> = table.partition_fields.iter().chain(&constants).cloned().collect();
+        let scanned = TableSchema::builder(Arc::new(file_schema)).with_table_partition_cols(partition).build();
+        let fields = table.arrow_schema().fields().iter().map(|field| {
+            // Files of other versions may lack the column.
+            Arc::new(field.as_ref().clone().with_nullable(true))
+        });
+        let schema = Schema::new(fields.chain(in_files).chain(constants).collect::<Vec<_>>());
+        let fields = schema.fields().iter();
+        let positions = fields.filter_map(|field| scanned.table_schema().index_of(field.name()).ok()).collect();
+        Self { table, others: Some(files), scanned, positions, schema: Arc::new(schema), tagged: false }
+    }
+
+    fn data_files(&self) -> &[Arc<DataFile>] {
+        self.others.as_deref().unwrap_or(&self.table.files)
     }
 
     /// The same with two more columns: the number of the row's file in the table's list, and of the row in its file.
@@ -80,7 +108,7 @@ impl LakeScan {
         fields.extend([Arc::new(file), Arc::new(Field::new(TAGS[1], DataType::Int64, true))]);
         let positions = fields.iter().filter_map(|field| scanned.table_schema().index_of(field.name()).ok()).collect();
         let schema = Arc::new(Schema::new(fields));
-        Self { table, scanned, positions, schema, tagged: true }
+        Self { table, others: None, scanned, positions, schema, tagged: true }
     }
 
     /// All columns of some files.
@@ -91,7 +119,7 @@ impl LakeScan {
 
     /// Numbers of the files that may hold rows for the filters.
     fn prune(&self, state: &dyn Session, filters: &[Expr]) -> Result<Vec<usize>> {
-        let files = &self.table.files;
+        let files = self.data_files();
         let all = || (0..files.len()).collect();
         let Some(filter) = conjunction(filters.iter().cloned()) else { return Ok(all()) };
         let filter = state.create_physical_expr(filter, &DFSchema::try_from(Arc::clone(&self.schema))?)?;
@@ -148,7 +176,7 @@ impl LakeScan {
         }
         let schema = self.scanned.table_schema();
         let files =
-            files.iter().filter_map(|number| Some(self.partitioned_file(*number, self.table.files.get(*number)?)));
+            files.iter().filter_map(|number| Some(self.partitioned_file(*number, self.data_files().get(*number)?)));
         let all = FileGroup::new(files.collect());
         let of_files = all.iter().filter_map(|file| file.statistics.as_deref());
         let statistics = Statistics::try_merge_iter(of_files, schema)?;
@@ -242,7 +270,7 @@ impl TableProvider for LakeScan {
         let all: Vec<usize> = (0..self.schema.fields().len()).collect();
         let projection = projection.unwrap_or(&all);
         let wanted = Arc::new(self.schema.project(projection)?);
-        if self.table.special {
+        if self.table.special && self.others.is_none() {
             if self.tagged {
                 let message = "changing rows of a table with deletion vectors or column mapping";
                 return Err(Error::unsupported(message).into_datafusion());

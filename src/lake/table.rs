@@ -1,6 +1,6 @@
 //! One version of one table: what it is made of. Immutable; a statement that holds one reads nothing newer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
@@ -10,7 +10,7 @@ use deltalake::kernel::EagerSnapshot;
 use deltalake::kernel::engine::arrow_conversion::TryIntoArrow;
 
 use super::columns::{ColumnSpec, TableCheck, from_delta, scanned_type, stored_type};
-use super::data_file::{DataFile, Layout, read_all};
+use super::data_file::{DataFile, Identity, Layout, read_all};
 use super::log::{self, Mark};
 use super::scan::LakeScan;
 use super::stores::Resolved;
@@ -21,6 +21,9 @@ use crate::error::{Error, Result};
 pub(super) const CONSTRAINT_PREFIX: &str = "delta.constraints.";
 /// Delta's property for the commits between two checkpoints.
 pub(super) const CHECKPOINT_INTERVAL: &str = "delta.checkpointInterval";
+
+/// Our property for the columns of CLUSTER BY: a JSON list of names.
+pub const CLUSTER_COLUMNS: &str = "lakegate.clusterBy";
 
 /// A table at one version.
 pub struct Table {
@@ -78,7 +81,7 @@ impl Table {
         let layout = Layout { root: &location.path, file: &file_schema, partition: &partition_schema };
         let before = before.filter(|before| before.schema == schema && before.partition_columns == partition_columns);
         let files = read_all(snapshot.try_log_data()?.iter(), &layout, before.map_or(&[], |before| &before.files))?;
-        let mapped = properties.get("delta.columnMapping.mode").is_some_and(|mode| mode != "none");
+        let mapped = maps_columns(&properties);
         let special = mapped || files.iter().any(|file| file.special);
         Ok(Self {
             version: state.version(),
@@ -143,6 +146,22 @@ impl Table {
 
     pub fn description(&self) -> Option<&str> {
         self.snapshot().ok()?.metadata().description()
+    }
+
+    /// The columns that OPTIMIZE puts near rows together by, when it is not told others.
+    pub fn cluster_columns(&self) -> Vec<String> {
+        let listed = self.properties.get(CLUSTER_COLUMNS).and_then(|text| serde_json::from_str(text).ok());
+        listed.unwrap_or_default()
+    }
+
+    /// What tells its files from others.
+    pub(super) fn identities(&self) -> HashSet<Identity> {
+        self.files.iter().map(|file| file.identity()).collect()
+    }
+
+    /// Whether the files name the columns in another way than the table.
+    pub(super) fn maps_columns(&self) -> bool {
+        maps_columns(&self.properties)
     }
 
     /// Number of rows, when every file's is known.
@@ -214,6 +233,10 @@ impl Table {
     pub(super) fn snapshot(&self) -> Result<&EagerSnapshot> {
         Ok(self.delta.snapshot()?.snapshot())
     }
+}
+
+fn maps_columns(properties: &BTreeMap<String, String>) -> bool {
+    properties.get("delta.columnMapping.mode").is_some_and(|mode| mode != "none")
 }
 
 /// Splits the columns into those inside the files and those of the partitions, in the order of the partitioning.

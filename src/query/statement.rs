@@ -1,7 +1,7 @@
 //! What kind of statement it is, for the rules of transactions: may it run in a failed block, does it write, what is its tag.
 
 use crate::error::{Error, Result, SqlState};
-use crate::sql::Statement;
+use crate::sql::{Care, Statement};
 
 /// How a statement touches what is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +27,13 @@ pub(crate) fn access(statement: &Statement) -> Access {
         Statement::CreateView(_) => Access::Writes("CREATE VIEW"),
         Statement::Drop(_) => Access::Writes("DROP"),
         Statement::CopyFrom(_) => Access::Writes("COPY FROM"),
+        Statement::Care(care) => match care {
+            // As in PostgreSQL: VACUUM and ANALYZE change nothing that a query could tell.
+            Care::History { .. } | Care::Detail(_) | Care::Vacuum(_) | Care::Analyze(_) => Access::Reads,
+            Care::Restore { .. } => Access::Writes("RESTORE"),
+            Care::Optimize(_) => Access::Writes("OPTIMIZE"),
+            Care::Purge(_) => Access::Writes("REORG"),
+        },
         Statement::CreateRole(_) => Access::Writes("CREATE ROLE"),
         Statement::AlterRole(_) => Access::Writes("ALTER ROLE"),
         Statement::DropRole(_) => Access::Writes("DROP ROLE"),

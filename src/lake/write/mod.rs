@@ -62,11 +62,15 @@ pub enum WriteMode {
 pub struct Operation {
     pub name: String,
     pub parameters: Vec<(String, String)>,
+    /// Who runs the statement.
+    pub user: Option<String>,
+    /// What was done, by Delta's names; a write fills them in itself.
+    pub metrics: Vec<(&'static str, u64)>,
 }
 
 impl Operation {
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), parameters: Vec::new() }
+        Self { name: name.into(), ..Self::default() }
     }
 }
 
@@ -126,7 +130,7 @@ impl Job {
 }
 
 pub(super) async fn write(lake: Arc<Lake>, request: WriteRequest) -> Result<Written> {
-    let WriteRequest { mode, input, gate, operation, memory, cancel } = request;
+    let WriteRequest { mode, input, gate, mut operation, memory, cancel } = request;
     let changing = match &mode {
         WriteMode::Change(change) => Some(Arc::new(Changing::new(Arc::clone(change), &memory))),
         WriteMode::Append(_) | WriteMode::Overwrite(_) | WriteMode::Create(_) | WriteMode::Replace(_) => None,
@@ -169,11 +173,31 @@ pub(super) async fn write(lake: Arc<Lake>, request: WriteRequest) -> Result<Writ
     if job.cancel.is_cancelled() {
         return Err(canceled());
     }
+    operation.metrics = metrics(&target, &empty);
     let adds = files.into_iter().map(|file| file.add).collect();
     // From here on the work runs to its end, whoever waits for it.
     let task = tokio::spawn(commit_staged(lake, location, target, adds, operation, job));
     let committed = task.await.map_err(|error| Error::internal(format!("a commit ended early: {error}")))??;
     Ok(Written { version: committed.version, table: committed.table, ..empty })
+}
+
+/// Delta's metrics of the operation.
+fn metrics(target: &Target, written: &Written) -> Vec<(&'static str, u64)> {
+    let files = written.files as u64;
+    let Target::Change { removes, .. } = target else {
+        return vec![("numFiles", files), ("numOutputRows", written.rows), ("numOutputBytes", written.bytes)];
+    };
+    let Counts { inserted, updated, deleted } = written.counts;
+    vec![
+        ("numAddedFiles", files),
+        ("numRemovedFiles", removes.len() as u64),
+        ("numAddedBytes", written.bytes),
+        ("numOutputRows", written.rows),
+        ("numInsertedRows", inserted),
+        ("numUpdatedRows", updated),
+        ("numDeletedRows", deleted),
+        ("numCopiedRows", written.rows.saturating_sub(inserted + updated)),
+    ]
 }
 
 async fn commit_staged(
@@ -221,11 +245,8 @@ fn shape(target: &Target) -> Result<Shape> {
         Target::Append(table)
         | Target::Overwrite(table)
         | Target::Change { table, .. }
-        | Target::Private { table, .. } => Ok(Shape {
-            engine: Arc::clone(table.arrow_schema()),
-            stored: table.stored_types()?,
-            partition_columns: table.partition_columns().to_vec(),
-        }),
+        | Target::Private { table, .. } => shape_of(table),
+        Target::Rearrange(rearrangement) => shape_of(&rearrangement.table),
         Target::Create(spec) | Target::Replace(spec) => {
             spec.validate()?;
             let engine = spec.engine_schema();
@@ -233,6 +254,14 @@ fn shape(target: &Target) -> Result<Shape> {
             Ok(Shape { engine, stored, partition_columns: spec.partition_columns.clone() })
         }
     }
+}
+
+fn shape_of(table: &Table) -> Result<Shape> {
+    Ok(Shape {
+        engine: Arc::clone(table.arrow_schema()),
+        stored: table.stored_types()?,
+        partition_columns: table.partition_columns().to_vec(),
+    })
 }
 
 /// Delta's property for the number of columns with statistics; -1 means all.
@@ -244,6 +273,7 @@ fn statistics_columns(target: &Target) -> usize {
         | Target::Overwrite(table)
         | Target::Change { table, .. }
         | Target::Private { table, .. } => table.properties().get(KEY).cloned(),
+        Target::Rearrange(rearrangement) => rearrangement.table.properties().get(KEY).cloned(),
         Target::Create(spec) | Target::Replace(spec) => {
             spec.properties.iter().find(|(key, _)| key == KEY).map(|(_, value)| value.clone())
         }
@@ -261,6 +291,7 @@ fn unchanged(target: &Target, files: &[StagedFile]) -> Option<Arc<Table>> {
         Target::Change { table, removes, .. } if files.is_empty() && removes.is_empty() => Some(Arc::clone(table)),
         Target::Append(_)
         | Target::Change { .. }
+        | Target::Rearrange(_)
         | Target::Private { .. }
         | Target::Overwrite(_)
         | Target::Create(_)
