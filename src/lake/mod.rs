@@ -45,7 +45,7 @@ pub use history::{Detail, History, HistoryEntry};
 pub use rearrangement::Restored;
 pub use stores::{Resolved, Stores};
 pub use table::Table;
-pub use write::{Input, Operation, WriteMode, WriteRequest, Written};
+pub use write::{Arranged, Arrangement, Input, Operation, Scope, WriteMode, WriteRequest, Written};
 
 /// How new a table must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +86,8 @@ pub struct LakeOptions {
     pub row_group_bytes_max: usize,
     /// A data file is closed when it is larger.
     pub file_bytes_max: usize,
+    /// Files are put together up to this size.
+    pub target_bytes: u64,
     /// Files that one stream of rows may have open at a time, one for each partition.
     pub open_partitions_max: usize,
     /// With more partitions than that, a stream's rows are gathered up to so many bytes before they are cut up into files.
@@ -106,6 +108,7 @@ impl Default for LakeOptions {
             row_group_rows_max: 1 << 20,
             row_group_bytes_max: 128 << 20,
             file_bytes_max: 512 << 20,
+            target_bytes: 256 << 20,
             open_partitions_max: 64,
             gathered_bytes_max: 64 << 20,
             writers_max: std::thread::available_parallelism().map_or(2, usize::from),

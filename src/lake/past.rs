@@ -30,7 +30,7 @@ const LOOKED_BACK_MAX: u64 = 1_000;
 /// What the folder of a table's log holds.
 #[derive(Debug, Default)]
 pub(super) struct Listing {
-    /// When each commit was stored. As Delta has it, each is later than the one before.
+    /// When each commit was stored. Each is later than the one before, if by a microsecond.
     pub(super) commits: BTreeMap<u64, DateTime<Utc>>,
     pub(super) checkpoints: BTreeSet<u64>,
 }
@@ -54,7 +54,7 @@ impl Listing {
         let mut before: Option<DateTime<Utc>> = None;
         for time in listing.commits.values_mut() {
             if let Some(before) = before {
-                *time = (*time).max(before + chrono::TimeDelta::milliseconds(1));
+                *time = (*time).max(before + chrono::TimeDelta::microseconds(1));
             }
             before = Some(*time);
         }

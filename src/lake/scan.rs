@@ -117,6 +117,18 @@ impl LakeScan {
         self.decode(state, plan, &self.schema)
     }
 
+    /// Some columns of some files.
+    pub(super) fn columns(
+        &self,
+        state: &dyn Session,
+        files: &[usize],
+        columns: &[usize],
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let positions = columns.iter().filter_map(|column| self.positions.get(*column).copied()).collect();
+        let plan = self.parquet(state, files, positions, None)?;
+        self.decode(state, plan, &self.schema.project(columns)?)
+    }
+
     /// Numbers of the files that may hold rows for the filters.
     fn prune(&self, state: &dyn Session, filters: &[Expr]) -> Result<Vec<usize>> {
         let files = self.data_files();

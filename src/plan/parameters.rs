@@ -166,7 +166,8 @@ pub fn constant_value(
             let message = format!("argument of {what} must be type {}", format_type(ty));
             Error::new(SqlState::DatatypeMismatch, message).at(error.position())
         }
-        _ => error,
+        // The rules are those of EXECUTE's arguments, the words are not.
+        _ => Error::new(error.sqlstate(), error.message().replace("EXECUTE parameter", what)).at(error.position()),
     })?;
     let Some(expr) = exprs.into_iter().next() else { return Err(Error::internal("a constant was not bound")) };
     let schema = DFSchema::empty();

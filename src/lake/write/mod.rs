@@ -5,12 +5,14 @@
 //! ```
 //! Nothing is visible before the commit. Files that were staged for a commit that did not come are removed.
 
+mod arrange;
 mod encode;
 mod file;
 mod gathered;
 mod partition;
 mod rewrite;
 mod rows;
+mod zorder;
 pub(super) mod staged;
 
 use std::sync::Arc;
@@ -31,6 +33,7 @@ use super::table::Table;
 use super::{Lake, LakeOptions};
 use crate::error::{Error, Result, SqlState};
 use crate::quality::Gate;
+pub use arrange::{Arrangement, Arranged, Scope};
 use encode::Encoding;
 use file::StagedFile;
 use staged::Staged;
