@@ -406,9 +406,9 @@ fn unchanged_files(planned: &Table, removes: &[usize], base: &Table) -> Result<(
     if planned.version() == base.version() {
         return Ok(());
     }
-    let there: HashSet<&str> = base.files.iter().filter(|file| !file.special).map(|file| file.name.as_str()).collect();
+    let there = base.identities();
     let removed = removes.iter().filter_map(|number| planned.files.get(*number));
-    if removed.into_iter().all(|file| there.contains(file.name.as_str())) {
+    if removed.into_iter().all(|file| there.contains(&file.identity())) {
         return Ok(());
     }
     Err(conflict("Rows that this statement changes were changed by another transaction."))
@@ -428,7 +428,7 @@ fn no_new_files(planned: &Table, base: &Table) -> Result<()> {
 /// Refuses tables whose changes are recorded in ways that we do not write.
 fn changeable(table: &Table) -> Result<()> {
     if table.special {
-        return Err(Error::unsupported("changing rows of a table with deletion vectors"));
+        return Err(Error::unsupported("changing rows of a table with column mapping or with files elsewhere"));
     }
     if table.properties().get("delta.enableChangeDataFeed").is_some_and(|enabled| enabled == "true") {
         return Err(Error::unsupported("changing rows of a table with a change data feed"));

@@ -1,13 +1,14 @@
 //! The data files of one version: where they are, their partition's values, and what the log says about their content.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::datatypes::{DataType, Schema, TimeUnit};
 use datafusion::common::stats::Precision;
 use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
 use deltalake::kernel::{DeletionVectorDescriptor, LogicalFileView};
 use object_store::path::Path;
+use roaring::RoaringTreemap;
 use serde_json::Value;
 
 use super::history::LoggedFile;
@@ -34,7 +35,9 @@ pub(super) struct DataFile {
     pub(super) statistics: Arc<Statistics>,
     /// Which of its rows are deleted.
     pub(super) vector: Option<DeletionVectorDescriptor>,
-    /// Whether only delta-rs can read it: deleted rows, or a place outside the table's folder.
+    /// The rows of `vector`, once they were read.
+    pub(super) deleted: OnceLock<Arc<RoaringTreemap>>,
+    /// Whether only delta-rs can read it: it is outside the table's folder.
     pub(super) special: bool,
 }
 
@@ -81,8 +84,9 @@ impl DataFile {
             modified_ms: view.modification_time(),
             partition,
             statistics: Arc::new(statistics),
-            special: absolute || vector.is_some(),
+            special: absolute,
             vector,
+            deleted: OnceLock::new(),
         })
     }
 
@@ -107,6 +111,7 @@ impl DataFile {
             partition,
             statistics: Arc::new(statistics),
             vector: None,
+            deleted: OnceLock::new(),
             special: false,
         })
     }
@@ -117,6 +122,12 @@ impl DataFile {
 
     /// Number of rows, when the log has it.
     pub(super) fn rows(&self) -> Option<u64> {
+        let deleted = self.vector.as_ref().map_or(0, |vector| u64::try_from(vector.cardinality).unwrap_or(0));
+        self.stored_rows()?.checked_sub(deleted)
+    }
+
+    /// The same with its deleted rows.
+    pub(super) fn stored_rows(&self) -> Option<u64> {
         match self.statistics.num_rows {
             Precision::Exact(rows) => Some(rows as u64),
             Precision::Inexact(_) | Precision::Absent => None,
@@ -134,7 +145,7 @@ pub(super) fn read_all(
     views
         .map(|view| match known.get(view.path().as_ref()) {
             // A file that got deleted rows since is another one.
-            Some(file) if !file.special && view.deletion_vector_descriptor().is_none() => Ok(Arc::clone(file)),
+            Some(file) if file.vector == view.deletion_vector_descriptor() => Ok(Arc::clone(file)),
             Some(_) | None => DataFile::from_log(&view, layout).map(Arc::new),
         })
         .collect()

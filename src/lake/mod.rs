@@ -29,6 +29,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod transaction;
+mod vectors;
 pub mod write;
 
 use std::collections::{HashMap, HashSet};

@@ -1,8 +1,9 @@
 //! The provider of one version's rows: DataFusion's own Parquet scan over the files that the log names.
 //!
 //! Nothing is read to plan a scan: files, partition values and statistics come from the loaded log. What the plain scan
-//! cannot read (deleted rows, column mapping) goes through delta-rs' scan.
+//! cannot read (column mapping, files elsewhere) goes through delta-rs' scan. Deleted rows are filtered out.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, UInt64Array};
@@ -26,8 +27,11 @@ use datafusion::physical_expr::expressions::{Column as PhysicalColumn, cast};
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::projection::ProjectionExec;
+use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectMeta;
 use parquet::arrow::RowNumber;
 
@@ -35,6 +39,7 @@ use super::columns::scanned_type;
 use super::data_file::DataFile;
 use super::interval::DecodeInterval;
 use super::table::Table;
+use super::vectors::{self, Alive};
 use crate::error::Error;
 
 /// A table's rows at its version.
@@ -51,6 +56,9 @@ pub(super) struct LakeScan {
     schema: SchemaRef,
     tagged: bool,
 }
+
+/// Deletion vectors that a scan asks for at a time.
+const VECTORS_AT_A_TIME: usize = 16;
 
 /// Names of a tagged scan's last two columns. No user's column has a colon unless quoted, and Delta's schema wins then.
 const TAGS: [&str; 2] = ["lakegate:file", "lakegate:row"];
@@ -112,21 +120,97 @@ impl LakeScan {
     }
 
     /// All columns of some files.
-    pub(super) fn files(&self, state: &dyn Session, files: &[usize]) -> Result<Arc<dyn ExecutionPlan>> {
-        let plan = self.parquet(state, files, self.positions.clone(), None)?;
+    pub(super) async fn files(&self, state: &dyn Session, files: &[usize]) -> Result<Arc<dyn ExecutionPlan>> {
+        let all: Vec<usize> = (0..self.schema.fields().len()).collect();
+        let plan = self.rows(state, files, &all, None).await?;
         self.decode(state, plan, &self.schema)
     }
 
     /// Some columns of some files.
-    pub(super) fn columns(
+    pub(super) async fn columns(
         &self,
         state: &dyn Session,
         files: &[usize],
         columns: &[usize],
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let positions = columns.iter().filter_map(|column| self.positions.get(*column).copied()).collect();
-        let plan = self.parquet(state, files, positions, None)?;
+        let plan = self.rows(state, files, columns, None).await?;
         self.decode(state, plan, &self.schema.project(columns)?)
+    }
+
+    /// Columns of the rows of some files that are still there. Files without deleted rows are read as they are.
+    async fn rows(
+        &self,
+        state: &dyn Session,
+        files: &[usize],
+        columns: &[usize],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let has_deleted = |number: &usize| self.data_files().get(*number).is_some_and(|file| file.vector.is_some());
+        let (cut, whole): (Vec<usize>, Vec<usize>) = files.iter().partition(|number| has_deleted(number));
+        if cut.is_empty() {
+            return self.parquet(state, files, self.placed(columns), limit);
+        }
+        let kept = self.undeleted(state, &cut, columns).await?;
+        if whole.is_empty() {
+            return Ok(kept);
+        }
+        UnionExec::try_new(vec![self.parquet(state, &whole, self.placed(columns), limit)?, kept])
+    }
+
+    fn placed(&self, columns: &[usize]) -> Vec<usize> {
+        columns.iter().filter_map(|column| self.positions.get(*column).copied()).collect()
+    }
+
+    /// Columns of files with deleted rows: read with their numbers, and without those that the files' vectors name.
+    async fn undeleted(
+        &self,
+        state: &dyn Session,
+        files: &[usize],
+        columns: &[usize],
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let mut deleted = HashMap::new();
+        let location = &self.table.location;
+        let numbered = files.iter().filter_map(|number| Some((*number, Arc::clone(self.data_files().get(*number)?))));
+        let mut vectors = futures::stream::iter(numbered.collect::<Vec<_>>())
+            .map(|(number, file)| async move { Ok::<_, Error>((number, vectors::deleted(location, &file).await?)) })
+            .buffer_unordered(VECTORS_AT_A_TIME);
+        while let Some((number, rows)) = vectors.try_next().await.map_err(Error::into_datafusion)? {
+            deleted.insert(i32::try_from(number).unwrap_or(i32::MAX), rows);
+        }
+        let tagged = if self.tagged { None } else { Some(Self::tagged(Arc::clone(&self.table))) };
+        let tagged = tagged.as_ref().unwrap_or(self);
+        // File and row stand behind the table's own columns.
+        let tags = self.table.arrow_schema().fields().len();
+        let mut wanted = columns.to_vec();
+        let at: Vec<usize> = [tags, tags + 1]
+            .into_iter()
+            .map(|tag| match wanted.iter().position(|column| *column == tag) {
+                Some(at) => at,
+                None => {
+                    wanted.push(tag);
+                    wanted.len() - 1
+                }
+            })
+            .collect();
+        let plan = tagged.parquet(state, files, tagged.placed(&wanted), None)?;
+        let arguments = TAGS.iter().zip(at).map(|(name, at)| Arc::new(PhysicalColumn::new(name, at)) as _).collect();
+        let alive = ScalarFunctionExpr::new(
+            "lakegate:alive",
+            Arc::new(ScalarUDF::from(Alive::new(deleted))),
+            arguments,
+            Arc::new(Field::new("lakegate:alive", DataType::Boolean, false)),
+            Arc::clone(state.config().options()),
+        );
+        let plan: Arc<dyn ExecutionPlan> = Arc::new(FilterExec::try_new(Arc::new(alive), plan)?);
+        if wanted.len() == columns.len() {
+            return Ok(plan);
+        }
+        let schema = plan.schema();
+        let kept = schema.fields().iter().take(columns.len()).enumerate().map(|(index, field)| {
+            let column: Arc<dyn PhysicalExpr> = Arc::new(PhysicalColumn::new(field.name(), index));
+            (column, field.name().clone())
+        });
+        Ok(Arc::new(ProjectionExec::try_new(kept.collect::<Vec<_>>(), plan)?))
     }
 
     /// Numbers of the files that may hold rows for the filters.
@@ -284,7 +368,7 @@ impl TableProvider for LakeScan {
         let wanted = Arc::new(self.schema.project(projection)?);
         if self.table.special && self.others.is_none() {
             if self.tagged {
-                let message = "changing rows of a table with deletion vectors or column mapping";
+                let message = "changing rows of a table with column mapping or with files elsewhere";
                 return Err(Error::unsupported(message).into_datafusion());
             }
             return self.delegate(state, &wanted).await;
@@ -293,8 +377,7 @@ impl TableProvider for LakeScan {
         if files.is_empty() {
             return Ok(Arc::new(EmptyExec::new(wanted)));
         }
-        let positions = projection.iter().filter_map(|column| self.positions.get(*column).copied()).collect();
-        let plan = self.parquet(state, &files, positions, limit)?;
+        let plan = self.rows(state, &files, projection, limit).await?;
         self.decode(state, plan, &wanted)
     }
 }
@@ -340,7 +423,7 @@ impl PruningStatistics for LogStatistics<'_> {
     }
 
     fn row_counts(&self) -> Option<ArrayRef> {
-        Some(Arc::new(self.files.iter().map(|file| file.rows()).collect::<UInt64Array>()))
+        Some(Arc::new(self.files.iter().map(|file| file.stored_rows()).collect::<UInt64Array>()))
     }
 
     fn contained(&self, _: &Column, _: &std::collections::HashSet<ScalarValue>) -> Option<BooleanArray> {

@@ -40,7 +40,7 @@ pub struct Table {
     pub(super) file_schema: SchemaRef,
     pub(super) partition_fields: Vec<FieldRef>,
     pub(super) files: Vec<Arc<DataFile>>,
-    /// Whether a scan must leave the reading to delta-rs: column mapping, deleted rows, files elsewhere.
+    /// Whether a scan must leave the reading to delta-rs: column mapping, files elsewhere.
     pub(super) special: bool,
     /// Of a transaction that writes it.
     pub(super) private: Option<Arc<Private>>,

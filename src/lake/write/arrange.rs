@@ -101,7 +101,7 @@ impl Lake {
             let message = format!("rows can be ordered by at most {COLUMNS_MAX} columns at a time");
             return Err(Error::new(SqlState::ProgramLimitExceeded, message));
         }
-        if table.maps_columns() || table.files.iter().any(|file| file.special && file.vector.is_none()) {
+        if table.maps_columns() || table.files.iter().any(|file| file.special) {
             return Err(Error::unsupported("writing files anew of a table with column mapping or with files elsewhere"));
         }
         let empty = Rearranged::Files { files: Vec::new(), removed: true, target_bytes: 0 };
@@ -231,7 +231,7 @@ impl Lake {
             tasks.spawn(async move {
                 let scan = LakeScan::new(Arc::clone(&table));
                 let plan = match order.as_slice() {
-                    [] => scan.files(state.as_ref(), &bin)?,
+                    [] => scan.files(state.as_ref(), &bin).await?,
                     order => ordered(&scan, &state, &bin, order).await?,
                 };
                 rows::drain(job, one_by_one(plan, Arc::new(TaskContext::from(state.as_ref())))).await

@@ -44,7 +44,7 @@ pub(super) async fn ordered(
     files: &[usize],
     columns: &[usize],
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    let plan = scan.files(state.as_ref(), files)?;
+    let plan = scan.files(state.as_ref(), files).await?;
     let schema = plan.schema();
     let named = |index: usize| -> Arc<dyn PhysicalExpr> {
         Arc::new(Column::new(schema.fields().get(index).map_or("", |field| field.name()), index))
@@ -96,7 +96,7 @@ struct Ranks {
 impl Curve {
     /// Learns the ranges from a sample of the rows.
     async fn of(scan: &LakeScan, state: &Arc<SessionState>, files: &[usize], columns: &[usize]) -> Result<Self> {
-        let plan = scan.columns(state.as_ref(), files, columns)?;
+        let plan = scan.columns(state.as_ref(), files, columns).await?;
         let mut samples = plan
             .schema()
             .fields()
