@@ -241,6 +241,21 @@ impl<'a> Road<'a> {
         Ok(Target { schema, name: name.name.clone(), table })
     }
 
+    /// All tables that the role owns; a superuser's are all.
+    pub(crate) fn own_tables(&self) -> Vec<QualifiedName> {
+        let (superuser, role) = (self.session.superuser, self.role_oid());
+        let mut names = Vec::new();
+        for (schema, definition) in &self.snapshot.schemas {
+            for (name, relation) in &definition.relations {
+                if matches!(relation.kind, RelationKind::Table(_)) && (superuser || relation.owner == role) {
+                    let (schema, name) = (Some(schema.clone()), name.clone());
+                    names.push(QualifiedName { database: None, schema, name, position: 0 });
+                }
+            }
+        }
+        names
+    }
+
     /// The version of a table that AS OF asks for.
     pub(crate) async fn version(
         &mut self,

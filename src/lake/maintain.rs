@@ -8,6 +8,7 @@ use deltalake::DeltaTable;
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
 
 use super::stores::Resolved;
 
@@ -48,6 +49,27 @@ async fn remove_all(location: &Resolved) -> object_store::Result<()> {
             std::future::ready(!gone_already)
         });
         removed.try_for_each(|_| std::future::ready(Ok(()))).await?;
+    }
+    Ok(())
+}
+
+/// Removes files as fast as the store takes it; those that are gone already are no error.
+pub(super) async fn remove(
+    location: &Resolved,
+    files: Vec<Path>,
+    cancel: &CancellationToken,
+) -> crate::error::Result<()> {
+    let paths = futures::stream::iter(files.into_iter().map(Ok)).boxed();
+    let mut removed = location.store.delete_stream(paths);
+    while let Some(result) = removed.next().await {
+        match result {
+            Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        if cancel.is_cancelled() {
+            let message = "canceling statement due to user request";
+            return Err(crate::error::Error::new(crate::error::SqlState::QueryCanceled, message));
+        }
     }
     Ok(())
 }

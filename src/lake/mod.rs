@@ -9,6 +9,7 @@
 //! Called by `plan`, which pins tables and reads, and by `execute`, which alone may call what commits. It knows no SQL text,
 //! no names of the catalog and no session.
 
+mod analyze;
 mod cache;
 mod change;
 mod changes;
@@ -18,6 +19,7 @@ mod data_file;
 pub mod files;
 mod history;
 mod interval;
+mod live;
 mod log;
 mod maintain;
 mod past;
@@ -29,6 +31,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod transaction;
+mod vacuum;
 mod vectors;
 pub mod write;
 
@@ -46,6 +49,7 @@ pub use history::{Detail, History, HistoryEntry};
 pub use rearrangement::Restored;
 pub use stores::{Resolved, Stores};
 pub use table::Table;
+pub use vacuum::Vacuumed;
 pub use write::{Arranged, Arrangement, Input, Operation, Scope, WriteMode, WriteRequest, Written};
 
 /// How new a table must be.
@@ -79,7 +83,7 @@ pub struct LakeOptions {
     pub cached_versions_max: usize,
     /// A checkpoint is written after so many commits, unless the table says otherwise.
     pub checkpoint_commits: u64,
-    /// Files of a dropped table go after this time.
+    /// Files that a table's newest version does not have any more stay for this time, unless the table says otherwise.
     pub retention: Duration,
     /// 1 (fast) to 22 (small).
     pub zstd_level: i32,
@@ -104,7 +108,7 @@ impl Default for LakeOptions {
             cached_files_max: 200_000,
             cached_versions_max: 16,
             checkpoint_commits: 50,
-            retention: Duration::ZERO,
+            retention: Duration::from_secs(7 * 24 * 3600),
             zstd_level: 1,
             row_group_rows_max: 1 << 20,
             row_group_bytes_max: 128 << 20,
@@ -217,7 +221,7 @@ impl Lake {
         let location = self.stores.resolve(location)?;
         self.cache.forget(&location);
         self.dropping.lock().insert(location.location.to_string());
-        maintain::drop_files(location, self.options.retention, Arc::clone(&self.dropping));
+        maintain::drop_files(location, Duration::ZERO, Arc::clone(&self.dropping));
         Ok(())
     }
 

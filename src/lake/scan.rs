@@ -16,7 +16,9 @@ use datafusion::common::{Column, ColumnStatistics, DFSchema, ScalarValue, Statis
 use datafusion::datasource::TableType;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
-use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
+use datafusion::datasource::physical_plan::{
+    FileGroup, FileScanConfigBuilder, ParquetFileReaderFactory, ParquetSource,
+};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::error::{DataFusionError, Result};
@@ -27,17 +29,20 @@ use datafusion::physical_expr::expressions::{Column as PhysicalColumn, cast};
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::filter::FilterExec;
-use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::union::UnionExec;
 use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectMeta;
 use parquet::arrow::RowNumber;
+use parquet::arrow::async_reader::AsyncFileReader;
 
 use super::columns::scanned_type;
 use super::data_file::DataFile;
 use super::interval::DecodeInterval;
+use super::live::Files;
 use super::table::Table;
 use super::vectors::{self, Alive};
 use crate::error::Error;
@@ -47,7 +52,7 @@ use crate::error::Error;
 pub(super) struct LakeScan {
     table: Arc<Table>,
     /// Other files than the table's.
-    others: Option<Vec<Arc<DataFile>>>,
+    others: Option<Arc<Files>>,
     /// File columns and then partition columns, as the Parquet scan numbers them.
     scanned: TableSchema,
     /// For each column of the provider its number in `scanned`.
@@ -94,11 +99,12 @@ impl LakeScan {
         let schema = Schema::new(fields.chain(in_files).chain(constants).collect::<Vec<_>>());
         let fields = schema.fields().iter();
         let positions = fields.filter_map(|field| scanned.table_schema().index_of(field.name()).ok()).collect();
+        let files = table.location.live.hold(table.location(), files);
         Self { table, others: Some(files), scanned, positions, schema: Arc::new(schema), tagged: false }
     }
 
-    fn data_files(&self) -> &[Arc<DataFile>] {
-        self.others.as_deref().unwrap_or(&self.table.files)
+    fn data_files(&self) -> &Arc<Files> {
+        self.others.as_ref().unwrap_or(&self.table.files)
     }
 
     /// The same with two more columns: the number of the row's file in the table's list, and of the row in its file.
@@ -264,9 +270,13 @@ impl LakeScan {
         let metadata = runtime.cache_manager.get_file_metadata_cache();
         let options = state.default_table_options().parquet;
         let footer_bytes = options.global.metadata_size_hint;
+        let readers = Readers {
+            readers: CachedParquetFileReaderFactory::new(store, metadata),
+            _held: Arc::clone(self.data_files()),
+        };
         let mut source = ParquetSource::new(self.scanned.clone())
             .with_table_parquet_options(options)
-            .with_parquet_file_reader_factory(Arc::new(CachedParquetFileReaderFactory::new(store, metadata)));
+            .with_parquet_file_reader_factory(Arc::new(readers));
         if let Some(bytes) = footer_bytes {
             source = source.with_metadata_size_hint(bytes);
         }
@@ -323,6 +333,25 @@ impl LakeScan {
         // Filters would be used for pruning at most, and theirs may not take our types: they run above the scan anyway.
         let plan = provider.scan(state, Some(&projection), &[], None).await?;
         self.decode(state, plan, wanted)
+    }
+}
+
+/// Opens files. A plan holds it as long as it may open one, and with it the files: nobody removes them.
+#[derive(Debug)]
+struct Readers {
+    readers: CachedParquetFileReaderFactory,
+    _held: Arc<Files>,
+}
+
+impl ParquetFileReaderFactory for Readers {
+    fn create_reader(
+        &self,
+        partition: usize,
+        file: PartitionedFile,
+        metadata_size_hint: Option<usize>,
+        metrics: &ExecutionPlanMetricsSet,
+    ) -> Result<Box<dyn AsyncFileReader + Send>> {
+        self.readers.create_reader(partition, file, metadata_size_hint, metrics)
     }
 }
 

@@ -3,14 +3,17 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
+use arrow::array::{RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
+use datafusion::common::ScalarValue;
 use deltalake::DeltaTable;
 use deltalake::kernel::EagerSnapshot;
 use deltalake::kernel::engine::arrow_conversion::TryIntoArrow;
 
 use super::columns::{ColumnSpec, TableCheck, from_delta, scanned_type, stored_type};
-use super::data_file::{DataFile, Identity, Layout, read_all};
+use super::data_file::{Identity, Layout, read_all};
+use super::live::Files;
 use super::log::{self, Mark};
 use super::scan::LakeScan;
 use super::stores::Resolved;
@@ -39,7 +42,7 @@ pub struct Table {
     /// Columns inside the files, as the Parquet reader is asked for them.
     pub(super) file_schema: SchemaRef,
     pub(super) partition_fields: Vec<FieldRef>,
-    pub(super) files: Vec<Arc<DataFile>>,
+    pub(super) files: Arc<Files>,
     /// Whether a scan must leave the reading to delta-rs: column mapping, files elsewhere.
     pub(super) special: bool,
     /// Of a transaction that writes it.
@@ -86,17 +89,17 @@ impl Table {
         Ok(Self {
             version: state.version(),
             mark,
-            location,
             schema,
             columns,
             partition_columns,
             properties,
             file_schema,
             partition_fields,
-            files,
+            files: location.live.hold(location.location.as_str(), files),
             special,
             private,
             delta,
+            location,
         })
     }
 
@@ -210,6 +213,33 @@ impl Table {
                 _ => stored_type(engine.data_type()),
             })
             .collect())
+    }
+
+    /// The columns inside the files, in the types that they are stored in.
+    pub(super) fn stored_schema(&self) -> Result<Schema> {
+        let stored = self.stored_types()?;
+        let fields = self.schema.fields().iter().zip(stored);
+        let in_files = fields.filter(|(field, _)| !self.partition_columns.contains(field.name()));
+        Ok(Schema::new(in_files.map(|(field, ty)| field.as_ref().clone().with_data_type(ty)).collect::<Vec<_>>()))
+    }
+
+    /// For each file a row with the values of its partition; other columns are null.
+    pub fn partition_rows(&self) -> Result<RecordBatch> {
+        let fields: Vec<Field> =
+            self.schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
+        let columns = fields.iter().map(|field| {
+            let at = self.partition_columns.iter().position(|name| name == field.name());
+            match at {
+                Some(at) if !self.files.is_empty() => {
+                    let values = self.files.iter().filter_map(|file| file.partition.get(at).cloned());
+                    Ok(ScalarValue::iter_to_array(values)?)
+                }
+                _ => Ok(new_null_array(field.data_type(), self.files.len())),
+            }
+        });
+        let columns = columns.collect::<Result<Vec<_>>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(self.files.len()));
+        Ok(RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)?)
     }
 
     /// A provider of this version's rows: engine types, the table's order, pruning by partitions and statistics.

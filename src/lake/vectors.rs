@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, BooleanArray};
+use arrow::array::{AsArray, BooleanArray};
 use arrow::datatypes::{DataType, Int32Type, Int64Type};
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
@@ -37,6 +37,15 @@ pub(super) async fn deleted(location: &Resolved, file: &DataFile) -> Result<Arc<
         return Err(damaged(&format!("it has {} rows where the log tells of {}", rows.len(), vector.cardinality)));
     }
     Ok(Arc::clone(file.deleted.get_or_init(|| rows)))
+}
+
+/// The file that holds the vector; `None` for one in the log itself or at an unknown place.
+pub(super) fn file(location: &Resolved, vector: &DeletionVectorDescriptor) -> Option<Path> {
+    match vector.storage_type {
+        StorageType::Inline => None,
+        StorageType::UuidRelativePath => relative(location, &vector.path_or_inline_dv).ok(),
+        StorageType::AbsolutePath => absolute(location, &vector.path_or_inline_dv).ok(),
+    }
 }
 
 async fn read(location: &Resolved, vector: &DeletionVectorDescriptor) -> Result<RoaringTreemap> {

@@ -1,8 +1,11 @@
 //! Statements about versions, files and statistics of tables: one file for each.
 
+mod analyze;
 mod detail;
 mod history;
+mod optimize;
 mod restore;
+mod vacuum;
 
 use std::sync::Arc;
 
@@ -14,7 +17,7 @@ use arrow::record_batch::RecordBatch;
 use super::output::{Output, RowsTag};
 use super::road::Road;
 use crate::encode::types::{OutputColumn, PgType, arrow_type};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::sql::Care;
 
 pub(crate) async fn run(road: &mut Road<'_>, statement: &Care) -> Result<Output> {
@@ -22,10 +25,10 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &Care) -> Result<Output>
         Care::History { table, limit } => history::run(road, table, *limit).await,
         Care::Detail(table) => detail::run(road, table).await,
         Care::Restore { table, version } => restore::run(road, table, version).await,
-        Care::Optimize(_) => Err(Error::unsupported("OPTIMIZE")),
-        Care::Purge(_) => Err(Error::unsupported("REORG")),
-        Care::Vacuum(_) => Err(Error::unsupported("VACUUM")),
-        Care::Analyze(_) => Err(Error::unsupported("ANALYZE")),
+        Care::Optimize(optimize) => optimize::run(road, optimize).await,
+        Care::Purge(table) => optimize::purge(road, table).await,
+        Care::Vacuum(vacuum) => vacuum::run(road, vacuum).await,
+        Care::Analyze(tables) => analyze::run(road, tables).await,
     }
 }
 
@@ -35,7 +38,9 @@ pub(crate) fn columns(statement: &Care) -> Option<Vec<OutputColumn>> {
         Care::History { .. } => Some(output(history::COLUMNS)),
         Care::Detail(_) => Some(output(detail::COLUMNS)),
         Care::Restore { .. } => Some(output(restore::COLUMNS)),
-        Care::Optimize(_) | Care::Purge(_) | Care::Vacuum(_) | Care::Analyze(_) => None,
+        Care::Optimize(_) | Care::Purge(_) => Some(output(optimize::COLUMNS)),
+        Care::Vacuum(vacuum) if vacuum.dry_run => Some(output(vacuum::COLUMNS)),
+        Care::Vacuum(_) | Care::Analyze(_) => None,
     }
 }
 

@@ -102,12 +102,15 @@ impl Lake {
             return Err(Error::new(SqlState::ProgramLimitExceeded, message));
         }
         if table.maps_columns() || table.files.iter().any(|file| file.special) {
-            return Err(Error::unsupported("writing files anew of a table with column mapping or with files elsewhere"));
+            return Err(Error::unsupported(
+                "writing files anew of a table with column mapping or with files elsewhere",
+            ));
         }
         let empty = Rearranged::Files { files: Vec::new(), removed: true, target_bytes: 0 };
         let target = Target::Rearrange(Arc::new(Rearrangement { table: Arc::clone(table), what: empty }));
         commit::check_early(&table.location, &target).await?;
-        let target_bytes = arrangement.target_bytes.or_else(|| target_file_bytes(table)).unwrap_or(self.options.target_bytes);
+        let target_bytes =
+            arrangement.target_bytes.or_else(|| target_file_bytes(table)).unwrap_or(self.options.target_bytes);
         let bins = bins(&arrangement, target_bytes);
         let mut done = Arranged { version: table.version(), ..Arranged::default() };
         done.partitions = bins.iter().map(|bin| bin.partition).collect::<HashSet<_>>().len() as u64;

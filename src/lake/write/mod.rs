@@ -12,8 +12,8 @@ mod gathered;
 mod partition;
 mod rewrite;
 mod rows;
-mod zorder;
 pub(super) mod staged;
+mod zorder;
 
 use std::sync::Arc;
 
@@ -33,7 +33,7 @@ use super::table::Table;
 use super::{Lake, LakeOptions};
 use crate::error::{Error, Result, SqlState};
 use crate::quality::Gate;
-pub use arrange::{Arrangement, Arranged, Scope};
+pub use arrange::{Arranged, Arrangement, Scope};
 use encode::Encoding;
 use file::StagedFile;
 use staged::Staged;
@@ -268,7 +268,7 @@ fn shape_of(table: &Table) -> Result<Shape> {
 }
 
 /// Delta's property for the number of columns with statistics; -1 means all.
-fn statistics_columns(target: &Target) -> usize {
+pub(super) fn statistics_columns(target: &Target) -> usize {
     const KEY: &str = "delta.dataSkippingNumIndexedCols";
     const DEFAULT: usize = 32;
     let value = match target {
