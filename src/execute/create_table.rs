@@ -60,7 +60,8 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateTable) -> Result<
         return Err(error);
     }
     if let Some(left) = replaced.filter(|table| table.managed && !in_place) {
-        road.ground.lake.drop_files(&left.location)?;
+        road.ground.lake.note_drop(&left.location).await?;
+        road.ground.lake.dropped(&left.location)?;
     }
     Ok(Output::Done(tag(statement, made.rows)))
 }

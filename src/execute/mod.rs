@@ -21,6 +21,7 @@ pub(crate) mod create_view;
 pub(crate) mod drop;
 pub(crate) mod explain;
 pub(crate) mod insert;
+pub mod maintenance;
 pub mod output;
 pub(crate) mod role;
 mod row_text;

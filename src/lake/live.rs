@@ -17,6 +17,8 @@ pub(super) type Files = Vec<Arc<DataFile>>;
 pub(super) struct Live {
     held: Mutex<HashMap<String, Vec<Weak<Files>>>>,
     staged: Mutex<HashMap<String, HashSet<Path>>>,
+    /// Transactions that write a table.
+    transactions: Mutex<HashMap<String, Vec<Weak<()>>>>,
 }
 
 impl Live {
@@ -32,6 +34,20 @@ impl Live {
             held.insert(place.to_owned(), vec![Arc::downgrade(&files)]);
         }
         files
+    }
+
+    /// A transaction writes the table for as long as the answer is held.
+    pub(super) fn begin(&self, place: &str) -> Arc<()> {
+        let begun = Arc::new(());
+        let mut transactions = self.transactions.lock();
+        transactions.retain(|_, of_place| of_place.iter().any(|begun| begun.strong_count() > 0));
+        transactions.entry(place.to_owned()).or_default().push(Arc::downgrade(&begun));
+        begun
+    }
+
+    pub(super) fn is_in_transaction(&self, place: &str) -> bool {
+        let transactions = self.transactions.lock();
+        transactions.get(place).is_some_and(|begun| begun.iter().any(|begun| begun.strong_count() > 0))
     }
 
     pub(super) fn stage(&self, place: &str, file: Path) {

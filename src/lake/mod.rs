@@ -16,6 +16,7 @@ mod changes;
 pub mod columns;
 mod commit;
 mod data_file;
+mod dropped;
 pub mod files;
 mod history;
 mod interval;
@@ -31,6 +32,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod transaction;
+mod upkeep;
 mod vacuum;
 mod vectors;
 pub mod write;
@@ -45,6 +47,7 @@ use crate::error::Result;
 pub use change::{Change, Counts, Returned, RowAction};
 pub use changes::{ChangedFiles, Changes};
 pub use columns::{ColumnSpec, TableCheck, TableSpec};
+pub use dropped::DroppedTable;
 pub use history::{Detail, History, HistoryEntry};
 pub use rearrangement::Restored;
 pub use stores::{Resolved, Stores};
@@ -132,13 +135,26 @@ pub struct Lake {
     queues: Mutex<HashMap<String, std::sync::Weak<tokio::sync::Mutex<()>>>>,
     /// Places whose files are being removed: nothing new may go there.
     dropping: Arc<Mutex<HashSet<String>>>,
+    /// Told of each table that is dropped.
+    drops: tokio::sync::Notify,
+    /// Places that this process has written to since somebody asked.
+    written: Mutex<HashSet<String>>,
 }
 
 impl Lake {
     pub fn new(stores: Arc<Stores>, options: LakeOptions) -> Arc<Self> {
         let cache = cache::TableCache::new(options.cached_tables_max, options.cached_files_max);
         let past = past::PastCache::new(options.cached_versions_max, options.cached_files_max);
-        Arc::new(Self { stores, options, cache, past, queues: Mutex::default(), dropping: Arc::default() })
+        Arc::new(Self {
+            stores,
+            options,
+            cache,
+            past,
+            queues: Mutex::default(),
+            dropping: Arc::default(),
+            drops: tokio::sync::Notify::new(),
+            written: Mutex::default(),
+        })
     }
 
     pub fn stores(&self) -> &Arc<Stores> {
@@ -216,12 +232,12 @@ impl Lake {
         Ok(listed.try_next().await?.is_none())
     }
 
-    /// Removes the files of a table in the background, after the retention time. Older snapshots become unreadable then.
+    /// Removes the files of a table that nobody has seen, in the background.
     pub fn drop_files(self: &Arc<Self>, location: &str) -> Result<()> {
         let location = self.stores.resolve(location)?;
         self.cache.forget(&location);
         self.dropping.lock().insert(location.location.to_string());
-        maintain::drop_files(location, Duration::ZERO, Arc::clone(&self.dropping));
+        maintain::drop_files(location, Arc::clone(&self.dropping));
         Ok(())
     }
 
@@ -240,7 +256,7 @@ impl Lake {
         self.queue_named(location.location.to_string())
     }
 
-    fn queue_named(&self, name: String) -> Arc<tokio::sync::Mutex<()>> {
+    pub(in crate::lake) fn queue_named(&self, name: String) -> Arc<tokio::sync::Mutex<()>> {
         let mut queues = self.queues.lock();
         if let Some(queue) = queues.get(&name).and_then(std::sync::Weak::upgrade) {
             return queue;

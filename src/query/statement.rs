@@ -77,6 +77,10 @@ pub(crate) fn check_staged(statement: &Statement, tag: &str) -> Result<()> {
     if waits {
         return Ok(());
     }
+    if matches!(statement, Statement::Care(_)) {
+        let message = format!("{tag} cannot run inside a transaction block");
+        return Err(Error::new(SqlState::ActiveSqlTransaction, message));
+    }
     let message = format!("{tag} in a transaction with other statements is not supported");
     Err(Error::new(SqlState::FeatureNotSupported, message)
         .with_hint("Send the statement by itself, outside BEGIN and in a message of its own."))

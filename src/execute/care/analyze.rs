@@ -31,7 +31,7 @@ pub(super) async fn targets(road: &mut Road<'_>, tables: &[CaredTable], verb: &s
             match road.told(&name).await {
                 Ok(target) => targets.push(target),
                 // One that cannot be read must not keep the others from being looked after.
-                Err(error) => warn(road, format!("skipping \"{}\" --- {}", name.name, error.message())),
+                Err(error) => tracing::warn!(table = name.name, %error, "could not {verb} a table"),
             }
         }
         return Ok(targets);
