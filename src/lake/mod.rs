@@ -50,6 +50,7 @@ pub use columns::{ColumnSpec, TableCheck, TableSpec};
 pub use dropped::DroppedTable;
 pub use history::{Detail, History, HistoryEntry};
 pub use rearrangement::Restored;
+pub use scan::FILES_SKIPPED;
 pub use stores::{Resolved, Stores};
 pub use table::Table;
 pub use vacuum::Vacuumed;

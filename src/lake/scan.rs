@@ -17,7 +17,7 @@ use datafusion::datasource::TableType;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
 use datafusion::datasource::physical_plan::{
-    FileGroup, FileScanConfigBuilder, ParquetFileReaderFactory, ParquetSource,
+    FileGroup, FileScanConfig, FileScanConfigBuilder, ParquetFileReaderFactory, ParquetSource,
 };
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
@@ -31,7 +31,7 @@ use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::filter::FilterExec;
-use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
+use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricBuilder};
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::union::UnionExec;
 use futures::{StreamExt, TryStreamExt};
@@ -220,16 +220,24 @@ impl LakeScan {
     }
 
     /// Numbers of the files that may hold rows for the filters.
-    fn prune(&self, state: &dyn Session, filters: &[Expr]) -> Result<Vec<usize>> {
+    fn prune(&self, state: &dyn Session, filters: &[Expr]) -> Result<(Vec<usize>, Skipped)> {
         let files = self.data_files();
-        let all = || (0..files.len()).collect();
+        let all = || ((0..files.len()).collect(), Skipped::default());
         let Some(filter) = conjunction(filters.iter().cloned()) else { return Ok(all()) };
         let filter = state.create_physical_expr(filter, &DFSchema::try_from(Arc::clone(&self.schema))?)?;
         // What cannot be used for pruning is no error: the filter itself runs above the scan.
         let builder = PruningPredicateBuilder::new().with_file_schema(Arc::clone(&self.schema));
         let Some(predicate) = builder.build(filter) else { return Ok(all()) };
-        let kept = predicate.prune(&LogStatistics { files, schema: self.scanned.table_schema() })?;
-        Ok(kept.iter().enumerate().filter_map(|(number, keep)| keep.then_some(number)).collect())
+        let schema = self.scanned.table_schema();
+        let count = |kept: &[bool]| kept.iter().filter(|keep| !**keep).count();
+        let kept = predicate.prune(&LogStatistics { files, schema, first: 0 })?;
+        let mut skipped = Skipped { partition: 0, statistics: count(&kept) };
+        if skipped.statistics > 0 && !self.table.partition_fields.is_empty() {
+            let first = self.scanned.file_schema().fields().len();
+            skipped.partition = count(&predicate.prune(&LogStatistics { files, schema, first })?);
+            skipped.statistics = skipped.statistics.saturating_sub(skipped.partition);
+        }
+        Ok((kept.iter().enumerate().filter_map(|(number, keep)| keep.then_some(number)).collect(), skipped))
     }
 
     fn partitioned_file(&self, number: usize, file: &DataFile) -> PartitionedFile {
@@ -336,6 +344,25 @@ impl LakeScan {
     }
 }
 
+/// Names of a scan's counts of files.
+pub const FILES_SKIPPED: [&str; 2] = ["files_skipped_by_partition", "files_skipped_by_statistics"];
+
+/// Notes in the first scan of the plan what was left out of it.
+fn tell_skipped(plan: &dyn ExecutionPlan, skipped: Skipped) {
+    if let Some(source) = plan.downcast_ref::<DataSourceExec>() {
+        if let Some(config) = source.data_source().downcast_ref::<FileScanConfig>() {
+            let metrics = config.file_source().metrics();
+            for (name, count) in FILES_SKIPPED.into_iter().zip([skipped.partition, skipped.statistics]) {
+                MetricBuilder::new(metrics).global_counter(name).add(count);
+            }
+        }
+        return;
+    }
+    if let Some(child) = plan.children().first() {
+        tell_skipped(child.as_ref(), skipped);
+    }
+}
+
 /// Opens files. A plan holds it as long as it may open one, and with it the files: nobody removes them.
 #[derive(Debug)]
 struct Readers {
@@ -402,24 +429,36 @@ impl TableProvider for LakeScan {
             }
             return self.delegate(state, &wanted).await;
         }
-        let files = self.prune(state, filters)?;
+        let (files, skipped) = self.prune(state, filters)?;
         if files.is_empty() {
             return Ok(Arc::new(EmptyExec::new(wanted)));
         }
         let plan = self.rows(state, &files, projection, limit).await?;
+        tell_skipped(plan.as_ref(), skipped);
         self.decode(state, plan, &wanted)
     }
+}
+
+/// Files that a scan need not look at, as EXPLAIN ANALYZE tells them.
+#[derive(Debug, Default, Clone, Copy)]
+struct Skipped {
+    /// By the values of their partitions.
+    partition: usize,
+    /// By the bounds of their columns alone.
+    statistics: usize,
 }
 
 /// What the log says about the files, for pruning. Bounds that are not a column's own values serve as well.
 struct LogStatistics<'a> {
     files: &'a [Arc<DataFile>],
     schema: &'a SchemaRef,
+    /// Nothing is told of columns before this one.
+    first: usize,
 }
 
 impl LogStatistics<'_> {
     fn values(&self, column: &Column, of: impl Fn(&ColumnStatistics) -> &Precision<ScalarValue>) -> Option<ArrayRef> {
-        let index = self.schema.index_of(column.name()).ok()?;
+        let index = self.schema.index_of(column.name()).ok().filter(|index| *index >= self.first)?;
         let null = ScalarValue::try_from(self.schema.field(index).data_type()).ok()?;
         let values = self.files.iter().map(|file| {
             let statistics = file.statistics.column_statistics.get(index);
@@ -443,7 +482,7 @@ impl PruningStatistics for LogStatistics<'_> {
     }
 
     fn null_counts(&self, column: &Column) -> Option<ArrayRef> {
-        let index = self.schema.index_of(column.name()).ok()?;
+        let index = self.schema.index_of(column.name()).ok().filter(|index| *index >= self.first)?;
         let counts = self.files.iter().map(|file| {
             let count = file.statistics.column_statistics.get(index)?.null_count.get_value().copied()?;
             Some(count as u64)
