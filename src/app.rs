@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::console::{self, Phase, Readiness};
 use crate::engine::{Engine, EngineOptions, ThreadsRunner, machine_memory_bytes};
 use crate::error::{Error, Result, SqlState};
+use crate::execute::maintenance::{self, Habits};
 use crate::execute::{Decisions, FileAccess, Ground, complete};
 use crate::lake::stores::counted::{Operation, Outcome};
 use crate::lake::{Lake, LakeOptions, Stores};
@@ -31,6 +32,9 @@ const ENGINE_THREADS_PER_CORE: usize = 4;
 const ENGINE_THREADS_MIN: usize = 8;
 /// Stack of the engine's threads. Pages that were never touched cost nothing.
 const ENGINE_STACK_BYTES: usize = 64 * 1024 * 1024;
+/// Time that background work has to end.
+const UPKEEP_END: Duration = Duration::from_secs(2);
+const INTERVAL_MIN: Duration = Duration::from_millis(100);
 /// Where the catalog is in the warehouse.
 const CATALOG_FOLDER: &str = "_lakegate/catalog";
 
@@ -42,6 +46,8 @@ pub struct App {
     http: Option<TcpListener>,
     server: Arc<ServerConfig>,
     readiness: Arc<Readiness>,
+    /// What is done for the tables in the background, if anything is.
+    habits: Option<Habits>,
 }
 
 /// SIGTERM and SIGINT end the server, SIGHUP reads its certificates again.
@@ -68,6 +74,16 @@ pub fn check(config: &Config) -> Result<()> {
     let rules = host_rules(config)?;
     let tls = tls(config)?;
     check_exposure(&config.server.listen, tls.is_some(), &rules, config.server.allow_insecure_listen)
+}
+
+fn habits(config: &Config) -> Option<Habits> {
+    let maintenance = &config.maintenance;
+    maintenance.enabled.then(|| Habits {
+        interval: maintenance.interval.max(INTERVAL_MIN),
+        compaction_files_min: Some(maintenance.compaction_files_min).filter(|files| *files > 1),
+        vacuum_interval: Some(maintenance.vacuum_interval).filter(|interval| !interval.is_zero()),
+        dropped_retention: maintenance.dropped_retention,
+    })
 }
 
 /// The services below the road, on the configured warehouse.
@@ -101,6 +117,8 @@ pub async fn ground(config: &Config, metrics: Arc<Metrics>) -> Result<Ground> {
     let options = LakeOptions {
         cached_tables_max: config.lake.table_cache_entries,
         zstd_level: config.lake.compression_level,
+        retention: config.maintenance.file_retention,
+        target_bytes: config.maintenance.target_file_bytes.0.max(1),
         ..LakeOptions::default()
     };
     let lake = Lake::new(stores, options);
@@ -245,7 +263,8 @@ impl App {
             let service = Arc::clone(&probed);
             async move { service.probe().await }
         }));
-        Ok(Self { service, listeners, addresses, http, server: Arc::new(server), readiness })
+        let habits = habits(config);
+        Ok(Self { service, listeners, addresses, http, server: Arc::new(server), readiness, habits })
     }
 
     pub fn service(&self) -> &Arc<Service> {
@@ -265,6 +284,8 @@ impl App {
             let metrics = Arc::clone(self.service.metrics());
             tokio::spawn(console::run(listener, metrics, Arc::clone(&self.readiness), http_shutdown.clone()))
         });
+        let ground = Arc::clone(self.service.ground());
+        let upkeep = self.habits.map(|habits| tokio::spawn(maintenance::run(ground, habits, shutdown.clone())));
         let tls = self.server.tls.clone();
         let serving = server::run(self.listeners, self.server, Arc::clone(&self.service), shutdown.clone());
         tokio::pin!(serving);
@@ -291,6 +312,12 @@ impl App {
                 }
             }
         };
+        shutdown.cancel();
+        if let Some(mut upkeep) = upkeep
+            && tokio::time::timeout(UPKEEP_END, &mut upkeep).await.is_err()
+        {
+            upkeep.abort();
+        }
         http_shutdown.cancel();
         if let Some(http) = http {
             let _ = tokio::time::timeout(Duration::from_secs(1), http).await;

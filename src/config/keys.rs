@@ -113,6 +113,17 @@ sections! {
         fsync: bool = true, "Whether a commit on a local disk is flushed to the disk before it is answered; without it a loss of power can damage tables.";
     }
 
+    /// What is done for the tables in the background.
+    MaintenanceConfig("maintenance") {
+        enabled: bool = true, "Whether this server looks after the tables in the background.";
+        interval: Duration = Duration::from_secs(60), "Time between two looks.";
+        compaction_files_min: usize = 32, "So many small files in one partition of a managed table that this server writes are put together; 0 leaves them.";
+        target_file_bytes: Bytes = Bytes::megabytes(256), "The size that files are put together to, here and by OPTIMIZE.";
+        vacuum_interval: Duration = Duration::from_secs(24 * 3600), "Time between two removals of old files from all managed tables; 0 leaves them to VACUUM.";
+        file_retention: Duration = Duration::from_secs(7 * 24 * 3600), "How long files stay that the newest version of their table does not have, unless its property delta.deletedFileRetentionDuration says otherwise.";
+        dropped_retention: Duration = Duration::from_secs(24 * 3600), "How long the files of a dropped table stay.";
+    }
+
     /// Health and metrics.
     HttpConfig("http") {
         listen: Option<SocketAddr> = None, "Address and port of /healthz, /readyz and /metrics; none without it.";
@@ -144,6 +155,7 @@ pub fn describe() -> Vec<KeyDescription> {
     MemoryConfig::describe(&mut list);
     QueryConfig::describe(&mut list);
     LakeConfig::describe(&mut list);
+    MaintenanceConfig::describe(&mut list);
     HttpConfig::describe(&mut list);
     LogConfig::describe(&mut list);
     list.push(KeyDescription {
@@ -168,6 +180,7 @@ impl Config {
             "memory" => self.memory.assign(key, &entry.value),
             "query" => self.query.assign(key, &entry.value),
             "lake" => self.lake.assign(key, &entry.value),
+            "maintenance" => self.maintenance.assign(key, &entry.value),
             "http" => self.http.assign(key, &entry.value),
             "log" => self.log.assign(key, &entry.value),
             "settings" => Some(put(&mut self.settings, key, &entry.value)),

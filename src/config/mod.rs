@@ -21,7 +21,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::error::Result;
-pub use keys::{HttpConfig, KeyDescription, LakeConfig, LogConfig, MemoryConfig, QueryConfig, ServerConfig};
+pub use keys::{
+    HttpConfig, KeyDescription, LakeConfig, LogConfig, MaintenanceConfig, MemoryConfig, QueryConfig, ServerConfig,
+};
 pub use keys::{WarehouseConfig, describe};
 pub use value::{Bytes, LogFormat, Secret, TlsVersion};
 
@@ -48,6 +50,7 @@ pub struct Config {
     pub memory: MemoryConfig,
     pub query: QueryConfig,
     pub lake: LakeConfig,
+    pub maintenance: MaintenanceConfig,
     pub http: HttpConfig,
     pub log: LogConfig,
     /// `[settings]`: the server's values of session settings.

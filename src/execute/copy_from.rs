@@ -15,7 +15,7 @@ use crate::encode::copy::{self, Chunk, ChunkDecoder, Splitter};
 use crate::encode::types::{Format, PgType};
 use crate::error::{Error, Result, Severity, SqlState};
 use crate::lake::files::{FileFormat, FileSet, Rejections, decode_parallel};
-use crate::lake::{Input, Operation, WriteMode, WriteRequest, Written, files};
+use crate::lake::{Input, WriteMode, WriteRequest, Written, files};
 use crate::observe::{CopyDirection, Metrics};
 use crate::plan::relations::{Relation, RelationColumn, ResolvedTable};
 use crate::session::{Arrivals, Handle};
@@ -89,7 +89,7 @@ async fn from_client(road: &mut Road<'_>, statement: &CopyFrom, target: Target, 
         input: Input::Streams(streams),
         // The decoders know the lines, so the rows are checked there.
         gate: passed,
-        operation: Operation::new("COPY"),
+        operation: road.operation("COPY"),
         memory: Arc::clone(road.ground.engine.memory_pool()),
         cancel: road.token.clone(),
     };

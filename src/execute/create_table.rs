@@ -64,7 +64,7 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateTable) -> Result<
     }
     recorded?;
     if let Some(left) = replaced.filter(|table| table.managed && !in_place) {
-        road.leave(left.location.clone())?;
+        road.leave(left.location.clone()).await?;
     }
     Ok(Output::Done(tag(statement, made.rows)))
 }
@@ -401,7 +401,7 @@ async fn record(
     .await
 }
 
-fn catalog_column(column: &ColumnSpec) -> Column {
+pub(super) fn catalog_column(column: &ColumnSpec) -> Column {
     Column {
         name: column.name.clone(),
         type_oid: column.ty.oid,

@@ -1,4 +1,6 @@
-//! DROP TABLE, VIEW and SCHEMA. The entry goes at once; a managed table's files after it.
+//! DROP TABLE, VIEW and SCHEMA. The entry goes at once; a managed table's files after their time, by [`super::maintenance`].
+
+use std::collections::HashSet;
 
 use super::output::Output;
 use super::road::Road;
@@ -19,26 +21,37 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &Drop) -> Result<Output>
     let superuser = road.session.superuser;
     let role = road.role_oid();
     let asked = statement.clone();
-    let dropped = road
-        .define(move |document| {
-            let statement = &asked;
-            let mut dropped = Dropped::default();
-            for name in &statement.names {
-                match statement.kind {
-                    DropKind::Schema => drop_schema(document, statement, name, (superuser, role), &mut dropped)?,
-                    DropKind::Table | DropKind::View => {
-                        drop_relation(document, statement, name, &path, (superuser, role), &mut dropped)?;
-                    }
+    let change = move |document: &mut Document| {
+        let statement = &asked;
+        let mut dropped = Dropped::default();
+        for name in &statement.names {
+            match statement.kind {
+                DropKind::Schema => drop_schema(document, statement, name, (superuser, role), &mut dropped)?,
+                DropKind::Table | DropKind::View => {
+                    drop_relation(document, statement, name, &path, (superuser, role), &mut dropped)?;
                 }
             }
-            Ok(dropped)
-        })
-        .await?;
+        }
+        Ok(dropped)
+    };
+    // The tables are noted before their entries go: whatever happens then, their files are not forgotten.
+    let mut noted: HashSet<String> = HashSet::new();
+    if statement.kind != DropKind::View && !road.staged {
+        for location in change(&mut road.snapshot.as_ref().clone())?.locations {
+            road.ground.lake.note_drop(&location).await?;
+            noted.insert(location);
+        }
+    }
+    let dropped = road.define(change).await?;
     for notice in dropped.notices {
         road.notice(notice);
     }
     for location in dropped.locations {
-        road.leave(location)?;
+        if noted.contains(&location) {
+            road.ground.lake.dropped(&location)?;
+        } else {
+            road.leave(location).await?;
+        }
     }
     Ok(Output::Done(
         match statement.kind {

@@ -4,6 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use datafusion::common::stats::Precision;
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig};
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::physical_plan::metrics::MetricValue;
 use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
 use datafusion::physical_plan::{DisplayFormatType, ExecutionPlan, ExecutionPlanProperties};
 use futures::StreamExt;
@@ -16,6 +19,7 @@ use super::setting::text_rows;
 use super::{change, insert};
 use crate::encode::types::{OutputColumn, PgType};
 use crate::error::{Error, Result};
+use crate::lake;
 use crate::plan::Changing;
 use crate::sql::{Explain, Statement};
 
@@ -152,6 +156,9 @@ fn node_lines(plan: &dyn ExecutionPlan, depth: usize, analyze: bool, verbose: bo
     if !detail.is_empty() {
         lines.push(format!("{}{detail}", " ".repeat(2 + depth * 6)));
     }
+    if let Some(read) = analyze.then(|| Read::of(plan)).flatten() {
+        lines.push(format!("{}{read}", " ".repeat(2 + depth * 6)));
+    }
     for child in plan.children() {
         node_lines(child.as_ref(), depth + 1, analyze, verbose, lines);
     }
@@ -163,6 +170,56 @@ fn actual(plan: &dyn ExecutionPlan) -> String {
     let rows = metrics.output_rows().unwrap_or(0);
     let busy = metrics.elapsed_compute().unwrap_or(0) as f64 / 1e6;
     format!(" (actual time={busy:.3} rows={rows} loops={})", plan.output_partitioning().partition_count())
+}
+
+/// What a scan of a table read of it.
+#[derive(Debug, PartialEq, Eq)]
+struct Read {
+    files: usize,
+    skipped_by_partition: usize,
+    skipped_by_statistics: usize,
+    row_groups: usize,
+    row_groups_pruned: usize,
+}
+
+impl Read {
+    /// `None` for a node that is no scan of a table.
+    fn of(plan: &dyn ExecutionPlan) -> Option<Self> {
+        let source = plan.downcast_ref::<DataSourceExec>()?;
+        let config = source.data_source().downcast_ref::<FileScanConfig>()?;
+        let metrics = plan.metrics()?;
+        let [by_partition, by_statistics] =
+            lake::FILES_SKIPPED.map(|name| metrics.sum_by_name(name).map(|count| count.as_usize()));
+        let mut files: Vec<_> = config.file_groups.iter().flat_map(FileGroup::iter).map(|file| file.path()).collect();
+        files.sort_unstable();
+        // A large file may be read in several parts.
+        files.dedup();
+        let mut read = Self {
+            files: files.len(),
+            skipped_by_partition: by_partition.unwrap_or(0),
+            skipped_by_statistics: by_statistics.unwrap_or(0),
+            row_groups: 0,
+            row_groups_pruned: 0,
+        };
+        for metric in metrics.iter() {
+            if let MetricValue::PruningMetrics { name, pruning_metrics } = metric.value()
+                && name == "row_groups_pruned_statistics"
+            {
+                read.row_groups += pruning_metrics.matched();
+                read.row_groups_pruned += pruning_metrics.pruned();
+            }
+        }
+        Some(read)
+    }
+}
+
+impl std::fmt::Display for Read {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { files, skipped_by_partition, skipped_by_statistics, row_groups, row_groups_pruned } = self;
+        write!(f, "Files: {files} read, {skipped_by_partition} skipped by partition, ")?;
+        write!(f, "{skipped_by_statistics} skipped by statistics")?;
+        write!(f, "  Row Groups: {row_groups} read, {row_groups_pruned} skipped")
+    }
 }
 
 fn node_json(plan: &dyn ExecutionPlan, analyze: bool) -> Value {
@@ -177,6 +234,13 @@ fn node_json(plan: &dyn ExecutionPlan, analyze: bool) -> Value {
     if analyze && let Some(metrics) = plan.metrics() {
         node.insert("Actual Rows".into(), json!(metrics.output_rows().unwrap_or(0)));
         node.insert("Actual Total Time".into(), json!(metrics.elapsed_compute().unwrap_or(0) as f64 / 1e6));
+    }
+    if let Some(read) = analyze.then(|| Read::of(plan)).flatten() {
+        node.insert("Files Read".into(), json!(read.files));
+        node.insert("Files Skipped by Partition".into(), json!(read.skipped_by_partition));
+        node.insert("Files Skipped by Statistics".into(), json!(read.skipped_by_statistics));
+        node.insert("Row Groups Read".into(), json!(read.row_groups));
+        node.insert("Row Groups Skipped".into(), json!(read.row_groups_pruned));
     }
     let children: Vec<Value> = plan.children().iter().map(|child| node_json(child.as_ref(), analyze)).collect();
     if !children.is_empty() {

@@ -9,6 +9,7 @@
 mod ground;
 mod road;
 
+pub(crate) mod care;
 pub(crate) mod change;
 pub(crate) mod copy_from;
 mod copy_options;
@@ -20,6 +21,7 @@ pub(crate) mod create_view;
 pub(crate) mod drop;
 pub(crate) mod explain;
 pub(crate) mod insert;
+pub mod maintenance;
 pub mod output;
 pub(crate) mod role;
 mod row_text;
@@ -65,6 +67,7 @@ async fn dispatch(road: &mut Road<'_>, statement: &Statement) -> Result<Output> 
         Statement::Set(set) => setting::set(road, set),
         Statement::Show(show) => setting::show(road, show),
         Statement::Reset(name) => setting::reset(road, name.as_ref()),
+        Statement::Care(care) => care::run(road, care).await,
         Statement::CreateRole(role) => role::create(road, role).await,
         Statement::AlterRole(role) => role::alter(road, role).await,
         Statement::DropRole(roles) => role::drop(road, roles).await,

@@ -134,15 +134,14 @@ impl<'a> Road<'a> {
         made
     }
 
-    /// The files of a table that the catalog does not name any more go, in a transaction after its COMMIT.
-    pub(crate) fn leave(&mut self, location: String) -> Result<()> {
-        match self.session.transaction.pins_mut().filter(|_| self.staged) {
-            Some(pins) => {
-                pins.left.push(location);
-                Ok(())
-            }
-            None => self.ground.lake.drop_files(&location),
+    /// The files of a table that the catalog does not name any more go after their time, in a transaction after its COMMIT.
+    pub(crate) async fn leave(&mut self, location: String) -> Result<()> {
+        if let Some(pins) = self.session.transaction.pins_mut().filter(|_| self.staged) {
+            pins.left.push(location);
+            return Ok(());
         }
+        self.ground.lake.note_drop(&location).await?;
+        self.ground.lake.dropped(&location)
     }
 
     pub(crate) fn notice(&self, notice: Error) {
@@ -198,6 +197,8 @@ impl<'a> Road<'a> {
             file_check: &check,
             superuser,
             role_oid,
+            parameters: &mut self.parameters,
+            source: Arc::clone(&self.source),
         };
         resolver.resolve(names).await
     }
@@ -218,6 +219,7 @@ impl<'a> Road<'a> {
         let relations = self.resolve(&names).await?;
         let bound = plan::bind_query(query, &self.context, &relations, &self.source, &mut self.parameters)?;
         let mut depends_on: Vec<u32> = relations.by_name.values().map(plan::relations::Relation::oid).collect();
+        depends_on.extend(&relations.version_oids);
         depends_on.retain(|oid| self.snapshot.relation_by_oid(*oid).is_some());
         depends_on.sort_unstable();
         depends_on.dedup();
@@ -262,6 +264,58 @@ impl<'a> Road<'a> {
             Err(error) => return Err(error),
         };
         Ok(Target { schema, name: name.name.clone(), table })
+    }
+
+    /// Finds a table to tell of, as fresh as this session reads.
+    pub(crate) async fn told(&mut self, name: &QualifiedName) -> Result<Target> {
+        let (schema, relation) = self.find(name)?;
+        let RelationKind::Table(kind) = &relation.kind else {
+            let message = format!("\"{}\" is not a table", name.name);
+            return Err(Error::new(SqlState::WrongObjectType, message).at(place(name)));
+        };
+        if !self.session.superuser && relation.owner != self.role_oid() {
+            let message = format!("permission denied for table {}", name.name);
+            return Err(Error::new(SqlState::InsufficientPrivilege, message));
+        }
+        let spot = self.ground.lake.place(&kind.location)?;
+        let pinned = self.session.transaction.pins().and_then(|pins| pins.table::<lake::Table>(&spot));
+        let table = match pinned {
+            Some(table) => table,
+            None => self.ground.lake.table(&kind.location, self.freshness()).await?,
+        };
+        Ok(Target { schema, name: name.name.clone(), table })
+    }
+
+    /// All tables that the role owns; a superuser's are all.
+    pub(crate) fn own_tables(&self) -> Vec<QualifiedName> {
+        let (superuser, role) = (self.session.superuser, self.role_oid());
+        let mut names = Vec::new();
+        for (schema, definition) in &self.snapshot.schemas {
+            for (name, relation) in &definition.relations {
+                if matches!(relation.kind, RelationKind::Table(_)) && (superuser || relation.owner == role) {
+                    let (schema, name) = (Some(schema.clone()), name.clone());
+                    names.push(QualifiedName { database: None, schema, name, position: 0 });
+                }
+            }
+        }
+        names
+    }
+
+    /// The version of a table that AS OF asks for.
+    pub(crate) async fn version(
+        &mut self,
+        table: &Arc<lake::Table>,
+        version: &ast::TableVersion,
+    ) -> Result<Arc<lake::Table>> {
+        let now = self.context.statement_start;
+        match plan::moment_of(version, &self.context, &self.source, &mut self.parameters)? {
+            plan::Moment::Version(version) => self.ground.lake.version(table, version).await,
+            plan::Moment::Time(time) => {
+                let version = self.ground.lake.version_at(table, time, now).await?;
+                self.ground.lake.version(table, version).await
+            }
+            plan::Moment::Unknown => Ok(Arc::clone(table)),
+        }
     }
 
     /// The table as a write finds it: its newest version, or the transaction's own view.
@@ -518,7 +572,7 @@ impl<'a> Road<'a> {
             mode,
             input,
             gate,
-            operation: Operation::new(operation),
+            operation: self.operation(operation),
             memory: Arc::clone(self.ground.engine.memory_pool()),
             cancel: self.token.clone(),
         };
@@ -530,6 +584,11 @@ impl<'a> Road<'a> {
             pins.replace(table.location(), Arc::clone(table));
         }
         Ok(written)
+    }
+
+    /// What a commit tells of this statement.
+    pub(crate) fn operation(&self, name: &str) -> Operation {
+        Operation { user: Some(self.context.user.clone()), ..Operation::new(name) }
     }
 
     /// How many streams work on one statement.

@@ -40,6 +40,10 @@ async fn commit_all(ground: Arc<Ground>, tables: Vec<Arc<lake::Table>>, pins: Pi
     let places = places?;
     let (made, known): (Vec<_>, Vec<_>) =
         tables.into_iter().partition(|table| places.iter().any(|place| place == table.location()));
+    // Whatever happens then, their files are not forgotten.
+    for location in &pins.left {
+        lake.note_drop(location).await?;
+    }
     // Nobody sees these before the catalog names them.
     for table in &made {
         lake.commit_private(table).await?;
@@ -60,7 +64,7 @@ async fn commit_all(ground: Arc<Ground>, tables: Vec<Arc<lake::Table>>, pins: Pi
         _ => commit_several(&ground, known, &pins).await?,
     }
     for location in pins.left {
-        lake.drop_files(&location)?;
+        lake.dropped(&location)?;
     }
     Ok(())
 }

@@ -224,7 +224,7 @@ impl Changing {
     /// The files that lose rows, by number, and whether any of a file's rows stays.
     pub(super) fn touched(&self) -> Vec<(usize, bool)> {
         let whole = self.whole.lock().clone();
-        let files = self.claims.iter().zip(&self.change.table.files).enumerate();
+        let files = self.claims.iter().zip(self.change.table.files.iter()).enumerate();
         files
             .filter_map(|(number, (claims, file))| {
                 let count = claims.lock().count;

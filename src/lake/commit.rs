@@ -17,7 +17,9 @@ use deltalake::protocol::{DeltaOperation, SaveMode};
 use rand::Rng;
 
 use super::columns::TableSpec;
+use super::history::OPERATION_KEY;
 use super::log::{self, Put};
+use super::rearrangement::{Rearranged, Rearrangement};
 use super::several::without_marks;
 use super::stores::{Resolved, local};
 use super::table::Table;
@@ -32,7 +34,6 @@ const ATTEMPTS_MAX: u32 = 40;
 const PAUSE_MAX: Duration = Duration::from_millis(250);
 /// Key of a commit's info that holds the unique text which tells our commit from others.
 const ID_KEY: &str = "lakegate.commit";
-const OPERATION_KEY: &str = "lakegate.operation";
 const DROPPED: &str = "The table was dropped by another transaction.";
 
 /// What the commit does to the table.
@@ -50,6 +51,8 @@ pub(super) enum Target {
         /// Whether files that others added meanwhile are a conflict.
         reads_new_rows: bool,
     },
+    /// Puts other files in the place of files.
+    Rearrange(Arc<Rearrangement>),
     /// Everything that a transaction did to a table.
     Private {
         /// The version that it read.
@@ -69,7 +72,7 @@ impl Target {
     pub(super) fn private(&self) -> Option<&Arc<Private>> {
         match self {
             Self::Append(table) | Self::Overwrite(table) | Self::Change { table, .. } => table.private.as_ref(),
-            Self::Private { .. } | Self::Create(_) | Self::Replace(_) => None,
+            Self::Rearrange(_) | Self::Private { .. } | Self::Create(_) | Self::Replace(_) => None,
         }
     }
 
@@ -78,7 +81,7 @@ impl Target {
         match self {
             Self::Change { reads_new_rows, .. } | Self::Private { reads_new_rows, .. } => *reads_new_rows,
             Self::Overwrite(_) => true,
-            Self::Append(_) | Self::Create(_) | Self::Replace(_) => false,
+            Self::Append(_) | Self::Rearrange(_) | Self::Create(_) | Self::Replace(_) => false,
         }
     }
 }
@@ -137,6 +140,8 @@ async fn commit_on(
             PROTOCOL.can_commit(state, &actions, &described).map_err(not_writable)?;
         }
         let version = base.as_ref().map_or(0, |base| base.version() + 1);
+        let mut actions = actions;
+        actions.insert(0, commit_info(operation, &described, base.as_deref()));
         let bytes = CommitData::new(actions, described, info(&id, operation), Vec::new()).get_bytes();
         let bytes = bytes.map_err(|error| Error::from(deltalake::DeltaTableError::from(error)))?;
         let began = Instant::now();
@@ -176,7 +181,11 @@ async fn flush(lake: &Lake, location: &Resolved, target: &Target, adds: &[Add]) 
         return Ok(());
     };
     let is_new = match target {
-        Target::Append(_) | Target::Overwrite(_) | Target::Change { .. } | Target::Private { .. } => false,
+        Target::Append(_)
+        | Target::Overwrite(_)
+        | Target::Change { .. }
+        | Target::Rearrange(_)
+        | Target::Private { .. } => false,
         Target::Create(_) | Target::Replace(_) => true,
     };
     let files = adds.iter().map(|add| root.join(&add.path)).collect();
@@ -196,6 +205,10 @@ pub(super) async fn check_early(location: &Resolved, target: &Target) -> Result<
                 changeable(table)?;
             }
             PROTOCOL.can_write_to(table.delta.snapshot()?).map_err(not_writable)
+        }
+        Target::Rearrange(rearrangement) => {
+            writable(&rearrangement.table)?;
+            PROTOCOL.can_write_to(rearrangement.table.delta.snapshot()?).map_err(not_writable)
         }
         Target::Create(_) => check(target, newest(location, None).await?.as_deref()),
         Target::Replace(spec) => spec.validate(),
@@ -257,6 +270,10 @@ async fn base(lake: &Lake, location: &Resolved, target: &Target) -> Result<Optio
             let known = lake.cache.table(location, Freshness::AtLeast(table.version())).await?;
             Ok(Some(known))
         }
+        Target::Rearrange(rearrangement) => {
+            let version = rearrangement.table.version();
+            Ok(Some(lake.cache.table(location, Freshness::AtLeast(version)).await?))
+        }
         Target::Create(_) | Target::Replace(_) => newest(location, None).await,
     }
 }
@@ -303,9 +320,25 @@ fn check(target: &Target, base: Option<&Table>) -> Result<()> {
             unchanged_files(planned, &gone.collect::<Vec<_>>(), base)?;
             if *reads_new_rows { no_new_files(planned, base) } else { Ok(()) }
         }
-        (Target::Append(_) | Target::Overwrite(_) | Target::Change { .. } | Target::Private { .. }, None) => {
-            Err(Error::internal("a table without a version was written"))
+        (Target::Rearrange(rearrangement), Some(base)) => {
+            writable(base)?;
+            match &rearrangement.what {
+                Rearranged::Files { files, .. } => {
+                    same_definition(&rearrangement.table, base)?;
+                    unchanged_files(&rearrangement.table, files, base)
+                }
+                // Whatever happened meanwhile: the table is as it was then.
+                Rearranged::Restored(_) => Ok(()),
+            }
         }
+        (
+            Target::Append(_)
+            | Target::Overwrite(_)
+            | Target::Change { .. }
+            | Target::Rearrange(_)
+            | Target::Private { .. },
+            None,
+        ) => Err(Error::internal("a table without a version was written")),
         (Target::Create(spec), Some(_)) => {
             let message = format!("a Delta table already exists at \"{}\"", spec.location);
             Err(Error::new(SqlState::DuplicateTable, message)
@@ -371,6 +404,7 @@ fn actions(
             let actions = removes_of(base, |name| names.contains(name))?.into_iter().chain(added).collect();
             Ok((actions, write(table, SaveMode::Overwrite)))
         }
+        Target::Rearrange(rearrangement) => rearrangement.actions(base, adds),
         Target::Private { base: planned, table, .. } => {
             Ok((difference(planned, table, base)?, write(table, SaveMode::Append)))
         }
@@ -389,7 +423,7 @@ fn actions(
     }
 }
 
-fn removes_of(base: Option<&Table>, is_gone: impl Fn(&str) -> bool) -> Result<Vec<Action>> {
+pub(super) fn removes_of(base: Option<&Table>, is_gone: impl Fn(&str) -> bool) -> Result<Vec<Action>> {
     let Some(base) = base else { return Ok(Vec::new()) };
     let files = base.snapshot()?.try_log_data()?;
     let gone = files.iter().filter(|file| is_gone(file.path().as_ref()));
@@ -422,9 +456,9 @@ fn unchanged_files(planned: &Table, removes: &[usize], base: &Table) -> Result<(
     if planned.version() == base.version() {
         return Ok(());
     }
-    let there: HashSet<&str> = base.files.iter().filter(|file| !file.special).map(|file| file.name.as_str()).collect();
+    let there = base.identities();
     let removed = removes.iter().filter_map(|number| planned.files.get(*number));
-    if removed.into_iter().all(|file| there.contains(file.name.as_str())) {
+    if removed.into_iter().all(|file| there.contains(&file.identity())) {
         return Ok(());
     }
     Err(conflict("Rows that this statement changes were changed by another transaction."))
@@ -444,12 +478,27 @@ fn no_new_files(planned: &Table, base: &Table) -> Result<()> {
 /// Refuses tables whose changes are recorded in ways that we do not write.
 fn changeable(table: &Table) -> Result<()> {
     if table.special {
-        return Err(Error::unsupported("changing rows of a table with deletion vectors"));
+        return Err(Error::unsupported("changing rows of a table with column mapping or with files elsewhere"));
     }
     if table.properties().get("delta.enableChangeDataFeed").is_some_and(|enabled| enabled == "true") {
         return Err(Error::unsupported("changing rows of a table with a change data feed"));
     }
     Ok(())
+}
+
+/// What the commit tells of itself in Delta's own words: DESCRIBE HISTORY shows it.
+pub(super) fn commit_info(operation: &Operation, described: &DeltaOperation, base: Option<&Table>) -> Action {
+    let mut info = described.get_commit_info();
+    info.timestamp = Some(chrono::Utc::now().timestamp_millis());
+    if !operation.name.is_empty() {
+        info.operation = Some(operation.name.clone());
+    }
+    let parameters = operation.parameters.iter().map(|(key, value)| (key.clone(), value.as_str().into()));
+    info.operation_parameters.get_or_insert_default().extend(parameters);
+    info.read_version = base.map(Table::version);
+    info.user_name.clone_from(&operation.user);
+    info.engine_info = Some(concat!("lakegate/", env!("CARGO_PKG_VERSION")).to_owned());
+    Action::CommitInfo(info)
 }
 
 pub(super) fn info(id: &str, operation: &Operation) -> HashMap<String, serde_json::Value> {
@@ -458,7 +507,11 @@ pub(super) fn info(id: &str, operation: &Operation) -> HashMap<String, serde_jso
         (OPERATION_KEY.to_owned(), operation.name.as_str().into()),
         ("clientVersion".to_owned(), concat!("lakegate ", env!("CARGO_PKG_VERSION")).into()),
     ]);
-    info.extend(operation.parameters.iter().map(|(key, value)| (format!("lakegate.{key}"), value.as_str().into())));
+    if !operation.metrics.is_empty() {
+        // Delta has them as texts.
+        let metrics = operation.metrics.iter().map(|(key, value)| ((*key).to_owned(), value.to_string().into()));
+        info.insert("operationMetrics".to_owned(), serde_json::Value::Object(metrics.collect()));
+    }
     info
 }
 
@@ -477,6 +530,7 @@ pub(super) async fn finish(
                 return Committed { version, table: Some(table) };
             }
             lake.cache.put(Arc::clone(&table), put_began);
+            lake.written.lock().insert(table.location().to_owned());
             let interval = table.checkpoint_commits().unwrap_or(lake.options.checkpoint_commits);
             if version > 0 && version.is_multiple_of(interval.max(1)) {
                 maintain::checkpoint(table.delta.clone());

@@ -1,15 +1,17 @@
 //! The data files of one version: where they are, their partition's values, and what the log says about their content.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::datatypes::{DataType, Schema, TimeUnit};
 use datafusion::common::stats::Precision;
 use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
-use deltalake::kernel::LogicalFileView;
+use deltalake::kernel::{DeletionVectorDescriptor, LogicalFileView};
 use object_store::path::Path;
+use roaring::RoaringTreemap;
 use serde_json::Value;
 
+use super::history::LoggedFile;
 use crate::error::{Error, Result, SqlState};
 
 /// Decimals go through a double in some writers' statistics; these digits survive it.
@@ -31,8 +33,25 @@ pub(super) struct DataFile {
     pub(super) partition: Vec<ScalarValue>,
     /// Of the file's columns and then the partition columns.
     pub(super) statistics: Arc<Statistics>,
-    /// Whether only delta-rs can read it: deleted rows, or a place outside the table's folder.
+    /// Which of its rows are deleted.
+    pub(super) vector: Option<DeletionVectorDescriptor>,
+    /// The rows of `vector`, once they were read.
+    pub(super) deleted: OnceLock<Arc<RoaringTreemap>>,
+    /// Whether only delta-rs can read it: it is outside the table's folder.
     pub(super) special: bool,
+}
+
+/// What tells a file from others: its name, and its deleted rows.
+pub(super) type Identity = (String, Option<String>);
+
+/// The same of an entry of the log.
+pub(super) fn identity(view: &LogicalFileView) -> Identity {
+    let vector = view.deletion_vector_descriptor();
+    (view.path().into_owned(), vector.as_ref().map(vector_id))
+}
+
+fn vector_id(vector: &DeletionVectorDescriptor) -> String {
+    format!("{}@{:?}", vector.path_or_inline_dv, vector.offset)
 }
 
 /// Columns of files and partitions, which log entries are read with.
@@ -52,16 +71,12 @@ impl DataFile {
         let name = view.path().into_owned();
         let absolute = name.contains("://") || name.starts_with('/');
         let path: Path = layout.root.parts().chain(view.object_store_path().parts()).collect();
-        let values = view.partition_values_map();
-        let partition = layout.partition.fields().iter().map(|field| {
-            let text = values.get(field.name()).and_then(Option::as_deref);
-            partition_value(text, field.data_type())
-        });
-        let partition = partition.collect::<Result<Vec<_>>>()?;
+        let partition = partition_values(&view.partition_values_map(), layout.partition)?;
         let mut statistics = file_statistics(view.stats().as_deref(), layout.file);
         statistics.total_byte_size = Precision::Absent;
         let rows = statistics.num_rows;
         statistics.column_statistics.extend(partition.iter().map(|value| partition_statistics(value, rows)));
+        let vector = view.deletion_vector_descriptor();
         Ok(Self {
             path,
             name,
@@ -69,12 +84,50 @@ impl DataFile {
             modified_ms: view.modification_time(),
             partition,
             statistics: Arc::new(statistics),
-            special: absolute || view.deletion_vector_descriptor().is_some(),
+            special: absolute,
+            vector,
+            deleted: OnceLock::new(),
         })
+    }
+
+    /// A file that an action names, of which nothing more is known than its size, with constants behind its partition's values.
+    pub(super) fn from_action(
+        logged: &LoggedFile,
+        path: Path,
+        bytes: u64,
+        layout: &Layout<'_>,
+        constants: impl IntoIterator<Item = ScalarValue>,
+    ) -> Result<Self> {
+        let mut partition = partition_values(&logged.partition, layout.partition)?;
+        partition.extend(constants);
+        let mut statistics = Statistics::new_unknown(layout.file);
+        let rows = Precision::Absent;
+        statistics.column_statistics.extend(partition.iter().map(|value| partition_statistics(value, rows)));
+        Ok(Self {
+            path,
+            name: logged.name.clone(),
+            bytes,
+            modified_ms: 0,
+            partition,
+            statistics: Arc::new(statistics),
+            vector: None,
+            deleted: OnceLock::new(),
+            special: false,
+        })
+    }
+
+    pub(super) fn identity(&self) -> Identity {
+        (self.name.clone(), self.vector.as_ref().map(vector_id))
     }
 
     /// Number of rows, when the log has it.
     pub(super) fn rows(&self) -> Option<u64> {
+        let deleted = self.vector.as_ref().map_or(0, |vector| u64::try_from(vector.cardinality).unwrap_or(0));
+        self.stored_rows()?.checked_sub(deleted)
+    }
+
+    /// The same with its deleted rows.
+    pub(super) fn stored_rows(&self) -> Option<u64> {
         match self.statistics.num_rows {
             Precision::Exact(rows) => Some(rows as u64),
             Precision::Inexact(_) | Precision::Absent => None,
@@ -92,9 +145,16 @@ pub(super) fn read_all(
     views
         .map(|view| match known.get(view.path().as_ref()) {
             // A file that got deleted rows since is another one.
-            Some(file) if !file.special && view.deletion_vector_descriptor().is_none() => Ok(Arc::clone(file)),
+            Some(file) if file.vector == view.deletion_vector_descriptor() => Ok(Arc::clone(file)),
             Some(_) | None => DataFile::from_log(&view, layout).map(Arc::new),
         })
+        .collect()
+}
+
+fn partition_values(values: &HashMap<String, Option<String>>, schema: &Schema) -> Result<Vec<ScalarValue>> {
+    let fields = schema.fields().iter();
+    fields
+        .map(|field| partition_value(values.get(field.name()).and_then(Option::as_deref), field.data_type()))
         .collect()
 }
 

@@ -57,6 +57,13 @@ pub(super) struct Mark {
     bytes: u64,
 }
 
+impl Mark {
+    /// When the commit was stored.
+    pub(super) fn modified(&self) -> chrono::DateTime<chrono::Utc> {
+        self.modified
+    }
+}
+
 /// The commit of that version, `None` when there is none: one small request.
 pub(super) async fn mark(location: &Resolved, version: u64) -> Result<Option<Mark>> {
     let path = location.path.parts().chain(commit_uri_from_version(Some(version)).parts()).collect();

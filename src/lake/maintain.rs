@@ -2,12 +2,12 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use deltalake::DeltaTable;
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
 
 use super::stores::Resolved;
 
@@ -20,19 +20,25 @@ pub(super) fn checkpoint(table: DeltaTable) {
     });
 }
 
-/// Removes a dropped table's folder in the background. The place leaves `dropping` when it is done.
-pub(super) fn drop_files(location: Resolved, after: Duration, dropping: Arc<Mutex<HashSet<String>>>) {
+/// Removes a table's folder in the background.
+pub(super) fn drop_files(location: Resolved, dropping: Arc<Mutex<HashSet<String>>>) {
     tokio::spawn(async move {
-        tokio::time::sleep(after).await;
-        if let Err(error) = remove_all(&location).await {
-            tracing::warn!(table = %location.location, %error, "could not remove the files of a dropped table");
+        if let Err(error) = remove_table(&location, &dropping).await {
+            tracing::warn!(table = %location.location, %error, "could not remove the files of a table");
         }
-        if let Ok(folder) = location.location.to_file_path() {
-            // Only empty folders are left; one that somebody is using stays.
-            let _ = tokio::task::spawn_blocking(move || remove_empty_folders(&folder)).await;
-        }
-        dropping.lock().remove(location.location.as_str());
     });
+}
+
+/// Removes a table's folder. The place is in `dropping` until it is done.
+pub(super) async fn remove_table(location: &Resolved, dropping: &Mutex<HashSet<String>>) -> object_store::Result<()> {
+    dropping.lock().insert(location.location.to_string());
+    let removed = remove_all(location).await;
+    if let Ok(folder) = location.location.to_file_path() {
+        // Only empty folders are left; one that somebody is using stays.
+        let _ = tokio::task::spawn_blocking(move || remove_empty_folders(&folder)).await;
+    }
+    dropping.lock().remove(location.location.as_str());
+    removed
 }
 
 /// Removes the files that are there now. They are listed once: a folder that is empty in between may be given to a new table.
@@ -48,6 +54,27 @@ async fn remove_all(location: &Resolved) -> object_store::Result<()> {
             std::future::ready(!gone_already)
         });
         removed.try_for_each(|_| std::future::ready(Ok(()))).await?;
+    }
+    Ok(())
+}
+
+/// Removes files as fast as the store takes it; those that are gone already are no error.
+pub(super) async fn remove(
+    location: &Resolved,
+    files: Vec<Path>,
+    cancel: &CancellationToken,
+) -> crate::error::Result<()> {
+    let paths = futures::stream::iter(files.into_iter().map(Ok)).boxed();
+    let mut removed = location.store.delete_stream(paths);
+    while let Some(result) = removed.next().await {
+        match result {
+            Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        if cancel.is_cancelled() {
+            let message = "canceling statement due to user request";
+            return Err(crate::error::Error::new(crate::error::SqlState::QueryCanceled, message));
+        }
     }
     Ok(())
 }

@@ -9,15 +9,22 @@
 //! Called by `plan`, which pins tables and reads, and by `execute`, which alone may call what commits. It knows no SQL text,
 //! no names of the catalog and no session.
 
+mod analyze;
 mod cache;
 mod change;
+mod changes;
 pub mod columns;
 mod commit;
 mod data_file;
+mod dropped;
 pub mod files;
+mod history;
 mod interval;
+mod live;
 mod log;
 mod maintain;
+mod past;
+mod rearrangement;
 mod scan;
 pub mod several;
 mod statistics;
@@ -26,6 +33,9 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod transaction;
+mod upkeep;
+mod vacuum;
+mod vectors;
 pub mod write;
 
 use std::collections::{HashMap, HashSet};
@@ -36,11 +46,17 @@ use parking_lot::Mutex;
 
 use crate::error::Result;
 pub use change::{Change, Counts, Returned, RowAction};
+pub use changes::{ChangedFiles, Changes};
 pub use columns::{ColumnSpec, TableCheck, TableSpec};
+pub use dropped::DroppedTable;
+pub use history::{Detail, History, HistoryEntry};
+pub use rearrangement::Restored;
+pub use scan::FILES_SKIPPED;
 pub use stores::{Resolved, Stores};
 pub use table::Table;
 pub use transaction::MadeTable;
-pub use write::{Input, Operation, WriteMode, WriteRequest, Written};
+pub use vacuum::Vacuumed;
+pub use write::{Arranged, Arrangement, Input, Operation, Scope, WriteMode, WriteRequest, Written};
 
 /// How new a table must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,9 +85,11 @@ pub struct LakeOptions {
     pub cached_tables_max: usize,
     /// Data files of all loaded tables together; each takes about a kilobyte.
     pub cached_files_max: usize,
+    /// Earlier versions kept loaded, of all tables together.
+    pub cached_versions_max: usize,
     /// A checkpoint is written after so many commits, unless the table says otherwise.
     pub checkpoint_commits: u64,
-    /// Files of a dropped table go after this time.
+    /// Files that a table's newest version does not have any more stay for this time, unless the table says otherwise.
     pub retention: Duration,
     /// 1 (fast) to 22 (small).
     pub zstd_level: i32,
@@ -79,6 +97,8 @@ pub struct LakeOptions {
     pub row_group_bytes_max: usize,
     /// A data file is closed when it is larger.
     pub file_bytes_max: usize,
+    /// Files are put together up to this size.
+    pub target_bytes: u64,
     /// Files that one stream of rows may have open at a time, one for each partition.
     pub open_partitions_max: usize,
     /// With more partitions than that, a stream's rows are gathered up to so many bytes before they are cut up into files.
@@ -92,12 +112,14 @@ impl Default for LakeOptions {
         Self {
             cached_tables_max: 1_000,
             cached_files_max: 200_000,
+            cached_versions_max: 16,
             checkpoint_commits: 50,
-            retention: Duration::ZERO,
+            retention: Duration::from_secs(7 * 24 * 3600),
             zstd_level: 1,
             row_group_rows_max: 1 << 20,
             row_group_bytes_max: 128 << 20,
             file_bytes_max: 512 << 20,
+            target_bytes: 256 << 20,
             open_partitions_max: 64,
             gathered_bytes_max: 64 << 20,
             writers_max: std::thread::available_parallelism().map_or(2, usize::from),
@@ -111,6 +133,7 @@ pub struct Lake {
     stores: Arc<Stores>,
     options: LakeOptions,
     cache: cache::TableCache,
+    past: past::PastCache,
     /// One queue for each table that is being written: writers of this process do not race each other in the store.
     queues: Mutex<HashMap<String, std::sync::Weak<tokio::sync::Mutex<()>>>>,
     /// Appends that wait for a commit.
@@ -119,14 +142,28 @@ pub struct Lake {
     dropping: Arc<Mutex<HashSet<String>>>,
     /// Where transactions over several tables are decided.
     outcomes: OnceLock<Arc<dyn several::Outcomes>>,
+    /// Told of each table that is dropped.
+    drops: tokio::sync::Notify,
+    /// Places that this process has written to since somebody asked.
+    written: Mutex<HashSet<String>>,
 }
 
 impl Lake {
     pub fn new(stores: Arc<Stores>, options: LakeOptions) -> Arc<Self> {
         let cache = cache::TableCache::new(options.cached_tables_max, options.cached_files_max);
-        let (queues, groups) = (Mutex::default(), commit::group::Groups::default());
-        let (dropping, outcomes) = (Arc::default(), OnceLock::new());
-        Arc::new(Self { stores, options, cache, queues, groups, dropping, outcomes })
+        let past = past::PastCache::new(options.cached_versions_max, options.cached_files_max);
+        Arc::new(Self {
+            stores,
+            options,
+            cache,
+            past,
+            queues: Mutex::default(),
+            groups: commit::group::Groups::default(),
+            dropping: Arc::default(),
+            outcomes: OnceLock::new(),
+            drops: tokio::sync::Notify::new(),
+            written: Mutex::default(),
+        })
     }
 
     pub fn stores(&self) -> &Arc<Stores> {
@@ -216,12 +253,12 @@ impl Lake {
         Ok(listed.try_next().await?.is_none())
     }
 
-    /// Removes the files of a table in the background, after the retention time. Older snapshots become unreadable then.
+    /// Removes the files of a table that nobody has seen, in the background.
     pub fn drop_files(self: &Arc<Self>, location: &str) -> Result<()> {
         let location = self.stores.resolve(location)?;
         self.cache.forget(&location);
         self.dropping.lock().insert(location.location.to_string());
-        maintain::drop_files(location, self.options.retention, Arc::clone(&self.dropping));
+        maintain::drop_files(location, Arc::clone(&self.dropping));
         Ok(())
     }
 
@@ -240,7 +277,7 @@ impl Lake {
         self.queue_named(location.location.to_string())
     }
 
-    fn queue_named(&self, name: String) -> Arc<tokio::sync::Mutex<()>> {
+    pub(in crate::lake) fn queue_named(&self, name: String) -> Arc<tokio::sync::Mutex<()>> {
         let mut queues = self.queues.lock();
         if let Some(queue) = queues.get(&name).and_then(std::sync::Weak::upgrade) {
             return queue;

@@ -1,13 +1,13 @@
 //! The provider of one version's rows: DataFusion's own Parquet scan over the files that the log names.
 //!
 //! Nothing is read to plan a scan: files, partition values and statistics come from the loaded log. What the plain scan
-//! cannot read (deleted rows, column mapping) goes through delta-rs' scan.
+//! cannot read (column mapping, files elsewhere) goes through delta-rs' scan. Deleted rows are filtered out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, BooleanArray, UInt64Array};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
@@ -19,7 +19,9 @@ use datafusion::datasource::TableType;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::FileSource;
 use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
-use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
+use datafusion::datasource::physical_plan::{
+    FileGroup, FileScanConfig, FileScanConfigBuilder, ParquetFileReaderFactory, ParquetSource,
+};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::error::{DataFusionError, Result};
@@ -32,21 +34,30 @@ use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricBuilder};
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
+use datafusion::physical_plan::union::UnionExec;
+use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectMeta;
 use parquet::arrow::RowNumber;
+use parquet::arrow::async_reader::AsyncFileReader;
 
 use super::columns::scanned_type;
 use super::data_file::DataFile;
 use super::interval::DecodeInterval;
+use super::live::Files;
 use super::table::Table;
+use super::vectors::{self, Alive};
 use crate::error::Error;
 
 /// A table's rows at its version.
 #[derive(Debug)]
 pub(super) struct LakeScan {
     table: Arc<Table>,
+    /// Other files than the table's.
+    others: Option<Arc<Files>>,
     /// File columns and then partition columns, as the Parquet scan numbers them.
     scanned: TableSchema,
     /// For each column of the provider its number in `scanned`.
@@ -55,6 +66,9 @@ pub(super) struct LakeScan {
     schema: SchemaRef,
     tagged: bool,
 }
+
+/// Deletion vectors that a scan asks for at a time.
+const VECTORS_AT_A_TIME: usize = 16;
 
 /// Names of a tagged scan's last two columns. No user's column has a colon unless quoted, and Delta's schema wins then.
 const TAGS: [&str; 2] = ["lakegate:file", "lakegate:row"];
@@ -68,7 +82,34 @@ impl LakeScan {
         // Every column of the table is one of the two kinds.
         let positions = fields.filter_map(|field| scanned.table_schema().index_of(field.name()).ok()).collect();
         let schema = Arc::clone(table.arrow_schema());
-        Self { table, scanned, positions, schema, tagged: false }
+        Self { table, others: None, scanned, positions, schema, tagged: false }
+    }
+
+    /// Files that are not, or not as such, the table's: with columns in the files and constants of the files behind the table's
+    /// own ones.
+    pub(super) fn of_files(
+        table: Arc<Table>,
+        files: Vec<Arc<DataFile>>,
+        in_files: Vec<FieldRef>,
+        constants: Vec<FieldRef>,
+    ) -> Self {
+        let own = table.file_schema.fields().iter().cloned();
+        let file_schema = Schema::new(own.chain(in_files.iter().cloned()).collect::<Vec<_>>());
+        let partition: Vec<FieldRef> = table.partition_fields.iter().chain(&constants).cloned().collect();
+        let scanned = TableSchema::builder(Arc::new(file_schema)).with_table_partition_cols(partition).build();
+        let fields = table.arrow_schema().fields().iter().map(|field| {
+            // Files of other versions may lack the column.
+            Arc::new(field.as_ref().clone().with_nullable(true))
+        });
+        let schema = Schema::new(fields.chain(in_files).chain(constants).collect::<Vec<_>>());
+        let fields = schema.fields().iter();
+        let positions = fields.filter_map(|field| scanned.table_schema().index_of(field.name()).ok()).collect();
+        let files = table.location.live.hold(table.location(), files);
+        Self { table, others: Some(files), scanned, positions, schema: Arc::new(schema), tagged: false }
+    }
+
+    fn data_files(&self) -> &Arc<Files> {
+        self.others.as_ref().unwrap_or(&self.table.files)
     }
 
     /// The same with two more columns: the number of the row's file in the table's list, and of the row in its file.
@@ -86,12 +127,13 @@ impl LakeScan {
         fields.extend([Arc::new(file), Arc::new(Field::new(TAGS[1], DataType::Int64, true))]);
         let positions = fields.iter().filter_map(|field| scanned.table_schema().index_of(field.name()).ok()).collect();
         let schema = Arc::new(Schema::new(fields));
-        Self { table, scanned, positions, schema, tagged: true }
+        Self { table, others: None, scanned, positions, schema, tagged: true }
     }
 
     /// All columns of some files.
-    pub(super) fn files(&self, state: &dyn Session, files: &[usize]) -> Result<Arc<dyn ExecutionPlan>> {
-        let plan = self.parquet(state, files, self.positions.clone(), None)?;
+    pub(super) async fn files(&self, state: &dyn Session, files: &[usize]) -> Result<Arc<dyn ExecutionPlan>> {
+        let all: Vec<usize> = (0..self.schema.fields().len()).collect();
+        let plan = self.rows(state, files, &all, None).await?;
         self.decode(state, plan, &self.schema)
     }
 
@@ -106,17 +148,17 @@ impl LakeScan {
     }
 
     /// Numbers of the files that hold rows for the filters of partition columns, and may hold some for the others.
-    fn select(&self, state: &dyn Session, filters: &[Expr]) -> Result<Vec<usize>> {
+    fn select(&self, state: &dyn Session, filters: &[Expr]) -> Result<(Vec<usize>, Skipped)> {
         let (exact, others): (Vec<Expr>, Vec<Expr>) =
             filters.iter().cloned().partition(|filter| self.is_of_partitions(filter));
-        let mut files = self.prune(state, &others)?;
-        let Some(filter) = conjunction(exact) else { return Ok(files) };
+        let (mut files, mut skipped) = self.prune(state, &others)?;
+        let Some(filter) = conjunction(exact) else { return Ok((files, skipped)) };
         let partitions = Arc::new(Schema::new(self.table.partition_fields.clone()));
         let mut columns = Vec::with_capacity(partitions.fields().len());
         for (index, field) in partitions.fields().iter().enumerate() {
             let null = ScalarValue::try_from(field.data_type())?;
             let values = files.iter().map(|number| {
-                let file = self.table.files.get(*number);
+                let file = self.data_files().get(*number);
                 file.and_then(|file| file.partition.get(index)).cloned().unwrap_or_else(|| null.clone())
             });
             let values = if files.is_empty() { null.to_array_of_size(0)? } else { ScalarValue::iter_to_array(values)? };
@@ -132,21 +174,118 @@ impl LakeScan {
         let kept = filter.evaluate(&rows)?.into_array(files.len())?;
         let kept = kept.as_boolean();
         let mut keep = kept.iter();
+        let before = files.len();
         files.retain(|_| keep.next().flatten().unwrap_or(false));
-        Ok(files)
+        skipped.partition += before - files.len();
+        Ok((files, skipped))
+    }
+
+    /// Some columns of some files.
+    pub(super) async fn columns(
+        &self,
+        state: &dyn Session,
+        files: &[usize],
+        columns: &[usize],
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let plan = self.rows(state, files, columns, None).await?;
+        self.decode(state, plan, &self.schema.project(columns)?)
+    }
+
+    /// Columns of the rows of some files that are still there. Files without deleted rows are read as they are.
+    async fn rows(
+        &self,
+        state: &dyn Session,
+        files: &[usize],
+        columns: &[usize],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let has_deleted = |number: &usize| self.data_files().get(*number).is_some_and(|file| file.vector.is_some());
+        let (cut, whole): (Vec<usize>, Vec<usize>) = files.iter().partition(|number| has_deleted(number));
+        if cut.is_empty() {
+            return self.parquet(state, files, self.placed(columns), limit);
+        }
+        let kept = self.undeleted(state, &cut, columns).await?;
+        if whole.is_empty() {
+            return Ok(kept);
+        }
+        UnionExec::try_new(vec![self.parquet(state, &whole, self.placed(columns), limit)?, kept])
+    }
+
+    fn placed(&self, columns: &[usize]) -> Vec<usize> {
+        columns.iter().filter_map(|column| self.positions.get(*column).copied()).collect()
+    }
+
+    /// Columns of files with deleted rows: read with their numbers, and without those that the files' vectors name.
+    async fn undeleted(
+        &self,
+        state: &dyn Session,
+        files: &[usize],
+        columns: &[usize],
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let mut deleted = HashMap::new();
+        let location = &self.table.location;
+        let numbered = files.iter().filter_map(|number| Some((*number, Arc::clone(self.data_files().get(*number)?))));
+        let mut vectors = futures::stream::iter(numbered.collect::<Vec<_>>())
+            .map(|(number, file)| async move { Ok::<_, Error>((number, vectors::deleted(location, &file).await?)) })
+            .buffer_unordered(VECTORS_AT_A_TIME);
+        while let Some((number, rows)) = vectors.try_next().await.map_err(Error::into_datafusion)? {
+            deleted.insert(i32::try_from(number).unwrap_or(i32::MAX), rows);
+        }
+        let tagged = if self.tagged { None } else { Some(Self::tagged(Arc::clone(&self.table))) };
+        let tagged = tagged.as_ref().unwrap_or(self);
+        // File and row stand behind the table's own columns.
+        let tags = self.table.arrow_schema().fields().len();
+        let mut wanted = columns.to_vec();
+        let at: Vec<usize> = [tags, tags + 1]
+            .into_iter()
+            .map(|tag| match wanted.iter().position(|column| *column == tag) {
+                Some(at) => at,
+                None => {
+                    wanted.push(tag);
+                    wanted.len() - 1
+                }
+            })
+            .collect();
+        let plan = tagged.parquet(state, files, tagged.placed(&wanted), None)?;
+        let arguments = TAGS.iter().zip(at).map(|(name, at)| Arc::new(PhysicalColumn::new(name, at)) as _).collect();
+        let alive = ScalarFunctionExpr::new(
+            "lakegate:alive",
+            Arc::new(ScalarUDF::from(Alive::new(deleted))),
+            arguments,
+            Arc::new(Field::new("lakegate:alive", DataType::Boolean, false)),
+            Arc::clone(state.config().options()),
+        );
+        let plan: Arc<dyn ExecutionPlan> = Arc::new(FilterExec::try_new(Arc::new(alive), plan)?);
+        if wanted.len() == columns.len() {
+            return Ok(plan);
+        }
+        let schema = plan.schema();
+        let kept = schema.fields().iter().take(columns.len()).enumerate().map(|(index, field)| {
+            let column: Arc<dyn PhysicalExpr> = Arc::new(PhysicalColumn::new(field.name(), index));
+            (column, field.name().clone())
+        });
+        Ok(Arc::new(ProjectionExec::try_new(kept.collect::<Vec<_>>(), plan)?))
     }
 
     /// Numbers of the files that may hold rows for the filters.
-    fn prune(&self, state: &dyn Session, filters: &[Expr]) -> Result<Vec<usize>> {
-        let files = &self.table.files;
-        let all = || (0..files.len()).collect();
+    fn prune(&self, state: &dyn Session, filters: &[Expr]) -> Result<(Vec<usize>, Skipped)> {
+        let files = self.data_files();
+        let all = || ((0..files.len()).collect(), Skipped::default());
         let Some(filter) = conjunction(filters.iter().cloned()) else { return Ok(all()) };
         let filter = state.create_physical_expr(filter, &DFSchema::try_from(Arc::clone(&self.schema))?)?;
         // What cannot be used for pruning is no error: the filter itself runs above the scan.
         let builder = PruningPredicateBuilder::new().with_file_schema(Arc::clone(&self.schema));
         let Some(predicate) = builder.build(filter) else { return Ok(all()) };
-        let kept = predicate.prune(&LogStatistics { files, schema: self.scanned.table_schema() })?;
-        Ok(kept.iter().enumerate().filter_map(|(number, keep)| keep.then_some(number)).collect())
+        let schema = self.scanned.table_schema();
+        let count = |kept: &[bool]| kept.iter().filter(|keep| !**keep).count();
+        let kept = predicate.prune(&LogStatistics { files, schema, first: 0 })?;
+        let mut skipped = Skipped { partition: 0, statistics: count(&kept) };
+        if skipped.statistics > 0 && !self.table.partition_fields.is_empty() {
+            let first = self.scanned.file_schema().fields().len();
+            skipped.partition = count(&predicate.prune(&LogStatistics { files, schema, first })?);
+            skipped.statistics = skipped.statistics.saturating_sub(skipped.partition);
+        }
+        Ok((kept.iter().enumerate().filter_map(|(number, keep)| keep.then_some(number)).collect(), skipped))
     }
 
     fn partitioned_file(&self, number: usize, file: &DataFile) -> PartitionedFile {
@@ -187,15 +326,19 @@ impl LakeScan {
         let metadata = runtime.cache_manager.get_file_metadata_cache();
         let options = state.default_table_options().parquet;
         let footer_bytes = options.global.metadata_size_hint;
+        let readers = Readers {
+            readers: CachedParquetFileReaderFactory::new(store, metadata),
+            _held: Arc::clone(self.data_files()),
+        };
         let mut source = ParquetSource::new(self.scanned.clone())
             .with_table_parquet_options(options)
-            .with_parquet_file_reader_factory(Arc::new(CachedParquetFileReaderFactory::new(store, metadata)));
+            .with_parquet_file_reader_factory(Arc::new(readers));
         if let Some(bytes) = footer_bytes {
             source = source.with_metadata_size_hint(bytes);
         }
         let schema = self.scanned.table_schema();
         let files =
-            files.iter().filter_map(|number| Some(self.partitioned_file(*number, self.table.files.get(*number)?)));
+            files.iter().filter_map(|number| Some(self.partitioned_file(*number, self.data_files().get(*number)?)));
         let all = FileGroup::new(files.collect());
         let of_files = all.iter().filter_map(|file| file.statistics.as_deref());
         let statistics = Statistics::try_merge_iter(of_files, schema)?;
@@ -249,6 +392,44 @@ impl LakeScan {
     }
 }
 
+/// Names of a scan's counts of files.
+pub const FILES_SKIPPED: [&str; 2] = ["files_skipped_by_partition", "files_skipped_by_statistics"];
+
+/// Notes in the first scan of the plan what was left out of it.
+fn tell_skipped(plan: &dyn ExecutionPlan, skipped: Skipped) {
+    if let Some(source) = plan.downcast_ref::<DataSourceExec>() {
+        if let Some(config) = source.data_source().downcast_ref::<FileScanConfig>() {
+            let metrics = config.file_source().metrics();
+            for (name, count) in FILES_SKIPPED.into_iter().zip([skipped.partition, skipped.statistics]) {
+                MetricBuilder::new(metrics).global_counter(name).add(count);
+            }
+        }
+        return;
+    }
+    if let Some(child) = plan.children().first() {
+        tell_skipped(child.as_ref(), skipped);
+    }
+}
+
+/// Opens files. A plan holds it as long as it may open one, and with it the files: nobody removes them.
+#[derive(Debug)]
+struct Readers {
+    readers: CachedParquetFileReaderFactory,
+    _held: Arc<Files>,
+}
+
+impl ParquetFileReaderFactory for Readers {
+    fn create_reader(
+        &self,
+        partition: usize,
+        file: PartitionedFile,
+        metadata_size_hint: Option<usize>,
+        metrics: &ExecutionPlanMetricsSet,
+    ) -> Result<Box<dyn AsyncFileReader + Send>> {
+        self.readers.create_reader(partition, file, metadata_size_hint, metrics)
+    }
+}
+
 /// The column in the engine's type.
 fn decoded(
     state: &dyn Session,
@@ -295,19 +476,19 @@ impl TableProvider for LakeScan {
         let all: Vec<usize> = (0..self.schema.fields().len()).collect();
         let projection = projection.unwrap_or(&all);
         let wanted = Arc::new(self.schema.project(projection)?);
-        if self.table.special {
+        if self.table.special && self.others.is_none() {
             if self.tagged {
-                let message = "changing rows of a table with deletion vectors or column mapping";
+                let message = "changing rows of a table with column mapping or with files elsewhere";
                 return Err(Error::unsupported(message).into_datafusion());
             }
             return self.delegate(state, &wanted).await;
         }
-        let files = self.select(state, filters)?;
+        let (files, skipped) = self.select(state, filters)?;
         if files.is_empty() {
             return Ok(Arc::new(EmptyExec::new(wanted)));
         }
-        let positions = projection.iter().filter_map(|column| self.positions.get(*column).copied()).collect();
-        let plan = self.parquet(state, &files, positions, limit)?;
+        let plan = self.rows(state, &files, projection, limit).await?;
+        tell_skipped(plan.as_ref(), skipped);
         self.decode(state, plan, &wanted)
     }
 }
@@ -344,15 +525,26 @@ pub(super) fn whole_files(plan: &Arc<dyn ExecutionPlan>) -> Option<BTreeSet<usiz
         .collect()
 }
 
+/// Files that a scan need not look at, as EXPLAIN ANALYZE tells them.
+#[derive(Debug, Default, Clone, Copy)]
+struct Skipped {
+    /// By the values of their partitions.
+    partition: usize,
+    /// By the bounds of their columns alone.
+    statistics: usize,
+}
+
 /// What the log says about the files, for pruning. Bounds that are not a column's own values serve as well.
 struct LogStatistics<'a> {
     files: &'a [Arc<DataFile>],
     schema: &'a SchemaRef,
+    /// Nothing is told of columns before this one.
+    first: usize,
 }
 
 impl LogStatistics<'_> {
     fn values(&self, column: &Column, of: impl Fn(&ColumnStatistics) -> &Precision<ScalarValue>) -> Option<ArrayRef> {
-        let index = self.schema.index_of(column.name()).ok()?;
+        let index = self.schema.index_of(column.name()).ok().filter(|index| *index >= self.first)?;
         let null = ScalarValue::try_from(self.schema.field(index).data_type()).ok()?;
         let values = self.files.iter().map(|file| {
             let statistics = file.statistics.column_statistics.get(index);
@@ -376,7 +568,7 @@ impl PruningStatistics for LogStatistics<'_> {
     }
 
     fn null_counts(&self, column: &Column) -> Option<ArrayRef> {
-        let index = self.schema.index_of(column.name()).ok()?;
+        let index = self.schema.index_of(column.name()).ok().filter(|index| *index >= self.first)?;
         let counts = self.files.iter().map(|file| {
             let count = file.statistics.column_statistics.get(index)?.null_count.get_value().copied()?;
             Some(count as u64)
@@ -385,7 +577,7 @@ impl PruningStatistics for LogStatistics<'_> {
     }
 
     fn row_counts(&self) -> Option<ArrayRef> {
-        Some(Arc::new(self.files.iter().map(|file| file.rows()).collect::<UInt64Array>()))
+        Some(Arc::new(self.files.iter().map(|file| file.stored_rows()).collect::<UInt64Array>()))
     }
 
     fn contained(&self, _: &Column, _: &std::collections::HashSet<ScalarValue>) -> Option<BooleanArray> {

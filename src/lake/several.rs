@@ -346,8 +346,10 @@ impl Lake {
     async fn put_metadata(&self, base: &Arc<Table>, metadata: Metadata, name: &str) -> Result<Put> {
         let id = uuid::Uuid::new_v4().to_string();
         let described = DeltaOperation::SetTableProperties { properties: metadata.configuration().clone() };
-        let info = commit::info(&id, &Operation::new(name));
-        let bytes = CommitData::new(vec![Action::Metadata(metadata)], described, info, Vec::new()).get_bytes();
+        let operation = Operation::new(name);
+        let told = commit::commit_info(&operation, &described, Some(base));
+        let actions = vec![told, Action::Metadata(metadata)];
+        let bytes = CommitData::new(actions, described, commit::info(&id, &operation), Vec::new()).get_bytes();
         let bytes = bytes.map_err(|error| Error::from(deltalake::DeltaTableError::from(error)))?;
         let (location, version, began) = (base.location.clone(), base.version() + 1, Instant::now());
         let put = log::put(&location, version, bytes, &id).await;
@@ -400,7 +402,9 @@ fn recorded(location: &Resolved, target: &Target, base: &Arc<Table>, pending: &s
     };
     let id = pending.split('/').next().unwrap_or(pending);
     actions.insert(0, Action::Metadata(marked(metadata.add_config_key(LAST.to_owned(), id.to_owned()))?));
-    let mut info = commit::info(id, &Operation::new("TRANSACTION"));
+    let operation = Operation::new("TRANSACTION");
+    actions.insert(0, commit::commit_info(&operation, &described, Some(base)));
+    let mut info = commit::info(id, &operation);
     info.insert(APPLIED_KEY.to_owned(), applied_mark(pending).into());
     let bytes = CommitData::new(actions, described, info, Vec::new()).get_bytes();
     bytes.map_err(|error| deltalake::DeltaTableError::from(error).into())

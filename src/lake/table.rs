@@ -1,16 +1,19 @@
 //! One version of one table: what it is made of. Immutable; a statement that holds one reads nothing newer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
+use arrow::array::{RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
+use datafusion::common::ScalarValue;
 use deltalake::DeltaTable;
 use deltalake::kernel::EagerSnapshot;
 use deltalake::kernel::engine::arrow_conversion::TryIntoArrow;
 
 use super::columns::{ColumnSpec, TableCheck, from_delta, scanned_type, stored_type};
-use super::data_file::{DataFile, Layout, read_all};
+use super::data_file::{Identity, Layout, read_all};
+use super::live::Files;
 use super::log::{self, Mark};
 use super::scan::LakeScan;
 use super::stores::Resolved;
@@ -21,6 +24,9 @@ use crate::error::{Error, Result};
 pub(super) const CONSTRAINT_PREFIX: &str = "delta.constraints.";
 /// Delta's property for the commits between two checkpoints.
 pub(super) const CHECKPOINT_INTERVAL: &str = "delta.checkpointInterval";
+
+/// Our property for the columns of CLUSTER BY: a JSON list of names.
+pub const CLUSTER_COLUMNS: &str = "lakegate.clusterBy";
 
 /// A table at one version.
 pub struct Table {
@@ -36,8 +42,8 @@ pub struct Table {
     /// Columns inside the files, as the Parquet reader is asked for them.
     pub(super) file_schema: SchemaRef,
     pub(super) partition_fields: Vec<FieldRef>,
-    pub(super) files: Vec<Arc<DataFile>>,
-    /// Whether a scan must leave the reading to delta-rs: column mapping, deleted rows, files elsewhere.
+    pub(super) files: Arc<Files>,
+    /// Whether a scan must leave the reading to delta-rs: column mapping, files elsewhere.
     pub(super) special: bool,
     /// Of a transaction that writes it.
     pub(super) private: Option<Arc<Private>>,
@@ -78,22 +84,22 @@ impl Table {
         let layout = Layout { root: &location.path, file: &file_schema, partition: &partition_schema };
         let before = before.filter(|before| before.schema == schema && before.partition_columns == partition_columns);
         let files = read_all(snapshot.try_log_data()?.iter(), &layout, before.map_or(&[], |before| &before.files))?;
-        let mapped = properties.get("delta.columnMapping.mode").is_some_and(|mode| mode != "none");
+        let mapped = maps_columns(&properties);
         let special = mapped || files.iter().any(|file| file.special);
         Ok(Self {
             version: state.version(),
             mark,
-            location,
             schema,
             columns,
             partition_columns,
             properties,
             file_schema,
             partition_fields,
-            files,
+            files: location.live.hold(location.location.as_str(), files),
             special,
             private,
             delta,
+            location,
         })
     }
 
@@ -145,6 +151,22 @@ impl Table {
         self.snapshot().ok()?.metadata().description()
     }
 
+    /// The columns that OPTIMIZE puts near rows together by, when it is not told others.
+    pub fn cluster_columns(&self) -> Vec<String> {
+        let listed = self.properties.get(CLUSTER_COLUMNS).and_then(|text| serde_json::from_str(text).ok());
+        listed.unwrap_or_default()
+    }
+
+    /// What tells its files from others.
+    pub(super) fn identities(&self) -> HashSet<Identity> {
+        self.files.iter().map(|file| file.identity()).collect()
+    }
+
+    /// Whether the files name the columns in another way than the table.
+    pub(super) fn maps_columns(&self) -> bool {
+        maps_columns(&self.properties)
+    }
+
     /// Number of rows, when every file's is known.
     pub fn num_rows(&self) -> Option<u64> {
         if self.special {
@@ -193,6 +215,33 @@ impl Table {
             .collect())
     }
 
+    /// The columns inside the files, in the types that they are stored in.
+    pub(super) fn stored_schema(&self) -> Result<Schema> {
+        let stored = self.stored_types()?;
+        let fields = self.schema.fields().iter().zip(stored);
+        let in_files = fields.filter(|(field, _)| !self.partition_columns.contains(field.name()));
+        Ok(Schema::new(in_files.map(|(field, ty)| field.as_ref().clone().with_data_type(ty)).collect::<Vec<_>>()))
+    }
+
+    /// For each file a row with the values of its partition; other columns are null.
+    pub fn partition_rows(&self) -> Result<RecordBatch> {
+        let fields: Vec<Field> =
+            self.schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
+        let columns = fields.iter().map(|field| {
+            let at = self.partition_columns.iter().position(|name| name == field.name());
+            match at {
+                Some(at) if !self.files.is_empty() => {
+                    let values = self.files.iter().filter_map(|file| file.partition.get(at).cloned());
+                    Ok(ScalarValue::iter_to_array(values)?)
+                }
+                _ => Ok(new_null_array(field.data_type(), self.files.len())),
+            }
+        });
+        let columns = columns.collect::<Result<Vec<_>>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(self.files.len()));
+        Ok(RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)?)
+    }
+
     /// A provider of this version's rows: engine types, the table's order, pruning by partitions and statistics.
     pub fn provider(self: &Arc<Self>) -> Result<Arc<dyn TableProvider>> {
         Ok(Arc::new(LakeScan::new(Arc::clone(self))))
@@ -214,6 +263,10 @@ impl Table {
     pub(super) fn snapshot(&self) -> Result<&EagerSnapshot> {
         Ok(self.delta.snapshot()?.snapshot())
     }
+}
+
+fn maps_columns(properties: &BTreeMap<String, String>) -> bool {
+    properties.get("delta.columnMapping.mode").is_some_and(|mode| mode != "none")
 }
 
 /// Splits the columns into those inside the files and those of the partitions, in the order of the partitioning.

@@ -35,6 +35,8 @@ pub(super) struct Private {
     staged: Mutex<Vec<Arc<Staged>>>,
     /// Whether rows that others add meanwhile are a conflict.
     reads_new_rows: AtomicBool,
+    /// Tells background work that the table is being changed.
+    _begun: Arc<()>,
 }
 
 impl Private {
@@ -81,6 +83,7 @@ impl Table {
             adds: Mutex::default(),
             staged: Mutex::default(),
             reads_new_rows: AtomicBool::new(false),
+            _begun: self.location.live.begin(self.location()),
         };
         let mark = self.mark.clone();
         Ok(Arc::new(Self::new(location, delta, mark, Some(self), Some(Arc::new(private)))?))

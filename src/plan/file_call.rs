@@ -192,7 +192,7 @@ mod tests {
                 FileCall::of_function(name, arguments)
             }
             crate::plan::relations::RelationNameKind::Path(path) => FileCall::of_path(path),
-            crate::plan::relations::RelationNameKind::Named { .. } => panic!("no file in {text}"),
+            _ => panic!("no file in {text}"),
         }
     }
 

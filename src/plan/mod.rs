@@ -11,6 +11,7 @@ mod change;
 mod file_call;
 mod null_safe;
 mod parameters;
+mod past;
 pub mod relations;
 pub mod resolve;
 pub mod typing;
@@ -20,4 +21,6 @@ pub use bind::change::BoundChange;
 pub use change::{Changing, bind_change};
 pub use parameters::{
     InsertTarget, Parameters, bind_condition, bind_constants, bind_insert, bind_query, cast_columns, condition_on_rows,
+    constant_value,
 };
+pub use past::{Moment, moment_of};

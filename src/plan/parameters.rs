@@ -3,12 +3,13 @@
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
+use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, ParamValues};
 use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast};
+use datafusion::logical_expr::{ColumnarValue, Expr, LogicalPlan, LogicalPlanBuilder, cast};
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion::scalar::ScalarValue;
 use sqlparser::ast;
@@ -17,7 +18,7 @@ use super::bind::{Binder, BoundQuery};
 use super::relations::{RelationColumn, Relations};
 use super::typing::TypingContext;
 use crate::builtins::Context;
-use crate::encode::types::{PgType, arrow_type};
+use crate::encode::types::{PgType, arrow_type, format_type};
 use crate::error::{Error, Result, SqlState};
 use crate::sql::Name;
 
@@ -143,6 +144,40 @@ pub fn bind_constants(
         .with(context, |typing| Binder::new(typing, &relations, source).bind_arguments(statement, arguments, types))?;
     let named = exprs.into_iter().enumerate().map(|(number, expr)| expr.alias(format!("argument {number}")));
     Ok(LogicalPlanBuilder::empty(true).project(named)?.build()?)
+}
+
+/// The value of a constant expression. `what` names its place for the error of another type.
+///
+/// # Errors
+/// 42804 when the expression is of another type; what computing it gives.
+pub fn constant_value(
+    what: &str,
+    expression: &ast::Expr,
+    ty: PgType,
+    context: &Arc<Context>,
+    source: &str,
+) -> Result<ScalarValue> {
+    let relations = Relations::default();
+    let expressions = std::slice::from_ref(expression);
+    let exprs = Parameters::none()
+        .with(context, |typing| Binder::new(typing, &relations, source).bind_arguments(what, expressions, &[ty]));
+    let exprs = exprs.map_err(|error| match error.sqlstate() {
+        SqlState::DatatypeMismatch => {
+            let message = format!("argument of {what} must be type {}", format_type(ty));
+            Error::new(SqlState::DatatypeMismatch, message).at(error.position())
+        }
+        // The rules are those of EXECUTE's arguments, the words are not.
+        _ => Error::new(error.sqlstate(), error.message().replace("EXECUTE parameter", what)).at(error.position()),
+    })?;
+    let Some(expr) = exprs.into_iter().next() else { return Err(Error::internal("a constant was not bound")) };
+    let schema = DFSchema::empty();
+    let expr = create_physical_expr(&expr, &schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())?;
+    let options = RecordBatchOptions::new().with_row_count(Some(1));
+    let row = RecordBatch::try_new_with_options(Arc::clone(schema.inner()), Vec::new(), &options)?;
+    match expr.evaluate(&row)? {
+        ColumnarValue::Scalar(value) => Ok(value),
+        ColumnarValue::Array(values) => Ok(ScalarValue::try_from_array(&values, 0)?),
+    }
 }
 
 /// Binds a CHECK constraint's condition to see that it may be one.

@@ -56,6 +56,12 @@ pub struct Relations {
     pub by_name: HashMap<(Option<String>, String), Relation>,
     /// Table functions over files (`read_csv('…')`) and quoted paths, keyed by the call's start position in the text.
     pub by_position: HashMap<u32, Relation>,
+    /// Earlier versions (`t VERSION AS OF 3`) and functions over versions (`table_at('t', 3)`), by [`version_key`] and
+    /// [`call_key`].
+    pub by_version: HashMap<String, Relation>,
+    /// OIDs of the tables behind `by_version`. The relations there have none: their columns need not be those that the catalog
+    /// numbers.
+    pub version_oids: Vec<u32>,
     /// Named but absent relations are not errors of the pre-pass: a CTE may have the name. The binder reports them.
     pub missing_schemas: Vec<String>,
 }
@@ -76,6 +82,24 @@ pub enum RelationNameKind {
     Path(String),
     /// `read_csv('…', header => true)` and its kin.
     FileFunction { name: String, arguments: Vec<ast::FunctionArg> },
+    /// `t VERSION AS OF 3`; `name` and `schema` as in `Named`.
+    Version { schema: Option<String>, name: String, version: Box<ast::TableVersion>, key: String },
+    /// `table_at('t', 3)` and its kin.
+    VersionFunction { name: String, arguments: Vec<ast::FunctionArg>, key: String },
+}
+
+/// Table functions over versions of a table, resolved by the pre-pass too.
+pub const VERSION_FUNCTIONS: &[&str] = &["table_at", "table_changes"];
+
+/// The same text for the same version of the same name.
+pub fn version_key(name: &ast::ObjectName, version: &ast::TableVersion) -> String {
+    format!("{name} {version}")
+}
+
+/// The same text for the same call.
+pub fn call_key(function: &str, arguments: &[ast::FunctionArg]) -> String {
+    let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
+    format!("{function}({})", arguments.join(", "))
 }
 
 /// Table functions that read files: they are resolved by the pre-pass, not by the binder.
@@ -128,7 +152,9 @@ impl RelationName {
     /// Whether it names files rather than a relation.
     pub fn is_file(&self) -> bool {
         match self.kind {
-            RelationNameKind::Named { .. } => false,
+            RelationNameKind::Named { .. }
+            | RelationNameKind::Version { .. }
+            | RelationNameKind::VersionFunction { .. } => false,
             RelationNameKind::Path(_) | RelationNameKind::FileFunction { .. } => true,
         }
     }
@@ -154,6 +180,7 @@ impl Visitor for Collector {
 
     fn pre_visit_table_factor(&mut self, factor: &ast::TableFactor) -> ControlFlow<Self::Break> {
         match factor {
+            ast::TableFactor::Table { name, args: None, version: Some(version), .. } => self.version(name, version),
             ast::TableFactor::Table { name, args: None, .. } => self.named(name),
             ast::TableFactor::Table { name, args: Some(arguments), .. } => self.function(name, &arguments.args),
             ast::TableFactor::Function { name, args, .. } => self.function(name, args),
@@ -197,15 +224,33 @@ impl Collector {
         self.names.push(RelationName { kind, position });
     }
 
+    fn version(&mut self, of: &ast::ObjectName, version: &ast::TableVersion) {
+        let parts: Vec<&ast::Ident> = of.0.iter().filter_map(ast::ObjectNamePart::as_ident).collect();
+        let position = parts.first().and_then(|part| self.source.position(part.span)).unwrap_or(0);
+        let (schema, name) = match parts.as_slice() {
+            [name] => (None, fold(name)),
+            [schema, name] | [_, schema, name] => (Some(fold(schema)), fold(name)),
+            _ => return,
+        };
+        let key = version_key(of, version);
+        let kind = RelationNameKind::Version { schema, name, version: Box::new(version.clone()), key };
+        self.names.push(RelationName { kind, position });
+    }
+
     fn function(&mut self, name: &ast::ObjectName, arguments: &[ast::FunctionArg]) {
         let Some(ident) = name.0.last().and_then(ast::ObjectNamePart::as_ident) else { return };
         let folded = fold(ident);
-        if !FILE_FUNCTIONS.contains(&folded.as_str()) {
+        let arguments = arguments.to_vec();
+        let kind = if FILE_FUNCTIONS.contains(&folded.as_str()) {
+            RelationNameKind::FileFunction { name: folded, arguments }
+        } else if VERSION_FUNCTIONS.contains(&folded.as_str()) {
+            let key = call_key(&folded, &arguments);
+            RelationNameKind::VersionFunction { name: folded, arguments, key }
+        } else {
             return;
-        }
+        };
         let first = name.0.first().and_then(ast::ObjectNamePart::as_ident).unwrap_or(ident);
         let position = self.source.position(first.span).unwrap_or(0);
-        let kind = RelationNameKind::FileFunction { name: folded, arguments: arguments.to_vec() };
         self.names.push(RelationName { kind, position });
     }
 }

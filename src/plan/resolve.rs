@@ -11,6 +11,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Parameters;
 use super::file_call::FileCall;
 use super::relations::{
     self, Relation, RelationColumn, RelationName, RelationNameKind, Relations, ResolvedTable, ResolvedView,
@@ -45,6 +46,9 @@ pub struct Resolver<'a> {
     /// Whether the role may read everything; otherwise only what it owns.
     pub superuser: bool,
     pub role_oid: u32,
+    pub parameters: &'a mut Parameters,
+    /// What the tree's positions count in.
+    pub source: Arc<str>,
 }
 
 impl Resolver<'_> {
@@ -73,6 +77,21 @@ impl Resolver<'_> {
             let call = match &name.kind {
                 RelationNameKind::Named { schema, name, .. } => {
                     self.resolve_into(&mut relations, schema.as_ref(), name, path, depth).await?;
+                    continue;
+                }
+                RelationNameKind::Version { schema, name: table, version, key } => {
+                    let asked = self.version((schema.as_deref(), table.as_str()), path, version).await;
+                    if let Some((relation, oid)) = asked.map_err(|error| at(error, name.position))? {
+                        relations.by_version.insert(key.clone(), relation);
+                        relations.version_oids.push(oid);
+                    }
+                    continue;
+                }
+                RelationNameKind::VersionFunction { name: function, arguments, key } => {
+                    let called = self.version_function(function, arguments, path).await;
+                    let (relation, oid) = called.map_err(|error| at(error, name.position))?;
+                    relations.by_version.insert(key.clone(), relation);
+                    relations.version_oids.push(oid);
                     continue;
                 }
                 RelationNameKind::Path(path) => FileCall::of_path(path),
@@ -144,7 +163,7 @@ impl Resolver<'_> {
     }
 
     /// Without GRANT only the owner and superusers may read.
-    fn authorise(&self, name: &str, relation: &catalog::Relation) -> Result<()> {
+    pub(super) fn authorise(&self, name: &str, relation: &catalog::Relation) -> Result<()> {
         if self.superuser || relation.owner == self.role_oid {
             return Ok(());
         }
@@ -169,8 +188,11 @@ impl Resolver<'_> {
                 let names = relations::names(&query, &view.query);
                 // A view reads with its owner's rights, as in PostgreSQL.
                 let superuser = std::mem::replace(&mut self.superuser, true);
+                // Its text is not the client's: nothing in it has a position.
+                let source = std::mem::replace(&mut self.source, "".into());
                 let inner = self.resolve_names(&names, &view.search_path, depth + 1).await;
                 self.superuser = superuser;
+                self.source = source;
                 Ok(Relation::View(ResolvedView {
                     schema: schema.to_owned(),
                     name: name.to_owned(),
@@ -261,6 +283,14 @@ fn too_old() -> Error {
     Error::new(SqlState::SerializationFailure, "could not serialize access due to concurrent update")
         .with_detail("The transaction began too long ago to read further tables as they were then.")
         .with_hint("Try the transaction again.")
+}
+
+/// The error at the place of the name, unless it has a place of its own.
+fn at(error: Error, position: u32) -> Error {
+    match error.position() {
+        None if position > 0 => error.at(position),
+        _ => error,
+    }
 }
 
 /// Whether the schema is a user's or a system schema.

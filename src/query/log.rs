@@ -9,7 +9,7 @@ use tracing::info;
 use super::conversation::Conversation;
 use super::prepared::Prepared;
 use crate::session::settings::Logged;
-use crate::sql::Statement;
+use crate::sql::{Care, Statement};
 
 /// The statement that is being answered.
 pub(super) struct Running {
@@ -70,6 +70,15 @@ fn logged_with(statement: &Statement) -> Logged {
         | Statement::CreateRole(_)
         | Statement::AlterRole(_)
         | Statement::DropRole(_) => Logged::Ddl,
+        Statement::Care(care) => match care {
+            Care::Restore { .. } => Logged::Mod,
+            Care::History { .. }
+            | Care::Detail(_)
+            | Care::Optimize(_)
+            | Care::Purge(_)
+            | Care::Vacuum(_)
+            | Care::Analyze(_) => Logged::All,
+        },
         Statement::Insert(_)
         | Statement::Update(_)
         | Statement::Delete(_)

@@ -9,7 +9,7 @@ use super::conversation::Conversation;
 use super::guard::Guard;
 use super::portal::{Portal, State};
 use super::prepared::{self, Prepared};
-use super::statement::Access;
+use super::statement::{self, Access};
 use crate::builtins::ContextNames;
 use crate::encode::TextStyle;
 use crate::encode::types::{Format, PgType, element_of, oid};
@@ -165,7 +165,11 @@ impl Conversation {
         let staged = match access {
             Access::Writes(tag) => {
                 self.session.check_writable(tag)?;
-                self.session.transaction.in_block() || self.several || self.pipelined
+                let staged = self.session.transaction.in_block() || self.several || self.pipelined;
+                if staged {
+                    statement::check_staged(&prepared.parsed.statement, tag)?;
+                }
+                staged
             }
             Access::Control | Access::Reads => false,
         };

@@ -103,6 +103,11 @@ impl Service {
         self.ground.catalog.fresh(Duration::ZERO).await.map(drop)
     }
 
+    /// The services below the road.
+    pub fn ground(&self) -> &Arc<Ground> {
+        &self.ground
+    }
+
     pub fn registry(&self) -> &Arc<Registry> {
         &self.registry
     }

@@ -1,6 +1,7 @@
 //! What kind of statement it is, for the rules of transactions: may it run in a failed block, does it write, what is its tag.
 
-use crate::sql::Statement;
+use crate::error::{Error, Result, SqlState};
+use crate::sql::{Care, Statement};
 
 /// How a statement touches what is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +29,13 @@ pub(crate) fn access(statement: &Statement) -> Access {
         Statement::CreateView(_) => Access::Writes("CREATE VIEW"),
         Statement::Drop(_) => Access::Writes("DROP"),
         Statement::CopyFrom(_) => Access::Writes("COPY FROM"),
+        Statement::Care(care) => match care {
+            // As in PostgreSQL: VACUUM and ANALYZE change nothing that a query could tell.
+            Care::History { .. } | Care::Detail(_) | Care::Vacuum(_) | Care::Analyze(_) => Access::Reads,
+            Care::Restore { .. } => Access::Writes("RESTORE"),
+            Care::Optimize(_) => Access::Writes("OPTIMIZE"),
+            Care::Purge(_) => Access::Writes("REORG"),
+        },
         Statement::CreateRole(_) => Access::Writes("CREATE ROLE"),
         Statement::AlterRole(_) => Access::Writes("ALTER ROLE"),
         Statement::DropRole(_) => Access::Writes("DROP ROLE"),
@@ -55,4 +63,13 @@ pub(crate) fn access(statement: &Statement) -> Access {
 /// What a failed block still takes.
 pub(crate) fn ends_transaction(statement: &Statement) -> bool {
     matches!(statement, Statement::Commit { .. } | Statement::Rollback { .. } | Statement::RollbackTo(_))
+}
+
+/// Refuses in a transaction what it could not take back.
+pub(crate) fn check_staged(statement: &Statement, tag: &str) -> Result<()> {
+    if !matches!(statement, Statement::Care(_)) {
+        return Ok(());
+    }
+    let message = format!("{tag} cannot run inside a transaction block");
+    Err(Error::new(SqlState::ActiveSqlTransaction, message))
 }

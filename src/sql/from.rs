@@ -100,34 +100,22 @@ impl Grammar<'_> {
             return self.lateral_needs_function();
         }
         let mut factor = self.relation()?;
-        self.refuse_version()?;
+        let version_here = self.version()?;
         let alias_here = self.table_alias()?;
-        if let TableFactor::Table { alias, .. } = &mut factor {
+        if let TableFactor::Table { alias, version, .. } = &mut factor {
             *alias = alias_here;
+            *version = version_here;
         }
         if self.is("tablesample") {
             return self.unsupported("TABLESAMPLE");
         }
-        self.refuse_version()?;
+        self.refuse_version("AS OF after an alias")?;
         Ok(factor)
     }
 
     fn lateral_needs_function(&mut self) -> Result<TableFactor> {
         self.dotted()?;
         self.syntax()
-    }
-
-    /// Time travel is understood, to be refused by its name.
-    fn refuse_version(&self) -> Result<()> {
-        let ahead = usize::from(self.is("for"));
-        let kind = ["version", "timestamp", "system_time", "system_version"];
-        if kind
-            .iter()
-            .any(|word| self.is_ahead(ahead, word) && self.is_ahead(ahead + 1, "as") && self.is_ahead(ahead + 2, "of"))
-        {
-            return self.unsupported("AS OF");
-        }
-        Ok(())
     }
 
     /// `[ONLY] t [*]`, `ONLY (t)`, or a path in quotes.

@@ -20,6 +20,7 @@ impl Grammar<'_> {
             self.expect("into")?;
         }
         let table = self.qualified_name()?;
+        self.refuse_version(super::update::WRITTEN_VERSION)?;
         let alias = if self.is("as") { self.changed_alias()? } else { None };
         let replaces = if overwrite { self.overwritten()? } else { Replaces::None };
         let (columns, on_conflict, returning) = (Vec::new(), None, Vec::new());

@@ -17,6 +17,7 @@
 //! * `TABLE t` is `SELECT * FROM t`; BETWEEN SYMMETRIC is its two BETWEENs; AND and OR chains are balanced trees.
 
 mod call;
+mod care;
 pub mod change;
 mod copy;
 mod create_table;
@@ -28,6 +29,7 @@ mod from;
 mod grammar;
 mod insert;
 mod keywords;
+pub mod maintenance;
 mod merge;
 mod primary;
 mod refused;
@@ -53,6 +55,7 @@ pub use call::variadic_argument;
 pub use change::*;
 pub use data_type::pg_type;
 pub use grammar::fold;
+pub use maintenance::{Care, CaredTable, Optimize, Vacuum};
 pub(crate) use scan::scan;
 pub(crate) use select::one_column_of;
 pub use statement::*;
@@ -178,6 +181,12 @@ impl Grammar<'_> {
             "drop" => self.drop_statement(),
             "alter" => self.alter(),
             "copy" => self.copy().map(Some),
+            "describe" | "desc" if self.describes_care() => self.describe_care().map(Some),
+            "restore" => self.restore().map(Some),
+            "optimize" => self.optimize().map(Some),
+            "reorg" => self.reorg().map(Some),
+            "vacuum" => self.vacuum().map(Some),
+            "analyze" | "analyse" => self.analyze().map(Some),
             "set" => self.set().map(Some),
             "show" => self.show().map(Some),
             "reset" => self.reset_statement().map(Some),

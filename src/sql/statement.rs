@@ -73,6 +73,8 @@ pub enum Statement {
     Fetch(Fetch),
     /// CLOSE name; `None` is ALL.
     Close(Option<Name>),
+    /// Versions, files and statistics of tables.
+    Care(super::Care),
     CreateRole(CreateRole),
     AlterRole(AlterRole),
     DropRole(DropRole),
@@ -463,6 +465,7 @@ impl Statement {
             Self::Fetch(fetch) if fetch.moves => "move",
             Self::Fetch(_) => "fetch",
             Self::Close(_) => "close",
+            Self::Care(care) => care.kind(),
             Self::CreateRole(_) => "create_role",
             Self::AlterRole(_) => "alter_role",
             Self::DropRole(_) => "drop_role",

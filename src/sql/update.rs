@@ -7,6 +7,9 @@ use super::grammar::Grammar;
 use super::statement::{Name, QualifiedName, Statement};
 use crate::error::Result;
 
+/// Only the newest version of a table is written.
+pub(super) const WRITTEN_VERSION: &str = "AS OF of a table that is written";
+
 impl Grammar<'_> {
     pub fn update(&mut self, with: Option<With>) -> Result<Statement> {
         self.expect("update")?;
@@ -44,6 +47,7 @@ impl Grammar<'_> {
         }
         let table = self.qualified_name()?;
         self.accept_operator("*");
+        self.refuse_version(WRITTEN_VERSION)?;
         Ok(table)
     }
 

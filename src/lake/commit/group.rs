@@ -128,6 +128,12 @@ fn operation(members: &[Member]) -> Operation {
         many => {
             let mut operation = Operation::new("INSERT");
             operation.parameters.push(("statements".to_owned(), many.len().to_string()));
+            for (name, value) in many.iter().flat_map(|member| &member.operation.metrics) {
+                match operation.metrics.iter_mut().find(|(known, _)| known == name) {
+                    Some((_, sum)) => *sum += value,
+                    None => operation.metrics.push((name, *value)),
+                }
+            }
             operation
         }
     }

@@ -30,6 +30,7 @@ use object_store::{BackoffConfig, ObjectStore, RetryConfig};
 use parking_lot::Mutex;
 use url::Url;
 
+use super::live::Live;
 use crate::error::{Error, Result, SqlState};
 use counted::{Counted, Counters};
 use local::LocalDisk;
@@ -53,6 +54,8 @@ pub struct Resolved {
     pub url: ObjectStoreUrl,
     /// The whole location in its one normal form, without a slash at the end: the same text for the same place.
     pub location: Url,
+    /// The files of the process's tables that are in use.
+    pub(in crate::lake) live: Arc<Live>,
     /// A transaction's own view of the table's log.
     pub log: Option<Arc<overlay::Overlay>>,
 }
@@ -90,6 +93,7 @@ pub struct Stores {
     /// Buckets whose put-if-absent was put to the test.
     trusted: Mutex<HashSet<String>>,
     counters: Arc<Counters>,
+    live: Arc<Live>,
     /// Whether what is committed on a local disk is flushed to it.
     fsync: bool,
 }
@@ -127,6 +131,7 @@ impl Stores {
             by_bucket: Mutex::default(),
             trusted: Mutex::default(),
             counters: Arc::new(Counters::default()),
+            live: Arc::default(),
             fsync,
         };
         stores.warehouse()?;
@@ -217,7 +222,7 @@ impl Stores {
         let mut location = url;
         let trimmed = location.path().trim_end_matches('/').to_owned();
         location.set_path(&trimmed);
-        Ok(Resolved { store, path, url: store_url, location, log: None })
+        Ok(Resolved { store, path, url: store_url, location, live: Arc::clone(&self.live), log: None })
     }
 
     fn store(&self, bucket: &str, url: &Url) -> Result<Arc<dyn ObjectStore>> {

@@ -5,6 +5,7 @@
 //! ```
 //! Nothing is visible before the commit. Files that were staged for a commit that did not come are removed.
 
+mod arrange;
 mod encode;
 mod file;
 mod gathered;
@@ -12,6 +13,7 @@ mod partition;
 mod rewrite;
 mod rows;
 pub(super) mod staged;
+mod zorder;
 
 use std::sync::Arc;
 
@@ -31,6 +33,7 @@ use super::table::Table;
 use super::{Lake, LakeOptions};
 use crate::error::{Error, Result, SqlState};
 use crate::quality::Gate;
+pub use arrange::{Arranged, Arrangement, Scope};
 use encode::Encoding;
 use file::StagedFile;
 use staged::Staged;
@@ -62,11 +65,15 @@ pub enum WriteMode {
 pub struct Operation {
     pub name: String,
     pub parameters: Vec<(String, String)>,
+    /// Who runs the statement.
+    pub user: Option<String>,
+    /// What was done, by Delta's names; a write fills them in itself.
+    pub metrics: Vec<(&'static str, u64)>,
 }
 
 impl Operation {
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), parameters: Vec::new() }
+        Self { name: name.into(), ..Self::default() }
     }
 }
 
@@ -126,7 +133,7 @@ impl Job {
 }
 
 pub(super) async fn write(lake: Arc<Lake>, request: WriteRequest) -> Result<Written> {
-    let WriteRequest { mode, input, gate, operation, memory, cancel } = request;
+    let WriteRequest { mode, input, gate, mut operation, memory, cancel } = request;
     let changing = match &mode {
         WriteMode::Change(change) => Some(Arc::new(Changing::new(Arc::clone(change), &memory))),
         WriteMode::Append(_) | WriteMode::Overwrite(_) | WriteMode::Create(_) | WriteMode::Replace(_) => None,
@@ -173,11 +180,31 @@ pub(super) async fn write(lake: Arc<Lake>, request: WriteRequest) -> Result<Writ
     if job.cancel.is_cancelled() {
         return Err(canceled());
     }
+    operation.metrics = metrics(&target, &empty);
     let adds = files.into_iter().map(|file| file.add).collect();
     // From here on the work runs to its end, whoever waits for it.
     let task = tokio::spawn(commit_staged(lake, location, target, adds, operation, job));
     let committed = task.await.map_err(|error| Error::internal(format!("a commit ended early: {error}")))??;
     Ok(Written { version: committed.version, table: committed.table, ..empty })
+}
+
+/// Delta's metrics of the operation.
+fn metrics(target: &Target, written: &Written) -> Vec<(&'static str, u64)> {
+    let files = written.files as u64;
+    let Target::Change { removes, .. } = target else {
+        return vec![("numFiles", files), ("numOutputRows", written.rows), ("numOutputBytes", written.bytes)];
+    };
+    let Counts { inserted, updated, deleted } = written.counts;
+    vec![
+        ("numAddedFiles", files),
+        ("numRemovedFiles", removes.len() as u64),
+        ("numAddedBytes", written.bytes),
+        ("numOutputRows", written.rows),
+        ("numInsertedRows", inserted),
+        ("numUpdatedRows", updated),
+        ("numDeletedRows", deleted),
+        ("numCopiedRows", written.rows.saturating_sub(inserted + updated)),
+    ]
 }
 
 async fn commit_staged(
@@ -228,11 +255,8 @@ fn shape(target: &Target) -> Result<Shape> {
         Target::Append(table)
         | Target::Overwrite(table)
         | Target::Change { table, .. }
-        | Target::Private { table, .. } => Ok(Shape {
-            engine: Arc::clone(table.arrow_schema()),
-            stored: table.stored_types()?,
-            partition_columns: table.partition_columns().to_vec(),
-        }),
+        | Target::Private { table, .. } => shape_of(table),
+        Target::Rearrange(rearrangement) => shape_of(&rearrangement.table),
         Target::Create(spec) | Target::Replace(spec) => {
             spec.validate()?;
             let engine = spec.engine_schema();
@@ -242,8 +266,16 @@ fn shape(target: &Target) -> Result<Shape> {
     }
 }
 
+fn shape_of(table: &Table) -> Result<Shape> {
+    Ok(Shape {
+        engine: Arc::clone(table.arrow_schema()),
+        stored: table.stored_types()?,
+        partition_columns: table.partition_columns().to_vec(),
+    })
+}
+
 /// Delta's property for the number of columns with statistics; -1 means all.
-fn statistics_columns(target: &Target) -> usize {
+pub(super) fn statistics_columns(target: &Target) -> usize {
     const KEY: &str = "delta.dataSkippingNumIndexedCols";
     const DEFAULT: usize = 32;
     let value = match target {
@@ -251,6 +283,7 @@ fn statistics_columns(target: &Target) -> usize {
         | Target::Overwrite(table)
         | Target::Change { table, .. }
         | Target::Private { table, .. } => table.properties().get(KEY).cloned(),
+        Target::Rearrange(rearrangement) => rearrangement.table.properties().get(KEY).cloned(),
         Target::Create(spec) | Target::Replace(spec) => {
             spec.properties.iter().find(|(key, _)| key == KEY).map(|(_, value)| value.clone())
         }
@@ -268,6 +301,7 @@ fn unchanged(target: &Target, files: &[StagedFile]) -> Option<Arc<Table>> {
         Target::Change { table, removes, .. } if files.is_empty() && removes.is_empty() => Some(Arc::clone(table)),
         Target::Append(_)
         | Target::Change { .. }
+        | Target::Rearrange(_)
         | Target::Private { .. }
         | Target::Overwrite(_)
         | Target::Create(_)

@@ -22,7 +22,7 @@ pub(super) async fn remaining(job: &Arc<Job>, changing: &Arc<Changing>) -> Resul
         return Ok(Vec::new());
     }
     let change = &changing.change;
-    let plan = LakeScan::tagged(Arc::clone(&change.table)).files(change.state.as_ref(), &files)?;
+    let plan = LakeScan::tagged(Arc::clone(&change.table)).files(change.state.as_ref(), &files).await?;
     let context = Arc::new(TaskContext::from(change.state.as_ref()));
     let mut tasks = JoinSet::new();
     for stream in execute_stream_partitioned(plan, context)? {

@@ -24,12 +24,14 @@ impl Staged {
 
     /// Notes a file before its first byte is written.
     pub(in crate::lake) fn note(&self, file: Path) {
+        self.location.live.stage(self.location.location.as_str(), file.clone());
         self.files.lock().push(file);
     }
 
     /// The files belong to the table now.
     pub(in crate::lake) fn keep(&self) {
-        self.files.lock().clear();
+        let files = std::mem::take(&mut *self.files.lock());
+        self.location.live.unstage(self.location.location.as_str(), files.iter());
     }
 
     /// The files of these names belong to the table now; the others go.
@@ -38,6 +40,7 @@ impl Staged {
         let kept: std::collections::HashSet<Path> =
             names.iter().map(|name| root.parts().chain(Path::from(name.as_str()).parts()).collect()).collect();
         self.files.lock().retain(|file| !kept.contains(file));
+        self.location.live.unstage(self.location.location.as_str(), kept.iter());
     }
 }
 
@@ -45,6 +48,7 @@ impl Drop for Staged {
     fn drop(&mut self) {
         let files = std::mem::take(&mut *self.files.lock());
         if !files.is_empty() {
+            self.location.live.unstage(self.location.location.as_str(), files.iter());
             maintain::remove_staged(self.location.clone(), files);
         }
     }

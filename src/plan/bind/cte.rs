@@ -21,7 +21,7 @@ use crate::plan::typing::{self, Coercion};
 /// A named query in force.
 #[derive(Debug)]
 pub(super) struct Cte {
-    name: String,
+    pub(super) name: String,
     bound: Bound,
 }
 

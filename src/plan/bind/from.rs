@@ -13,7 +13,7 @@ use super::names::{fold, parts, unique};
 use super::scope::{Environment, Item, Origin, Scope, ScopeColumn};
 use super::{Binder, Bound, Unknowns, plan_columns};
 use crate::error::{Error, Result, SqlState};
-use crate::plan::relations::{FILE_FUNCTIONS, Relation, ResolvedTable};
+use crate::plan::relations::{FILE_FUNCTIONS, Relation, ResolvedTable, VERSION_FUNCTIONS};
 
 /// A FROM clause, or a part of it, as a plan and the names it gives.
 pub(super) struct From {
@@ -116,7 +116,6 @@ impl Binder<'_> {
             } => {
                 let refused = [
                     (!with_hints.is_empty() || !index_hints.is_empty(), "a table hint"),
-                    (version.is_some(), "time travel in FROM"),
                     (!partitions.is_empty(), "PARTITION in FROM"),
                     (json_path.is_some(), "a JSON path in FROM"),
                     (sample.is_some(), "TABLESAMPLE"),
@@ -125,6 +124,9 @@ impl Binder<'_> {
                     return Err(Error::unsupported(what).at(self.position(name.span())));
                 }
                 match args {
+                    None if let Some(version) = version => {
+                        self.version(name, version, alias.as_ref(), left.environment).map(Placed::Beside)
+                    }
                     None => self.relation(name, alias.as_ref(), left.environment).map(Placed::Beside),
                     Some(arguments) => {
                         self.function_item(name, &arguments.args, *with_ordinality, alias.as_ref(), left)
@@ -168,6 +170,12 @@ impl Binder<'_> {
                 return Err(Error::unsupported("WITH ORDINALITY of a function that reads files").at(position));
             }
             return self.file(&last, position, alias).map(Placed::Beside);
+        }
+        if VERSION_FUNCTIONS.contains(&last.as_str()) {
+            if ordinality {
+                return Err(Error::unsupported(format!("WITH ORDINALITY of {last}")).at(position));
+            }
+            return self.version_call(&last, arguments, alias, position).map(Placed::Beside);
         }
         self.table_function(name, arguments, ordinality, alias, left)
     }
@@ -229,7 +237,7 @@ impl Binder<'_> {
         }
     }
 
-    fn no_table(&self, schema: Option<&String>, table: &str) -> Error {
+    pub(super) fn no_table(&self, schema: Option<&String>, table: &str) -> Error {
         let name = schema.map_or_else(|| table.to_owned(), |schema| format!("{schema}.{table}"));
         // PostgreSQL looks the relation up first and complains about it, whether the schema exists or not.
         Error::new(SqlState::UndefinedTable, format!("relation \"{name}\" does not exist"))

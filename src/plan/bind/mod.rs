@@ -36,6 +36,7 @@ mod table_function;
 #[cfg(test)]
 mod tests;
 mod values;
+mod version;
 mod view;
 mod window;
 

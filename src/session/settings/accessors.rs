@@ -70,6 +70,10 @@ impl Settings {
     pub fn target_partitions(&self) -> Option<usize> {
         usize::try_from(self.number("lakegate.target_partitions")).ok().filter(|partitions| *partitions > 0)
     }
+    /// Whether VACUUM keeps to the retention time of tables.
+    pub fn retention_check(&self) -> bool {
+        self.flag("lakegate.retention_check")
+    }
     /// How old a table's version may be; zero reads the newest.
     pub fn table_staleness(&self) -> Duration {
         self.limit("lakegate.table_staleness").unwrap_or_default()

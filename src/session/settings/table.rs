@@ -121,6 +121,7 @@ pub static DEFINITIONS: &[Definition] = &[
     int("lakegate.batch_rows", (8192, 1, 1_048_576), User, OWN, "Sets how many rows the engine works on at a time."),
     quantity("lakegate.catalog_staleness", Milliseconds, (0, 0, INT_MAX), User, OWN, "Sets how old the catalog may be that a statement reads; 0 reads the newest."),
     quantity("lakegate.table_staleness", Milliseconds, (0, 0, INT_MAX), User, OWN, "Sets how old the version of a table may be that a statement reads; 0 reads the newest."),
+    bool("lakegate.retention_check", true, User, OWN, "Refuses a VACUUM that would remove files within the retention time of their table."),
     int("lakegate.target_partitions", (0, 0, 1024), User, OWN, "Sets how many partitions of a query run at the same time; 0 takes the server's number."),
     text("lc_collate", Any, "C", Internal, PRESET, "Shows the collation order locale."),
     text("lc_ctype", Any, "C.UTF-8", Internal, PRESET, "Shows the character classification and case conversion locale."),

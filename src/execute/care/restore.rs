@@ -1,0 +1,57 @@
+//! RESTORE TABLE: the newest version becomes what an earlier one was, in one commit.
+
+use sqlparser::ast;
+
+use crate::catalog::RelationKind;
+use crate::encode::types::PgType;
+use crate::error::Result;
+use crate::execute::create_table::catalog_column;
+use crate::execute::output::{Output, RowsTag};
+use crate::execute::road::Road;
+use crate::sql::QualifiedName;
+
+pub(super) const COLUMNS: &[(&str, PgType)] = &[
+    ("table_size_after_restore", PgType::INT8),
+    ("num_of_files_after_restore", PgType::INT8),
+    ("num_removed_files", PgType::INT8),
+    ("num_restored_files", PgType::INT8),
+    ("removed_files_size", PgType::INT8),
+    ("restored_files_size", PgType::INT8),
+];
+
+pub(super) async fn run(road: &mut Road<'_>, name: &QualifiedName, version: &ast::TableVersion) -> Result<Output> {
+    let target = road.target(name, "restore").await?;
+    let _turn = road.ground.lake.turn(&target.table).await;
+    let target = road.target(name, "restore").await?;
+    let past = road.version(&target.table, version).await?;
+    let mut operation = road.operation("RESTORE");
+    operation.parameters = vec![("version".to_owned(), past.version().to_string())];
+    let restored = road.ground.lake.restore(&target.table, &past, operation).await?;
+    // The catalog tells the columns of the newest version.
+    if restored.table.columns() != target.table.columns() {
+        let columns: Vec<_> = restored.table.columns().iter().map(catalog_column).collect();
+        let (schema, name) = (target.schema.clone(), target.name.clone());
+        let location = target.table.location().to_owned();
+        let lake = std::sync::Arc::clone(&road.ground.lake);
+        road.define(move |document| {
+            let relation = document.schemas.get_mut(&schema).and_then(|schema| schema.relations.get_mut(&name));
+            if let Some(relation) = relation
+                && let RelationKind::Table(table) = &relation.kind
+                && lake.place(&table.location)? == location
+            {
+                relation.columns.clone_from(&columns);
+            }
+            Ok(())
+        })
+        .await?;
+    }
+    let values = [
+        restored.table.size_bytes(),
+        restored.table.num_files() as u64,
+        restored.removed_files,
+        restored.restored_files,
+        restored.removed_bytes,
+        restored.restored_bytes,
+    ];
+    super::answer(COLUMNS, values.map(super::bigint).to_vec(), RowsTag::Fixed("RESTORE"))
+}
