@@ -16,6 +16,7 @@ use deltalake::protocol::{DeltaOperation, SaveMode};
 use rand::Rng;
 
 use super::columns::TableSpec;
+use super::loads::LoadStep;
 use super::log::{self, Put};
 use super::stores::{Resolved, local};
 use super::table::Table;
@@ -23,13 +24,13 @@ use super::transaction::Private;
 use super::write::Operation;
 use super::{Freshness, Lake, maintain};
 use crate::error::{Error, Result, SqlState};
-use definition::Definition;
+pub(super) use definition::Definition;
 
 /// Versions tried before the statement ends with 40001.
 const ATTEMPTS_MAX: u32 = 40;
 const PAUSE_MAX: Duration = Duration::from_millis(250);
 /// Key of a commit's info that holds the unique text which tells our commit from others.
-const ID_KEY: &str = "lakegate.commit";
+pub(super) const ID_KEY: &str = "lakegate.commit";
 const OPERATION_KEY: &str = "lakegate.operation";
 const DROPPED: &str = "The table was dropped by another transaction.";
 
@@ -104,9 +105,14 @@ pub(super) async fn commit_files(
         return Err(conflict(DROPPED).into());
     }
     let id = uuid::Uuid::new_v4().to_string();
+    let load = load_step(target, operation, base.as_deref()).await?;
     for attempt in 0..ATTEMPTS_MAX {
         check(target, base.as_deref())?;
-        let (actions, described) = actions(location, target, base.as_deref(), adds)?;
+        let (mut actions, described) = actions(location, target, base.as_deref(), adds)?;
+        if let (Some(load), Some(base)) = (&load, &base) {
+            load.check(base).await?;
+            actions.push(load.action());
+        }
         if let Some(base) = &base {
             let state = base.delta.snapshot().map_err(Error::from)?;
             PROTOCOL.can_commit(state, &actions, &described).map_err(not_writable)?;
@@ -126,6 +132,24 @@ pub(super) async fn commit_files(
         }
     }
     Err(conflict("Other writers committed each time before this statement could.").into())
+}
+
+/// What the commit does to the record of loaded files.
+async fn load_step(target: &Target, operation: &Operation, base: Option<&Table>) -> Result<Option<LoadStep>> {
+    match target {
+        Target::Private { base, table, .. } if table.private.as_ref().is_some_and(|private| private.loads()) => {
+            LoadStep::between(base, table).await
+        }
+        Target::Replace(_) => match base {
+            Some(base) => LoadStep::forgetting(base).await,
+            None => Ok(None),
+        },
+        Target::Append(_)
+        | Target::Overwrite(_)
+        | Target::Change { .. }
+        | Target::Private { .. }
+        | Target::Create(_) => Ok(operation.load),
+    }
 }
 
 /// Flushes the files to a local disk, so that the commit names nothing that a loss of power could take.
@@ -278,7 +302,7 @@ fn same_definition(planned: &Table, base: &Table) -> Result<()> {
 }
 
 /// Refuses tables with promises that our writer does not keep.
-fn writable(table: &Table) -> Result<()> {
+pub(super) fn writable(table: &Table) -> Result<()> {
     let refused = [
         ("delta.generationExpression", "generated columns"),
         ("delta.identity.start", "identity columns"),
@@ -443,7 +467,7 @@ async fn finish(
     }
 }
 
-async fn read_again(location: &Resolved, base: Option<&Table>, version: u64) -> Result<Table> {
+pub(super) async fn read_again(location: &Resolved, base: Option<&Table>, version: u64) -> Result<Table> {
     let delta = match base {
         Some(base) => {
             let mut delta = base.delta.clone();

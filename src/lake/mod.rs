@@ -14,10 +14,13 @@ mod change;
 pub mod columns;
 mod commit;
 mod data_file;
+mod evolve;
 pub mod files;
 mod interval;
+mod loads;
 mod log;
 mod maintain;
+pub mod rejected_rows;
 mod scan;
 mod statistics;
 pub mod stores;
@@ -36,6 +39,7 @@ use parking_lot::Mutex;
 use crate::error::Result;
 pub use change::{Change, Counts, Returned, RowAction};
 pub use columns::{ColumnSpec, TableCheck, TableSpec};
+pub use loads::{FileKey, LoadStep, Loads};
 pub use stores::{Resolved, Stores};
 pub use table::Table;
 pub use write::{Input, Operation, WriteMode, WriteRequest, Written};
@@ -109,6 +113,7 @@ pub struct Lake {
     stores: Arc<Stores>,
     options: LakeOptions,
     cache: cache::TableCache,
+    segments: loads::SegmentCache,
     /// One queue for each table that is being written: writers of this process do not race each other in the store.
     queues: Mutex<HashMap<String, std::sync::Weak<tokio::sync::Mutex<()>>>>,
     /// Places whose files are being removed: nothing new may go there.
@@ -118,7 +123,14 @@ pub struct Lake {
 impl Lake {
     pub fn new(stores: Arc<Stores>, options: LakeOptions) -> Arc<Self> {
         let cache = cache::TableCache::new(options.cached_tables_max, options.cached_files_max);
-        Arc::new(Self { stores, options, cache, queues: Mutex::default(), dropping: Arc::default() })
+        Arc::new(Self {
+            stores,
+            options,
+            cache,
+            segments: loads::SegmentCache::default(),
+            queues: Mutex::default(),
+            dropping: Arc::default(),
+        })
     }
 
     pub fn stores(&self) -> &Arc<Stores> {

@@ -27,6 +27,7 @@ pub(crate) fn access(statement: &Statement) -> Access {
         Statement::CreateView(_) => Access::Writes("CREATE VIEW"),
         Statement::Drop(_) => Access::Writes("DROP"),
         Statement::CopyFrom(_) => Access::Writes("COPY FROM"),
+        Statement::CopyInto(_) => Access::Writes("COPY INTO"),
         Statement::CreateRole(_) => Access::Writes("CREATE ROLE"),
         Statement::AlterRole(_) => Access::Writes("ALTER ROLE"),
         Statement::DropRole(_) => Access::Writes("DROP ROLE"),
@@ -64,6 +65,7 @@ pub(crate) fn check_staged(statement: &Statement, tag: &str) -> Result<()> {
         | Statement::Delete(_)
         | Statement::Merge(_)
         | Statement::Truncate(_)
+        | Statement::CopyInto(_)
         | Statement::CopyFrom(_) => true,
         _ => false,
     };

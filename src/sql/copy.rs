@@ -15,8 +15,8 @@ fn invalid(message: String) -> Error {
 impl Grammar<'_> {
     pub fn copy(&mut self) -> Result<Statement> {
         self.expect("copy")?;
-        if self.is("into") {
-            return self.unsupported("COPY INTO");
+        if self.accept("into") {
+            return self.copy_into();
         }
         let binary = self.accept("binary");
         let mut options = CopyOptions { format: binary.then_some(CopyFormat::Binary), ..CopyOptions::default() };

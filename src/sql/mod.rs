@@ -19,6 +19,7 @@
 mod call;
 pub mod change;
 mod copy;
+mod copy_into;
 mod create_table;
 mod cursor;
 mod data_type;

@@ -37,6 +37,7 @@ pub enum Statement {
     Drop(Drop),
     CopyFrom(Box<CopyFrom>),
     CopyTo(Box<CopyTo>),
+    CopyInto(Box<CopyInto>),
     Set(Set),
     Show(Show),
     /// RESET name; `None` is RESET ALL.
@@ -313,6 +314,32 @@ pub enum CopySource {
     Query(Box<ast::Query>),
 }
 
+/// COPY INTO: files of a place are loaded, each once.
+#[derive(Debug, Clone)]
+pub struct CopyInto {
+    pub table: QualifiedName,
+    /// The path or URL with its position in the text; in a query, that of the file that it reads.
+    pub location: String,
+    pub position: u32,
+    /// `FROM (SELECT … FROM '…')`.
+    pub query: Option<Box<ast::Query>>,
+    pub format: CopyFormat,
+    /// Names below the location.
+    pub files: Vec<String>,
+    /// A glob over the names below the location.
+    pub pattern: Option<String>,
+    pub format_options: Vec<LoadOption>,
+    pub copy_options: Vec<LoadOption>,
+}
+
+/// `'header' = 'true'` in FORMAT_OPTIONS and COPY_OPTIONS.
+#[derive(Debug, Clone)]
+pub struct LoadOption {
+    pub name: String,
+    pub value: String,
+    pub position: u32,
+}
+
 /// SET [SESSION | LOCAL] name = value, also SET TIME ZONE, SET NAMES, SET SCHEMA, SET ROLE, SET SESSION AUTHORIZATION.
 #[derive(Debug, Clone)]
 pub struct Set {
@@ -445,6 +472,7 @@ impl Statement {
             Self::Drop(_) => "drop",
             Self::CopyFrom(_) => "copy_from",
             Self::CopyTo(_) => "copy_to",
+            Self::CopyInto(_) => "copy_into",
             Self::Set(_) | Self::SetTransaction { .. } => "set",
             Self::Show(_) => "show",
             Self::Reset(_) => "reset",

@@ -22,8 +22,10 @@ use crate::error::{Error, Result, SqlState};
 /// Rows of a batch at most: DataFusion's batch size.
 pub const BATCH_ROWS_MAX: usize = 8192;
 
-/// How many refused rows of a chunk are told one by one.
-pub const REJECTS_LISTED_MAX: usize = 100;
+/// How many refused rows are told one by one.
+pub const REJECTS_LISTED_MAX: usize = 10_000;
+/// Bytes of a refused value that are told.
+const REJECTED_BYTES_MAX: usize = 1000;
 
 /// What PostgreSQL shows of a value or line in CONTEXT, in bytes.
 const SHOWN_BYTES_MAX: usize = 100;
@@ -233,7 +235,7 @@ impl ChunkDecoder {
                 source: walk.chunk.source.clone(),
                 line: self.line(walk, index, fault.row),
                 column: self.columns.get(fault.column).map(|(name, _)| name.clone()).unwrap_or_default(),
-                text: fault.text,
+                text: fault.text.map(cut),
                 message: fault.error.message().to_owned(),
             });
         }
@@ -384,6 +386,13 @@ fn rows_of(index: &Index, column: usize) -> usize {
         Some(Fault::Missing { fields }) if column < fields => index.rows.len(),
         _ => index.whole_rows(),
     }
+}
+
+fn cut(mut text: String) -> String {
+    if text.len() > REJECTED_BYTES_MAX {
+        text.truncate(text.floor_char_boundary(REJECTED_BYTES_MAX));
+    }
+    text
 }
 
 fn shown(bytes: &[u8]) -> String {

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use datafusion::execution::object_store::ObjectStoreUrl;
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use regex::Regex;
@@ -15,6 +15,8 @@ use crate::error::{Error, Result, SqlState};
 
 /// Files that one path may mean.
 const FILES_MAX: usize = 1_000_000;
+/// Named files that are asked for at a time.
+const HEADS_AHEAD: usize = 16;
 
 impl FileSet {
     /// The files that `path_or_glob` means in a store, sorted by path: the file itself, all files under a folder (those whose
@@ -27,17 +29,72 @@ impl FileSet {
         let files = list(&store, wanted).await?;
         let set = Self { store, url, files: Arc::new(files) };
         if set.files.is_empty() {
-            let name = set.name(wanted);
-            let message = format!("could not open file \"{name}\" for reading: No such file or directory");
-            return Err(Error::new(SqlState::UndefinedFile, message));
+            return Err(not_found(&set.name(wanted)));
         }
         Ok(set)
+    }
+
+    /// The same where there may be none.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find), but for 58P01.
+    pub async fn find_any(store: Arc<dyn ObjectStore>, url: ObjectStoreUrl, path_or_glob: &str) -> Result<Self> {
+        let files = list(&store, path_or_glob.trim_start_matches('/')).await?;
+        Ok(Self { store, url, files: Arc::new(files) })
+    }
+
+    /// The files of these names below a folder.
+    ///
+    /// # Errors
+    /// 58P01 when one is not there, and the store's own.
+    pub async fn named(
+        store: Arc<dyn ObjectStore>,
+        url: ObjectStoreUrl,
+        folder: &str,
+        names: &[String],
+    ) -> Result<Self> {
+        let folder = folder.trim_matches('/');
+        let below = |name: &String| format!("{folder}/{}", name.trim_start_matches('/'));
+        let paths: Vec<String> = names.iter().map(below).collect();
+        let found: Vec<ObjectMeta> = futures::stream::iter(paths)
+            .map(|path| {
+                let (store, url) = (Arc::clone(&store), url.clone());
+                async move { head(&store, &url, &path).await }
+            })
+            .buffered(HEADS_AHEAD)
+            .try_collect()
+            .await?;
+        Ok(Self { store, url, files: Arc::new(found) })
+    }
+
+    /// Those of the files that are wanted.
+    #[must_use]
+    pub fn filtered(&self, mut is_wanted: impl FnMut(&str, &ObjectMeta) -> bool) -> Self {
+        let files = self.files.iter().filter(|file| is_wanted(&self.name(file.location.as_ref()), file));
+        Self { store: Arc::clone(&self.store), url: self.url.clone(), files: Arc::new(files.cloned().collect()) }
+    }
+
+    /// Whether they lie on the server's own disk.
+    pub fn is_local(&self) -> bool {
+        self.url.as_str() == "file:///"
     }
 
     /// A file as people name it.
     pub(super) fn name(&self, key: &str) -> String {
         file_name(&self.url, key)
     }
+}
+
+async fn head(store: &Arc<dyn ObjectStore>, url: &ObjectStoreUrl, path: &str) -> Result<ObjectMeta> {
+    match store.head(&path_of(path)?).await {
+        Err(object_store::Error::NotFound { .. }) => Err(not_found(&file_name(url, path))),
+        found => Ok(found?),
+    }
+}
+
+fn not_found(name: &str) -> Error {
+    let message = format!("could not open file \"{name}\" for reading: No such file or directory");
+    Error::new(SqlState::UndefinedFile, message)
 }
 
 /// A file as people name it: a path of the local disk, or a whole URL.

@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use super::change::{Change, Changing, Counts};
 use super::columns::{ColumnSpec, TableSpec, stored_type};
 use super::commit::{self, Committed, Failure, Target};
+use super::loads::LoadStep;
 use super::stores::Resolved;
 use super::table::Table;
 use super::{Lake, LakeOptions};
@@ -62,11 +63,19 @@ pub enum WriteMode {
 pub struct Operation {
     pub name: String,
     pub parameters: Vec<(String, String)>,
+    /// The files that it loads: they are recorded in the same commit.
+    pub load: Option<LoadStep>,
 }
 
 impl Operation {
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), parameters: Vec::new() }
+        Self { name: name.into(), parameters: Vec::new(), load: None }
+    }
+}
+
+impl From<&str> for Operation {
+    fn from(name: &str) -> Self {
+        Self::new(name)
     }
 }
 
@@ -163,7 +172,9 @@ pub(super) async fn write(lake: Arc<Lake>, request: WriteRequest) -> Result<Writ
         version: 0,
         table: None,
     };
-    if let Some(unchanged) = unchanged(&target, &files) {
+    if operation.load.is_none()
+        && let Some(unchanged) = unchanged(&target, &files)
+    {
         return Ok(Written { version: unchanged.version(), table: Some(unchanged), ..empty });
     }
     if job.cancel.is_cancelled() {
@@ -186,6 +197,9 @@ async fn commit_staged(
 ) -> Result<Committed> {
     let committed = commit::commit_files(&lake, &location, &target, &adds, &operation).await;
     if let (Some(private), Ok(_)) = (target.private(), &committed) {
+        if operation.load.is_some() {
+            private.note_load();
+        }
         private.adopt(&adds, Arc::clone(&job.staged), target.reads_new_rows());
         return committed.map_err(|failure| failure.error);
     }

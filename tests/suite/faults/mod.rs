@@ -3,6 +3,7 @@
 
 mod crash;
 mod limits;
+mod loads;
 mod memory;
 mod shared;
 mod shutdown;
