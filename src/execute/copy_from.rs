@@ -174,6 +174,7 @@ async fn from_file(
     chosen: &[usize],
     location: &str,
 ) -> Result<Output> {
+    copy_options::refuse_folder_options(&statement.options, "COPY FROM")?;
     road.check_file(location, false)?;
     let resolved = road.ground.lake.stores().resolve(location)?;
     road.ground.lake.stores().register(road.ground.engine.runtime());

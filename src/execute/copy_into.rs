@@ -245,15 +245,19 @@ async fn write(
     let gate = road.gate(&target)?;
     let (plan, context) = road.physical(bound.plan).await?;
     let operation = Operation { load: Some(step), ..Operation::new("COPY INTO") };
-    let written = road.write(WriteMode::Append(target.table), Input::Plan(plan, context), gate, operation).await?;
+    let (mode, input) = (WriteMode::Append(target.table), Input::Plan(plan, context));
+    let written;
     if is_evolved && !road.staged {
-        // The new columns and the rows were one transaction of this statement's own.
+        // The new columns and the rows are one transaction of this statement's own.
+        written = road.write_apart(mode, input, gate, operation).await?;
         let Some(table) = written.table else {
             return Err(Error::internal("a transaction's own version could not be read"));
         };
         let lake = Arc::clone(&road.ground.lake);
         let commit = async move { lake.commit_private_as(&table, Operation::new("COPY INTO")).await };
         road.ground.engine.compute(commit).await?;
+    } else {
+        written = road.write(mode, input, gate, operation).await?;
     }
     if is_evolved {
         record(road, (target.schema, target.name.clone()), added.clone()).await?;

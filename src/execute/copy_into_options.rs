@@ -1,6 +1,6 @@
 //! FORMAT_OPTIONS and COPY_OPTIONS, as the lake's readers take them.
 
-use crate::encode::copy::{Format, Options, RequestedOptions};
+use crate::encode::copy::{Format, FormatLetters, Options, RequestedOptions, date_format};
 use crate::error::{Error, Result, SqlState};
 use crate::lake::files::{Compression, FileFormat, FileOptions, HeaderChoice};
 use crate::sql::{CopyFormat, CopyInto, LoadOption};
@@ -16,12 +16,18 @@ const CSV_OPTIONS: &[&str] = &[
     "encoding",
     "charset",
     "compression",
+    "dateFormat",
+    "timestampFormat",
+    "decimal",
+    "thousands",
     "inferSchema",
     "mergeSchema",
     "multiLine",
+    "hivePartitioning",
 ];
-const JSON_OPTIONS: &[&str] = &["compression", "inferSchema", "mergeSchema", "multiLine"];
-const COLUMNAR_OPTIONS: &[&str] = &["mergeSchema"];
+const JSON_OPTIONS: &[&str] =
+    &["encoding", "charset", "compression", "inferSchema", "mergeSchema", "multiLine", "hivePartitioning"];
+const COLUMNAR_OPTIONS: &[&str] = &["mergeSchema", "hivePartitioning"];
 
 /// How a COPY INTO reads its files and what it may do to its table.
 pub(super) struct LoadOptions {
@@ -70,7 +76,14 @@ impl LoadOptions {
             "quote" => requested.quote = text(),
             "escape" => requested.escape = text(),
             "nullValue" => requested.null = text(),
-            "encoding" | "charset" => requested.encoding = text(),
+            "encoding" | "charset" => self.files.set_encoding(&option.value)?,
+            "dateFormat" => self.files.csv.spelling.dates = vec![date_format(&option.value, FormatLetters::Java)?],
+            "timestampFormat" => {
+                self.files.csv.spelling.timestamps = vec![date_format(&option.value, FormatLetters::Java)?];
+            }
+            "decimal" => self.files.csv.spelling.decimal = Some(sign(option)?),
+            "thousands" => self.files.csv.spelling.thousands = Some(sign(option)?),
+            "hivePartitioning" => self.files.path_columns = boolean(option)?,
             "compression" => self.files.compression = Some(compression(option)?),
             // Quoted line ends, unions by name and guessed types are what the readers do.
             "inferSchema" | "mergeSchema" | "multiLine" if boolean(option)? => {}
@@ -103,7 +116,11 @@ impl LoadOptions {
         if is_columnar && (requested.ignore_errors || requested.reject_limit.is_some()) {
             return Err(Error::unsupported("'onError' with files that hold typed values"));
         }
-        self.files.csv = Options::for_reading(requested)?;
+        let told = std::mem::take(&mut self.files.csv);
+        told.spelling.check()?;
+        let (encoding, spelling) = (told.encoding, told.spelling);
+        self.files.csv = Options { encoding, spelling, ..Options::for_reading(requested)? };
+        self.files.union_by_name = true;
         Ok(())
     }
 }
@@ -136,6 +153,13 @@ fn boolean(option: &LoadOption) -> Result<bool> {
     }
 }
 
+fn sign(option: &LoadOption) -> Result<u8> {
+    match option.value.as_bytes() {
+        [sign] if sign.is_ascii() => Ok(*sign),
+        _ => Err(invalid(option, "one ASCII character")),
+    }
+}
+
 /// `\t` is how the tab is written in other systems' options.
 fn unescaped(text: &str) -> String {
     if text == "\\t" { "\t".to_owned() } else { text.to_owned() }
@@ -146,6 +170,7 @@ fn compression(option: &LoadOption) -> Result<Compression> {
         "none" | "uncompressed" => Ok(Compression::None),
         "gzip" => Ok(Compression::Gzip),
         "zstd" => Ok(Compression::Zstd),
-        _ => Err(invalid(option, "none, gzip or zstd")),
+        "bzip2" => Ok(Compression::Bzip2),
+        _ => Err(invalid(option, "none, gzip, zstd or bzip2")),
     }
 }

@@ -518,6 +518,23 @@ impl<'a> Road<'a> {
         gate: Gate,
         operation: impl Into<Operation>,
     ) -> Result<Written> {
+        let written = self.write_apart(mode, input, gate, operation).await?;
+        if let (Some(table), Some(pins)) = (&written.table, self.session.transaction.pins_mut())
+            && table.is_changed_privately()
+        {
+            pins.replace(table.location(), Arc::clone(table));
+        }
+        Ok(written)
+    }
+
+    /// The same, where what is written to a private table is this statement's to commit and not the transaction's.
+    pub(crate) async fn write_apart(
+        &mut self,
+        mode: WriteMode,
+        input: Input,
+        gate: Gate,
+        operation: impl Into<Operation>,
+    ) -> Result<Written> {
         let _interest = match &input {
             Input::Plan(plan, _) => self.ground.engine.interest(plan),
             Input::Streams(_) => None,
@@ -531,13 +548,7 @@ impl<'a> Road<'a> {
             cancel: self.token.clone(),
         };
         let lake = Arc::clone(&self.ground.lake);
-        let written = self.ground.engine.compute(async move { lake.write(request).await }).await?;
-        if let (Some(table), Some(pins)) = (&written.table, self.session.transaction.pins_mut())
-            && table.is_changed_privately()
-        {
-            pins.replace(table.location(), Arc::clone(table));
-        }
-        Ok(written)
+        self.ground.engine.compute(async move { lake.write(request).await }).await
     }
 
     /// How many streams work on one statement.

@@ -25,6 +25,7 @@ use crate::sql;
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::empty::EmptyTable;
 use futures::future::BoxFuture;
+use sqlparser::ast;
 
 /// Views may use views this deep.
 const VIEW_DEPTH_MAX: usize = 64;
@@ -74,6 +75,11 @@ impl Resolver<'_> {
                     continue;
                 }
                 RelationNameKind::Path(path) => FileCall::of_path(path),
+                RelationNameKind::FileFunction { name: function, arguments } if function == "read_delta" => {
+                    let table = self.open_delta(arguments).await.map_err(|error| error.at(name.position))?;
+                    relations.by_position.insert(name.position, table);
+                    continue;
+                }
                 RelationNameKind::FileFunction { name, arguments } => FileCall::of_function(name, arguments),
             };
             let file = self.open_file(&call.map_err(|error| error.at(name.position))?).await;
@@ -166,6 +172,16 @@ impl Resolver<'_> {
         let set = FileSet::find(resolved.store, resolved.url, resolved.path.as_ref()).await?;
         let table = files::table(set, call.format, &call.options, call.columns.clone(), self.input).await?;
         Ok(Relation::Table(file_table(&call.location, table)))
+    }
+
+    /// The Delta table at a place, whether the catalog knows it or not.
+    async fn open_delta(&mut self, arguments: &[ast::FunctionArg]) -> Result<Relation> {
+        let location = FileCall::delta_location(arguments)?;
+        (self.file_check)(&location)?;
+        let table = self.pin(&location).await?;
+        let columns = table.columns().iter().map(column_of).collect();
+        let provider = table.provider()?;
+        Ok(Relation::Table(ResolvedTable { schema: String::new(), name: location, oid: 0, columns, provider }))
     }
 
     /// Without GRANT only the owner and superusers may read.

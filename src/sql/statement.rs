@@ -267,6 +267,13 @@ pub struct CopyOptions {
     pub force_not_null: Vec<Name>,
     pub encoding: Option<String>,
     pub compression: Option<Compression>,
+    /// Columns whose values make folders.
+    pub partition_by: Vec<Name>,
+    pub max_file_bytes: Option<u64>,
+    pub max_file_rows: Option<u64>,
+    /// Files that are in the folder go, or stay.
+    pub overwrite: bool,
+    pub append: bool,
     /// ON_ERROR ignore.
     pub ignore_errors: bool,
     pub reject_limit: Option<u64>,

@@ -6,14 +6,15 @@
 
 use std::sync::Arc;
 
-use arrow::array::{BooleanArray, RecordBatch, RecordBatchOptions};
-use arrow::compute::filter_record_batch;
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::array::{AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions};
+use arrow::compute::{filter, filter_record_batch};
+use arrow::datatypes::{Field, Int64Type, Schema, SchemaRef};
 
 use super::column::{ColumnBuilder, Source};
 use super::field::{FieldReader, unescape, unquote};
 use super::index::{Fault, Index, Indexer};
 use super::options::{Format, Header, OnError, Options};
+use super::spelling::Spelling;
 use super::split::{self, Chunk};
 use crate::encode::input::{self, InputContext};
 use crate::encode::types::{PgType, arrow_type};
@@ -50,6 +51,8 @@ pub struct Decoded {
     pub rejected: u64,
     /// The first of them.
     pub rejects: Vec<Reject>,
+    /// Of each batch the lines that its rows begin on, where they were asked for.
+    pub lines: Vec<Int64Array>,
 }
 
 /// Decodes chunks of one relation or file; shared by all threads that do.
@@ -63,6 +66,7 @@ pub struct ChunkDecoder {
     projection: Vec<usize>,
     schema: SchemaRef,
     context: InputContext,
+    tells_lines: bool,
 }
 
 impl ChunkDecoder {
@@ -75,13 +79,19 @@ impl ChunkDecoder {
     ) -> Self {
         let projection = (0..columns.len()).collect();
         let schema = Arc::new(Schema::empty());
-        Self { options, place: place.into(), columns, projection, schema, context }.with_schema()
+        Self { options, place: place.into(), columns, projection, schema, context, tells_lines: false }.with_schema()
     }
 
     /// Only these columns, in this order; the others are passed over unread. Indexes beyond the columns are dropped.
     pub fn with_projection(mut self, projection: &[usize]) -> Self {
         self.projection = projection.iter().copied().filter(|column| *column < self.columns.len()).collect();
         self.with_schema()
+    }
+
+    /// Tells the lines of the rows too.
+    pub fn with_lines(mut self, tells_lines: bool) -> Self {
+        self.tells_lines = tells_lines;
+        self
     }
 
     fn with_schema(mut self) -> Self {
@@ -108,6 +118,7 @@ impl ChunkDecoder {
         let mut index = Index::default();
         let mut decoded = Decoded::default();
         let mut walk = Walk { chunk, bytes, rows_before: 0 };
+        let mut broken_column = None;
         if chunk.has_header && self.options.format != Format::Binary && !indexer.is_done() {
             indexer.next_header(&mut index);
             if !(broken && ends_at(&index, valid)) {
@@ -120,6 +131,7 @@ impl ChunkDecoder {
                 // The row that holds the bad bytes: the rows before it come first.
                 index.fault = Some(Fault::UnexpectedEnd);
                 self.decode_batch(&walk, &index, &mut decoded)?;
+                broken_column = self.last_column(&index);
                 break;
             }
             self.decode_batch(&walk, &index, &mut decoded)?;
@@ -129,7 +141,7 @@ impl ChunkDecoder {
             walk.rows_before += index.rows.len() as u64;
         }
         if broken {
-            return Err(self.encoding_error(chunk, valid));
+            return Err(self.encoding_error(chunk, valid, broken_column));
         }
         Ok(decoded)
     }
@@ -182,6 +194,7 @@ impl ChunkDecoder {
     /// Which rows of the batch were left out; empty when none was.
     fn decode_batch(&self, walk: &Walk<'_>, index: &Index, decoded: &mut Decoded) -> Result<Vec<bool>> {
         let rows = index.whole_rows();
+        let binary = self.options.format == Format::Binary;
         let mut faults = Faults { policy: self.options.on_error, first: None, bad: Vec::new(), found: Vec::new() };
         let mut arrays = Vec::with_capacity(self.projection.len());
         for column in self.projection.iter().copied() {
@@ -194,9 +207,10 @@ impl ChunkDecoder {
                 column,
                 rows: rows_of(index, column),
                 reader: FieldReader::new(&self.options, column),
+                respelled: (!binary && !self.options.spelling.is_plain(*ty)).then_some((&self.options.spelling, *ty)),
                 faults: &mut faults,
             };
-            if self.options.format == Format::Binary {
+            if binary {
                 builder.fill_from_binary(&mut source);
             } else {
                 builder.fill_from_text(&mut source, &self.context);
@@ -212,15 +226,23 @@ impl ChunkDecoder {
         let arrays = arrays.into_iter().map(ColumnBuilder::finish).collect::<Result<Vec<_>>>()?;
         let row_count = RecordBatchOptions::new().with_row_count(Some(rows));
         let mut batch = RecordBatch::try_new_with_options(self.schema.clone(), arrays, &row_count)?;
+        let mut lines =
+            if self.tells_lines { self.lines_of(walk, index, rows) } else { Int64Array::from(Vec::<i64>::new()) };
         if !faults.bad.is_empty() {
             faults.bad.resize(rows, false);
             let kept: BooleanArray = faults.bad.iter().map(|bad| Some(!bad)).collect();
             batch = filter_record_batch(&batch, &kept)?;
+            if self.tells_lines {
+                lines = filter(&lines, &kept)?.as_primitive::<Int64Type>().clone();
+            }
             self.list_rejects(walk, index, std::mem::take(&mut faults.found), decoded);
             decoded.rejected += faults.bad.iter().filter(|bad| **bad).count() as u64;
         }
         if batch.num_rows() > 0 {
             decoded.batches.push(batch);
+            if self.tells_lines {
+                decoded.lines.push(lines);
+            }
         }
         Ok(faults.bad)
     }
@@ -291,6 +313,19 @@ impl ChunkDecoder {
         }
     }
 
+    /// The lines that the batch's rows begin on.
+    fn lines_of(&self, walk: &Walk<'_>, index: &Index, rows: usize) -> Int64Array {
+        let (mut seen, mut line) = (0, walk.chunk.first_line);
+        let lines = index.rows.iter().take(rows).map(|(start, _)| {
+            let start = *start as usize;
+            let between = walk.bytes.get(seen..start).unwrap_or_default();
+            line += memchr::memchr_iter(walk.chunk.newline.counted_byte(), between).count() as u64;
+            seen = start;
+            i64::try_from(line).unwrap_or(i64::MAX)
+        });
+        lines.collect::<Vec<i64>>().into()
+    }
+
     fn lines_until(&self, chunk: &Chunk, end: usize) -> u64 {
         let before = chunk.bytes.get(..end).unwrap_or_default();
         match self.options.format {
@@ -352,14 +387,26 @@ impl ChunkDecoder {
         })
     }
 
-    fn encoding_error(&self, chunk: &Chunk, at: usize) -> Error {
+    /// The column that a record which broke off was in.
+    fn last_column(&self, index: &Index) -> Option<&str> {
+        let whole = index.rows.len().saturating_sub(1) * self.columns.len();
+        let fields = index.spans.len().checked_sub(whole)?;
+        self.columns.get(fields.saturating_sub(1)).map(|(name, _)| name.as_str())
+    }
+
+    fn encoding_error(&self, chunk: &Chunk, at: usize, column: Option<&str>) -> Error {
         let walk = Walk { chunk, bytes: &chunk.bytes, rows_before: 0 };
         let line = chunk.first_line + self.lines_until(chunk, at);
         let bad = chunk.bytes.get(at..).unwrap_or_default();
         let error = input::utf8(bad.get(..bad.len().min(8)).unwrap_or_default()).err().unwrap_or_else(|| {
             Error::new(SqlState::CharacterNotInRepertoire, "invalid byte sequence for encoding \"UTF8\"")
         });
-        error.with_context(self.at_line(&walk, line))
+        let place = self.at_line(&walk, line);
+        // PostgreSQL checks a line before it knows its columns; a file's user looks for the value.
+        error.with_context(match (column, &chunk.source) {
+            (Some(column), Some(_)) => format!("{place}, column {column}"),
+            _ => place,
+        })
     }
 }
 
@@ -429,16 +476,24 @@ struct ColumnSource<'a, 'f> {
     column: usize,
     rows: usize,
     reader: FieldReader<'a>,
+    /// How the values are spelled, if not as PostgreSQL does.
+    respelled: Option<(&'a Spelling, PgType)>,
     faults: &'f mut Faults,
 }
 
 impl Source for ColumnSource<'_, '_> {
     fn visit(&mut self, mut push: impl FnMut(Option<&[u8]>) -> Result<()>) {
-        let mut scratch = Vec::new();
+        let (mut scratch, mut respelled) = (Vec::new(), Vec::new());
         let spans = self.index.spans.iter().skip(self.column).step_by(self.columns.max(1));
         for (row, span) in spans.take(self.rows).enumerate() {
             let (is_text, pushed) = match self.reader.value(self.bytes, *span, &mut scratch) {
-                Ok(value) => (true, push(value)),
+                Ok(value) => match (self.respelled, value) {
+                    (Some((spelling, ty)), Some(text)) => {
+                        let done = spelling.respell(ty, text, &mut respelled);
+                        (true, done.and_then(|()| push(Some(&respelled))))
+                    }
+                    (_, value) => (true, push(value)),
+                },
                 Err(error) => (false, Err(error)),
             };
             if let Err(error) = pushed {

@@ -21,6 +21,7 @@ mod index;
 mod json;
 mod options;
 mod sample;
+mod spelling;
 mod split;
 
 #[cfg(test)]
@@ -32,4 +33,5 @@ pub use encode::Encoder;
 pub use json::JsonEncoder;
 pub use options::{Encoding, ForceQuote, Format, Header, OnError, Options, RequestedOptions};
 pub use sample::sample_rows;
+pub use spelling::{FormatLetters, Spelling, date_format};
 pub use split::{CHUNK_BYTES, Chunk, Newline, RECORD_BYTES_MAX, Splitter};

@@ -26,8 +26,8 @@ impl FileSet {
     /// 58P01 when there is none, 22023 for a malformed glob, 54000 for too many, and the store's own.
     pub async fn find(store: Arc<dyn ObjectStore>, url: ObjectStoreUrl, path_or_glob: &str) -> Result<Self> {
         let wanted = path_or_glob.trim_start_matches('/');
-        let files = list(&store, wanted).await?;
-        let set = Self { store, url, files: Arc::new(files) };
+        let (files, depth) = list(&store, wanted).await?;
+        let set = Self { store, url, files: Arc::new(files), depth };
         if set.files.is_empty() {
             return Err(not_found(&set.name(wanted)));
         }
@@ -39,8 +39,8 @@ impl FileSet {
     /// # Errors
     /// As [`find`](Self::find), but for 58P01.
     pub async fn find_any(store: Arc<dyn ObjectStore>, url: ObjectStoreUrl, path_or_glob: &str) -> Result<Self> {
-        let files = list(&store, path_or_glob.trim_start_matches('/')).await?;
-        Ok(Self { store, url, files: Arc::new(files) })
+        let (files, depth) = list(&store, path_or_glob.trim_start_matches('/')).await?;
+        Ok(Self { store, url, files: Arc::new(files), depth })
     }
 
     /// The files of these names below a folder.
@@ -64,14 +64,15 @@ impl FileSet {
             .buffered(HEADS_AHEAD)
             .try_collect()
             .await?;
-        Ok(Self { store, url, files: Arc::new(found) })
+        let depth = path_of(folder)?.parts().count();
+        Ok(Self { store, url, files: Arc::new(found), depth })
     }
 
     /// Those of the files that are wanted.
     #[must_use]
     pub fn filtered(&self, mut is_wanted: impl FnMut(&str, &ObjectMeta) -> bool) -> Self {
         let files = self.files.iter().filter(|file| is_wanted(&self.name(file.location.as_ref()), file));
-        Self { store: Arc::clone(&self.store), url: self.url.clone(), files: Arc::new(files.cloned().collect()) }
+        Self { files: Arc::new(files.cloned().collect()), ..self.clone() }
     }
 
     /// Whether they lie on the server's own disk.
@@ -105,13 +106,19 @@ pub(super) fn file_name(url: &ObjectStoreUrl, key: &str) -> String {
     }
 }
 
-async fn list(store: &Arc<dyn ObjectStore>, wanted: &str) -> Result<Vec<ObjectMeta>> {
-    let mut files = match wanted.find(['*', '?', '[', '{']) {
-        Some(first) => list_glob(store, wanted, first).await?,
-        None => list_plain(store, wanted).await?,
+/// The files, sorted, and how deep the folder lies that they were looked for in.
+async fn list(store: &Arc<dyn ObjectStore>, wanted: &str) -> Result<(Vec<ObjectMeta>, usize)> {
+    let (mut files, folder) = match wanted.find(['*', '?', '[', '{']) {
+        Some(first) => (list_glob(store, wanted, first).await?, folder_before(wanted, first)),
+        None => (list_plain(store, wanted).await?, wanted),
     };
     files.sort_by(|left, right| left.location.cmp(&right.location));
-    Ok(files)
+    Ok((files, path_of(folder)?.parts().count()))
+}
+
+/// The folder that a glob looks in: what stands before its first special character, up to a slash.
+fn folder_before(glob: &str, first: usize) -> &str {
+    glob.get(..first).and_then(|before| before.rfind('/')).and_then(|end| glob.get(..end)).unwrap_or("")
 }
 
 fn path_of(text: &str) -> Result<Path> {
@@ -141,7 +148,7 @@ async fn list_folder(store: &Arc<dyn ObjectStore>, folder: &Path) -> Result<Vec<
 }
 
 async fn list_glob(store: &Arc<dyn ObjectStore>, glob: &str, first: usize) -> Result<Vec<ObjectMeta>> {
-    let folder = glob.get(..first).and_then(|before| before.rfind('/')).and_then(|end| glob.get(..end)).unwrap_or("");
+    let folder = folder_before(glob, first);
     let pattern = glob_regex(glob)?;
     let base = path_of(folder)?;
     let depth = base.parts().count();
