@@ -13,6 +13,8 @@ use crate::session::Handle;
 
 /// Rows that the notice tells one by one.
 const TOLD_MAX: usize = 10;
+/// Of each the bytes of its error that the notice tells.
+const TOLD_BYTES_MAX: usize = 200;
 
 /// Where the rows of one COPY that were left out go.
 #[derive(Debug, Clone)]
@@ -62,7 +64,10 @@ impl RejectedRows {
         let first: Vec<String> = listed
             .iter()
             .take(TOLD_MAX)
-            .map(|reject| format!("line {}, column {}: {}", reject.line, reject.column, reject.message))
+            .map(|reject| {
+                let why = reject.message.get(..reject.message.floor_char_boundary(TOLD_BYTES_MAX)).unwrap_or_default();
+                format!("line {}, column {}: {why}", reject.line, reject.column)
+            })
             .collect();
         let notice =
             Error::notice(Severity::Notice, SqlState::SuccessfulCompletion, message).with_detail(first.join("\n"));

@@ -36,7 +36,6 @@ impl Grammar<'_> {
         Ok(Statement::CopyInto(Box::new(copy)))
     }
 
-    #[expect(clippy::type_complexity, reason = "three parts of one clause")]
     fn load_source(&mut self) -> Result<(Option<Box<sqlparser::ast::Query>>, String, u32)> {
         if !self.accept_operator("(") {
             let position = self.token().position;

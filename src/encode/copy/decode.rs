@@ -4,28 +4,30 @@
 //! nevertheless those that PostgreSQL meets first, reading row by row: among the faults of a batch the one of the earliest
 //! row and, in it, the leftmost column wins.
 
+mod source;
+
 use std::sync::Arc;
 
 use arrow::array::{AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::compute::{filter, filter_record_batch};
 use arrow::datatypes::{Field, Int64Type, Schema, SchemaRef};
 
-use super::column::{ColumnBuilder, Source};
+use super::column::ColumnBuilder;
 use super::field::{FieldReader, unescape, unquote};
 use super::index::{Fault, Index, Indexer};
 use super::options::{Format, Header, OnError, Options};
-use super::spelling::Spelling;
 use super::split::{self, Chunk};
 use crate::encode::input::{self, InputContext};
 use crate::encode::types::{PgType, arrow_type};
 use crate::error::{Error, Result, SqlState};
+use source::{ColumnSource, Faults, ValueFault};
 
 /// Rows of a batch at most: DataFusion's batch size.
 pub const BATCH_ROWS_MAX: usize = 8192;
 
 /// How many refused rows are told one by one.
 pub const REJECTS_LISTED_MAX: usize = 10_000;
-/// Bytes of a refused value that are told.
+/// Bytes of a refused value, and of why it was, that are told.
 const REJECTED_BYTES_MAX: usize = 1000;
 
 /// What PostgreSQL shows of a value or line in CONTEXT, in bytes.
@@ -257,8 +259,8 @@ impl ChunkDecoder {
                 source: walk.chunk.source.clone(),
                 line: self.line(walk, index, fault.row),
                 column: self.columns.get(fault.column).map(|(name, _)| name.clone()).unwrap_or_default(),
-                text: fault.text.map(cut),
-                message: fault.error.message().to_owned(),
+                text: fault.text.map(cut_rejected),
+                message: cut_rejected(fault.error.message().to_owned()),
             });
         }
     }
@@ -435,7 +437,8 @@ fn rows_of(index: &Index, column: usize) -> usize {
     }
 }
 
-fn cut(mut text: String) -> String {
+/// As much of a refused value as is told.
+pub fn cut_rejected(mut text: String) -> String {
     if text.len() > REJECTED_BYTES_MAX {
         text.truncate(text.floor_char_boundary(REJECTED_BYTES_MAX));
     }
@@ -448,93 +451,4 @@ fn shown(bytes: &[u8]) -> String {
         return text.into_owned();
     }
     format!("{}...", text.get(..text.floor_char_boundary(SHOWN_BYTES_MAX)).unwrap_or_default())
-}
-
-/// A value that was refused: by its type, or, which ON_ERROR cannot ignore, because its escapes spell no text.
-struct ValueFault {
-    row: usize,
-    column: usize,
-    text: Option<String>,
-    error: Error,
-    is_text: bool,
-}
-
-/// Refused values of one batch.
-struct Faults {
-    policy: OnError,
-    /// Under `Stop`: that of the earliest row, and there of the leftmost column.
-    first: Option<ValueFault>,
-    /// Under `Ignore`: which rows have one; empty when none has.
-    bad: Vec<bool>,
-    found: Vec<ValueFault>,
-}
-
-struct ColumnSource<'a, 'f> {
-    bytes: &'a [u8],
-    index: &'a Index,
-    columns: usize,
-    column: usize,
-    rows: usize,
-    reader: FieldReader<'a>,
-    /// How the values are spelled, if not as PostgreSQL does.
-    respelled: Option<(&'a Spelling, PgType)>,
-    faults: &'f mut Faults,
-}
-
-impl Source for ColumnSource<'_, '_> {
-    fn visit(&mut self, mut push: impl FnMut(Option<&[u8]>) -> Result<()>) {
-        let (mut scratch, mut respelled) = (Vec::new(), Vec::new());
-        let spans = self.index.spans.iter().skip(self.column).step_by(self.columns.max(1));
-        for (row, span) in spans.take(self.rows).enumerate() {
-            let (is_text, pushed) = match self.reader.value(self.bytes, *span, &mut scratch) {
-                Ok(value) => match (self.respelled, value) {
-                    (Some((spelling, ty)), Some(text)) => {
-                        let done = spelling.respell(ty, text, &mut respelled);
-                        (true, done.and_then(|()| push(Some(&respelled))))
-                    }
-                    (_, value) => (true, push(value)),
-                },
-                Err(error) => (false, Err(error)),
-            };
-            if let Err(error) = pushed {
-                let value = self.reader.value(self.bytes, *span, &mut scratch).ok().flatten();
-                let text = value.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-                if !self.faults.take(ValueFault { row, column: self.column, text, error, is_text }) {
-                    return;
-                }
-                // NULL is always taken; the row is filtered out later.
-                let _null_is_taken = push(None);
-            }
-        }
-    }
-}
-
-impl Faults {
-    /// Notes a refused value. Whether the column is to be read on.
-    fn take(&mut self, fault: ValueFault) -> bool {
-        match self.policy {
-            _ if !fault.is_text => self.stop_at(fault),
-            OnError::Stop => self.stop_at(fault),
-            OnError::Ignore => self.skip(fault),
-        }
-    }
-
-    fn stop_at(&mut self, fault: ValueFault) -> bool {
-        let earlier = |first: &ValueFault| (first.row, first.column) <= (fault.row, fault.column);
-        if !self.first.as_ref().is_some_and(earlier) {
-            self.first = Some(fault);
-        }
-        false
-    }
-
-    fn skip(&mut self, fault: ValueFault) -> bool {
-        if self.bad.len() <= fault.row {
-            self.bad.resize(fault.row + 1, false);
-        }
-        let known = self.bad.get_mut(fault.row).is_some_and(|bad| std::mem::replace(bad, true));
-        if !known && self.found.len() < REJECTS_LISTED_MAX {
-            self.found.push(fault);
-        }
-        true
-    }
 }

@@ -28,7 +28,7 @@ mod split;
 mod tests;
 
 pub use column::ColumnBuilder;
-pub use decode::{BATCH_ROWS_MAX, ChunkDecoder, Decoded, REJECTS_LISTED_MAX, Reject};
+pub use decode::{BATCH_ROWS_MAX, ChunkDecoder, Decoded, REJECTS_LISTED_MAX, Reject, cut_rejected};
 pub use encode::Encoder;
 pub use json::JsonEncoder;
 pub use options::{Encoding, ForceQuote, Format, Header, OnError, Options, RequestedOptions};

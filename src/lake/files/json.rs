@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::encode::copy::{
     BATCH_ROWS_MAX, CHUNK_BYTES, Chunk, ColumnBuilder, Decoded, OnError, RECORD_BYTES_MAX, REJECTS_LISTED_MAX, Reject,
+    cut_rejected as cut,
 };
 use crate::encode::input::InputContext;
 use crate::encode::types::{PgType, arrow_type};
@@ -258,8 +259,8 @@ impl<'a> Rows<'a> {
                     source: chunk.source.clone(),
                     line: line(chunk, at),
                     column: name.clone(),
-                    text: text.map(std::borrow::Cow::into_owned),
-                    message: error.message().to_owned(),
+                    text: text.map(|text| cut(text.into_owned())),
+                    message: cut(error.message().to_owned()),
                 });
             }
         }

@@ -73,7 +73,7 @@ pub(super) enum Origin {
 /// How records become rows.
 #[derive(Debug)]
 pub(super) enum RecordDecoder {
-    Csv(ChunkDecoder),
+    Csv(Box<ChunkDecoder>),
     Json(JsonDecoder),
 }
 

@@ -197,11 +197,11 @@ impl TextTable {
                 let columns = data.iter().filter_map(|column| group.columns.get(*column).cloned()).collect();
                 RecordDecoder::Json(JsonDecoder::new(columns, self.context, self.csv.on_error).with_lines(lines))
             }
-            FileFormat::Csv | FileFormat::Parquet | FileFormat::Avro => RecordDecoder::Csv(
+            FileFormat::Csv | FileFormat::Parquet | FileFormat::Avro => RecordDecoder::Csv(Box::new(
                 ChunkDecoder::new("COPY", self.csv.clone(), group.columns.clone(), self.context)
                     .with_projection(&data)
                     .with_lines(lines),
-            ),
+            )),
         };
         FileDecoder { records, output, schema: projected(&self.schema, wanted) }
     }
