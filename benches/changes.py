@@ -21,7 +21,7 @@ def duck_to_arrow(sql):
 
     connection = duckdb.connect()
     connection.execute("SET threads=2")
-    return connection.execute(sql).to_arrow_table()
+    return connection.sql(sql).to_arrow_table()
 
 
 def copy_into(bench, spread, median_ratio, lineitem):
