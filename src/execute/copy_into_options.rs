@@ -119,7 +119,8 @@ impl LoadOptions {
         let told = std::mem::take(&mut self.files.csv);
         told.spelling.check()?;
         let (encoding, spelling) = (told.encoding, told.spelling);
-        self.files.csv = Options { encoding, spelling, ..Options::for_reading(requested)? };
+        let rejects_misshapen = requested.ignore_errors;
+        self.files.csv = Options { encoding, spelling, rejects_misshapen, ..Options::for_reading(requested)? };
         self.files.union_by_name = true;
         Ok(())
     }

@@ -66,7 +66,10 @@ impl RejectedRows {
             .take(TOLD_MAX)
             .map(|reject| {
                 let why = reject.message.get(..reject.message.floor_char_boundary(TOLD_BYTES_MAX)).unwrap_or_default();
-                format!("line {}, column {}: {why}", reject.line, reject.column)
+                match reject.column.as_str() {
+                    "" => format!("line {}: {why}", reject.line),
+                    column => format!("line {}, column {column}: {why}", reject.line),
+                }
             })
             .collect();
         let notice =

@@ -71,7 +71,7 @@ fn batch(load: &RejectedLoad, load_id: &str, rows: &[Reject], table: &Table) -> 
         same(&load.role),
         text(|row| row.source.as_deref()),
         Arc::new(lines.collect::<Int64Array>()),
-        text(|row| Some(&row.column)),
+        text(|row| Some(row.column.as_str()).filter(|name| !name.is_empty())),
         text(|row| row.text.as_deref()),
         text(|row| Some(&row.message)),
     ];

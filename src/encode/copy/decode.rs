@@ -136,16 +136,45 @@ impl ChunkDecoder {
                 broken_column = self.last_column(&index);
                 break;
             }
+            let misshapen = self.without_misshapen(&walk, &mut index);
             self.decode_batch(&walk, &index, &mut decoded)?;
             if let Some(fault) = index.fault {
                 return Err(self.structural(&walk, &index, fault));
             }
             walk.rows_before += index.rows.len() as u64;
+            if let Some(reject) = misshapen {
+                walk.rows_before += 1;
+                decoded.rejected += 1;
+                if decoded.rejects.len() < REJECTS_LISTED_MAX {
+                    decoded.rejects.push(reject);
+                }
+            }
         }
         if broken {
             return Err(self.encoding_error(chunk, valid, broken_column));
         }
         Ok(decoded)
+    }
+
+    /// Takes the last row out of the index if it has too few or too many fields and is only to be left out.
+    fn without_misshapen(&self, walk: &Walk<'_>, index: &mut Index) -> Option<Reject> {
+        let fault = index.fault.filter(|_| self.options.rejects_misshapen)?;
+        if !matches!(fault, Fault::Missing { .. } | Fault::Extra) {
+            return None;
+        }
+        let row = index.rows.len().saturating_sub(1);
+        let text = String::from_utf8_lossy(row_bytes(walk, index, row)).into_owned();
+        let reject = Reject {
+            source: walk.chunk.source.clone(),
+            line: self.line(walk, index, row),
+            column: String::new(),
+            text: Some(cut_rejected(text)),
+            message: self.structural(walk, index, fault).message().to_owned(),
+        };
+        index.rows.pop();
+        index.spans.truncate(row * self.columns.len());
+        index.fault = None;
+        Some(reject)
     }
 
     /// CONTEXT of a row that [`decode`](Self::decode) gave for the chunk, by its number among them: `COPY t, line 3: "1,x"`.
@@ -251,13 +280,21 @@ impl ChunkDecoder {
 
     fn list_rejects(&self, walk: &Walk<'_>, index: &Index, mut found: Vec<ValueFault>, decoded: &mut Decoded) {
         found.sort_by_key(|fault| fault.row);
+        // In order, so that the chunk's lines are counted once.
+        let (mut line, mut counted) = (None, 0);
         for fault in found {
             if decoded.rejects.len() >= REJECTS_LISTED_MAX {
                 return;
             }
+            let end = index.rows.get(fault.row).map_or(walk.bytes.len(), |(_, end)| *end as usize);
+            let known = match line {
+                None => self.line(walk, index, fault.row),
+                Some(line) => line + self.lines_between(walk.chunk, counted, end),
+            };
+            (line, counted) = (Some(known), end);
             decoded.rejects.push(Reject {
                 source: walk.chunk.source.clone(),
-                line: self.line(walk, index, fault.row),
+                line: known,
                 column: self.columns.get(fault.column).map(|(name, _)| name.clone()).unwrap_or_default(),
                 text: fault.text.map(cut_rejected),
                 message: cut_rejected(fault.error.message().to_owned()),
@@ -329,7 +366,11 @@ impl ChunkDecoder {
     }
 
     fn lines_until(&self, chunk: &Chunk, end: usize) -> u64 {
-        let before = chunk.bytes.get(..end).unwrap_or_default();
+        self.lines_between(chunk, 0, end)
+    }
+
+    fn lines_between(&self, chunk: &Chunk, start: usize, end: usize) -> u64 {
+        let before = chunk.bytes.get(start..end).unwrap_or_default();
         match self.options.format {
             Format::Text => split::text_lines(before, chunk.newline),
             Format::Csv => memchr::memchr_iter(chunk.newline.counted_byte(), before).count() as u64,

@@ -140,20 +140,13 @@ pub(super) struct JsonDecoder {
     schema: SchemaRef,
     context: InputContext,
     on_error: OnError,
-    tells_lines: bool,
 }
 
 impl JsonDecoder {
     /// A decoder of just these members.
     pub(super) fn new(columns: Vec<(String, PgType)>, context: InputContext, on_error: OnError) -> Self {
         let fields: Vec<_> = columns.iter().map(|(name, ty)| Field::new(name, arrow_type(*ty), true)).collect();
-        Self { columns, schema: Arc::new(Schema::new(fields)), context, on_error, tells_lines: false }
-    }
-
-    /// Tells the lines of the rows too.
-    pub(super) fn with_lines(mut self, tells_lines: bool) -> Self {
-        self.tells_lines = tells_lines;
-        self
+        Self { columns, schema: Arc::new(Schema::new(fields)), context, on_error }
     }
 
     /// As [`crate::encode::copy::ChunkDecoder::decode`]. Errors: 22P02 for what is no JSON object, and each type's own.
@@ -170,13 +163,11 @@ impl JsonDecoder {
             let Value::Object(members) = value else {
                 return Err(invalid(chunk, start, "Each record must be an object."));
             };
-            if self.tells_lines {
-                let begin = start + blanks(chunk, start);
-                let between = chunk.bytes.get(seen..begin).unwrap_or_default();
-                last_line += memchr::memchr_iter(b'\n', between).count() as u64;
-                seen = begin;
-                rows.lines.push(i64::try_from(last_line).unwrap_or(i64::MAX));
-            }
+            let begin = start + blanks(chunk, start);
+            let between = chunk.bytes.get(seen..begin).unwrap_or_default();
+            last_line += memchr::memchr_iter(b'\n', between).count() as u64;
+            seen = begin;
+            rows.lines.push(i64::try_from(last_line).unwrap_or(i64::MAX));
             rows.push(chunk, start, &members, &mut decoded)?;
             if rows.count >= BATCH_ROWS_MAX {
                 std::mem::replace(&mut rows, Rows::new(self)).finish(&mut decoded)?;
@@ -257,7 +248,7 @@ impl<'a> Rows<'a> {
             if std::mem::take(&mut kept) && decoded.rejects.len() < REJECTS_LISTED_MAX {
                 decoded.rejects.push(Reject {
                     source: chunk.source.clone(),
-                    line: line(chunk, at),
+                    line: self.lines.last().and_then(|line| u64::try_from(*line).ok()).unwrap_or_default(),
                     column: name.clone(),
                     text: text.map(|text| cut(text.into_owned())),
                     message: cut(error.message().to_owned()),
@@ -278,9 +269,7 @@ impl<'a> Rows<'a> {
         if self.kept.contains(&false) {
             let kept = BooleanArray::from(self.kept);
             batch = filter_record_batch(&batch, &kept)?;
-            if self.decoder.tells_lines {
-                lines = filter(&lines, &kept)?.as_primitive::<Int64Type>().clone();
-            }
+            lines = filter(&lines, &kept)?.as_primitive::<Int64Type>().clone();
         }
         if batch.num_rows() > 0 {
             decoded.batches.push(batch);

@@ -195,7 +195,7 @@ impl TextTable {
         let records = match self.format {
             FileFormat::Json => {
                 let columns = data.iter().filter_map(|column| group.columns.get(*column).cloned()).collect();
-                RecordDecoder::Json(JsonDecoder::new(columns, self.context, self.csv.on_error).with_lines(lines))
+                RecordDecoder::Json(JsonDecoder::new(columns, self.context, self.csv.on_error))
             }
             FileFormat::Csv | FileFormat::Parquet | FileFormat::Avro => RecordDecoder::Csv(Box::new(
                 ChunkDecoder::new("COPY", self.csv.clone(), group.columns.clone(), self.context)
