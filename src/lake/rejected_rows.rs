@@ -162,3 +162,37 @@ impl Lake {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use chrono::TimeDelta;
+    use datafusion::execution::memory_pool::UnboundedMemoryPool;
+
+    use super::super::{LakeOptions, Stores};
+    use super::*;
+
+    #[tokio::test]
+    async fn rows_of_days_long_gone_are_taken_out() {
+        let stores = Stores::new("memory://rejected", HashMap::new()).unwrap();
+        let lake = Lake::new(Arc::new(stores), LakeOptions::default());
+        assert!(lake.rejected_rows().await.unwrap().is_none());
+        let row = Reject {
+            source: Some("x.csv".into()),
+            line: 7,
+            column: "a".to_owned(),
+            text: Some("q".to_owned()),
+            message: "no number".to_owned(),
+        };
+        let now = Utc::now();
+        for (days, rows) in [(i64::from(DAYS_KEPT) + 1, 3), (i64::from(DAYS_KEPT) - 1, 2), (0, 1)] {
+            let at = now - TimeDelta::days(days);
+            let load = RejectedLoad { table: "public.t".to_owned(), role: "r".to_owned(), at };
+            let rows = vec![row.clone(); rows];
+            lake.log_rejected(&load, &rows, Arc::new(UnboundedMemoryPool::default())).await.unwrap();
+        }
+        let table = lake.rejected_rows().await.unwrap().unwrap();
+        assert_eq!((table.num_rows(), table.num_files()), (Some(3), 2));
+    }
+}
