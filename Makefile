@@ -4,7 +4,7 @@ export CARGO_TARGET_DIR ?= $(HOME)/.cache/lakegate/target
 CARGO ?= cargo
 SHELL := bash
 
-.PHONY: demo serve install test lint deny bench doc fmt clean-demo tools
+.PHONY: demo serve install test lint deny interop bench doc fmt clean-demo tools
 
 ## Builds the release binary and starts a server on ./lakegate-data with the flights pipeline loaded.
 demo:
@@ -24,6 +24,11 @@ install:
 test: tools
 	$(CARGO) build --locked
 	tests/run.sh
+
+## Spark with Delta Lake on the server's tables, and the server on Spark's; installs Spark (500 MB).
+interop:
+	$(CARGO) build --locked
+	tests/interop/run.sh
 
 tools:
 	tests/install.sh

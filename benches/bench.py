@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 
+import changes
 from wire import Wire
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -220,6 +221,12 @@ class Bench:
         print(f"tpch: lakegate / datafusion = {totals['lakegate'] / totals['datafusion']:.2f} (target 1.1), "
               f"lakegate / duckdb = {totals['lakegate'] / totals['duckdb']:.2f}")
 
+    def copyinto(self):
+        changes.copy_into(self, spread, median_ratio, LINEITEM)
+
+    def dml(self):
+        changes.dml(self, spread, median_ratio, LINEITEM)
+
     def start(self):
         warehouse = self.work / "hundred"
         shutil.rmtree(warehouse, ignore_errors=True)
@@ -256,7 +263,7 @@ class Bench:
         server.stop()
 
     def run(self):
-        parts = ["copy", "rows", "latency", "tpch", "start", "memory"]
+        parts = ["copy", "copyinto", "rows", "latency", "tpch", "dml", "start", "memory"]
         try:
             if any(self.wants(part) for part in ("copy", "rows", "tpch")):
                 self.prepare()

@@ -4,9 +4,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 target=${CARGO_TARGET_DIR:-$HOME/.cache/lakegate/target}
 venv=$(dirname "$target")/bench-venv
-if [ ! -x "$venv/bin/tpchgen-cli" ]; then
+if [ ! -x "$venv/bin/tpchgen-cli" ] || ! "$venv/bin/python" -c 'import deltalake' 2>/dev/null; then
     python3 -m venv "$venv"
-    "$venv/bin/pip" install --quiet tpchgen-cli duckdb "datafusion" "psycopg[binary]" pyarrow
+    "$venv/bin/pip" install --quiet tpchgen-cli duckdb "datafusion" "psycopg[binary]" pyarrow deltalake
 fi
 exec "$venv/bin/python" benches/bench.py --lakegate "$target/release/lakegate" --work "$(dirname "$target")/bench-data" \
     --scale "${SCALE:-1}" ${ONLY:+--only "$ONLY"}

@@ -2,6 +2,7 @@
 
 So a figure taken with it is the server's own rate, not a driver's. Authentication: trust only.
 """
+import re
 import socket
 import struct
 import time
@@ -85,6 +86,5 @@ class Wire:
 
 
 def rows_of(tail):
-    end = tail.rfind(b"\0" + READY)
-    start = max(tail.rfind(b"SELECT ", 0, end), tail.rfind(b"COPY ", 0, end))
-    return int(tail[start:end].split(b" ")[-1]) if start >= 0 else None
+    found = re.search(rb"(?:SELECT|COPY) (\d+)\0?$", tail[: tail.rfind(b"\0" + READY) + 1])
+    return int(found.group(1)) if found else None

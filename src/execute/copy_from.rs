@@ -10,15 +10,16 @@ use tokio_util::task::AbortOnDropHandle;
 use super::copy_options;
 use super::copy_rows::TableDecoder;
 use super::output::{CopyIn, CopySink, Output};
+use super::rejected_rows::RejectedRows;
 use super::road::{Road, Target};
 use crate::encode::copy::{self, Chunk, ChunkDecoder, Splitter};
 use crate::encode::types::{Format, PgType};
-use crate::error::{Error, Result, Severity, SqlState};
+use crate::error::{Error, Result, SqlState};
 use crate::lake::files::{FileFormat, FileSet, Rejections, decode_parallel};
 use crate::lake::{Input, WriteMode, WriteRequest, Written, files};
 use crate::observe::{CopyDirection, Metrics};
 use crate::plan::relations::{Relation, RelationColumn, ResolvedTable};
-use crate::session::{Arrivals, Handle};
+use crate::session::Arrivals;
 use crate::sql::{CopyEnd, CopyFormat, CopyFrom};
 
 /// Chunks that wait for the decoders: with the decoders' own, what a fast client can be ahead of a slow disk.
@@ -75,6 +76,7 @@ async fn from_client(road: &mut Road<'_>, statement: &CopyFrom, target: Target, 
     let wire_format = if options.format == copy::Format::Binary { Format::Binary } else { Format::Text };
     let splitter = Splitter::new(&options);
     let rejections = Rejections::with_limit(options.reject_limit);
+    let rejected = RejectedRows::of(road, &target, Arc::clone(&rejections));
     let decoder = ChunkDecoder::new(format!("COPY {}", target.name), options, names, road.input_context());
     let gate = road.gate(&target)?;
     let passed = gate.opened();
@@ -97,11 +99,10 @@ async fn from_client(road: &mut Road<'_>, statement: &CopyFrom, target: Target, 
     let engine = Arc::clone(&road.ground.engine);
     let writing = tokio::spawn(async move { engine.compute(async move { lake.write(request).await }).await });
     let writing = AbortOnDropHandle::new(writing);
-    let session = Arc::clone(road.session.handle());
     let metrics = Arc::clone(&road.ground.metrics);
     let pins = road.session.transaction.pins_mut().filter(|_| road.staged);
     let arrivals = pins.map(|pins| Arc::clone(pins.arrivals()));
-    let sink = StdinSink { splitter, sender: Some(sender), writing, rejections, session, arrivals, metrics };
+    let sink = StdinSink { splitter, sender: Some(sender), writing, rejected, arrivals, metrics };
     Ok(Output::CopyIn(CopyIn { format: wire_format, columns: chosen.len(), sink: Box::new(sink) }))
 }
 
@@ -110,8 +111,7 @@ struct StdinSink {
     splitter: Splitter,
     sender: Option<mpsc::Sender<Result<Chunk>>>,
     writing: AbortOnDropHandle<Result<Written>>,
-    rejections: Arc<Rejections>,
-    session: Arc<Handle>,
+    rejected: RejectedRows,
     /// Of a transaction: where its own view of the table goes.
     arrivals: Option<Arc<Arrivals>>,
     metrics: Arc<Metrics>,
@@ -155,12 +155,13 @@ impl CopySink for StdinSink {
         }
         // Closing the channel is the end of the data; dropping the sink before this would be its breaking off.
         self.sender = None;
-        let written = joined((&mut self.writing).await)?;
+        let written = joined((&mut self.writing).await);
+        self.rejected.settle(written.is_ok()).await;
+        let written = written?;
         if let (Some(arrivals), Some(table)) = (&self.arrivals, &written.table) {
             arrivals.leave(table.location(), Arc::clone(table));
         }
         self.metrics.copy_rows(CopyDirection::From, written.rows);
-        tell_rejections(&self.session, &self.rejections);
         Ok(format!("COPY {}", written.rows))
     }
 
@@ -173,23 +174,6 @@ impl CopySink for StdinSink {
     }
 }
 
-fn tell_rejections(session: &Handle, rejections: &Rejections) {
-    let count = rejections.count();
-    if count == 0 {
-        return;
-    }
-    let rows = if count == 1 { "row was" } else { "rows were" };
-    let message = format!("{count} {rows} skipped due to data type incompatibility");
-    let first: Vec<String> = rejections
-        .listed()
-        .iter()
-        .take(10)
-        .map(|reject| format!("line {}, column {}: {}", reject.line, reject.column, reject.message))
-        .collect();
-    session
-        .notice(Error::notice(Severity::Notice, SqlState::SuccessfulCompletion, message).with_detail(first.join("\n")));
-}
-
 /// From a file: its rows are a query's, so that they are cast and checked as INSERT … SELECT's are.
 async fn from_file(
     road: &mut Road<'_>,
@@ -198,6 +182,7 @@ async fn from_file(
     chosen: &[usize],
     location: &str,
 ) -> Result<Output> {
+    copy_options::refuse_folder_options(&statement.options, "COPY FROM")?;
     road.check_file(location, false)?;
     let resolved = road.ground.lake.stores().resolve(location)?;
     road.ground.lake.stores().register(road.ground.engine.runtime());
@@ -210,14 +195,15 @@ async fn from_file(
         FileFormat::Parquet | FileFormat::Avro => None,
     };
     let table = files::table(set, format, &options, declared, road.input_context()).await?;
-    let rejections = Arc::clone(&table.rejections);
+    let rejected = RejectedRows::of(road, &target, Arc::clone(&table.rejections));
     let source = file_relation(&target, &names, table)?;
     let bound = road.bind_rows_of(&target, &names, source)?;
     let gate = road.gate(&target)?;
     let (plan, context) = road.physical(bound.plan).await?;
-    let written = road.write(WriteMode::Append(target.table), Input::Plan(plan, context), gate, "COPY").await?;
+    let written = road.write(WriteMode::Append(target.table), Input::Plan(plan, context), gate, "COPY").await;
+    rejected.settle(written.is_ok()).await;
+    let written = written?;
     road.ground.metrics.copy_rows(CopyDirection::From, written.rows);
-    tell_rejections(road.session.handle(), &rejections);
     Ok(Output::Done(format!("COPY {}", written.rows)))
 }
 

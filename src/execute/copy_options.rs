@@ -10,6 +10,7 @@ type Columns = [(String, PgType)];
 
 /// Options of COPY FROM in a format of the wire.
 pub(super) fn reading(options: &CopyOptions, columns: &Columns) -> Result<Options> {
+    refuse_folder_options(options, "COPY FROM STDIN")?;
     super::copy_from::check_wire_format(options.format, "FROM")?;
     refuse_compression(options, "COPY FROM STDIN")?;
     Options::for_reading(requested(options, columns)?)
@@ -17,6 +18,7 @@ pub(super) fn reading(options: &CopyOptions, columns: &Columns) -> Result<Option
 
 /// Options of COPY TO in a format of the wire.
 pub(super) fn writing(options: &CopyOptions, columns: &Columns) -> Result<Options> {
+    refuse_folder_options(options, "COPY TO STDOUT")?;
     super::copy_from::check_wire_format(options.format, "TO")?;
     refuse_compression(options, "COPY TO STDOUT")?;
     Options::for_writing(requested(options, columns)?)
@@ -40,6 +42,22 @@ fn delimit_by_name(requested: &mut RequestedOptions, format: Format, location: &
     let delimiter = FileOptions::for_name(location).csv.delimiter;
     if format == Format::Csv && requested.delimiter.is_none() && delimiter != b',' {
         requested.delimiter = Some(char::from(delimiter).to_string());
+    }
+}
+
+/// Options about the files of a folder are refused where there is none to write.
+pub(super) fn refuse_folder_options(options: &CopyOptions, what: &str) -> Result<()> {
+    let given = [
+        ("PARTITION BY", !options.partition_by.is_empty()),
+        ("MAX_FILE_SIZE", options.max_file_bytes.is_some()),
+        ("MAX_FILE_ROWS", options.max_file_rows.is_some()),
+        ("OVERWRITE", options.overwrite),
+        ("APPEND", options.append),
+    ];
+    match given.iter().find(|(_, given)| *given) {
+        Some((name, _)) => Err(Error::unsupported(format!("{name} with {what}"))
+            .with_hint("It is about the files of a folder: COPY … TO 'folder/'.")),
+        None => Ok(()),
     }
 }
 
@@ -112,6 +130,11 @@ pub(super) fn refuse_row_options(options: &CopyOptions) -> Result<()> {
     let CopyOptions {
         format: _,
         compression: _,
+        partition_by: _,
+        max_file_bytes: _,
+        max_file_rows: _,
+        overwrite: _,
+        append: _,
         ignore_errors,
         reject_limit,
         header,

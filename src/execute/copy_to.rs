@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
+use datafusion::common::Column;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, SortExpr};
 use futures::TryStreamExt;
 use sqlparser::ast;
 
@@ -12,13 +14,13 @@ use super::copy_options;
 use super::output::{BatchStream, CopyOut, Output};
 use super::road::Road;
 use crate::encode::TextStyle;
-use crate::encode::copy::{Encoder, Format, Options};
+use crate::encode::copy::{Encoder, ForceQuote, Format, Options};
 use crate::encode::types::{self, OutputColumn, PgType};
-use crate::error::{Error, Result};
-use crate::lake::files::{self, ExportFormat, ExportOptions, ExportTarget, FileFormat};
+use crate::error::{Error, Result, SqlState};
+use crate::lake::files::{self, Existing, ExportFormat, ExportOptions, ExportTarget, FileFormat};
 use crate::observe::{CopyDirection, Metrics};
 use crate::plan::bind::BoundQuery;
-use crate::sql::{CopyEnd, CopySource, CopyTo};
+use crate::sql::{CopyEnd, CopySource, CopyTo, Name};
 
 /// Rows are handed on in pieces of about this size, each row in its CopyData message.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -118,11 +120,13 @@ impl Encoding {
 async fn to_file(road: &mut Road<'_>, statement: &CopyTo, bound: BoundQuery, location: &str) -> Result<Output> {
     road.check_file(location, true)?;
     let options = export_options(statement, location, &bound.columns)?;
+    let plan = sorted(bound.plan, &options.partition_by)?;
     let resolved = road.ground.lake.stores().resolve(location)?;
-    let target = ExportTarget { store: resolved.store, path: resolved.path, is_folder: location.ends_with('/') };
+    let (name, is_folder) = (location.to_owned(), location.ends_with('/'));
+    let target = ExportTarget { store: resolved.store, path: resolved.path, name, is_folder };
     let style = road.style();
     let columns = bound.columns.clone();
-    let (plan, context) = road.physical(bound.plan).await?;
+    let (plan, context) = road.physical(plan).await?;
     let stream = road.ground.engine.run(plan, context)?;
     let rows = files::write(stream, columns, style, &target, &options).await?;
     road.ground.metrics.copy_rows(CopyDirection::To, rows);
@@ -146,7 +150,59 @@ fn export_options(statement: &CopyTo, location: &str, columns: &[OutputColumn]) 
     };
     let mut options = ExportOptions::new(format);
     options.compression = statement.options.compression.map(copy_options::compression);
+    let told = &statement.options;
+    if !location.ends_with('/') {
+        copy_options::refuse_folder_options(told, "a single file")?;
+    }
+    options.partition_by = partition_columns(&told.partition_by, columns)?;
+    // Folders have no place for what only names columns by their number.
+    if let (false, ExportFormat::Copy(copy)) = (options.partition_by.is_empty(), &options.format)
+        && (copy.format != Format::Csv || !matches!(copy.force_quote, ForceQuote::None | ForceQuote::All))
+    {
+        return Err(Error::unsupported("PARTITION BY with these options of COPY"));
+    }
+    options.file_bytes_max = told.max_file_bytes.unwrap_or(options.file_bytes_max);
+    options.file_rows_max = told.max_file_rows.unwrap_or(options.file_rows_max);
+    options.existing = match (told.overwrite, told.append) {
+        (true, true) => return Err(Error::new(SqlState::SyntaxError, "conflicting or redundant options")),
+        (true, false) => Existing::Replaced,
+        (false, true) => Existing::Kept,
+        (false, false) => Existing::Refused,
+    };
     Ok(options)
+}
+
+fn partition_columns(names: &[Name], columns: &[OutputColumn]) -> Result<Vec<usize>> {
+    let mut chosen = Vec::with_capacity(names.len());
+    for name in names {
+        let Some(index) = columns.iter().position(|column| column.name == name.value) else {
+            let message = format!("column \"{}\" named in PARTITION BY does not exist", name.value);
+            return Err(Error::new(SqlState::UndefinedColumn, message).at(name.position));
+        };
+        if chosen.contains(&index) {
+            let message = format!("column \"{}\" specified more than once", name.value);
+            return Err(Error::new(SqlState::DuplicateColumn, message).at(name.position));
+        }
+        chosen.push(index);
+    }
+    Ok(chosen)
+}
+
+/// The rows of one folder after the other, so that one file is open at a time; in a folder as the query orders them.
+fn sorted(plan: LogicalPlan, by: &[usize]) -> Result<LogicalPlan> {
+    if by.is_empty() {
+        return Ok(plan);
+    }
+    let schema = Arc::clone(plan.schema());
+    let column = |index: &usize| Expr::Column(Column::from(schema.qualified_field(*index))).sort(true, false);
+    let folders: Vec<SortExpr> = by.iter().map(column).collect();
+    match plan {
+        LogicalPlan::Sort(mut sort) if sort.fetch.is_none() => {
+            sort.expr.splice(0..0, folders);
+            Ok(LogicalPlan::Sort(sort))
+        }
+        plan => Ok(LogicalPlanBuilder::from(plan).sort(folders)?.build()?),
+    }
 }
 
 /// `SELECT columns FROM table`, as a tree: COPY of a table is COPY of that query.

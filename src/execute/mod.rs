@@ -12,6 +12,8 @@ mod road;
 pub(crate) mod care;
 pub(crate) mod change;
 pub(crate) mod copy_from;
+pub(crate) mod copy_into;
+mod copy_into_options;
 mod copy_options;
 mod copy_rows;
 pub(crate) mod copy_to;
@@ -23,6 +25,7 @@ pub(crate) mod explain;
 pub(crate) mod insert;
 pub mod maintenance;
 pub mod output;
+mod rejected_rows;
 pub(crate) mod role;
 mod row_text;
 pub(crate) mod select;
@@ -63,6 +66,7 @@ async fn dispatch(road: &mut Road<'_>, statement: &Statement) -> Result<Output> 
         Statement::CreateView(view) => create_view::run(road, view).await,
         Statement::Drop(drop) => drop::run(road, drop).await,
         Statement::CopyFrom(copy) => copy_from::run(road, copy).await,
+        Statement::CopyInto(copy) => copy_into::run(road, copy).await,
         Statement::CopyTo(copy) => copy_to::run(road, copy).await,
         Statement::Set(set) => setting::set(road, set),
         Statement::Show(show) => setting::show(road, show),

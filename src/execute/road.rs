@@ -22,14 +22,14 @@ use crate::builtins::ContextNames;
 use crate::catalog::{Definition, Document, Relation as CatalogRelation, RelationKind, Snapshot};
 use crate::encode::TextStyle;
 use crate::encode::input::InputContext;
-use crate::encode::types::PgType;
+use crate::encode::types::{OutputColumn, PgType};
 use crate::engine::Tuning;
 use crate::error::{Error, Result, SqlState};
 use crate::lake::{
     self, ColumnSpec, Freshness, Input, MadeTable, Operation, TableCheck, TableSpec, WriteMode, WriteRequest, Written,
 };
 use crate::plan::bind::BoundQuery;
-use crate::plan::relations::{Relation, RelationColumn, Relations, ResolvedTable};
+use crate::plan::relations::{Relation, RelationColumn, RelationName, Relations, ResolvedTable};
 use crate::plan::resolve::{Resolver, schema_exists};
 use crate::plan::{self, BoundChange, Changing, Parameters};
 use crate::quality::gate::{Gate, GateColumn, Rule};
@@ -391,6 +391,9 @@ impl<'a> Road<'a> {
             if let Some(relation) = self.snapshot.relation(schema, &name.name) {
                 return Ok((schema.clone(), relation.clone()));
             }
+            if let Some(relation) = plan::resolve::system_relation(schema, &name.name) {
+                return Ok((schema.clone(), relation));
+            }
             if crate::builtins::tables::lookup(schema, &name.name, &self.context).is_some() {
                 let message = format!("permission denied: \"{}\" is a system catalog", name.name);
                 return Err(Error::new(SqlState::InsufficientPrivilege, message));
@@ -486,6 +489,56 @@ impl<'a> Road<'a> {
         plan::bind_insert(&into, Some(&query), &self.context, &relations, "", &mut Parameters::none())
     }
 
+    /// The rows of files as INSERT … SELECT would put them into the target: of each pair the target's column and the files'.
+    pub(crate) fn bind_loaded(
+        &mut self,
+        target: &Target,
+        pairs: &[(String, String)],
+        source: Relation,
+    ) -> Result<BoundQuery> {
+        const SOURCE: &str = "loaded rows";
+        let names = |of: fn(&(String, String)) -> &String| -> Vec<Name> {
+            pairs.iter().map(|pair| Name { value: of(pair).clone(), position: 0 }).collect()
+        };
+        let table = QualifiedName { database: None, schema: None, name: SOURCE.to_owned(), position: 0 };
+        let query = super::copy_to::table_query(&table, &names(|pair| &pair.1))?;
+        let mut relations = Relations::default();
+        relations.by_name.insert((None, SOURCE.to_owned()), source);
+        let (columns, named) = (relation_columns(&target.table), names(|pair| &pair.0));
+        let into = plan::InsertTarget { relation: &target.name, columns: &columns, named: &named };
+        plan::bind_insert(&into, Some(&query), &self.context, &relations, "", &mut Parameters::none())
+    }
+
+    /// What a query over files reads, the files given; its output's names and types.
+    pub(crate) async fn resolve_with_files(
+        &mut self,
+        query: &ast::Query,
+        files: Relation,
+    ) -> Result<(Relations, Vec<OutputColumn>)> {
+        let (paths, others): (Vec<_>, Vec<_>) =
+            plan::relations::names(query, &self.source).into_iter().partition(RelationName::is_file);
+        let [path] = paths.as_slice() else {
+            return Err(Error::unsupported("COPY INTO from a query that reads other than one path"));
+        };
+        let mut relations = self.resolve(&others).await?;
+        relations.by_position.insert(path.position, files);
+        let bound = plan::bind_query(query, &self.context, &relations, &self.source, &mut self.parameters)?;
+        Ok((relations, bound.columns))
+    }
+
+    /// The rows of that query for the target's columns of these names.
+    pub(crate) fn bind_loaded_query(
+        &mut self,
+        target: &Target,
+        named: &[Name],
+        query: &ast::Query,
+        relations: &Relations,
+    ) -> Result<BoundQuery> {
+        let columns = relation_columns(&target.table);
+        let into = plan::InsertTarget { relation: &target.name, columns: &columns, named };
+        plan::bind_insert(&into, Some(query), &self.context, relations, &self.source, &mut self.parameters)
+    }
+
     /// A whole table, or some of its columns, for COPY … TO.
     pub(crate) async fn bind_table(&mut self, name: &QualifiedName, columns: &[Name]) -> Result<BoundQuery> {
         if let Ok((_, CatalogRelation { kind: RelationKind::View(_), .. })) = self.find(name) {
@@ -562,7 +615,24 @@ impl<'a> Road<'a> {
         mode: WriteMode,
         input: Input,
         gate: Gate,
-        operation: &str,
+        operation: impl Into<Operation>,
+    ) -> Result<Written> {
+        let written = self.write_apart(mode, input, gate, operation).await?;
+        if let (Some(table), Some(pins)) = (&written.table, self.session.transaction.pins_mut())
+            && table.is_changed_privately()
+        {
+            pins.replace(table.location(), Arc::clone(table));
+        }
+        Ok(written)
+    }
+
+    /// The same, where what is written to a private table is this statement's to commit and not the transaction's.
+    pub(crate) async fn write_apart(
+        &mut self,
+        mode: WriteMode,
+        input: Input,
+        gate: Gate,
+        operation: impl Into<Operation>,
     ) -> Result<Written> {
         let _interest = match &input {
             Input::Plan(plan, _) => self.ground.engine.interest(plan),
@@ -572,18 +642,12 @@ impl<'a> Road<'a> {
             mode,
             input,
             gate,
-            operation: self.operation(operation),
+            operation: Operation { user: Some(self.context.user.clone()), ..operation.into() },
             memory: Arc::clone(self.ground.engine.memory_pool()),
             cancel: self.token.clone(),
         };
         let lake = Arc::clone(&self.ground.lake);
-        let written = self.ground.engine.compute(async move { lake.write(request).await }).await?;
-        if let (Some(table), Some(pins)) = (&written.table, self.session.transaction.pins_mut())
-            && table.is_changed_privately()
-        {
-            pins.replace(table.location(), Arc::clone(table));
-        }
-        Ok(written)
+        self.ground.engine.compute(async move { lake.write(request).await }).await
     }
 
     /// What a commit tells of this statement.

@@ -18,6 +18,7 @@ use rand::Rng;
 
 use super::columns::TableSpec;
 use super::history::OPERATION_KEY;
+use super::loads::LoadStep;
 use super::log::{self, Put};
 use super::rearrangement::{Rearranged, Rearrangement};
 use super::several::without_marks;
@@ -27,13 +28,13 @@ use super::transaction::Private;
 use super::write::Operation;
 use super::{Freshness, Lake, maintain};
 use crate::error::{Error, Result, SqlState};
-use definition::Definition;
+pub(super) use definition::Definition;
 
 /// Versions tried before the statement ends with 40001.
 const ATTEMPTS_MAX: u32 = 40;
 const PAUSE_MAX: Duration = Duration::from_millis(250);
 /// Key of a commit's info that holds the unique text which tells our commit from others.
-const ID_KEY: &str = "lakegate.commit";
+pub(super) const ID_KEY: &str = "lakegate.commit";
 const DROPPED: &str = "The table was dropped by another transaction.";
 
 /// What the commit does to the table.
@@ -103,6 +104,7 @@ pub(super) async fn commit_files(
     let queue = lake.queue(location);
     if let Target::Append(table) = target
         && table.private.is_none()
+        && operation.load.is_none()
     {
         let waiting = lake.groups.join(location, table, adds, operation);
         let _next_in_the_queue = queue.lock().await;
@@ -110,7 +112,8 @@ pub(super) async fn commit_files(
     }
     let _next_in_the_queue = queue.lock().await;
     let base = base(lake, location, target).await?;
-    commit_on(lake, location, base, operation, |base| {
+    let load = load_step(target, operation, base.as_deref()).await?;
+    commit_on(lake, location, base, operation, load, |base| {
         check(target, base)?;
         actions(location, target, base, adds)
     })
@@ -123,6 +126,7 @@ async fn commit_on(
     location: &Resolved,
     mut base: Option<Arc<Table>>,
     operation: &Operation,
+    load: Option<LoadStep>,
     mut planned: impl FnMut(Option<&Table>) -> Result<(Vec<Action>, DeltaOperation)>,
 ) -> Result<Committed, Failure> {
     if let Some(base) = &base {
@@ -134,7 +138,11 @@ async fn commit_on(
             Some(base) => Some(Box::pin(lake.settled_for_writing(base)).await?),
             None => None,
         };
-        let (actions, described) = planned(base.as_deref())?;
+        let (mut actions, described) = planned(base.as_deref())?;
+        if let (Some(load), Some(base)) = (&load, &base) {
+            load.check(base).await?;
+            actions.push(load.action());
+        }
         if let Some(base) = &base {
             let state = base.delta.snapshot().map_err(Error::from)?;
             PROTOCOL.can_commit(state, &actions, &described).map_err(not_writable)?;
@@ -164,15 +172,38 @@ pub(super) async fn check_stands(table: &Table) -> Result<()> {
 }
 
 /// What the target does to the newest version, if it can be done on it.
-pub(super) fn checked_actions(
+pub(super) async fn checked_actions(
     location: &Resolved,
     target: &Target,
     base: &Arc<Table>,
 ) -> Result<(Vec<Action>, DeltaOperation)> {
     check(target, Some(base))?;
-    let (actions, described) = actions(location, target, Some(base), &[])?;
+    let (mut actions, described) = actions(location, target, Some(base), &[])?;
+    if let Some(load) = load_step(target, &Operation::default(), Some(base)).await? {
+        load.check(base).await?;
+        actions.push(load.action());
+    }
     PROTOCOL.can_commit(base.delta.snapshot()?, &actions, &described).map_err(not_writable)?;
     Ok((actions, described))
+}
+
+/// What the commit does to the record of loaded files.
+async fn load_step(target: &Target, operation: &Operation, base: Option<&Table>) -> Result<Option<LoadStep>> {
+    match target {
+        Target::Private { base, table, .. } if table.private.as_ref().is_some_and(|private| private.loads()) => {
+            LoadStep::between(base, table).await
+        }
+        Target::Replace(_) => match base {
+            Some(base) => LoadStep::forgetting(base).await,
+            None => Ok(None),
+        },
+        Target::Append(_)
+        | Target::Overwrite(_)
+        | Target::Change { .. }
+        | Target::Rearrange(_)
+        | Target::Private { .. }
+        | Target::Create(_) => Ok(operation.load),
+    }
 }
 
 /// Flushes the files to a local disk, so that the commit names nothing that a loss of power could take.
@@ -361,7 +392,7 @@ fn same_definition(planned: &Table, base: &Table) -> Result<()> {
 }
 
 /// Refuses tables with promises that our writer does not keep.
-fn writable(table: &Table) -> Result<()> {
+pub(super) fn writable(table: &Table) -> Result<()> {
     let refused = [
         ("delta.generationExpression", "generated columns"),
         ("delta.identity.start", "identity columns"),
@@ -547,7 +578,7 @@ pub(super) async fn finish(
     }
 }
 
-async fn read_again(location: &Resolved, base: Option<&Table>, version: u64) -> Result<Table> {
+pub(super) async fn read_again(location: &Resolved, base: Option<&Table>, version: u64) -> Result<Table> {
     let delta = match base {
         Some(base) => {
             let mut delta = base.delta.clone();

@@ -17,14 +17,17 @@ pub mod columns;
 mod commit;
 mod data_file;
 mod dropped;
+mod evolve;
 pub mod files;
 mod history;
 mod interval;
 mod live;
+mod loads;
 mod log;
 mod maintain;
 mod past;
 mod rearrangement;
+pub mod rejected_rows;
 mod scan;
 pub mod several;
 mod statistics;
@@ -50,6 +53,7 @@ pub use changes::{ChangedFiles, Changes};
 pub use columns::{ColumnSpec, TableCheck, TableSpec};
 pub use dropped::DroppedTable;
 pub use history::{Detail, History, HistoryEntry};
+pub use loads::{FileKey, LoadStep, Loads};
 pub use rearrangement::Restored;
 pub use scan::FILES_SKIPPED;
 pub use stores::{Resolved, Stores};
@@ -134,6 +138,7 @@ pub struct Lake {
     options: LakeOptions,
     cache: cache::TableCache,
     past: past::PastCache,
+    segments: loads::SegmentCache,
     /// One queue for each table that is being written: writers of this process do not race each other in the store.
     queues: Mutex<HashMap<String, std::sync::Weak<tokio::sync::Mutex<()>>>>,
     /// Appends that wait for a commit.
@@ -157,6 +162,7 @@ impl Lake {
             options,
             cache,
             past,
+            segments: loads::SegmentCache::default(),
             queues: Mutex::default(),
             groups: commit::group::Groups::default(),
             dropping: Arc::default(),

@@ -28,7 +28,7 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::context::SessionState;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, ScalarUDF, TableProviderFilterPushDown};
-use datafusion::physical_expr::expressions::{Column as PhysicalColumn, cast};
+use datafusion::physical_expr::expressions::{CastExpr, Column as PhysicalColumn, cast};
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use datafusion::physical_plan::ExecutionPlan;
@@ -388,7 +388,7 @@ impl LakeScan {
         let projection = projection.collect::<std::result::Result<Vec<_>, _>>()?;
         // Filters would be used for pruning at most, and theirs may not take our types: they run above the scan anyway.
         let plan = provider.scan(state, Some(&projection), &[], None).await?;
-        self.decode(state, plan, wanted)
+        noted(self.decode(state, plan, wanted)?, wanted)
     }
 }
 
@@ -428,6 +428,19 @@ impl ParquetFileReaderFactory for Readers {
     ) -> Result<Box<dyn AsyncFileReader + Send>> {
         self.readers.create_reader(partition, file, metadata_size_hint, metrics)
     }
+}
+
+/// The plan with the fields' own notes: its schema must be the one that was promised.
+fn noted(plan: Arc<dyn ExecutionPlan>, wanted: &Schema) -> Result<Arc<dyn ExecutionPlan>> {
+    if plan.schema().fields() == wanted.fields() {
+        return Ok(plan);
+    }
+    let columns = wanted.fields().iter().enumerate().map(|(index, field)| {
+        let column: Arc<dyn PhysicalExpr> = Arc::new(PhysicalColumn::new(field.name(), index));
+        let noted = CastExpr::new_with_target_field(column, Arc::clone(field), None);
+        (Arc::new(noted) as Arc<dyn PhysicalExpr>, field.name().clone())
+    });
+    Ok(Arc::new(ProjectionExec::try_new(columns.collect::<Vec<_>>(), plan)?))
 }
 
 /// The column in the engine's type.

@@ -169,7 +169,7 @@ impl Lake {
         commit::check_stands(&base).await?;
         for attempt in 0..ATTEMPTS_MAX {
             base = self.settled_for_writing(base).await?;
-            let commit = recorded(&location, &target, &base, pending)?;
+            let commit = recorded(&location, &target, &base, pending).await?;
             let record = self.record(pending)?;
             record.store.put(&record.path, PutPayload::from_bytes(commit)).await?;
             let version = base.version() + 1;
@@ -393,8 +393,8 @@ fn applied_mark(pending: &str) -> String {
 }
 
 /// The commit that takes the reservation away and makes the transaction's changes.
-fn recorded(location: &Resolved, target: &Target, base: &Arc<Table>, pending: &str) -> Result<Bytes> {
-    let (mut actions, described) = commit::checked_actions(location, target, base)?;
+async fn recorded(location: &Resolved, target: &Target, base: &Arc<Table>, pending: &str) -> Result<Bytes> {
+    let (mut actions, described) = commit::checked_actions(location, target, base).await?;
     let made = actions.iter().position(|action| matches!(action, Action::Metadata(_)));
     let metadata = match made.map(|at| actions.remove(at)) {
         Some(Action::Metadata(metadata)) => without_marks(&metadata)?,

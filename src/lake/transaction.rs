@@ -37,9 +37,19 @@ pub(super) struct Private {
     reads_new_rows: AtomicBool,
     /// Tells background work that the table is being changed.
     _begun: Arc<()>,
+    /// Whether COPY INTO has written to it.
+    loads: AtomicBool,
 }
 
 impl Private {
+    pub(super) fn note_load(&self) {
+        self.loads.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn loads(&self) -> bool {
+        self.loads.load(Ordering::Relaxed)
+    }
+
     /// Takes over what one statement staged.
     pub(super) fn adopt(&self, adds: &[Add], staged: Arc<Staged>, reads_new_rows: bool) {
         self.adds.lock().extend(adds.iter().map(|add| (add.path.clone(), add.clone())));
@@ -84,6 +94,7 @@ impl Table {
             staged: Mutex::default(),
             reads_new_rows: AtomicBool::new(false),
             _begun: self.location.live.begin(self.location()),
+            loads: AtomicBool::new(false),
         };
         let mark = self.mark.clone();
         Ok(Arc::new(Self::new(location, delta, mark, Some(self), Some(Arc::new(private)))?))
@@ -113,6 +124,14 @@ impl Lake {
     /// # Errors
     /// 40001 when another transaction's commit forbids it. Nothing is visible then.
     pub async fn commit_private(self: &Arc<Self>, table: &Arc<Table>) -> Result<()> {
+        self.commit_private_as(table, Operation::new("TRANSACTION")).await
+    }
+
+    /// The same, with what the log is to say about it.
+    ///
+    /// # Errors
+    /// As [`Lake::commit_private`].
+    pub async fn commit_private_as(self: &Arc<Self>, table: &Arc<Table>, operation: Operation) -> Result<()> {
         let Some(private) = table.private.clone().filter(|_| table.is_changed_privately()) else { return Ok(()) };
         let target = Target::Private {
             base: Arc::clone(&private.base),
@@ -124,7 +143,7 @@ impl Lake {
         // From here on the work runs to its end, whoever waits for it.
         let task = tokio::spawn(async move {
             let location = private.base.location.clone();
-            let committed = commit::commit_files(&lake, &location, &target, &[], &Operation::new("TRANSACTION")).await;
+            let committed = commit::commit_files(&lake, &location, &target, &[], &operation).await;
             let appears = match &committed {
                 Ok(_) => true,
                 Err(failure) => failure.may_appear,

@@ -2,6 +2,7 @@
 
 use sqlparser::ast;
 
+use crate::encode::copy::{FormatLetters, date_format};
 use crate::encode::types::{PgType, parse_type};
 use crate::error::{Error, Result, SqlState};
 use crate::lake::files::{Compression, FileFormat, FileOptions, HeaderChoice};
@@ -29,8 +30,16 @@ const CSV_ARGUMENTS: &[&str] = &[
     "columns",
     "compression",
     "sample_rows",
+    "dateformat",
+    "timestampformat",
+    "decimal_separator",
+    "thousands",
+    "encoding",
+    "union_by_name",
+    "hive_partitioning",
 ];
-const JSON_ARGUMENTS: &[&str] = &["columns", "compression", "sample_rows"];
+const JSON_ARGUMENTS: &[&str] = &["columns", "compression", "sample_rows", "encoding", "hive_partitioning"];
+const COLUMNAR_ARGUMENTS: &[&str] = &["hive_partitioning"];
 
 impl FileCall {
     /// `FROM 's3://…/x.parquet'`: the name tells the format.
@@ -48,8 +57,8 @@ impl FileCall {
         let (format, known): (_, &[&str]) = match name {
             "read_csv" => (FileFormat::Csv, CSV_ARGUMENTS),
             "read_json" => (FileFormat::Json, JSON_ARGUMENTS),
-            "read_parquet" => (FileFormat::Parquet, &[]),
-            "read_avro" => (FileFormat::Avro, &[]),
+            "read_parquet" => (FileFormat::Parquet, COLUMNAR_ARGUMENTS),
+            "read_avro" => (FileFormat::Avro, COLUMNAR_ARGUMENTS),
             other => return Err(Error::unsupported(format!("function {other}"))),
         };
         let mut given = arguments.iter();
@@ -78,7 +87,25 @@ impl FileCall {
             }
             call.set(&option, value)?;
         }
+        call.options.csv.spelling.check()?;
         Ok(call)
+    }
+
+    /// The place that `read_delta('…')` reads.
+    pub fn delta_location(arguments: &[ast::FunctionArg]) -> Result<String> {
+        match arguments {
+            [only] => match argument(only)? {
+                (None, value) => text_of(value, "path"),
+                (Some(option), _) => {
+                    let message = format!("function read_delta has no option \"{option}\"");
+                    Err(Error::new(SqlState::InvalidParameterValue, message).with_hint("Valid options: none."))
+                }
+            },
+            _ => {
+                let message = "function read_delta takes a path as its only argument";
+                Err(Error::new(SqlState::InvalidParameterValue, message))
+            }
+        }
     }
 
     fn set(&mut self, option: &str, value: &ast::Expr) -> Result<()> {
@@ -90,7 +117,18 @@ impl FileCall {
             "delim" | "delimiter" | "sep" => self.options.csv.delimiter = byte_of(value, option)?,
             "quote" => self.options.csv.quote = byte_of(value, option)?,
             "escape" => self.options.csv.escape = byte_of(value, option)?,
-            "nullstr" | "null" => self.options.csv.null = text_of(value, option)?,
+            "nullstr" | "null" => {
+                let mut nulls = texts_of(value, option)?;
+                self.options.csv.null = if nulls.is_empty() { String::new() } else { nulls.remove(0) };
+                self.options.csv.nulls = nulls;
+            }
+            "dateformat" => self.options.csv.spelling.dates = formats_of(value, option)?,
+            "timestampformat" => self.options.csv.spelling.timestamps = formats_of(value, option)?,
+            "decimal_separator" => self.options.csv.spelling.decimal = Some(byte_of(value, option)?),
+            "thousands" => self.options.csv.spelling.thousands = Some(byte_of(value, option)?),
+            "encoding" => self.options.set_encoding(&text_of(value, option)?)?,
+            "union_by_name" => self.options.union_by_name = boolean_of(value, option)?,
+            "hive_partitioning" => self.options.path_columns = boolean_of(value, option)?,
             "columns" => self.columns = Some(columns_of(&text_of(value, option)?)?),
             "compression" => self.options.compression = Some(compression_of(&text_of(value, option)?)?),
             "sample_rows" => self.options.sample_rows_max = number_of(value, option)?,
@@ -135,6 +173,18 @@ fn text_of(expr: &ast::Expr, option: &str) -> Result<String> {
     }
 }
 
+/// A text, or an array of some.
+fn texts_of(expr: &ast::Expr, option: &str) -> Result<Vec<String>> {
+    match expr {
+        ast::Expr::Array(array) => array.elem.iter().map(|element| text_of(element, option)).collect(),
+        single => Ok(vec![text_of(single, option)?]),
+    }
+}
+
+fn formats_of(expr: &ast::Expr, option: &str) -> Result<Vec<String>> {
+    texts_of(expr, option)?.iter().map(|text| date_format(text, FormatLetters::PostgreSql)).collect()
+}
+
 fn boolean_of(expr: &ast::Expr, option: &str) -> Result<bool> {
     match constant(expr) {
         Some(ast::Value::Boolean(value)) => Ok(*value),
@@ -161,7 +211,8 @@ fn compression_of(text: &str) -> Result<Compression> {
         "none" => Ok(Compression::None),
         "gzip" => Ok(Compression::Gzip),
         "zstd" => Ok(Compression::Zstd),
-        _ => Err(invalid("compression", "none, gzip or zstd")),
+        "bzip2" => Ok(Compression::Bzip2),
+        _ => Err(invalid("compression", "none, gzip, zstd or bzip2")),
     }
 }
 

@@ -24,7 +24,10 @@ use crate::lake::files::{self, FileSet, FileTable};
 use crate::lake::{self, Freshness, Lake};
 use crate::session::Pins;
 use crate::sql;
+use datafusion::catalog::TableProvider;
+use datafusion::datasource::empty::EmptyTable;
 use futures::future::BoxFuture;
+use sqlparser::ast;
 
 /// Versions tried of a table until it fits the others.
 const CONSISTENT_ATTEMPTS_MAX: usize = 8;
@@ -95,6 +98,11 @@ impl Resolver<'_> {
                     continue;
                 }
                 RelationNameKind::Path(path) => FileCall::of_path(path),
+                RelationNameKind::FileFunction { name: function, arguments } if function == "read_delta" => {
+                    let table = self.open_delta(arguments).await.map_err(|error| error.at(name.position))?;
+                    relations.by_position.insert(name.position, table);
+                    continue;
+                }
                 RelationNameKind::FileFunction { name, arguments } => FileCall::of_function(name, arguments),
             };
             let file = self.open_file(&call.map_err(|error| error.at(name.position))?).await;
@@ -144,6 +152,9 @@ impl Resolver<'_> {
             if let Some(table) = builtins::tables::lookup(schema, name, self.context) {
                 return Ok(Some(Relation::Table(system_table(schema, name, table))));
             }
+            if system_relation(schema, name).is_some() {
+                return self.rejected_rows().await.map(Some);
+            }
             let snapshot = Arc::clone(self.snapshot);
             if let Some(relation) = snapshot.relation(schema, name) {
                 self.authorise(name, relation)?;
@@ -153,6 +164,30 @@ impl Resolver<'_> {
         Ok(None)
     }
 
+    /// The log of rejected rows; who is no superuser sees what the own loads left there.
+    async fn rejected_rows(&mut self) -> Result<Relation> {
+        let columns = lake::rejected_rows::columns();
+        let provider: Arc<dyn TableProvider> = match self.lake.rejected_rows().await? {
+            // Not pinned: what is told apart from transactions is seen at once.
+            Some(table) => table.provider()?,
+            None => Arc::new(EmptyTable::new(
+                lake::TableSpec { columns: columns.clone(), ..lake::TableSpec::default() }.engine_schema(),
+            )),
+        };
+        let columns: Vec<RelationColumn> = columns.iter().map(column_of).collect();
+        let (schema, name) = (lake::rejected_rows::SCHEMA.to_owned(), lake::rejected_rows::NAME.to_owned());
+        let table =
+            ResolvedTable { schema: schema.clone(), name: name.clone(), oid: 0, columns: columns.clone(), provider };
+        if self.superuser {
+            return Ok(Relation::Table(table));
+        }
+        let query = sql::parse_query("SELECT * FROM rejected_rows WHERE role = current_user")?;
+        let mut relations = Relations::default();
+        relations.by_name.insert((None, name.clone()), Relation::Table(table));
+        let (query, relations) = (Arc::new(query), Arc::new(relations));
+        Ok(Relation::View(ResolvedView { schema, name, oid: 0, columns, query, relations }))
+    }
+
     /// Files as a relation.
     async fn open_file(&self, call: &FileCall) -> Result<Relation> {
         (self.file_check)(&call.location)?;
@@ -160,6 +195,16 @@ impl Resolver<'_> {
         let set = FileSet::find(resolved.store, resolved.url, resolved.path.as_ref()).await?;
         let table = files::table(set, call.format, &call.options, call.columns.clone(), self.input).await?;
         Ok(Relation::Table(file_table(&call.location, table)))
+    }
+
+    /// The Delta table at a place, whether the catalog knows it or not.
+    async fn open_delta(&mut self, arguments: &[ast::FunctionArg]) -> Result<Relation> {
+        let location = FileCall::delta_location(arguments)?;
+        (self.file_check)(&location)?;
+        let table = self.pin(&location).await?;
+        let columns = table.columns().iter().map(column_of).collect();
+        let provider = table.provider()?;
+        Ok(Relation::Table(ResolvedTable { schema: String::new(), name: location, oid: 0, columns, provider }))
     }
 
     /// Without GRANT only the owner and superusers may read.
@@ -291,6 +336,22 @@ fn at(error: Error, position: u32) -> Error {
         None if position > 0 => error.at(position),
         _ => error,
     }
+}
+
+/// A table of a system schema that is kept in the warehouse.
+pub fn system_relation(schema: &str, name: &str) -> Option<catalog::Relation> {
+    (schema == lake::rejected_rows::SCHEMA && name == lake::rejected_rows::NAME).then(|| catalog::Relation {
+        oid: 0,
+        owner: catalog::BOOTSTRAP_ROLE_OID,
+        comment: None,
+        columns: Vec::new(),
+        kind: RelationKind::Table(catalog::Table {
+            location: lake::rejected_rows::PLACE.to_owned(),
+            managed: true,
+            partition_columns: vec!["day".to_owned()],
+            checks: Vec::new(),
+        }),
+    })
 }
 
 /// Whether the schema is a user's or a system schema.

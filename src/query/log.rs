@@ -84,6 +84,7 @@ fn logged_with(statement: &Statement) -> Logged {
         | Statement::Delete(_)
         | Statement::Merge(_)
         | Statement::Truncate(_)
+        | Statement::CopyInto(_)
         | Statement::CopyFrom(_) => Logged::Mod,
         Statement::Explain(explain) if explain.analyze => logged_with(&explain.statement),
         Statement::Prepare(prepare) => logged_with(&prepare.statement.statement),

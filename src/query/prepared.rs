@@ -6,7 +6,7 @@ use super::statement::{self, Access};
 use crate::encode::types::{OutputColumn, PgType};
 use crate::error::{Error, Result, SqlState};
 use crate::execute::select::Reusable;
-use crate::execute::{Road, care, change, explain, insert, setting};
+use crate::execute::{Road, care, change, copy_into, explain, insert, setting};
 use crate::plan::Changing;
 use crate::sql::{Parsed, Statement};
 
@@ -62,6 +62,7 @@ pub(crate) async fn prepare(road: &mut Road<'_>, parsed: Parsed) -> Result<Prepa
             Some(explain::columns(explain.json).into())
         }
         Statement::Care(care) => care::columns(care).map(Into::into),
+        Statement::CopyInto(_) => Some(copy_into::columns().into()),
         Statement::Show(show) => Some(setting::show_columns(show)?.into()),
         Statement::Empty
         | Statement::Truncate(_)

@@ -36,6 +36,7 @@ pub(crate) fn access(statement: &Statement) -> Access {
             Care::Optimize(_) => Access::Writes("OPTIMIZE"),
             Care::Purge(_) => Access::Writes("REORG"),
         },
+        Statement::CopyInto(_) => Access::Writes("COPY INTO"),
         Statement::CreateRole(_) => Access::Writes("CREATE ROLE"),
         Statement::AlterRole(_) => Access::Writes("ALTER ROLE"),
         Statement::DropRole(_) => Access::Writes("DROP ROLE"),

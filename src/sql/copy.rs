@@ -15,8 +15,8 @@ fn invalid(message: String) -> Error {
 impl Grammar<'_> {
     pub fn copy(&mut self) -> Result<Statement> {
         self.expect("copy")?;
-        if self.is("into") {
-            return self.unsupported("COPY INTO");
+        if self.accept("into") {
+            return self.copy_into();
         }
         let binary = self.accept("binary");
         let mut options = CopyOptions { format: binary.then_some(CopyFormat::Binary), ..CopyOptions::default() };
@@ -161,12 +161,19 @@ impl Grammar<'_> {
             "force_not_null" => options.force_not_null = self.parenthesized(Self::name)?,
             "compression" => options.compression = Some(self.compression(token)?),
             "on_error" => options.ignore_errors = self.on_error(token)?,
-            "reject_limit" => options.reject_limit = Some(self.reject_limit(token)?),
+            "reject_limit" => options.reject_limit = Some(self.above_zero("REJECT_LIMIT", token)?),
             "freeze" if !self.option_flag(&name)? => {}
             "freeze" => return Err(self.unsupported_at("FREEZE", token)),
-            "log_verbosity" | "partition" => {
-                return Err(self.unsupported_at(&name.to_ascii_uppercase(), token));
+            "partition" => {
+                self.expect("by")?;
+                options.partition_by = self.parenthesized(Self::name)?;
             }
+            "partition_by" => options.partition_by = self.parenthesized(Self::name)?,
+            "max_file_size" => options.max_file_bytes = Some(self.file_size(token)?),
+            "max_file_rows" => options.max_file_rows = Some(self.above_zero("MAX_FILE_ROWS", token)?),
+            "overwrite" => options.overwrite = self.option_flag(&name)?,
+            "append" => options.append = self.option_flag(&name)?,
+            "log_verbosity" => return Err(self.unsupported_at("LOG_VERBOSITY", token)),
             other => {
                 let message = format!("option \"{other}\" not recognized");
                 return Err(Error::new(SqlState::SyntaxError, message).at(token.position));
@@ -225,16 +232,35 @@ impl Grammar<'_> {
         }
     }
 
-    fn reject_limit(&mut self, option: &Token) -> Result<u64> {
+    fn above_zero(&mut self, name: &str, option: &Token) -> Result<u64> {
         let minus = self.accept_operator("-");
         let text = self.option_text()?;
         match text.parse::<u64>() {
-            Ok(limit) if limit > 0 && !minus => Ok(limit),
+            Ok(number) if number > 0 && !minus => Ok(number),
             _ => {
                 let sign = if minus { "-" } else { "" };
-                Err(invalid(format!("REJECT_LIMIT ({sign}{text}) must be greater than zero")).at(option.position))
+                Err(invalid(format!("{name} ({sign}{text}) must be greater than zero")).at(option.position))
             }
         }
+    }
+
+    /// Bytes, or a text with a unit as PostgreSQL's settings have it.
+    fn file_size(&mut self, option: &Token) -> Result<u64> {
+        let text = self.option_text()?;
+        let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+        let factor = match unit.trim() {
+            "" | "B" => Some(1),
+            "kB" => Some(1 << 10),
+            "MB" => Some(1 << 20),
+            "GB" => Some(1 << 30),
+            _ => None,
+        };
+        let bytes = digits.parse::<u64>().ok().zip(factor).and_then(|(number, factor)| number.checked_mul(factor));
+        bytes.filter(|bytes| *bytes > 0).ok_or_else(|| {
+            invalid(format!("invalid value for MAX_FILE_SIZE: \"{text}\""))
+                .with_hint("Valid units are \"B\", \"kB\", \"MB\" and \"GB\".")
+                .at(option.position)
+        })
     }
 }
 

@@ -20,6 +20,7 @@ mod call;
 mod care;
 pub mod change;
 mod copy;
+mod copy_into;
 mod create_table;
 mod cursor;
 mod data_type;

@@ -37,6 +37,7 @@ pub enum Statement {
     Drop(Drop),
     CopyFrom(Box<CopyFrom>),
     CopyTo(Box<CopyTo>),
+    CopyInto(Box<CopyInto>),
     Set(Set),
     Show(Show),
     /// RESET name; `None` is RESET ALL.
@@ -268,6 +269,13 @@ pub struct CopyOptions {
     pub force_not_null: Vec<Name>,
     pub encoding: Option<String>,
     pub compression: Option<Compression>,
+    /// Columns whose values make folders.
+    pub partition_by: Vec<Name>,
+    pub max_file_bytes: Option<u64>,
+    pub max_file_rows: Option<u64>,
+    /// Files that are in the folder go, or stay.
+    pub overwrite: bool,
+    pub append: bool,
     /// ON_ERROR ignore.
     pub ignore_errors: bool,
     pub reject_limit: Option<u64>,
@@ -313,6 +321,32 @@ pub struct CopyTo {
 pub enum CopySource {
     Table { name: QualifiedName, columns: Vec<Name> },
     Query(Box<ast::Query>),
+}
+
+/// COPY INTO: files of a place are loaded, each once.
+#[derive(Debug, Clone)]
+pub struct CopyInto {
+    pub table: QualifiedName,
+    /// The path or URL with its position in the text; in a query, that of the file that it reads.
+    pub location: String,
+    pub position: u32,
+    /// `FROM (SELECT … FROM '…')`.
+    pub query: Option<Box<ast::Query>>,
+    pub format: CopyFormat,
+    /// Names below the location.
+    pub files: Vec<String>,
+    /// A glob over the names below the location.
+    pub pattern: Option<String>,
+    pub format_options: Vec<LoadOption>,
+    pub copy_options: Vec<LoadOption>,
+}
+
+/// `'header' = 'true'` in FORMAT_OPTIONS and COPY_OPTIONS.
+#[derive(Debug, Clone)]
+pub struct LoadOption {
+    pub name: String,
+    pub value: String,
+    pub position: u32,
 }
 
 /// SET [SESSION | LOCAL] name = value, also SET TIME ZONE, SET NAMES, SET SCHEMA, SET ROLE, SET SESSION AUTHORIZATION.
@@ -447,6 +481,7 @@ impl Statement {
             Self::Drop(_) => "drop",
             Self::CopyFrom(_) => "copy_from",
             Self::CopyTo(_) => "copy_to",
+            Self::CopyInto(_) => "copy_into",
             Self::Set(_) | Self::SetTransaction { .. } => "set",
             Self::Show(_) => "show",
             Self::Reset(_) => "reset",

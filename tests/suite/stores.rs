@@ -50,8 +50,26 @@ async fn fill(connection: &mut Connection, bucket: &str) {
     ] {
         connection.command(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
+    load_once(connection, bucket).await;
     expect(connection, &format!("SELECT count(*) FROM '{bucket}/files/*.parquet' WHERE id > 10000"), "10000").await;
     expect(connection, "SELECT count(*) || ' ' || sum(id) FROM copied", "40000 400020000").await;
+}
+
+/// Folders by column, and COPY INTO from them.
+async fn load_once(connection: &mut Connection, bucket: &str) {
+    let folder = format!("{bucket}/by-name/");
+    let halves = "SELECT id, name, id % 2 AS half FROM t WHERE id <= 100";
+    let export = format!("COPY ({halves}) TO '{folder}' WITH (FORMAT csv, HEADER, PARTITION BY (half), OVERWRITE)");
+    let load = format!("COPY INTO loaded FROM '{folder}' FILEFORMAT = CSV FORMAT_OPTIONS (header = true)");
+    connection.command("CREATE TABLE loaded (id int, half int, name text)").await.unwrap();
+    connection.command(&export).await.unwrap();
+    assert_eq!(connection.rows(&load).await.unwrap(), [["2", "0", "100", "0"]]);
+    assert_eq!(connection.rows(&load).await.unwrap(), [["0", "2", "0", "0"]]);
+    // Other files of the same rows.
+    connection.command(&export).await.unwrap();
+    assert_eq!(connection.rows(&load).await.unwrap(), [["2", "0", "100", "0"]]);
+    expect(connection, "SELECT count(*) || ' ' || count(DISTINCT id) || ' ' || sum(half) FROM loaded", "200 100 100")
+        .await;
 }
 
 /// Writers of two servers append to one table at once: a lost race of put-if-absent must lose no row.

@@ -4,13 +4,15 @@
 //! nevertheless those that PostgreSQL meets first, reading row by row: among the faults of a batch the one of the earliest
 //! row and, in it, the leftmost column wins.
 
+mod source;
+
 use std::sync::Arc;
 
-use arrow::array::{BooleanArray, RecordBatch, RecordBatchOptions};
-use arrow::compute::filter_record_batch;
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::array::{AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions};
+use arrow::compute::{filter, filter_record_batch};
+use arrow::datatypes::{Field, Int64Type, Schema, SchemaRef};
 
-use super::column::{ColumnBuilder, Source};
+use super::column::ColumnBuilder;
 use super::field::{FieldReader, unescape, unquote};
 use super::index::{Fault, Index, Indexer};
 use super::options::{Format, Header, OnError, Options};
@@ -18,12 +20,15 @@ use super::split::{self, Chunk};
 use crate::encode::input::{self, InputContext};
 use crate::encode::types::{PgType, arrow_type};
 use crate::error::{Error, Result, SqlState};
+use source::{ColumnSource, Faults, ValueFault};
 
 /// Rows of a batch at most: DataFusion's batch size.
 pub const BATCH_ROWS_MAX: usize = 8192;
 
-/// How many refused rows of a chunk are told one by one.
-pub const REJECTS_LISTED_MAX: usize = 100;
+/// How many refused rows are told one by one.
+pub const REJECTS_LISTED_MAX: usize = 10_000;
+/// Bytes of a refused value, and of why it was, that are told.
+const REJECTED_BYTES_MAX: usize = 1000;
 
 /// What PostgreSQL shows of a value or line in CONTEXT, in bytes.
 const SHOWN_BYTES_MAX: usize = 100;
@@ -48,6 +53,8 @@ pub struct Decoded {
     pub rejected: u64,
     /// The first of them.
     pub rejects: Vec<Reject>,
+    /// Of each batch the lines that its rows begin on, where they were asked for.
+    pub lines: Vec<Int64Array>,
 }
 
 /// Decodes chunks of one relation or file; shared by all threads that do.
@@ -61,6 +68,7 @@ pub struct ChunkDecoder {
     projection: Vec<usize>,
     schema: SchemaRef,
     context: InputContext,
+    tells_lines: bool,
 }
 
 impl ChunkDecoder {
@@ -73,13 +81,19 @@ impl ChunkDecoder {
     ) -> Self {
         let projection = (0..columns.len()).collect();
         let schema = Arc::new(Schema::empty());
-        Self { options, place: place.into(), columns, projection, schema, context }.with_schema()
+        Self { options, place: place.into(), columns, projection, schema, context, tells_lines: false }.with_schema()
     }
 
     /// Only these columns, in this order; the others are passed over unread. Indexes beyond the columns are dropped.
     pub fn with_projection(mut self, projection: &[usize]) -> Self {
         self.projection = projection.iter().copied().filter(|column| *column < self.columns.len()).collect();
         self.with_schema()
+    }
+
+    /// Tells the lines of the rows too.
+    pub fn with_lines(mut self, tells_lines: bool) -> Self {
+        self.tells_lines = tells_lines;
+        self
     }
 
     fn with_schema(mut self) -> Self {
@@ -106,6 +120,7 @@ impl ChunkDecoder {
         let mut index = Index::default();
         let mut decoded = Decoded::default();
         let mut walk = Walk { chunk, bytes, rows_before: 0 };
+        let mut broken_column = None;
         if chunk.has_header && self.options.format != Format::Binary && !indexer.is_done() {
             indexer.next_header(&mut index);
             if !(broken && ends_at(&index, valid)) {
@@ -118,18 +133,48 @@ impl ChunkDecoder {
                 // The row that holds the bad bytes: the rows before it come first.
                 index.fault = Some(Fault::UnexpectedEnd);
                 self.decode_batch(&walk, &index, &mut decoded)?;
+                broken_column = self.last_column(&index);
                 break;
             }
+            let misshapen = self.without_misshapen(&walk, &mut index);
             self.decode_batch(&walk, &index, &mut decoded)?;
             if let Some(fault) = index.fault {
                 return Err(self.structural(&walk, &index, fault));
             }
             walk.rows_before += index.rows.len() as u64;
+            if let Some(reject) = misshapen {
+                walk.rows_before += 1;
+                decoded.rejected += 1;
+                if decoded.rejects.len() < REJECTS_LISTED_MAX {
+                    decoded.rejects.push(reject);
+                }
+            }
         }
         if broken {
-            return Err(self.encoding_error(chunk, valid));
+            return Err(self.encoding_error(chunk, valid, broken_column));
         }
         Ok(decoded)
+    }
+
+    /// Takes the last row out of the index if it has too few or too many fields and is only to be left out.
+    fn without_misshapen(&self, walk: &Walk<'_>, index: &mut Index) -> Option<Reject> {
+        let fault = index.fault.filter(|_| self.options.rejects_misshapen)?;
+        if !matches!(fault, Fault::Missing { .. } | Fault::Extra) {
+            return None;
+        }
+        let row = index.rows.len().saturating_sub(1);
+        let text = String::from_utf8_lossy(row_bytes(walk, index, row)).into_owned();
+        let reject = Reject {
+            source: walk.chunk.source.clone(),
+            line: self.line(walk, index, row),
+            column: String::new(),
+            text: Some(cut_rejected(text)),
+            message: self.structural(walk, index, fault).message().to_owned(),
+        };
+        index.rows.pop();
+        index.spans.truncate(row * self.columns.len());
+        index.fault = None;
+        Some(reject)
     }
 
     /// CONTEXT of a row that [`decode`](Self::decode) gave for the chunk, by its number among them: `COPY t, line 3: "1,x"`.
@@ -180,6 +225,7 @@ impl ChunkDecoder {
     /// Which rows of the batch were left out; empty when none was.
     fn decode_batch(&self, walk: &Walk<'_>, index: &Index, decoded: &mut Decoded) -> Result<Vec<bool>> {
         let rows = index.whole_rows();
+        let binary = self.options.format == Format::Binary;
         let mut faults = Faults { policy: self.options.on_error, first: None, bad: Vec::new(), found: Vec::new() };
         let mut arrays = Vec::with_capacity(self.projection.len());
         for column in self.projection.iter().copied() {
@@ -192,9 +238,10 @@ impl ChunkDecoder {
                 column,
                 rows: rows_of(index, column),
                 reader: FieldReader::new(&self.options, column),
+                respelled: (!binary && !self.options.spelling.is_plain(*ty)).then_some((&self.options.spelling, *ty)),
                 faults: &mut faults,
             };
-            if self.options.format == Format::Binary {
+            if binary {
                 builder.fill_from_binary(&mut source);
             } else {
                 builder.fill_from_text(&mut source, &self.context);
@@ -210,31 +257,47 @@ impl ChunkDecoder {
         let arrays = arrays.into_iter().map(ColumnBuilder::finish).collect::<Result<Vec<_>>>()?;
         let row_count = RecordBatchOptions::new().with_row_count(Some(rows));
         let mut batch = RecordBatch::try_new_with_options(self.schema.clone(), arrays, &row_count)?;
+        let mut lines =
+            if self.tells_lines { self.lines_of(walk, index, rows) } else { Int64Array::from(Vec::<i64>::new()) };
         if !faults.bad.is_empty() {
             faults.bad.resize(rows, false);
             let kept: BooleanArray = faults.bad.iter().map(|bad| Some(!bad)).collect();
             batch = filter_record_batch(&batch, &kept)?;
+            if self.tells_lines {
+                lines = filter(&lines, &kept)?.as_primitive::<Int64Type>().clone();
+            }
             self.list_rejects(walk, index, std::mem::take(&mut faults.found), decoded);
             decoded.rejected += faults.bad.iter().filter(|bad| **bad).count() as u64;
         }
         if batch.num_rows() > 0 {
             decoded.batches.push(batch);
+            if self.tells_lines {
+                decoded.lines.push(lines);
+            }
         }
         Ok(faults.bad)
     }
 
     fn list_rejects(&self, walk: &Walk<'_>, index: &Index, mut found: Vec<ValueFault>, decoded: &mut Decoded) {
         found.sort_by_key(|fault| fault.row);
+        // In order, so that the chunk's lines are counted once.
+        let (mut line, mut counted) = (None, 0);
         for fault in found {
             if decoded.rejects.len() >= REJECTS_LISTED_MAX {
                 return;
             }
+            let end = index.rows.get(fault.row).map_or(walk.bytes.len(), |(_, end)| *end as usize);
+            let known = match line {
+                None => self.line(walk, index, fault.row),
+                Some(line) => line + self.lines_between(walk.chunk, counted, end),
+            };
+            (line, counted) = (Some(known), end);
             decoded.rejects.push(Reject {
                 source: walk.chunk.source.clone(),
-                line: self.line(walk, index, fault.row),
+                line: known,
                 column: self.columns.get(fault.column).map(|(name, _)| name.clone()).unwrap_or_default(),
-                text: fault.text,
-                message: fault.error.message().to_owned(),
+                text: fault.text.map(cut_rejected),
+                message: cut_rejected(fault.error.message().to_owned()),
             });
         }
     }
@@ -289,8 +352,25 @@ impl ChunkDecoder {
         }
     }
 
+    /// The lines that the batch's rows begin on.
+    fn lines_of(&self, walk: &Walk<'_>, index: &Index, rows: usize) -> Int64Array {
+        let (mut seen, mut line) = (0, walk.chunk.first_line);
+        let lines = index.rows.iter().take(rows).map(|(start, _)| {
+            let start = *start as usize;
+            let between = walk.bytes.get(seen..start).unwrap_or_default();
+            line += memchr::memchr_iter(walk.chunk.newline.counted_byte(), between).count() as u64;
+            seen = start;
+            i64::try_from(line).unwrap_or(i64::MAX)
+        });
+        lines.collect::<Vec<i64>>().into()
+    }
+
     fn lines_until(&self, chunk: &Chunk, end: usize) -> u64 {
-        let before = chunk.bytes.get(..end).unwrap_or_default();
+        self.lines_between(chunk, 0, end)
+    }
+
+    fn lines_between(&self, chunk: &Chunk, start: usize, end: usize) -> u64 {
+        let before = chunk.bytes.get(start..end).unwrap_or_default();
         match self.options.format {
             Format::Text => split::text_lines(before, chunk.newline),
             Format::Csv => memchr::memchr_iter(chunk.newline.counted_byte(), before).count() as u64,
@@ -350,14 +430,26 @@ impl ChunkDecoder {
         })
     }
 
-    fn encoding_error(&self, chunk: &Chunk, at: usize) -> Error {
+    /// The column that a record which broke off was in.
+    fn last_column(&self, index: &Index) -> Option<&str> {
+        let whole = index.rows.len().saturating_sub(1) * self.columns.len();
+        let fields = index.spans.len().checked_sub(whole)?;
+        self.columns.get(fields.saturating_sub(1)).map(|(name, _)| name.as_str())
+    }
+
+    fn encoding_error(&self, chunk: &Chunk, at: usize, column: Option<&str>) -> Error {
         let walk = Walk { chunk, bytes: &chunk.bytes, rows_before: 0 };
         let line = chunk.first_line + self.lines_until(chunk, at);
         let bad = chunk.bytes.get(at..).unwrap_or_default();
         let error = input::utf8(bad.get(..bad.len().min(8)).unwrap_or_default()).err().unwrap_or_else(|| {
             Error::new(SqlState::CharacterNotInRepertoire, "invalid byte sequence for encoding \"UTF8\"")
         });
-        error.with_context(self.at_line(&walk, line))
+        let place = self.at_line(&walk, line);
+        // PostgreSQL checks a line before it knows its columns; a file's user looks for the value.
+        error.with_context(match (column, &chunk.source) {
+            (Some(column), Some(_)) => format!("{place}, column {column}"),
+            _ => place,
+        })
     }
 }
 
@@ -386,91 +478,18 @@ fn rows_of(index: &Index, column: usize) -> usize {
     }
 }
 
+/// As much of a refused value as is told.
+pub fn cut_rejected(mut text: String) -> String {
+    if text.len() > REJECTED_BYTES_MAX {
+        text.truncate(text.floor_char_boundary(REJECTED_BYTES_MAX));
+    }
+    text
+}
+
 fn shown(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     if text.len() <= SHOWN_BYTES_MAX {
         return text.into_owned();
     }
     format!("{}...", text.get(..text.floor_char_boundary(SHOWN_BYTES_MAX)).unwrap_or_default())
-}
-
-/// A value that was refused: by its type, or, which ON_ERROR cannot ignore, because its escapes spell no text.
-struct ValueFault {
-    row: usize,
-    column: usize,
-    text: Option<String>,
-    error: Error,
-    is_text: bool,
-}
-
-/// Refused values of one batch.
-struct Faults {
-    policy: OnError,
-    /// Under `Stop`: that of the earliest row, and there of the leftmost column.
-    first: Option<ValueFault>,
-    /// Under `Ignore`: which rows have one; empty when none has.
-    bad: Vec<bool>,
-    found: Vec<ValueFault>,
-}
-
-struct ColumnSource<'a, 'f> {
-    bytes: &'a [u8],
-    index: &'a Index,
-    columns: usize,
-    column: usize,
-    rows: usize,
-    reader: FieldReader<'a>,
-    faults: &'f mut Faults,
-}
-
-impl Source for ColumnSource<'_, '_> {
-    fn visit(&mut self, mut push: impl FnMut(Option<&[u8]>) -> Result<()>) {
-        let mut scratch = Vec::new();
-        let spans = self.index.spans.iter().skip(self.column).step_by(self.columns.max(1));
-        for (row, span) in spans.take(self.rows).enumerate() {
-            let (is_text, pushed) = match self.reader.value(self.bytes, *span, &mut scratch) {
-                Ok(value) => (true, push(value)),
-                Err(error) => (false, Err(error)),
-            };
-            if let Err(error) = pushed {
-                let value = self.reader.value(self.bytes, *span, &mut scratch).ok().flatten();
-                let text = value.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-                if !self.faults.take(ValueFault { row, column: self.column, text, error, is_text }) {
-                    return;
-                }
-                // NULL is always taken; the row is filtered out later.
-                let _null_is_taken = push(None);
-            }
-        }
-    }
-}
-
-impl Faults {
-    /// Notes a refused value. Whether the column is to be read on.
-    fn take(&mut self, fault: ValueFault) -> bool {
-        match self.policy {
-            _ if !fault.is_text => self.stop_at(fault),
-            OnError::Stop => self.stop_at(fault),
-            OnError::Ignore => self.skip(fault),
-        }
-    }
-
-    fn stop_at(&mut self, fault: ValueFault) -> bool {
-        let earlier = |first: &ValueFault| (first.row, first.column) <= (fault.row, fault.column);
-        if !self.first.as_ref().is_some_and(earlier) {
-            self.first = Some(fault);
-        }
-        false
-    }
-
-    fn skip(&mut self, fault: ValueFault) -> bool {
-        if self.bad.len() <= fault.row {
-            self.bad.resize(fault.row + 1, false);
-        }
-        let known = self.bad.get_mut(fault.row).is_some_and(|bad| std::mem::replace(bad, true));
-        if !known && self.found.len() < REJECTS_LISTED_MAX {
-            self.found.push(fault);
-        }
-        true
-    }
 }

@@ -9,6 +9,7 @@ use crate::error::Result;
 pub(super) struct FieldReader<'a> {
     options: &'a Options,
     null: &'a [u8],
+    nulls: &'a [String],
     force_null: bool,
     force_not_null: bool,
 }
@@ -18,9 +19,15 @@ impl<'a> FieldReader<'a> {
         Self {
             options,
             null: options.null.as_bytes(),
+            nulls: &options.nulls,
             force_null: options.force_null.contains(&column),
             force_not_null: options.force_not_null.contains(&column),
         }
+    }
+
+    #[inline]
+    fn is_null(&self, raw: &[u8]) -> bool {
+        raw == self.null || (!self.nulls.is_empty() && self.nulls.iter().any(|null| null.as_bytes() == raw))
     }
 
     /// The value's bytes, in `bytes` or in `scratch`; `None` is NULL. In text and csv they are UTF-8 where `bytes` are.
@@ -32,11 +39,11 @@ impl<'a> FieldReader<'a> {
         match self.options.format {
             Format::Binary => Ok(Some(raw)),
             Format::Csv if !span.is_dirty() => {
-                Ok(if raw == self.null && !self.force_not_null { None } else { Some(raw) })
+                Ok(if self.is_null(raw) && !self.force_not_null { None } else { Some(raw) })
             }
             Format::Csv => {
                 unquote(raw, self.options.quote, self.options.escape, scratch);
-                Ok(if self.force_null && scratch == self.null { None } else { Some(scratch) })
+                Ok(if self.force_null && self.is_null(scratch) { None } else { Some(scratch) })
             }
             Format::Text if raw == self.null => Ok(None),
             Format::Text if !span.is_dirty() => Ok(Some(raw)),

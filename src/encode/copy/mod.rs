@@ -21,15 +21,17 @@ mod index;
 mod json;
 mod options;
 mod sample;
+mod spelling;
 mod split;
 
 #[cfg(test)]
 mod tests;
 
 pub use column::ColumnBuilder;
-pub use decode::{BATCH_ROWS_MAX, ChunkDecoder, Decoded, REJECTS_LISTED_MAX, Reject};
+pub use decode::{BATCH_ROWS_MAX, ChunkDecoder, Decoded, REJECTS_LISTED_MAX, Reject, cut_rejected};
 pub use encode::Encoder;
 pub use json::JsonEncoder;
 pub use options::{Encoding, ForceQuote, Format, Header, OnError, Options, RequestedOptions};
 pub use sample::sample_rows;
+pub use spelling::{FormatLetters, Spelling, date_format};
 pub use split::{CHUNK_BYTES, Chunk, Newline, RECORD_BYTES_MAX, Splitter};

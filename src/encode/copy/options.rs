@@ -2,6 +2,7 @@
 //!
 //! The checks, their order and their texts are those of PostgreSQL 15's `ProcessCopyOptions`.
 
+use super::spelling::Spelling;
 use crate::error::{Error, Result, SqlState};
 
 /// The formats that go over the wire.
@@ -101,6 +102,12 @@ pub struct Options {
     pub on_error: OnError,
     /// Rows that may be refused under [`OnError::Ignore`]; who adds up the counts enforces it.
     pub reject_limit: Option<u64>,
+    /// Whether a record with too few or too many fields is one that [`OnError::Ignore`] leaves out. PostgreSQL's COPY stops.
+    pub rejects_misshapen: bool,
+    /// Other texts without quotes that are NULL. PostgreSQL's COPY has none.
+    pub nulls: Vec<String>,
+    /// How values are spelled; PostgreSQL's COPY knows its own spelling only.
+    pub spelling: Spelling,
 }
 
 /// Which way the data goes.
@@ -133,6 +140,9 @@ impl Options {
             encoding: Encoding::Utf8,
             on_error: OnError::Stop,
             reject_limit: None,
+            rejects_misshapen: false,
+            nulls: Vec::new(),
+            spelling: Spelling::default(),
         }
     }
 

@@ -8,7 +8,7 @@ use deltalake::kernel::{Metadata, MetadataExt, Protocol, StructType, new_metadat
 use serde_json::json;
 
 use crate::error::{Error, Result, SqlState};
-use crate::lake::columns::{TableSpec, delta_field};
+use crate::lake::columns::{ColumnSpec, TableSpec, delta_field};
 use crate::lake::table::{CHECKPOINT_INTERVAL, CONSTRAINT_PREFIX, Table, constraint_text};
 
 /// Delta's own properties that we honour. Others of that prefix would promise what we do not do.
@@ -27,9 +27,9 @@ const LEGACY_WRITER_FEATURES: &[(u64, &str)] = &[
 
 const TIMESTAMP_NTZ: &str = "timestampNtz";
 
-pub(super) struct Definition {
-    pub(super) protocol: Protocol,
-    pub(super) metadata: Metadata,
+pub(in crate::lake) struct Definition {
+    pub(in crate::lake) protocol: Protocol,
+    pub(in crate::lake) metadata: Metadata,
 }
 
 impl Definition {
@@ -45,6 +45,27 @@ impl Definition {
         };
         let without_zone = schema.fields().iter().any(|field| has_timestamp_ntz(field.data_type()));
         let protocol = protocol(without_zone, !spec.checks.is_empty(), base)?;
+        Ok(Self { protocol, metadata })
+    }
+
+    /// The table's own with more columns, which may be NULL.
+    pub(in crate::lake) fn with_columns(base: &Table, columns: &[ColumnSpec]) -> Result<Self> {
+        let snapshot = base.snapshot()?;
+        let mut all = base.columns().to_vec();
+        for column in columns {
+            if all.iter().any(|known| known.name.eq_ignore_ascii_case(&column.name)) {
+                let message = format!("column \"{}\" specified more than once", column.name);
+                return Err(Error::new(SqlState::DuplicateColumn, message));
+            }
+            all.push(column.clone());
+        }
+        let added = Schema::new(columns.iter().map(delta_field).collect::<Vec<_>>());
+        let added_fields: StructType = (&added).try_into_kernel()?;
+        let fields = snapshot.schema().fields().chain(added_fields.fields()).cloned().collect::<Vec<_>>();
+        let schema = StructType::try_new(fields).map_err(unwritable)?;
+        let metadata = snapshot.metadata().clone().with_schema(&schema).map_err(unwritable)?;
+        let without_zone = added.fields().iter().any(|field| has_timestamp_ntz(field.data_type()));
+        let protocol = if without_zone { protocol(true, false, Some(base))? } else { snapshot.protocol().clone() };
         Ok(Self { protocol, metadata })
     }
 }

@@ -91,7 +91,7 @@ async fn commit_members(lake: &Lake, location: &Resolved, mut members: Vec<Membe
                 let adds = members.iter().flat_map(|member| member.adds.iter().cloned().map(Action::Add));
                 Ok((adds.collect(), described))
             };
-            commit_on(lake, location, Some(base), &operation, planned).await
+            commit_on(lake, location, Some(base), &operation, None, planned).await
         }
         Err(error) => Err(error.into()),
     };

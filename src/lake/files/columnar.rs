@@ -24,7 +24,9 @@ use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 
 use super::format::FileFormat;
-use super::table::{FileSet, file_columns};
+use super::hive::PathColumns;
+use super::prune;
+use super::table::{FileSet, file_columns, file_values};
 use crate::encode::types::{PgType, arrow_type, oid, pg_type_of};
 use crate::error::{Error, Result, SqlState};
 
@@ -40,6 +42,15 @@ pub(super) struct Footers {
     pub(super) schema: SchemaRef,
     /// Rows of each file, where the format tells.
     rows: Vec<Option<usize>>,
+}
+
+impl Footers {
+    /// Without columns that the files' paths hold too.
+    pub(super) fn without(mut self, is_gone: impl Fn(&str) -> bool) -> Self {
+        let left = self.schema.fields().iter().filter(|field| !is_gone(field.name())).cloned();
+        self.schema = Arc::new(Schema::new(left.collect::<Vec<_>>()));
+        self
+    }
 }
 
 /// The schema of one file, and its rows where the format tells. It owns what it needs: a future over borrowed files could
@@ -166,20 +177,33 @@ fn column_type(field: &Field) -> PgType {
     }
 }
 
+/// The columns of the paths, then the virtual ones.
+fn known_fields(paths: &PathColumns) -> Vec<Field> {
+    let fields = paths.columns.iter().map(|(name, ty)| Field::new(name, arrow_type(*ty), true));
+    fields.chain(file_columns()).collect()
+}
+
 /// A table over Parquet or Avro files.
 #[derive(Debug)]
 pub(super) struct ColumnarTable {
     set: FileSet,
     format: FileFormat,
     footers: Footers,
+    paths: PathColumns,
     schema: TableSchema,
 }
 
 impl ColumnarTable {
-    pub(super) fn new(set: FileSet, format: FileFormat, footers: Footers) -> Self {
-        let extra: Vec<FieldRef> = file_columns().into_iter().map(Arc::new).collect();
+    pub(super) fn new(set: FileSet, format: FileFormat, footers: Footers, paths: PathColumns) -> Self {
+        let extra: Vec<FieldRef> = known_fields(&paths).into_iter().map(Arc::new).collect();
         let schema = TableSchema::builder(footers.schema.clone()).with_table_partition_cols(extra).build();
-        Self { set, format, footers, schema }
+        Self { set, format, footers, paths, schema }
+    }
+
+    /// Of each file what is known without opening it.
+    fn known_values(&self) -> Vec<Vec<ScalarValue>> {
+        let files = self.set.files.iter().zip(&self.paths.values);
+        files.map(|(file, values)| values.iter().cloned().chain(file_values(&self.set.url, file)).collect()).collect()
     }
 
     fn reader(&self, state: &dyn Session) -> Arc<dyn DataFusionFormat> {
@@ -191,13 +215,12 @@ impl ColumnarTable {
         }
     }
 
-    fn partitioned_files(&self) -> Vec<PartitionedFile> {
+    fn partitioned_files(&self, state: &dyn Session, filters: &[Expr]) -> DataFusionResult<Vec<PartitionedFile>> {
         let schema = self.schema.file_schema();
-        let file = |(file, rows): (&ObjectMeta, &Option<usize>)| {
-            let name = ScalarValue::Utf8(Some(self.set.name(file.location.as_ref())));
-            let modified = file.last_modified.timestamp_micros();
-            let modified = ScalarValue::TimestampMicrosecond(Some(modified), Some("UTC".into()));
-            let part = PartitionedFile::new_from_meta(file.clone()).with_partition_values(vec![name, modified]);
+        let values = self.known_values();
+        let kept = prune::kept(state, filters, &known_fields(&self.paths), &values)?;
+        let file = |((file, rows), values): ((&ObjectMeta, &Option<usize>), Vec<ScalarValue>)| {
+            let part = PartitionedFile::new_from_meta(file.clone()).with_partition_values(values);
             match rows {
                 Some(rows) => {
                     let unknown = Statistics::new_unknown(schema).with_num_rows(Precision::Exact(*rows));
@@ -206,7 +229,8 @@ impl ColumnarTable {
                 None => part,
             }
         };
-        self.set.files.iter().zip(&self.footers.rows).map(file).collect()
+        let files = self.set.files.iter().zip(&self.footers.rows).zip(values).zip(kept);
+        Ok(files.filter(|(_, kept)| *kept).map(|(known, _)| file(known)).collect())
     }
 
     fn statistics(&self) -> Statistics {
@@ -244,7 +268,7 @@ impl TableProvider for ColumnarTable {
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
         let reader = self.reader(state);
         let partitions = state.config().target_partitions().max(1);
-        let groups = FileGroup::new(self.partitioned_files()).split_files(partitions);
+        let groups = FileGroup::new(self.partitioned_files(state, filters)?).split_files(partitions);
         let config = FileScanConfigBuilder::new(self.set.url.clone(), reader.file_source(self.schema.clone()))
             .with_file_groups(groups)
             .with_statistics(self.statistics())

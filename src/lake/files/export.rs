@@ -1,38 +1,37 @@
-//! Rows into files: one file, or numbered part files in a folder. Nothing can be seen before all of it is there.
+//! Rows into files: one file, or numbered part files in a folder, by Hive's partitions if asked. Nothing can be seen before all
+//! of it is there.
 //!
-//! Batches are encoded on the blocking pool and uploaded in parts; the uploads are completed only after the last row. An
-//! error or a dropped future aborts them.
+//! ```text
+//! rows, sorted by their partitions ─→ pieces of one folder ─→ files of limited size ─ encoded, uploaded ─→ all completed
+//! ```
+//! The uploads are completed only after the last row; an error or a dropped future aborts them, and takes away what a failing
+//! completion left.
+
+mod folders;
+mod upload;
+mod writer;
 
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_compression::tokio::write::{GzipEncoder, ZstdEncoder};
-use datafusion::arrow_avro::writer::AvroWriter;
 use datafusion::execution::SendableRecordBatchStream;
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt, stream};
+use object_store::ObjectStore;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, WriteMultipart};
-use parking_lot::Mutex;
-use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression as ParquetCompression, GzipLevel, ZstdLevel};
-use parquet::file::properties::WriterProperties;
-use tokio::io::AsyncWriteExt;
 
 use super::format::Compression;
 use crate::encode::TextStyle;
-use crate::encode::copy::{Encoder, Format, Header, JsonEncoder, Options};
+use crate::encode::copy::{Format, Options};
 use crate::encode::types::OutputColumn;
 use crate::error::{Error, Result, SqlState};
+use folders::Folders;
+use upload::{File, Squeeze, Upload};
+use writer::Writer;
 
-/// Parts of an upload under way at a time.
-const PARTS_AHEAD: usize = 4;
-/// A part of an upload: S3 wants at least 5 MiB and takes at most 10,000 of them.
-const PART_BYTES: usize = 16 << 20;
-/// A row group is written when it holds so many bytes.
-const ROW_GROUP_BYTES: usize = 128 << 20;
-/// Encoded text is handed on in pieces of about this size.
-const PIECE_BYTES: usize = 1 << 20;
+/// Files of one export.
+const FILES_MAX: usize = 10_000;
 
 /// What the files look like.
 #[derive(Debug, Clone)]
@@ -51,14 +50,37 @@ pub struct ExportOptions {
     pub format: ExportFormat,
     /// `None`: zstd for Parquet, by the name of the file for text formats, none for Avro.
     pub compression: Option<Compression>,
-    /// A folder's next part file begins when one holds so many bytes.
+    /// A folder's next part file begins when one holds so many bytes, or so many rows.
     pub file_bytes_max: u64,
+    pub file_rows_max: u64,
+    /// Numbers of the columns that make folders; the rows must come sorted by them.
+    pub partition_by: Vec<usize>,
+    pub existing: Existing,
+}
+
+/// What becomes of files that are in the folder already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Existing {
+    /// There may be none.
+    #[default]
+    Refused,
+    /// They are removed once the new ones can be seen.
+    Replaced,
+    /// They stay.
+    Kept,
 }
 
 impl ExportOptions {
     /// The defaults: part files of 512 MiB.
     pub fn new(format: ExportFormat) -> Self {
-        Self { format, compression: None, file_bytes_max: 512 << 20 }
+        Self {
+            format,
+            compression: None,
+            file_bytes_max: 512 << 20,
+            file_rows_max: u64::MAX,
+            partition_by: Vec::new(),
+            existing: Existing::Refused,
+        }
     }
 }
 
@@ -67,14 +89,16 @@ impl ExportOptions {
 pub struct ExportTarget {
     pub store: Arc<dyn ObjectStore>,
     pub path: Path,
+    /// As the statement names it.
+    pub name: String,
     /// The path is a folder (it was written with a slash at its end) for numbered part files.
     pub is_folder: bool,
 }
 
 /// Writes all rows; how many they were. An empty result makes one file without rows.
 ///
-/// Errors: the stream's and the store's; 0A000 for a compression or type that the format lacks. After an error, and when the
-/// future is dropped, nothing was written.
+/// Errors: the stream's and the store's; 0A000 for a compression or type that the format lacks; 58P02 for a folder that is not
+/// empty. After an error, and when the future is dropped, nothing was written.
 pub async fn write(
     mut rows: SendableRecordBatchStream,
     columns: Vec<OutputColumn>,
@@ -82,24 +106,101 @@ pub async fn write(
     target: &ExportTarget,
     options: &ExportOptions,
 ) -> Result<u64> {
-    let schema = rows.schema();
-    let mut export = Export { schema, columns, style, target, options, opened: 0, finished: Vec::new() };
-    let mut current = export.open().await?;
+    let folders = Folders::new(&rows.schema(), &options.partition_by)?;
+    let left = before(target, options).await?;
+    let columns = folders.kept.iter().filter_map(|column| columns.get(*column).cloned()).collect();
+    let mut export = Export {
+        schema: folders.schema.clone(),
+        columns,
+        style,
+        target,
+        options,
+        prefix: match options.existing {
+            Existing::Refused => "part".to_owned(),
+            Existing::Replaced | Existing::Kept => format!("part-{}", uuid::Uuid::now_v7().simple()),
+        },
+        opened: 0,
+        current: None,
+        finished: Vec::new(),
+    };
     let mut count = 0;
     while let Some(batch) = rows.next().await {
         let batch = batch?;
         count += batch.num_rows() as u64;
-        if target.is_folder && current.bytes_written >= options.file_bytes_max {
-            let full = std::mem::replace(&mut current, export.open().await?);
-            export.finished.push(full.end().await?);
+        for (folder, piece) in folders.cut(&batch)? {
+            export.write(folder, piece).await?;
         }
-        current.write(batch).await?;
     }
-    export.finished.push(current.end().await?);
-    for upload in std::mem::take(&mut export.finished) {
-        upload.complete().await?;
+    if export.opened == 0 && options.partition_by.is_empty() {
+        export.begin(String::new()).await?;
     }
+    export.end_current().await?;
+    publish(target, std::mem::take(&mut export.finished)).await?;
+    remove(target, left).await?;
     Ok(count)
+}
+
+/// The files that are in the folder and are to go.
+async fn before(target: &ExportTarget, options: &ExportOptions) -> Result<Vec<Path>> {
+    if !target.is_folder {
+        return Ok(Vec::new());
+    }
+    let mut listed = target.store.list(Some(&target.path)).map_ok(|meta| meta.location);
+    match options.existing {
+        Existing::Kept => Ok(Vec::new()),
+        Existing::Replaced => Ok(listed.try_collect().await?),
+        Existing::Refused => match listed.try_next().await? {
+            None => Ok(Vec::new()),
+            Some(_) => {
+                let message = format!("directory \"{}\" is not empty", target.name);
+                Err(Error::new(SqlState::DuplicateFile, message)
+                    .with_hint("OVERWRITE removes the files that are there, APPEND keeps them."))
+            }
+        },
+    }
+}
+
+/// Lets all files appear, or none.
+async fn publish(target: &ExportTarget, finished: Vec<Upload>) -> Result<()> {
+    let mut published = Published { store: Arc::clone(&target.store), paths: Vec::new() };
+    // What a single file replaces is gone anyway.
+    let is_folder = target.is_folder;
+    for upload in finished {
+        let path = upload.complete().await?;
+        if is_folder {
+            published.paths.push(path);
+        }
+    }
+    published.paths.clear();
+    Ok(())
+}
+
+/// Files that can be seen, though others of their export cannot: dropping it removes them.
+struct Published {
+    store: Arc<dyn ObjectStore>,
+    paths: Vec<Path>,
+}
+
+impl Drop for Published {
+    fn drop(&mut self) {
+        let paths = std::mem::take(&mut self.paths);
+        let (false, Ok(runtime)) = (paths.is_empty(), tokio::runtime::Handle::try_current()) else { return };
+        let store = Arc::clone(&self.store);
+        drop(runtime.spawn(async move {
+            let gone = store.delete_stream(stream::iter(paths.into_iter().map(Ok)).boxed());
+            if let Err(error) = gone.try_collect::<Vec<_>>().await {
+                tracing::warn!(%error, "files of a failed COPY could not be removed");
+            }
+        }));
+    }
+}
+
+async fn remove(target: &ExportTarget, paths: Vec<Path>) -> Result<()> {
+    if !paths.is_empty() {
+        let gone = target.store.delete_stream(stream::iter(paths.into_iter().map(Ok)).boxed());
+        gone.try_collect::<Vec<_>>().await?;
+    }
+    Ok(())
 }
 
 struct Export<'a> {
@@ -108,30 +209,68 @@ struct Export<'a> {
     style: TextStyle,
     target: &'a ExportTarget,
     options: &'a ExportOptions,
+    /// What part files are called before their numbers.
+    prefix: String,
     opened: usize,
+    /// The file under way and its folder.
+    current: Option<(String, File)>,
     /// Whole, but not yet to be seen.
     finished: Vec<Upload>,
 }
 
 impl Export<'_> {
-    async fn open(&mut self) -> Result<File> {
-        let path = self.next_path();
+    async fn write(&mut self, folder: String, mut rows: RecordBatch) -> Result<()> {
+        while rows.num_rows() > 0 {
+            let goes_on = matches!(&self.current, Some((open, file)) if *open == folder && !self.is_full(file));
+            if !goes_on {
+                self.end_current().await?;
+                self.begin(folder.clone()).await?;
+            }
+            let Some((_, file)) = &mut self.current else { return Err(Error::internal("no file was begun")) };
+            let room = if self.target.is_folder { self.options.file_rows_max - file.rows_written } else { u64::MAX };
+            let taken = rows.num_rows().min(usize::try_from(room).unwrap_or(usize::MAX));
+            file.write(rows.slice(0, taken)).await?;
+            rows = rows.slice(taken, rows.num_rows() - taken);
+        }
+        Ok(())
+    }
+
+    fn is_full(&self, file: &File) -> bool {
+        self.target.is_folder
+            && (file.bytes_written >= self.options.file_bytes_max || file.rows_written >= self.options.file_rows_max)
+    }
+
+    async fn begin(&mut self, folder: String) -> Result<()> {
+        if self.opened >= FILES_MAX {
+            let message = format!("COPY would write more than {FILES_MAX} files");
+            return Err(Error::new(SqlState::ProgramLimitExceeded, message));
+        }
+        let path = self.next_path(&folder)?;
         let compression = self.compression(&path)?;
-        let sink = match (&self.options.format, compression) {
+        let squeeze = match (&self.options.format, compression) {
             (ExportFormat::Parquet | ExportFormat::Avro, _) | (_, Compression::None) => Squeeze::None,
             (_, Compression::Gzip) => Squeeze::Gzip(GzipEncoder::new(Vec::new())),
             (_, Compression::Zstd) => Squeeze::Zstd(ZstdEncoder::new(Vec::new())),
             (_, Compression::Snappy) => return Err(Error::unsupported("snappy compression of text files")),
+            (_, Compression::Bzip2) => return Err(Error::unsupported("writing files compressed with bzip2")),
         };
-        let writer = self.writer(compression)?;
-        let upload = self.target.store.put_multipart(&path).await.map_err(not_opened)?;
-        let upload = WriteMultipart::new_with_chunk_size(upload, PART_BYTES);
-        Ok(File { writer: Some(writer), squeeze: sink, upload: Upload(Some(upload)), bytes_written: 0 })
+        let writer = Writer::new(&self.options.format, compression, &self.schema, &self.columns, &self.style)?;
+        self.current = Some((folder, File::open(&self.target.store, path, writer, squeeze).await?));
+        Ok(())
     }
 
-    fn next_path(&mut self) -> Path {
+    async fn end_current(&mut self) -> Result<()> {
+        if let Some((_, file)) = self.current.take() {
+            self.finished.push(file.end().await?);
+        }
+        Ok(())
+    }
+
+    fn next_path(&mut self, folder: &str) -> Result<Path> {
+        let number = self.opened;
+        self.opened += 1;
         if !self.target.is_folder {
-            return self.target.path.clone();
+            return Ok(self.target.path.clone());
         }
         let suffix = match &self.options.format {
             ExportFormat::Copy(options) => match options.format {
@@ -147,11 +286,16 @@ impl Export<'_> {
             (ExportFormat::Parquet | ExportFormat::Avro, _) => "",
             (_, Some(Compression::Gzip)) => ".gz",
             (_, Some(Compression::Zstd)) => ".zst",
-            (_, None | Some(Compression::None | Compression::Snappy)) => "",
+            (_, None | Some(Compression::None | Compression::Snappy | Compression::Bzip2)) => "",
         };
-        let number = self.opened;
-        self.opened += 1;
-        self.target.path.clone().join(format!("part-{number:05}.{suffix}{packed}"))
+        let name = format!("{}-{number:05}.{suffix}{packed}", self.prefix);
+        let below = if folder.is_empty() { name } else { format!("{folder}/{name}") };
+        // The names are escaped already.
+        let base = self.target.path.as_ref();
+        let whole = if base.is_empty() { below } else { format!("{base}/{below}") };
+        Path::parse(&whole).map_err(|error| {
+            Error::new(SqlState::InvalidParameterValue, format!("\"{whole}\" is not a valid path")).with_source(error)
+        })
     }
 
     fn compression(&self, path: &Path) -> Result<Compression> {
@@ -162,255 +306,5 @@ impl Export<'_> {
             (_, Some(told)) => Ok(told),
             (_, None) => Ok(Compression::of_name(path.as_ref())),
         }
-    }
-
-    fn writer(&self, compression: Compression) -> Result<Writer> {
-        Ok(match &self.options.format {
-            ExportFormat::Parquet => Writer::Parquet(Box::new(parquet_writer(self.schema.clone(), compression)?)),
-            ExportFormat::Avro => {
-                let ready = Ready::default();
-                let writer = AvroWriter::new(ready.clone(), self.schema.as_ref().clone());
-                let writer = writer.map_err(|error| Error::unsupported(format!("Avro: {error}")))?;
-                Writer::Avro { writer: Box::new(writer), ready }
-            }
-            ExportFormat::Json => {
-                let style = self.style.clone();
-                Writer::Json(Box::new(JsonEncoder::new(self.columns.clone(), style)))
-            }
-            ExportFormat::Copy(options) => {
-                // A header that is compared is one that is written.
-                let mut options = options.clone();
-                if options.header == Header::Match {
-                    options.header = Header::Present;
-                }
-                let mut encoder = Encoder::new(options, self.columns.clone(), self.style.clone());
-                let mut pending = Vec::new();
-                encoder.header(&mut pending)?;
-                Writer::Copy { encoder: Box::new(encoder), pending }
-            }
-        })
-    }
-}
-
-fn not_opened(error: object_store::Error) -> Error {
-    let missing = match &error {
-        // A cloud's store misses the bucket, not a folder.
-        object_store::Error::NotFound { path, source } if source.is::<std::io::Error>() => Some(path.clone()),
-        _ => None,
-    };
-    match missing {
-        Some(path) => {
-            let message = format!("could not open file \"{path}\" for writing: No such file or directory");
-            Error::new(SqlState::UndefinedFile, message)
-        }
-        None => error.into(),
-    }
-}
-
-fn parquet_writer(schema: SchemaRef, compression: Compression) -> Result<ArrowWriter<Vec<u8>>> {
-    let codec = match compression {
-        Compression::None => ParquetCompression::UNCOMPRESSED,
-        Compression::Zstd => ParquetCompression::ZSTD(ZstdLevel::try_new(1)?),
-        Compression::Snappy => ParquetCompression::SNAPPY,
-        Compression::Gzip => ParquetCompression::GZIP(GzipLevel::default()),
-    };
-    let properties = WriterProperties::builder()
-        .set_compression(codec)
-        .set_created_by(format!("lakegate {}", env!("CARGO_PKG_VERSION")))
-        .build();
-    Ok(ArrowWriter::try_new(Vec::new(), schema, Some(properties))?)
-}
-
-/// Encodes batches to bytes. Pure; runs on the blocking pool.
-enum Writer {
-    Copy { encoder: Box<Encoder>, pending: Vec<u8> },
-    Json(Box<JsonEncoder>),
-    Parquet(Box<ArrowWriter<Vec<u8>>>),
-    Avro { writer: Box<AvroWriter<Ready>>, ready: Ready },
-}
-
-/// Bytes that a writer has written and that were not taken yet: Avro's does not give its sink away before the end.
-#[derive(Debug, Clone, Default)]
-struct Ready(Arc<Mutex<Vec<u8>>>);
-
-impl Ready {
-    fn take(&self) -> Vec<u8> {
-        std::mem::take(&mut self.0.lock())
-    }
-}
-
-impl std::io::Write for Ready {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Writer {
-    /// The bytes that are ready after this batch.
-    fn write(&mut self, batch: &RecordBatch) -> Result<Vec<u8>> {
-        match self {
-            Self::Copy { encoder, pending } => {
-                let mut out = std::mem::take(pending);
-                let mut row = 0;
-                while row < batch.num_rows() {
-                    let room = out.len() + PIECE_BYTES;
-                    row += encoder.encode(batch, row, room, &mut out)?.max(1);
-                }
-                Ok(out)
-            }
-            Self::Json(encoder) => {
-                let mut out = Vec::new();
-                encoder.encode(batch, &mut out)?;
-                Ok(out)
-            }
-            Self::Parquet(writer) => {
-                writer.write(batch)?;
-                if writer.in_progress_size() >= ROW_GROUP_BYTES {
-                    writer.flush()?;
-                }
-                Ok(std::mem::take(writer.inner_mut()))
-            }
-            Self::Avro { writer, ready } => {
-                writer.write(batch).map_err(avro_error)?;
-                Ok(ready.take())
-            }
-        }
-    }
-
-    /// The bytes that end the file.
-    fn finish(self) -> Result<Vec<u8>> {
-        match self {
-            Self::Copy { mut encoder, mut pending } => {
-                encoder.finish(&mut pending)?;
-                Ok(pending)
-            }
-            Self::Json(_) => Ok(Vec::new()),
-            Self::Parquet(mut writer) => {
-                writer.finish()?;
-                Ok(std::mem::take(writer.inner_mut()))
-            }
-            Self::Avro { mut writer, ready } => {
-                writer.finish().map_err(avro_error)?;
-                drop(writer);
-                Ok(ready.take())
-            }
-        }
-    }
-}
-
-fn avro_error(error: impl std::fmt::Display) -> Error {
-    Error::unsupported(format!("writing these rows as Avro ({error})"))
-}
-
-/// A file that is being written.
-struct File {
-    /// Away only while it works on the blocking pool.
-    writer: Option<Writer>,
-    squeeze: Squeeze,
-    upload: Upload,
-    bytes_written: u64,
-}
-
-impl File {
-    async fn write(&mut self, batch: RecordBatch) -> Result<()> {
-        let Some(mut writer) = self.writer.take() else { return Err(Error::internal("the file was ended")) };
-        let encoded = tokio::task::spawn_blocking(move || {
-            let bytes = writer.write(&batch);
-            (writer, bytes)
-        });
-        let (writer, bytes) = encoded.await.map_err(|error| Error::internal(error.to_string()))?;
-        self.writer = Some(writer);
-        self.send(bytes?).await
-    }
-
-    async fn send(&mut self, bytes: Vec<u8>) -> Result<()> {
-        let bytes = self.squeeze.push(bytes).await?;
-        self.bytes_written += bytes.len() as u64;
-        self.upload.send(bytes).await
-    }
-
-    /// Everything is uploaded; the file can still not be seen.
-    async fn end(mut self) -> Result<Upload> {
-        let Some(writer) = self.writer.take() else { return Err(Error::internal("the file was ended")) };
-        let last = tokio::task::spawn_blocking(move || writer.finish()).await;
-        let last = last.map_err(|error| Error::internal(error.to_string()))??;
-        self.send(last).await?;
-        let tail = self.squeeze.finish().await?;
-        self.upload.send(tail).await?;
-        Ok(self.upload)
-    }
-}
-
-/// The compression of a text file.
-enum Squeeze {
-    None,
-    Gzip(GzipEncoder<Vec<u8>>),
-    Zstd(ZstdEncoder<Vec<u8>>),
-}
-
-impl Squeeze {
-    async fn push(&mut self, bytes: Vec<u8>) -> Result<Vec<u8>> {
-        match self {
-            Self::None => Ok(bytes),
-            Self::Gzip(encoder) => {
-                encoder.write_all(&bytes).await?;
-                Ok(std::mem::take(encoder.get_mut()))
-            }
-            Self::Zstd(encoder) => {
-                encoder.write_all(&bytes).await?;
-                Ok(std::mem::take(encoder.get_mut()))
-            }
-        }
-    }
-
-    async fn finish(&mut self) -> Result<Vec<u8>> {
-        match self {
-            Self::None => Ok(Vec::new()),
-            Self::Gzip(encoder) => {
-                encoder.shutdown().await?;
-                Ok(std::mem::take(encoder.get_mut()))
-            }
-            Self::Zstd(encoder) => {
-                encoder.shutdown().await?;
-                Ok(std::mem::take(encoder.get_mut()))
-            }
-        }
-    }
-}
-
-/// An upload that aborts itself unless it is completed.
-struct Upload(Option<WriteMultipart>);
-
-impl Upload {
-    async fn send(&mut self, bytes: Vec<u8>) -> Result<()> {
-        if let (Some(upload), false) = (&mut self.0, bytes.is_empty()) {
-            upload.wait_for_capacity(PARTS_AHEAD).await?;
-            upload.put(bytes.into());
-        }
-        Ok(())
-    }
-
-    async fn complete(mut self) -> Result<()> {
-        match self.0.take() {
-            Some(upload) => Ok(upload.finish().await.map(|_| ())?),
-            None => Ok(()),
-        }
-    }
-}
-
-impl Drop for Upload {
-    fn drop(&mut self) {
-        let (Some(upload), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) else { return };
-        // Nobody can wait for it here; a store forgets unfinished uploads in the end anyway.
-        drop(runtime.spawn(async move {
-            if let Err(error) = upload.abort().await {
-                tracing::warn!(%error, "an unfinished upload could not be aborted");
-            }
-        }));
     }
 }

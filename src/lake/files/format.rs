@@ -1,6 +1,8 @@
 //! Which format a file has, and the options it is read with.
 
-use crate::encode::copy::{self, Options};
+use super::text_encoding::FileEncoding;
+use crate::encode::copy::{self, Encoding, Options};
+use crate::error::Result;
 
 /// The formats of files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -19,6 +21,8 @@ pub enum Compression {
     None,
     Gzip,
     Zstd,
+    /// Read only.
+    Bzip2,
     Snappy,
 }
 
@@ -44,6 +48,12 @@ pub struct FileOptions {
     pub sample_rows_max: usize,
     pub sample_bytes_max: usize,
     pub sample_files_max: usize,
+    pub encoding: FileEncoding,
+    /// Each CSV file's header says which columns it has; the table has those of all files. Otherwise all headers must be
+    /// the same. Formats that name their columns are always united.
+    pub union_by_name: bool,
+    /// Whether `key=value` folders are columns.
+    pub path_columns: bool,
 }
 
 impl Default for FileOptions {
@@ -55,11 +65,29 @@ impl Default for FileOptions {
             sample_rows_max: 20_000,
             sample_bytes_max: 64 << 20,
             sample_files_max: 32,
+            encoding: FileEncoding::Marked,
+            union_by_name: false,
+            path_columns: true,
         }
     }
 }
 
 impl FileOptions {
+    /// Takes the name of an encoding: PostgreSQL's names and UTF-16's. Errors: 22023 and 0A000.
+    pub fn set_encoding(&mut self, name: &str) -> Result<()> {
+        let plain: String = name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
+        self.encoding = match plain.as_str() {
+            "utf16" => FileEncoding::Utf16,
+            "utf16le" => FileEncoding::Utf16Le,
+            "utf16be" => FileEncoding::Utf16Be,
+            _ => {
+                self.csv.encoding = Encoding::named(name)?;
+                FileEncoding::Marked
+            }
+        };
+        Ok(())
+    }
+
     /// The defaults for a file of this name: a `.tsv` is delimited by tabs.
     pub fn for_name(name: &str) -> Self {
         let mut options = Self::default();
@@ -89,6 +117,7 @@ impl Compression {
         match name.to_ascii_lowercase().rsplit('.').next() {
             Some("gz" | "gzip") => Self::Gzip,
             Some("zst" | "zstd") => Self::Zstd,
+            Some("bz2") => Self::Bzip2,
             _ => Self::None,
         }
     }
@@ -97,6 +126,6 @@ impl Compression {
 /// The name in lower case without the suffix of a compression.
 fn stem(name: &str) -> String {
     let lower = name.to_ascii_lowercase();
-    let known = [".gz", ".gzip", ".zst", ".zstd"];
+    let known = [".gz", ".gzip", ".zst", ".zstd", ".bz2"];
     known.iter().find_map(|suffix| lower.strip_suffix(suffix)).unwrap_or(&lower).to_owned()
 }

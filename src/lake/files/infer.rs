@@ -1,14 +1,18 @@
 //! What columns files have, from a bounded sample.
 
-use futures::StreamExt;
+use std::sync::Arc;
+
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+use object_store::ObjectMeta;
 use serde_json::Value;
 
 use super::columnar::{columns_of, footers};
 use super::format::{FileFormat, FileOptions, HeaderChoice};
+use super::hive::PathColumns;
 use super::json;
 use super::scan::{Cutting, Sources};
 use super::table::FileSet;
-use crate::encode::copy::{Chunk, Header, sample_rows};
+use crate::encode::copy::{Chunk, Header, Spelling, sample_rows};
 use crate::encode::input::{self, InputContext};
 use crate::encode::types::PgType;
 use crate::error::{Error, Result, SqlState};
@@ -19,10 +23,16 @@ use crate::error::{Error, Result, SqlState};
 /// jsonb; both from a sample (`FileOptions::sample_…`), so a later value may still be refused. Parquet and Avro: the files'
 /// own schemas, merged by name. Errors: the store's, 22P04 and 22P02 for what cannot be parsed, 42804 for schemas at odds.
 pub async fn infer(set: &FileSet, format: FileFormat, options: &FileOptions) -> Result<Vec<(String, PgType)>> {
-    match format {
-        FileFormat::Parquet | FileFormat::Avro => Ok(columns_of(&footers(set, format).await?.schema)),
-        FileFormat::Csv | FileFormat::Json => Ok(infer_text(set, format, options, None).await?.columns),
+    let mut columns = match format {
+        FileFormat::Parquet | FileFormat::Avro => columns_of(&footers(set, format).await?.schema),
+        FileFormat::Csv | FileFormat::Json => infer_text(set, format, options, None).await?.columns,
+    };
+    if options.path_columns {
+        let paths = PathColumns::of(set, &[], &context())?;
+        columns.retain(|(name, _)| !paths.has(name));
+        columns.extend(paths.columns);
     }
+    Ok(columns)
 }
 
 /// The columns of text files, and whether the first line names them.
@@ -30,6 +40,16 @@ pub async fn infer(set: &FileSet, format: FileFormat, options: &FileOptions) -> 
 pub(super) struct TextColumns {
     pub(super) columns: Vec<(String, PgType)>,
     pub(super) has_header: bool,
+    /// Of the header, the names being just what it says: other files' can be compared with it.
+    pub(super) verbatim: bool,
+    /// Of each file the columns that it has, in its order; empty when all files have all of them.
+    pub(super) by_file: Vec<Arc<[String]>>,
+}
+
+impl TextColumns {
+    fn same(columns: Vec<(String, PgType)>, has_header: bool) -> Self {
+        Self { columns, has_header, verbatim: false, by_file: Vec::new() }
+    }
 }
 
 /// Samples the files unless everything is known already.
@@ -39,18 +59,101 @@ pub(super) async fn infer_text(
     options: &FileOptions,
     known: Option<Vec<(String, PgType)>>,
 ) -> Result<TextColumns> {
+    let has_header = format == FileFormat::Csv && options.header == HeaderChoice::Present;
+    if has_header && options.union_by_name && set.files.len() > 1 {
+        return united(set, options, known).await;
+    }
     let told = format == FileFormat::Json || options.header != HeaderChoice::Detect;
     match known {
-        Some(columns) if told => Ok(TextColumns { columns, has_header: options.header == HeaderChoice::Present }),
+        Some(columns) if told => Ok(TextColumns::same(columns, has_header)),
         known => {
             let chunks = sample(set, format, options).await?;
             let found = match format {
-                FileFormat::Json => TextColumns { columns: json_columns(&chunks, options)?, has_header: false },
-                FileFormat::Csv | FileFormat::Parquet | FileFormat::Avro => csv_columns(&chunks, options)?,
+                FileFormat::Json => TextColumns::same(typed(json_columns(&chunks, options)?), false),
+                FileFormat::Csv | FileFormat::Parquet | FileFormat::Avro => csv_columns(&chunks, options)?.typed(),
             };
-            Ok(TextColumns { columns: known.unwrap_or(found.columns), has_header: found.has_header })
+            let verbatim = found.verbatim && known.is_none();
+            Ok(TextColumns { columns: known.unwrap_or(found.columns), verbatim, ..found })
         }
     }
+}
+
+fn typed(columns: Vec<(String, Kind)>) -> Vec<(String, PgType)> {
+    columns.into_iter().map(|(name, kind)| (name, kind.pg_type())).collect()
+}
+
+/// Different headers that the files of one table may have.
+const HEADERS_MAX: usize = 64;
+/// Headers that are read at a time.
+const HEADERS_AHEAD: usize = 16;
+
+/// The columns of CSV files whose headers differ, in the order in which they come up.
+async fn united(set: &FileSet, options: &FileOptions, known: Option<Vec<(String, PgType)>>) -> Result<TextColumns> {
+    let by_file = headers(set, options).await?;
+    let mut groups: Vec<(Arc<[String]>, Vec<ObjectMeta>)> = Vec::new();
+    for (header, file) in by_file.iter().zip(set.files.iter()) {
+        match groups.iter_mut().find(|(known, _)| known == header) {
+            Some((_, files)) => files.push(file.clone()),
+            None => groups.push((Arc::clone(header), vec![file.clone()])),
+        }
+    }
+    if groups.len() > HEADERS_MAX {
+        let message = format!("the files have more than {HEADERS_MAX} different headers");
+        return Err(Error::new(SqlState::ProgramLimitExceeded, message));
+    }
+    let mut columns: Vec<(String, Kind)> = Vec::new();
+    if known.is_none() {
+        let sample_files_max = (options.sample_files_max / groups.len().max(1)).max(1);
+        let options = FileOptions { sample_files_max, ..options.clone() };
+        for (header, files) in groups.iter().filter(|(header, _)| !header.is_empty()) {
+            let part = FileSet { files: Arc::new(files.clone()), ..set.clone() };
+            let found = csv_columns(&sample(&part, FileFormat::Csv, &options).await?, &options)?;
+            let kinds = found.columns.into_iter().map(|(_, kind)| kind);
+            for (name, kind) in header.iter().zip(kinds) {
+                match columns.iter_mut().find(|(known, _)| known == name) {
+                    Some((_, known)) => *known = known.and(kind),
+                    None => columns.push((name.clone(), kind)),
+                }
+            }
+        }
+    }
+    let columns = known.unwrap_or_else(|| typed(columns));
+    if columns.is_empty() {
+        return Err(no_columns());
+    }
+    Ok(TextColumns { columns, has_header: true, verbatim: false, by_file })
+}
+
+/// The names in each file's first line; none for an empty file.
+async fn headers(set: &FileSet, options: &FileOptions) -> Result<Vec<Arc<[String]>>> {
+    let mut csv = options.csv.clone();
+    csv.header = Header::Absent;
+    let sources = Sources::of(set, Cutting::Csv(csv), options);
+    let header = |file: ObjectMeta| {
+        let (sources, csv) = (sources.clone(), options.csv.clone());
+        async move {
+            let stream = sources.head_chunks(&file);
+            futures::pin_mut!(stream);
+            let Some(chunk) = stream.next().await else { return Ok(Arc::from(Vec::new())) };
+            let rows = sample_rows(&chunk?.into_chunk(), &csv, 1)?;
+            Ok(names_of(rows.first().map(Vec::as_slice).unwrap_or_default(), true).into())
+        }
+        .boxed()
+    };
+    stream::iter(set.files.as_ref().clone()).map(header).buffered(HEADERS_AHEAD).try_collect().await
+}
+
+/// The columns' names: the first row's where it is a header, without repetitions.
+fn names_of(first_row: &[Option<String>], has_header: bool) -> Vec<String> {
+    unique(first_row.iter().enumerate().map(|(at, name)| match name {
+        Some(name) if has_header => name.trim().to_owned(),
+        _ => format!("column{}", at + 1),
+    }))
+}
+
+fn no_columns() -> Error {
+    Error::new(SqlState::BadCopyFileFormat, "cannot find the columns of empty files")
+        .with_hint("Name the columns and their types.")
 }
 
 /// The first chunks of the first files; one list a file.
@@ -58,13 +161,11 @@ async fn sample(set: &FileSet, format: FileFormat, options: &FileOptions) -> Res
     let mut csv = options.csv.clone();
     csv.header = Header::Absent;
     let cutting = if format == FileFormat::Json { Cutting::Json } else { Cutting::Csv(csv) };
-    let compression = options.compression;
-    let sources =
-        Sources { store: set.store.clone(), url: set.url.clone(), files: set.files.clone(), cutting, compression };
+    let sources = Sources::of(set, cutting, options);
     let files = set.files.len().clamp(1, options.sample_files_max.max(1));
     let (bytes_max, rows_max) = (options.sample_bytes_max / files, options.sample_rows_max.div_ceil(files));
     let mut samples = Vec::new();
-    for file in set.files.iter().take(files) {
+    for file in sources.files.iter().take(files) {
         let (mut chunks, mut bytes, mut lines) = (Vec::new(), 0, 0);
         let stream = sources.file_chunks(file);
         futures::pin_mut!(stream);
@@ -82,7 +183,7 @@ async fn sample(set: &FileSet, format: FileFormat, options: &FileOptions) -> Res
 
 /// What the values of a column have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Kind {
+pub(super) enum Kind {
     /// Only NULLs so far.
     #[default]
     Nothing,
@@ -98,7 +199,8 @@ enum Kind {
 
 impl Kind {
     /// What a text looks like. A number that begins with a zero is a code, not a number.
-    fn of(text: &str, context: &InputContext) -> Self {
+    pub(super) fn of(text: &str, context: &InputContext) -> Self {
+        let text = text.trim_ascii();
         let bytes = text.as_bytes();
         match bytes {
             [b't' | b'T' | b'f' | b'F', ..] if matches!(text.to_ascii_lowercase().as_str(), "true" | "false") => {
@@ -137,7 +239,30 @@ impl Kind {
         }
     }
 
-    fn and(self, other: Self) -> Self {
+    /// What a text in a file of that spelling looks like.
+    fn spelled(text: &str, spelling: &Spelling, context: &InputContext) -> Self {
+        if spelling.date(text).is_some() {
+            return Self::Date;
+        }
+        match spelling.timestamp(text) {
+            Some((_, true)) => return Self::Timestamptz,
+            Some((_, false)) => return Self::Timestamp,
+            None => {}
+        }
+        let kind = match spelling.number(text).filter(|_| spelling.respells_numbers()) {
+            Some(number) => Self::of(&number, context),
+            None => Self::of(text, context),
+        };
+        match kind {
+            // A spelling that was told is the only one.
+            Self::Date if !spelling.dates.is_empty() => Self::Text,
+            Self::Timestamp | Self::Timestamptz if !spelling.timestamps.is_empty() => Self::Text,
+            Self::BigInt | Self::Double if spelling.respells_numbers() && spelling.number(text).is_none() => Self::Text,
+            kind => kind,
+        }
+    }
+
+    pub(super) fn and(self, other: Self) -> Self {
         match (self, other) {
             (left, right) if left == right => left,
             (Self::Nothing, known) | (known, Self::Nothing) => known,
@@ -149,7 +274,7 @@ impl Kind {
         }
     }
 
-    fn pg_type(self) -> PgType {
+    pub(super) fn pg_type(self) -> PgType {
         match self {
             Self::Nothing | Self::Text => PgType::TEXT,
             Self::Bool => PgType::BOOL,
@@ -174,7 +299,21 @@ fn context() -> InputContext {
     InputContext::utc(chrono::DateTime::UNIX_EPOCH)
 }
 
-fn csv_columns(files: &[Vec<Chunk>], options: &FileOptions) -> Result<TextColumns> {
+/// What a sample of CSV tells.
+struct Sampled {
+    columns: Vec<(String, Kind)>,
+    has_header: bool,
+    verbatim: bool,
+}
+
+impl Sampled {
+    fn typed(self) -> TextColumns {
+        let Self { columns, has_header, verbatim } = self;
+        TextColumns { columns: typed(columns), has_header, verbatim, by_file: Vec::new() }
+    }
+}
+
+fn csv_columns(files: &[Vec<Chunk>], options: &FileOptions) -> Result<Sampled> {
     let (mut first_row, mut first_kinds, mut kinds) = (None, Vec::new(), Vec::new());
     let rows_max = options.sample_rows_max.div_ceil(files.len().max(1)).max(2);
     let context = context();
@@ -186,7 +325,7 @@ fn csv_columns(files: &[Vec<Chunk>], options: &FileOptions) -> Result<TextColumn
             for row in rows {
                 // Each file's first row is judged apart: it may be a header.
                 let target = if is_first { &mut first_kinds } else { &mut kinds };
-                note(target, &row, &context);
+                note(target, &row, &options.csv.spelling, &context);
                 if std::mem::take(&mut is_first) && first_row.is_none() {
                     first_row = Some(row);
                 }
@@ -194,8 +333,7 @@ fn csv_columns(files: &[Vec<Chunk>], options: &FileOptions) -> Result<TextColumn
         }
     }
     let Some(first_row) = first_row else {
-        return Err(Error::new(SqlState::BadCopyFileFormat, "cannot find the columns of empty files")
-            .with_hint("Name the columns and their types."));
+        return Err(no_columns());
     };
     let has_header = match options.header {
         HeaderChoice::Present => true,
@@ -207,24 +345,22 @@ fn csv_columns(files: &[Vec<Chunk>], options: &FileOptions) -> Result<TextColumn
         kinds.resize(width, Kind::Nothing);
         kinds.iter_mut().zip(&first_kinds).for_each(|(kind, first)| *kind = kind.and(*first));
     }
-    let names = first_row.iter().enumerate().map(|(at, name)| match name {
-        Some(name) if has_header => name.trim().to_owned(),
-        _ => format!("column{}", at + 1),
-    });
-    let names = unique(names);
+    let names = names_of(&first_row, has_header);
+    let verbatim =
+        has_header && first_row.iter().map(Option::as_deref).eq(names.iter().map(|name| Some(name.as_str())));
     let columns = names.into_iter().enumerate();
-    let columns = columns.map(|(at, name)| (name, kinds.get(at).copied().unwrap_or_default().pg_type())).collect();
-    Ok(TextColumns { columns, has_header })
+    let columns = columns.map(|(at, name)| (name, kinds.get(at).copied().unwrap_or_default())).collect();
+    Ok(Sampled { columns, has_header, verbatim })
 }
 
-fn note(kinds: &mut Vec<Kind>, row: &[Option<String>], context: &InputContext) {
+fn note(kinds: &mut Vec<Kind>, row: &[Option<String>], spelling: &Spelling, context: &InputContext) {
     if kinds.len() < row.len() {
         kinds.resize(row.len(), Kind::Nothing);
     }
     for (kind, value) in kinds.iter_mut().zip(row) {
         // What is text stays text: no need to look at its other values.
         if let (Some(value), true) = (value, *kind != Kind::Text) {
-            *kind = kind.and(Kind::of(value, context));
+            *kind = kind.and(Kind::spelled(value, spelling, context));
         }
     }
 }
@@ -257,7 +393,7 @@ fn unique(names: impl Iterator<Item = String>) -> Vec<String> {
     result
 }
 
-fn json_columns(files: &[Vec<Chunk>], options: &FileOptions) -> Result<Vec<(String, PgType)>> {
+fn json_columns(files: &[Vec<Chunk>], options: &FileOptions) -> Result<Vec<(String, Kind)>> {
     let mut columns: Vec<(String, Kind)> = Vec::new();
     let mut at_name = std::collections::HashMap::new();
     let rows_max = options.sample_rows_max.div_ceil(files.len().max(1)).max(1);
@@ -265,6 +401,7 @@ fn json_columns(files: &[Vec<Chunk>], options: &FileOptions) -> Result<Vec<(Stri
     for chunks in files {
         let mut left = rows_max;
         for chunk in chunks {
+            json::check_encoding(chunk)?;
             let mut values = json::values(&chunk.bytes);
             while left > 0 {
                 let start = values.byte_offset();
@@ -287,10 +424,9 @@ fn json_columns(files: &[Vec<Chunk>], options: &FileOptions) -> Result<Vec<(Stri
         }
     }
     if columns.is_empty() {
-        return Err(Error::new(SqlState::BadCopyFileFormat, "cannot find the columns of empty files")
-            .with_hint("Name the columns and their types."));
+        return Err(no_columns());
     }
-    Ok(columns.into_iter().map(|(name, kind)| (name, kind.pg_type())).collect())
+    Ok(columns)
 }
 
 /// A JSON string is a date or timestamp at most: quotes around a number were meant.

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use arrow::array::{BooleanArray, RecordBatch, RecordBatchOptions};
-use arrow::compute::filter_record_batch;
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::array::{AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions};
+use arrow::compute::{filter, filter_record_batch};
+use arrow::datatypes::{Field, Int64Type, Schema, SchemaRef};
 use bytes::BytesMut;
 use serde_json::Value;
 
 use crate::encode::copy::{
     BATCH_ROWS_MAX, CHUNK_BYTES, Chunk, ColumnBuilder, Decoded, OnError, RECORD_BYTES_MAX, REJECTS_LISTED_MAX, Reject,
+    cut_rejected as cut,
 };
 use crate::encode::input::InputContext;
 use crate::encode::types::{PgType, arrow_type};
@@ -150,8 +151,10 @@ impl JsonDecoder {
 
     /// As [`crate::encode::copy::ChunkDecoder::decode`]. Errors: 22P02 for what is no JSON object, and each type's own.
     pub(super) fn decode(&self, chunk: &Chunk) -> Result<Decoded> {
+        check_encoding(chunk)?;
         let mut decoded = Decoded::default();
         let mut rows = Rows::new(self);
+        let (mut seen, mut last_line) = (0, chunk.first_line);
         let mut values = values(&chunk.bytes);
         loop {
             let start = values.byte_offset();
@@ -160,6 +163,11 @@ impl JsonDecoder {
             let Value::Object(members) = value else {
                 return Err(invalid(chunk, start, "Each record must be an object."));
             };
+            let begin = start + blanks(chunk, start);
+            let between = chunk.bytes.get(seen..begin).unwrap_or_default();
+            last_line += memchr::memchr_iter(b'\n', between).count() as u64;
+            seen = begin;
+            rows.lines.push(i64::try_from(last_line).unwrap_or(i64::MAX));
             rows.push(chunk, start, &members, &mut decoded)?;
             if rows.count >= BATCH_ROWS_MAX {
                 std::mem::replace(&mut rows, Rows::new(self)).finish(&mut decoded)?;
@@ -182,10 +190,23 @@ pub(super) fn invalid(chunk: &Chunk, at: usize, detail: &str) -> Error {
         .with_context(place(chunk, at))
 }
 
-fn line(chunk: &Chunk, at: usize) -> u64 {
+/// 22021 with the line for what is no UTF-8.
+pub(super) fn check_encoding(chunk: &Chunk) -> Result<()> {
+    let Err(error) = std::str::from_utf8(&chunk.bytes) else { return Ok(()) };
+    let bad = chunk.bytes.get(error.valid_up_to()..).unwrap_or_default();
+    match crate::encode::input::utf8(bad.get(..bad.len().min(8)).unwrap_or_default()) {
+        Err(error_of_bytes) => Err(error_of_bytes.with_context(place(chunk, error.valid_up_to()))),
+        Ok(_) => Ok(()),
+    }
+}
+
+fn blanks(chunk: &Chunk, at: usize) -> usize {
     let rest = chunk.bytes.get(at..).unwrap_or_default();
-    let blank = rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
-    let before = chunk.bytes.get(..at + blank).unwrap_or_default();
+    rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count()
+}
+
+fn line(chunk: &Chunk, at: usize) -> u64 {
+    let before = chunk.bytes.get(..at + blanks(chunk, at)).unwrap_or_default();
     chunk.first_line + memchr::memchr_iter(b'\n', before).count() as u64
 }
 
@@ -199,12 +220,13 @@ struct Rows<'a> {
     builders: Vec<ColumnBuilder>,
     count: usize,
     kept: Vec<bool>,
+    lines: Vec<i64>,
 }
 
 impl<'a> Rows<'a> {
     fn new(decoder: &'a JsonDecoder) -> Self {
         let builders = decoder.columns.iter().map(|(_, ty)| ColumnBuilder::new(*ty, 0)).collect();
-        Self { decoder, builders, count: 0, kept: Vec::new() }
+        Self { decoder, builders, count: 0, kept: Vec::new(), lines: Vec::new() }
     }
 
     fn push(
@@ -226,10 +248,10 @@ impl<'a> Rows<'a> {
             if std::mem::take(&mut kept) && decoded.rejects.len() < REJECTS_LISTED_MAX {
                 decoded.rejects.push(Reject {
                     source: chunk.source.clone(),
-                    line: line(chunk, at),
+                    line: self.lines.last().and_then(|line| u64::try_from(*line).ok()).unwrap_or_default(),
                     column: name.clone(),
-                    text: text.map(std::borrow::Cow::into_owned),
-                    message: error.message().to_owned(),
+                    text: text.map(|text| cut(text.into_owned())),
+                    message: cut(error.message().to_owned()),
                 });
             }
         }
@@ -243,11 +265,15 @@ impl<'a> Rows<'a> {
         let arrays = self.builders.into_iter().map(ColumnBuilder::finish).collect::<Result<Vec<_>>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(self.count));
         let mut batch = RecordBatch::try_new_with_options(self.decoder.schema.clone(), arrays, &options)?;
+        let mut lines = Int64Array::from(self.lines);
         if self.kept.contains(&false) {
-            batch = filter_record_batch(&batch, &BooleanArray::from(self.kept))?;
+            let kept = BooleanArray::from(self.kept);
+            batch = filter_record_batch(&batch, &kept)?;
+            lines = filter(&lines, &kept)?.as_primitive::<Int64Type>().clone();
         }
         if batch.num_rows() > 0 {
             decoded.batches.push(batch);
+            decoded.lines.push(lines);
         }
         Ok(())
     }

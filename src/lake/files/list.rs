@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use datafusion::execution::object_store::ObjectStoreUrl;
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use regex::Regex;
@@ -15,6 +15,8 @@ use crate::error::{Error, Result, SqlState};
 
 /// Files that one path may mean.
 const FILES_MAX: usize = 1_000_000;
+/// Named files that are asked for at a time.
+const HEADS_AHEAD: usize = 16;
 
 impl FileSet {
     /// The files that `path_or_glob` means in a store, sorted by path: the file itself, all files under a folder (those whose
@@ -24,20 +26,76 @@ impl FileSet {
     /// 58P01 when there is none, 22023 for a malformed glob, 54000 for too many, and the store's own.
     pub async fn find(store: Arc<dyn ObjectStore>, url: ObjectStoreUrl, path_or_glob: &str) -> Result<Self> {
         let wanted = path_or_glob.trim_start_matches('/');
-        let files = list(&store, wanted).await?;
-        let set = Self { store, url, files: Arc::new(files) };
+        let (files, depth) = list(&store, wanted).await?;
+        let set = Self { store, url, files: Arc::new(files), depth };
         if set.files.is_empty() {
-            let name = set.name(wanted);
-            let message = format!("could not open file \"{name}\" for reading: No such file or directory");
-            return Err(Error::new(SqlState::UndefinedFile, message));
+            return Err(not_found(&set.name(wanted)));
         }
         Ok(set)
+    }
+
+    /// The same where there may be none.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find), but for 58P01.
+    pub async fn find_any(store: Arc<dyn ObjectStore>, url: ObjectStoreUrl, path_or_glob: &str) -> Result<Self> {
+        let (files, depth) = list(&store, path_or_glob.trim_start_matches('/')).await?;
+        Ok(Self { store, url, files: Arc::new(files), depth })
+    }
+
+    /// The files of these names below a folder.
+    ///
+    /// # Errors
+    /// 58P01 when one is not there, and the store's own.
+    pub async fn named(
+        store: Arc<dyn ObjectStore>,
+        url: ObjectStoreUrl,
+        folder: &str,
+        names: &[String],
+    ) -> Result<Self> {
+        let folder = folder.trim_matches('/');
+        let below = |name: &String| format!("{folder}/{}", name.trim_start_matches('/'));
+        let paths: Vec<String> = names.iter().map(below).collect();
+        let found: Vec<ObjectMeta> = futures::stream::iter(paths)
+            .map(|path| {
+                let (store, url) = (Arc::clone(&store), url.clone());
+                async move { head(&store, &url, &path).await }
+            })
+            .buffered(HEADS_AHEAD)
+            .try_collect()
+            .await?;
+        let depth = path_of(folder)?.parts().count();
+        Ok(Self { store, url, files: Arc::new(found), depth })
+    }
+
+    /// Those of the files that are wanted.
+    #[must_use]
+    pub fn filtered(&self, mut is_wanted: impl FnMut(&str, &ObjectMeta) -> bool) -> Self {
+        let files = self.files.iter().filter(|file| is_wanted(&self.name(file.location.as_ref()), file));
+        Self { files: Arc::new(files.cloned().collect()), ..self.clone() }
+    }
+
+    /// Whether they lie on the server's own disk.
+    pub fn is_local(&self) -> bool {
+        self.url.as_str() == "file:///"
     }
 
     /// A file as people name it.
     pub(super) fn name(&self, key: &str) -> String {
         file_name(&self.url, key)
     }
+}
+
+async fn head(store: &Arc<dyn ObjectStore>, url: &ObjectStoreUrl, path: &str) -> Result<ObjectMeta> {
+    match store.head(&path_of(path)?).await {
+        Err(object_store::Error::NotFound { .. }) => Err(not_found(&file_name(url, path))),
+        found => Ok(found?),
+    }
+}
+
+fn not_found(name: &str) -> Error {
+    let message = format!("could not open file \"{name}\" for reading: No such file or directory");
+    Error::new(SqlState::UndefinedFile, message)
 }
 
 /// A file as people name it: a path of the local disk, or a whole URL.
@@ -48,13 +106,19 @@ pub(super) fn file_name(url: &ObjectStoreUrl, key: &str) -> String {
     }
 }
 
-async fn list(store: &Arc<dyn ObjectStore>, wanted: &str) -> Result<Vec<ObjectMeta>> {
-    let mut files = match wanted.find(['*', '?', '[', '{']) {
-        Some(first) => list_glob(store, wanted, first).await?,
-        None => list_plain(store, wanted).await?,
+/// The files, sorted, and how deep the folder lies that they were looked for in.
+async fn list(store: &Arc<dyn ObjectStore>, wanted: &str) -> Result<(Vec<ObjectMeta>, usize)> {
+    let (mut files, folder) = match wanted.find(['*', '?', '[', '{']) {
+        Some(first) => (list_glob(store, wanted, first).await?, folder_before(wanted, first)),
+        None => (list_plain(store, wanted).await?, wanted),
     };
     files.sort_by(|left, right| left.location.cmp(&right.location));
-    Ok(files)
+    Ok((files, path_of(folder)?.parts().count()))
+}
+
+/// The folder that a glob looks in: what stands before its first special character, up to a slash.
+fn folder_before(glob: &str, first: usize) -> &str {
+    glob.get(..first).and_then(|before| before.rfind('/')).and_then(|end| glob.get(..end)).unwrap_or("")
 }
 
 fn path_of(text: &str) -> Result<Path> {
@@ -84,7 +148,7 @@ async fn list_folder(store: &Arc<dyn ObjectStore>, folder: &Path) -> Result<Vec<
 }
 
 async fn list_glob(store: &Arc<dyn ObjectStore>, glob: &str, first: usize) -> Result<Vec<ObjectMeta>> {
-    let folder = glob.get(..first).and_then(|before| before.rfind('/')).and_then(|end| glob.get(..end)).unwrap_or("");
+    let folder = folder_before(glob, first);
     let pattern = glob_regex(glob)?;
     let base = path_of(folder)?;
     let depth = base.parts().count();

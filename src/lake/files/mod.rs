@@ -13,19 +13,23 @@
 mod columnar;
 mod export;
 mod format;
+mod hive;
 mod infer;
 mod json;
 mod list;
 mod parallel;
+mod prune;
 mod read;
 mod scan;
 mod table;
+mod text_encoding;
 
 #[cfg(test)]
 mod tests;
 
-pub use export::{ExportFormat, ExportOptions, ExportTarget, write};
+pub use export::{Existing, ExportFormat, ExportOptions, ExportTarget, write};
 pub use format::{Compression, FileFormat, FileOptions, HeaderChoice};
 pub use infer::infer;
 pub use parallel::{Decode, Rejections, RowStreams, decode_parallel};
-pub use table::{FILE_COLUMN, FILE_MODIFIED_COLUMN, FileSet, FileTable, table};
+pub use table::{FILE_COLUMN, FILE_MODIFIED_COLUMN, FileSet, FileTable, LINE_COLUMN, table};
+pub use text_encoding::FileEncoding;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use async_compression::tokio::bufread::{GzipDecoder, ZstdDecoder};
+use async_compression::tokio::bufread::{BzDecoder, GzipDecoder, ZstdDecoder};
 use bytes::Bytes;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
@@ -14,7 +14,7 @@ use super::format::Compression;
 use crate::error::{Error, Result, SqlState};
 
 /// One request to the store.
-const BLOCK_BYTES: u64 = 4 << 20;
+pub(super) const BLOCK_BYTES: u64 = 4 << 20;
 /// Requests under way at a time.
 const BLOCKS_AHEAD: usize = 3;
 /// What a decompressor gives at a time.
@@ -26,9 +26,10 @@ pub(super) fn bytes(
     file: ObjectMeta,
     name: &str,
     compression: Compression,
+    block_bytes: u64,
 ) -> Result<BoxStream<'static, Result<Bytes>>> {
     let name = name.to_owned();
-    let raw = blocks(store, file);
+    let raw = blocks(store, file, block_bytes);
     let decompressed: BoxStream<'static, std::io::Result<Bytes>> = match compression {
         Compression::None => return Ok(raw.map_err(Error::from).boxed()),
         Compression::Gzip => {
@@ -41,18 +42,27 @@ pub(super) fn bytes(
             decoder.multiple_members(true);
             plain(decoder)
         }
+        Compression::Bzip2 => {
+            let mut decoder = BzDecoder::new(reader(raw));
+            decoder.multiple_members(true);
+            plain(decoder)
+        }
         Compression::Snappy => return Err(Error::unsupported("reading a text file compressed with snappy")),
     };
     Ok(decompressed.map_err(move |error| broken(&name, error)).boxed())
 }
 
-fn blocks(store: Arc<dyn ObjectStore>, file: ObjectMeta) -> BoxStream<'static, object_store::Result<Bytes>> {
+fn blocks(
+    store: Arc<dyn ObjectStore>,
+    file: ObjectMeta,
+    block_bytes: u64,
+) -> BoxStream<'static, object_store::Result<Bytes>> {
     let size = file.size;
-    let starts = (0..size.div_ceil(BLOCK_BYTES)).map(|block| block * BLOCK_BYTES);
+    let starts = (0..size.div_ceil(block_bytes)).map(move |block| block * block_bytes);
     stream::iter(starts)
         .map(move |start| {
             let (store, location) = (store.clone(), file.location.clone());
-            async move { store.get_range(&location, start..(start + BLOCK_BYTES).min(size)).await }
+            async move { store.get_range(&location, start..(start + block_bytes).min(size)).await }
         })
         .buffered(BLOCKS_AHEAD)
         .boxed()

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::array::{Int64Array, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::Result as DataFusionResult;
@@ -18,11 +18,16 @@ use object_store::{ObjectMeta, ObjectStore};
 use parking_lot::Mutex;
 
 use super::format::Compression;
+use super::format::FileOptions;
 use super::json::{JsonDecoder, JsonSplitter};
 use super::list::file_name;
 use super::parallel::{Decode, Rejections, RowStreams, decode_parallel};
 use super::read;
-use crate::encode::copy::{Chunk, ChunkDecoder, Decoded, Options, Splitter};
+use super::table::FileSet;
+use super::text_encoding::{self, FileEncoding};
+use crate::encode::copy::{
+    CHUNK_BYTES, Chunk, ChunkDecoder, Decoded, Encoding, Format, Options, RECORD_BYTES_MAX, Splitter,
+};
 use crate::error::{Error, Result};
 
 /// Files that are read at a time, so that many small ones do not wait for the store one after the other.
@@ -33,6 +38,15 @@ const FILES_AHEAD: usize = 4;
 pub(super) struct SourceFile {
     name: Arc<str>,
     modified_us: i64,
+    /// What its path says.
+    values: Arc<[ScalarValue]>,
+}
+
+/// A file to read, and the values in its path.
+#[derive(Debug, Clone)]
+pub(super) struct ListedFile {
+    pub(super) meta: ObjectMeta,
+    pub(super) values: Arc<[ScalarValue]>,
 }
 
 /// Some records of a file.
@@ -47,14 +61,19 @@ pub(super) struct FileChunk {
 pub(super) enum Origin {
     /// The column with this number among those that are decoded.
     Data(usize),
+    /// A column that this file has not.
+    Missing,
+    /// The value with this number in the file's path.
+    Path(usize),
     FileName,
     FileModified,
+    Line,
 }
 
 /// How records become rows.
 #[derive(Debug)]
 pub(super) enum RecordDecoder {
-    Csv(ChunkDecoder),
+    Csv(Box<ChunkDecoder>),
     Json(JsonDecoder),
 }
 
@@ -78,19 +97,33 @@ impl Decode for FileDecoder {
             RecordDecoder::Csv(decoder) => decoder.decode(&piece.chunk)?,
             RecordDecoder::Json(decoder) => decoder.decode(&piece.chunk)?,
         };
-        for batch in &mut decoded.batches {
-            *batch = self.with_file_columns(batch, &piece.file)?;
+        for (at, batch) in decoded.batches.iter_mut().enumerate() {
+            *batch = self.with_file_columns(batch, &piece.file, decoded.lines.get(at))?;
         }
         Ok(decoded)
     }
 }
 
 impl FileDecoder {
-    fn with_file_columns(&self, batch: &RecordBatch, file: &SourceFile) -> Result<RecordBatch> {
+    fn with_file_columns(
+        &self,
+        batch: &RecordBatch,
+        file: &SourceFile,
+        lines: Option<&Int64Array>,
+    ) -> Result<RecordBatch> {
         let rows = batch.num_rows();
         let mut arrays = Vec::with_capacity(self.output.len());
-        for origin in &self.output {
+        for (origin, field) in self.output.iter().zip(self.schema.fields()) {
             arrays.push(match origin {
+                Origin::Missing => new_null_array(field.data_type(), rows),
+                Origin::Path(column) => match file.values.get(*column) {
+                    Some(value) => value.to_array_of_size(rows)?,
+                    None => return Err(Error::internal("a file without its path's values")),
+                },
+                Origin::Line => match lines {
+                    Some(lines) => Arc::new(lines.clone()),
+                    None => return Err(Error::internal("the lines of rows were not told")),
+                },
                 Origin::Data(column) => batch
                     .columns()
                     .get(*column)
@@ -120,9 +153,12 @@ enum Cutter {
 }
 
 impl Cutter {
-    fn new(cutting: &Cutting, file: &str) -> Self {
+    fn new(cutting: &Cutting, file: &str, chunk_bytes: usize) -> Self {
         match cutting {
-            Cutting::Csv(options) => Self::Csv(Splitter::new(options).named(format!("file \"{file}\""))),
+            Cutting::Csv(options) => {
+                let splitter = Splitter::with_sizes(options, chunk_bytes, RECORD_BYTES_MAX);
+                Self::Csv(splitter.named(format!("file \"{file}\"")))
+            }
             Cutting::Json => Self::Json(JsonSplitter::default()),
         }
     }
@@ -154,12 +190,30 @@ impl Cutter {
 pub(super) struct Sources {
     pub(super) store: Arc<dyn ObjectStore>,
     pub(super) url: ObjectStoreUrl,
-    pub(super) files: Arc<Vec<ObjectMeta>>,
+    pub(super) files: Arc<Vec<ListedFile>>,
     pub(super) cutting: Cutting,
     pub(super) compression: Option<Compression>,
+    pub(super) encoding: FileEncoding,
 }
 
+/// What is read of a file for its first line.
+const HEAD_BYTES: u64 = 64 << 10;
+
 impl Sources {
+    /// All files of a set, without the values in their paths.
+    pub(super) fn of(set: &FileSet, cutting: Cutting, options: &FileOptions) -> Self {
+        let none: Arc<[ScalarValue]> = Arc::from(Vec::new());
+        let listed = set.files.iter().map(|meta| ListedFile { meta: meta.clone(), values: Arc::clone(&none) });
+        Self {
+            store: Arc::clone(&set.store),
+            url: set.url.clone(),
+            files: Arc::new(listed.collect()),
+            cutting,
+            compression: options.compression,
+            encoding: file_encoding(options),
+        }
+    }
+
     /// All chunks of all files; those of one file in order.
     pub(super) fn chunks(&self) -> impl Stream<Item = Result<FileChunk>> + Send + use<> {
         let sources = self.clone();
@@ -172,16 +226,33 @@ impl Sources {
             .flatten_unordered(FILES_AHEAD)
     }
 
+    /// The chunk with a file's first records, read for as little as possible.
+    pub(super) fn head_chunks(&self, meta: &ObjectMeta) -> impl Stream<Item = Result<FileChunk>> + Send + use<> {
+        let listed = ListedFile { meta: meta.clone(), values: Arc::from(Vec::new()) };
+        self.chunks_by(&listed, HEAD_BYTES, 1)
+    }
+
     /// One file's chunks. Errors name the file.
-    pub(super) fn file_chunks(&self, meta: &ObjectMeta) -> impl Stream<Item = Result<FileChunk>> + Send + use<> {
+    pub(super) fn file_chunks(&self, file: &ListedFile) -> impl Stream<Item = Result<FileChunk>> + Send + use<> {
+        self.chunks_by(file, read::BLOCK_BYTES, CHUNK_BYTES)
+    }
+
+    fn chunks_by(
+        &self,
+        listed: &ListedFile,
+        block_bytes: u64,
+        chunk_bytes: usize,
+    ) -> impl Stream<Item = Result<FileChunk>> + Send + use<> {
+        let meta = &listed.meta;
         let name: Arc<str> = file_name(&self.url, meta.location.as_ref()).into();
         let compression = self.compression.unwrap_or_else(|| Compression::of_name(meta.location.as_ref()));
-        let bytes = match read::bytes(self.store.clone(), meta.clone(), &name, compression) {
-            Ok(bytes) => bytes,
+        let bytes = match read::bytes(self.store.clone(), meta.clone(), &name, compression, block_bytes) {
+            Ok(bytes) => text_encoding::utf8(bytes, self.encoding, &name),
             Err(error) => stream::iter([Err(error)]).boxed(),
         };
-        let file = Arc::new(SourceFile { name, modified_us: meta.last_modified.timestamp_micros() });
-        let state = (bytes, Cutter::new(&self.cutting, &file.name), file);
+        let (modified_us, values) = (meta.last_modified.timestamp_micros(), Arc::clone(&listed.values));
+        let file = Arc::new(SourceFile { name, modified_us, values });
+        let state = (bytes, Cutter::new(&self.cutting, &file.name, chunk_bytes), file);
         stream::try_unfold(state, |(mut bytes, mut cutter, file)| async move {
             loop {
                 if cutter.is_ended() {
@@ -200,6 +271,12 @@ impl Sources {
             }
         })
     }
+}
+
+/// A file whose characters COPY's own options tell, or that has none, is read as it is.
+fn file_encoding(options: &FileOptions) -> FileEncoding {
+    let raw = options.csv.encoding != Encoding::Utf8 || options.csv.format == Format::Binary;
+    if raw { FileEncoding::Raw } else { options.encoding }
 }
 
 impl FileChunk {

@@ -202,7 +202,7 @@ async fn write_numbers(store: &Arc<dyn ObjectStore>, path: &str, options: &Expor
     let batches = stream::iter(vec![Ok(batch.clone()), Ok(batch.clone())]);
     let rows = Box::pin(RecordBatchStreamAdapter::new(batch.schema(), batches));
     let is_folder = path.ends_with('/');
-    let target = ExportTarget { store: store.clone(), path: Path::from(path), is_folder };
+    let target = ExportTarget { store: store.clone(), path: Path::from(path), name: path.to_owned(), is_folder };
     write(rows, columns, TextStyle::default(), &target, options).await
 }
 
@@ -247,7 +247,12 @@ async fn a_failed_export_leaves_nothing() -> Result<()> {
     let broken = Error::new(SqlState::QueryCanceled, "canceling statement due to user request");
     let batches = stream::iter(vec![Ok(batch.clone()), Err(broken.into_datafusion())]);
     let rows = Box::pin(RecordBatchStreamAdapter::new(batch.schema(), batches));
-    let target = ExportTarget { store: store.clone(), path: Path::from("o.parquet"), is_folder: false };
+    let target = ExportTarget {
+        store: store.clone(),
+        path: Path::from("o.parquet"),
+        name: "o.parquet".to_owned(),
+        is_folder: false,
+    };
     let options = ExportOptions::new(ExportFormat::Parquet);
     let error = write(rows, columns, TextStyle::default(), &target, &options).await.expect_err("canceled");
     assert_eq!(error.sqlstate(), SqlState::QueryCanceled);
@@ -263,7 +268,8 @@ async fn parquet_schemas_are_merged_by_name() -> Result<()> {
         let batch =
             RecordBatch::try_from_iter(columns.into_iter().map(|(name, array, _)| (name, array))).expect("batch");
         let rows = Box::pin(RecordBatchStreamAdapter::new(batch.schema(), stream::iter(vec![Ok(batch)])));
-        let target = ExportTarget { store: store.clone(), path: Path::from(path), is_folder: false };
+        let target =
+            ExportTarget { store: store.clone(), path: Path::from(path), name: path.to_owned(), is_folder: false };
         let options = ExportOptions::new(ExportFormat::Parquet);
         write(rows, output, TextStyle::default(), &target, &options).await
     };

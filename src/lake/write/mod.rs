@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use super::change::{Change, Changing, Counts};
 use super::columns::{ColumnSpec, TableSpec, stored_type};
 use super::commit::{self, Committed, Failure, Target};
+use super::loads::LoadStep;
 use super::stores::Resolved;
 use super::table::Table;
 use super::{Lake, LakeOptions};
@@ -69,11 +70,19 @@ pub struct Operation {
     pub user: Option<String>,
     /// What was done, by Delta's names; a write fills them in itself.
     pub metrics: Vec<(&'static str, u64)>,
+    /// The files that it loads: they are recorded in the same commit.
+    pub load: Option<LoadStep>,
 }
 
 impl Operation {
     pub fn new(name: impl Into<String>) -> Self {
         Self { name: name.into(), ..Self::default() }
+    }
+}
+
+impl From<&str> for Operation {
+    fn from(name: &str) -> Self {
+        Self::new(name)
     }
 }
 
@@ -174,7 +183,9 @@ pub(super) async fn write(lake: Arc<Lake>, request: WriteRequest) -> Result<Writ
         version: 0,
         table: None,
     };
-    if let Some(unchanged) = unchanged(&target, &files) {
+    if operation.load.is_none()
+        && let Some(unchanged) = unchanged(&target, &files)
+    {
         return Ok(Written { version: unchanged.version(), table: Some(unchanged), ..empty });
     }
     if job.cancel.is_cancelled() {
@@ -219,6 +230,9 @@ async fn commit_staged(
     if let (Some(private), Ok(made)) = (target.private(), &committed) {
         if made.table.is_none() {
             return Err(Error::internal("a transaction lost sight of a table that it wrote"));
+        }
+        if operation.load.is_some() {
+            private.note_load();
         }
         private.adopt(&adds, Arc::clone(&job.staged), target.reads_new_rows());
         return committed.map_err(|failure| failure.error);

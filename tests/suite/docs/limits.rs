@@ -92,6 +92,19 @@ fn limits() -> Vec<(&'static str, Vec<Held>)> {
             ],
         ),
         ("files of one glob", vec![Held::Stands("src/lake/files/list.rs", "const FILES_MAX: usize = 1_000_000;")]),
+        ("files of one COPY TO", vec![Held::Stands("src/lake/files/export.rs", "const FILES_MAX: usize = 10_000;")]),
+        (
+            "different headers of CSV files that are united",
+            vec![Held::Stands("src/lake/files/infer.rs", "const HEADERS_MAX: usize = 64;")],
+        ),
+        (
+            "rejected rows that are kept of one load",
+            vec![
+                Held::Stands("src/encode/copy/decode.rs", "REJECTS_LISTED_MAX: usize = 10_000;"),
+                Held::Stands("src/encode/copy/decode.rs", "REJECTED_BYTES_MAX: usize = 1000;"),
+                Held::Stands("src/lake/rejected_rows.rs", "DAYS_KEPT: i32 = 30;"),
+            ],
+        ),
         (
             "one record of a COPY or file",
             vec![Held::Stands("src/encode/copy/split/mod.rs", "const RECORD_BYTES_MAX: usize = (1 << 30) - 1;")],

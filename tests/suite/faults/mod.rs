@@ -4,6 +4,7 @@
 mod crash;
 mod histories;
 mod limits;
+mod loads;
 mod memory;
 mod shared;
 mod shutdown;

@@ -1,0 +1,309 @@
+//! COPY INTO: the files of a place are loaded, each once.
+//!
+//! ```text
+//! listed files ─ minus what lake::loads knows ─→ one table over the new ones ─→ [more columns] ─→ the gate ─→ one commit
+//!                                                                        with the record of what was loaded ┘
+//! ```
+//! A load that another server overtook finds that out at its commit, and starts again from what there is to load then.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array};
+use arrow::datatypes::{DataType, Field, Schema};
+use arrow::record_batch::RecordBatch;
+
+use super::copy_into_options::LoadOptions;
+use super::output::{Output, RowsTag};
+use super::rejected_rows::RejectedRows;
+use super::road::{Road, Target};
+use crate::catalog::Column;
+use crate::encode::types::{OutputColumn, PgType, format_type};
+use crate::error::{Error, Result, Severity, SqlState};
+use crate::lake::files::{FileFormat, FileSet, FileTable, HeaderChoice};
+use crate::lake::{ColumnSpec, FileKey, Input, LoadStep, Operation, WriteMode, files};
+use crate::observe::CopyDirection;
+use crate::plan::relations::{Relation, RelationColumn, ResolvedTable};
+use crate::sql::{CopyInto, Name};
+
+/// Times that a load is begun before others' loads end it with 40001.
+const ATTEMPTS_MAX: u32 = 10;
+/// Columns that a notice names.
+const TOLD_MAX: usize = 20;
+
+/// The columns of its one row.
+pub(crate) fn columns() -> Vec<OutputColumn> {
+    ["files_loaded", "files_skipped", "rows_loaded", "rows_rejected"]
+        .map(|name| OutputColumn::new(name, PgType::INT8))
+        .into()
+}
+
+/// What a load did.
+#[derive(Debug, Clone, Copy, Default)]
+struct Loaded {
+    files: usize,
+    skipped: usize,
+    rows: u64,
+    rejected: u64,
+}
+
+pub(crate) async fn run(road: &mut Road<'_>, statement: &CopyInto) -> Result<Output> {
+    let options = LoadOptions::of(statement)?;
+    road.check_file(&statement.location, false).map_err(|error| error.at(statement.position))?;
+    let mut attempt = 1;
+    let loaded = loop {
+        match load(road, statement, &options).await {
+            Err(error)
+                if error.sqlstate() == SqlState::SerializationFailure && !road.staged && attempt < ATTEMPTS_MAX =>
+            {
+                attempt += 1;
+                road.unpin();
+            }
+            outcome => break outcome?,
+        }
+    };
+    let counts = [loaded.files as u64, loaded.skipped as u64, loaded.rows, loaded.rejected];
+    row(counts.map(|count| i64::try_from(count).unwrap_or(i64::MAX)))
+}
+
+fn row(counts: [i64; 4]) -> Result<Output> {
+    let columns = columns();
+    let fields: Vec<Field> = columns.iter().map(|column| Field::new(&column.name, DataType::Int64, false)).collect();
+    let arrays = counts.map(|count| Arc::new(Int64Array::from(vec![count])) as ArrayRef).to_vec();
+    let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?;
+    let stream = Box::pin(futures::stream::iter([Ok(batch)]));
+    Ok(Output::Rows { columns: columns.into(), stream, tag: RowsTag::Fixed("COPY INTO") })
+}
+
+async fn load(road: &mut Road<'_>, statement: &CopyInto, options: &LoadOptions) -> Result<Loaded> {
+    let mut target = road.target(&statement.table, "copy into").await?;
+    let mut turn = None;
+    if !road.staged {
+        turn = Some(road.ground.lake.load_turn(&target.table).await);
+        road.unpin();
+        target = road.target(&statement.table, "copy into").await?;
+    }
+    target.table.check_storable()?;
+    let found = find(road, statement).await.map_err(|error| error.at(statement.position))?;
+    let loads = road.ground.lake.loads(&target.table).await?;
+    let is_local = found.is_local();
+    let mut keys = Vec::new();
+    let new = found.filtered(|name, file| {
+        let key = FileKey::new(name, file, is_local);
+        let is_new = options.force || !loads.contains(&key);
+        if is_new {
+            keys.push(key);
+        }
+        is_new
+    });
+    let (files, skipped) = (new.files.len(), found.files.len() - new.files.len());
+    if files == 0 {
+        return Ok(Loaded { skipped, ..Loaded::default() });
+    }
+    let source = open(road, statement, options, &target, new).await?;
+    let rejected = RejectedRows::of(road, &target, Arc::clone(&source.table.rejections));
+    let step = loads.step(keys).await?;
+    let written = write(road, statement, options, target, source, step).await;
+    rejected.settle(written.is_ok()).await;
+    drop(turn);
+    let rows = written?;
+    road.ground.metrics.copy_rows(CopyDirection::From, rows);
+    Ok(Loaded { files, skipped, rows, rejected: rejected.count() })
+}
+
+/// The files that the statement means; there may be none where a pattern or a folder is named.
+async fn find(road: &Road<'_>, statement: &CopyInto) -> Result<FileSet> {
+    let stores = road.ground.lake.stores();
+    let resolved = stores.resolve(&statement.location)?;
+    stores.register(road.ground.engine.runtime());
+    let path = resolved.path.to_string();
+    if !statement.files.is_empty() {
+        return FileSet::named(resolved.store, resolved.url, &path, &statement.files).await;
+    }
+    if let Some(pattern) = &statement.pattern {
+        let glob = format!("{path}/{}", pattern.trim_start_matches('/'));
+        return FileSet::find_any(resolved.store, resolved.url, &glob).await;
+    }
+    let may_be_empty = statement.location.ends_with('/') || statement.location.contains(['*', '?', '[', '{']);
+    if may_be_empty {
+        return FileSet::find_any(resolved.store, resolved.url, &path).await;
+    }
+    FileSet::find(resolved.store, resolved.url, &path).await
+}
+
+/// The new files as a table.
+struct Source {
+    table: FileTable,
+    /// Of the target's columns, and those that it would get, the files' names for them.
+    pairs: Vec<(String, String)>,
+    added: Vec<ColumnSpec>,
+}
+
+/// The target's column of that name. Delta's names differ in more than case.
+fn column_of<'a>(target: &'a Target, name: &str) -> Option<&'a ColumnSpec> {
+    target.table.columns().iter().find(|column| column.name.eq_ignore_ascii_case(name))
+}
+
+async fn open(
+    road: &Road<'_>,
+    statement: &CopyInto,
+    options: &LoadOptions,
+    target: &Target,
+    new: FileSet,
+) -> Result<Source> {
+    let file_options = &options.files;
+    let declared = match options.format {
+        // A query tells itself what becomes of the files' own columns.
+        _ if statement.query.is_some() => None,
+        FileFormat::Csv if file_options.header == HeaderChoice::Absent => {
+            Some(target.table.columns().iter().map(|column| (column.name.clone(), column.ty)).collect())
+        }
+        FileFormat::Csv | FileFormat::Json => {
+            let mut columns = files::infer(&new, options.format, file_options).await?;
+            for (name, ty) in &mut columns {
+                *ty = column_of(target, name).map_or(*ty, |column| column.ty);
+            }
+            if options.format == FileFormat::Json {
+                // A key that the sample did not show may come later.
+                let unseen = target
+                    .table
+                    .columns()
+                    .iter()
+                    .filter(|column| !columns.iter().any(|(name, _)| name.eq_ignore_ascii_case(&column.name)));
+                let unseen: Vec<_> = unseen.map(|column| (column.name.clone(), column.ty)).collect();
+                columns.extend(unseen);
+            }
+            Some(columns)
+        }
+        FileFormat::Parquet | FileFormat::Avro => None,
+    };
+    let table = files::table(new, options.format, file_options, declared, road.input_context()).await?;
+    if statement.query.is_some() {
+        return Ok(Source { table, pairs: Vec::new(), added: Vec::new() });
+    }
+    let (pairs, added) = matched(target, options, table.columns.iter().map(|(name, ty)| (name.as_str(), *ty)))?;
+    Ok(Source { table, pairs, added })
+}
+
+/// Names of the target for those of the source, and the columns that the target has to get.
+#[expect(clippy::type_complexity, reason = "the two lists that a load needs")]
+fn matched<'a>(
+    target: &Target,
+    options: &LoadOptions,
+    source: impl Iterator<Item = (&'a str, PgType)>,
+) -> Result<(Vec<(String, String)>, Vec<ColumnSpec>)> {
+    let (mut pairs, mut added): (Vec<(String, String)>, Vec<ColumnSpec>) = (Vec::new(), Vec::new());
+    for (name, ty) in source {
+        let known = match column_of(target, name) {
+            Some(column) => column.name.clone(),
+            None if options.merge_schema => {
+                let ty = if ty == PgType::UNKNOWN { PgType::TEXT } else { ty };
+                added.push(ColumnSpec::new(name, ty));
+                name.to_owned()
+            }
+            None => {
+                let message = format!("column \"{name}\" of the files does not exist in relation \"{}\"", target.name);
+                return Err(Error::new(SqlState::UndefinedColumn, message).with_hint(
+                    "COPY_OPTIONS ('mergeSchema' = 'true') adds it to the table, FROM (SELECT …) leaves it out.",
+                ));
+            }
+        };
+        if pairs.iter().any(|(taken, _)| taken.eq_ignore_ascii_case(&known)) {
+            let message = format!("column \"{known}\" appears more than once in the files");
+            return Err(Error::new(SqlState::DuplicateColumn, message));
+        }
+        pairs.push((known, name.to_owned()));
+    }
+    Ok((pairs, added))
+}
+
+/// Writes the rows and commits them with the record of their files.
+async fn write(
+    road: &mut Road<'_>,
+    statement: &CopyInto,
+    options: &LoadOptions,
+    target: Target,
+    source: Source,
+    step: LoadStep,
+) -> Result<u64> {
+    let relation = relation_of(&statement.location, source.table);
+    let (mut pairs, mut added) = (source.pairs, source.added);
+    let mut query = None;
+    if let Some(text) = &statement.query {
+        let (relations, output) = road.resolve_with_files(text, relation.clone()).await?;
+        (pairs, added) = matched(&target, options, output.iter().map(|column| (column.name.as_str(), column.ty)))?;
+        query = Some((text, relations));
+    }
+    let is_evolved = !added.is_empty();
+    let target = if is_evolved { evolve(target, &added).await? } else { target };
+    let bound = match query {
+        None => road.bind_loaded(&target, &pairs, relation)?,
+        Some((query, relations)) => {
+            let named: Vec<Name> = pairs.iter().map(|(name, _)| Name { value: name.clone(), position: 0 }).collect();
+            road.bind_loaded_query(&target, &named, query, &relations)?
+        }
+    };
+    let gate = road.gate(&target)?;
+    let (plan, context) = road.physical(bound.plan).await?;
+    let operation = Operation { load: Some(step), ..Operation::new("COPY INTO") };
+    let (mode, input) = (WriteMode::Append(target.table), Input::Plan(plan, context));
+    let written;
+    if is_evolved && !road.staged {
+        // The new columns and the rows are one transaction of this statement's own.
+        written = road.write_apart(mode, input, gate, operation).await?;
+        let Some(table) = written.table else {
+            return Err(Error::internal("a transaction's own version could not be read"));
+        };
+        let lake = Arc::clone(&road.ground.lake);
+        let commit = async move { lake.commit_private_as(&table, Operation::new("COPY INTO")).await };
+        road.ground.engine.compute(commit).await?;
+    } else {
+        written = road.write(mode, input, gate, operation).await?;
+    }
+    if is_evolved {
+        record(road, (target.schema, target.name.clone()), added.clone()).await?;
+        tell_added(road, &target.name, &added);
+    }
+    Ok(written.rows)
+}
+
+/// The target with more columns, seen by this statement's transaction only.
+async fn evolve(target: Target, added: &[ColumnSpec]) -> Result<Target> {
+    let table = target.table.private()?.evolved(added).await?;
+    Ok(Target { table, ..target })
+}
+
+/// The catalog learns of the columns.
+async fn record(road: &mut Road<'_>, (schema, name): (String, String), added: Vec<ColumnSpec>) -> Result<()> {
+    road.define(move |document| {
+        let relation = document.schemas.get_mut(&schema).and_then(|schema| schema.relations.get_mut(&name));
+        let Some(relation) = relation else { return Ok(()) };
+        for column in &added {
+            if !relation.columns.iter().any(|known| known.name == column.name) {
+                relation.columns.push(Column {
+                    name: column.name.clone(),
+                    type_oid: column.ty.oid,
+                    typmod: column.ty.typmod,
+                    not_null: false,
+                    comment: None,
+                });
+            }
+        }
+        Ok(())
+    })
+    .await
+}
+
+fn tell_added(road: &Road<'_>, relation: &str, added: &[ColumnSpec]) {
+    let named = added.iter().take(TOLD_MAX).map(|column| format!("{} {}", column.name, format_type(column.ty)));
+    let message = format!("relation \"{relation}\" was extended by: {}", named.collect::<Vec<_>>().join(", "));
+    road.notice(
+        Error::notice(Severity::Notice, SqlState::SuccessfulCompletion, message)
+            .with_detail("Types of columns in CSV and JSON files are guessed from a sample of their rows."),
+    );
+}
+
+fn relation_of(location: &str, table: FileTable) -> Relation {
+    let columns = table.columns.into_iter().map(|(name, ty)| RelationColumn { name, ty, not_null: false }).collect();
+    let (schema, name) = (String::new(), location.to_owned());
+    Relation::Table(ResolvedTable { schema, name, oid: 0, columns, provider: table.provider })
+}
