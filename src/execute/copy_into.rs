@@ -83,6 +83,10 @@ async fn load(road: &mut Road<'_>, statement: &CopyInto, options: &LoadOptions) 
         target = road.target(&statement.table, "copy into").await?;
     }
     target.table.check_storable()?;
+    let unrecorded = unrecorded(road, &target);
+    if !road.staged && !unrecorded.is_empty() {
+        record(road, (target.schema.clone(), target.name.clone()), unrecorded).await?;
+    }
     let found = find(road, statement).await.map_err(|error| error.at(statement.position))?;
     let loads = road.ground.lake.loads(&target.table).await?;
     let is_local = found.is_local();
@@ -103,7 +107,10 @@ async fn load(road: &mut Road<'_>, statement: &CopyInto, options: &LoadOptions) 
     let rejected = RejectedRows::of(road, &target, Arc::clone(&source.table.rejections));
     let step = loads.step(keys).await?;
     let written = write(road, statement, options, target, source, step).await;
-    rejected.settle(written.is_ok()).await;
+    // A load that is begun again has not been refused.
+    if !matches!(&written, Err(error) if error.sqlstate() == SqlState::SerializationFailure) {
+        rejected.settle(written.is_ok()).await;
+    }
     drop(turn);
     let rows = written?;
     road.ground.metrics.copy_rows(CopyDirection::From, rows);
@@ -272,6 +279,13 @@ async fn evolve(target: Target, added: &[ColumnSpec]) -> Result<Target> {
     Ok(Target { table, ..target })
 }
 
+/// Columns that the catalog does not know yet: another program added them, or a server that crashed before it could tell.
+fn unrecorded(road: &Road<'_>, target: &Target) -> Vec<ColumnSpec> {
+    let Some(relation) = road.snapshot.relation(&target.schema, &target.name) else { return Vec::new() };
+    let known = |name: &str| relation.columns.iter().any(|column| column.name == name);
+    target.table.columns().iter().filter(|column| !known(&column.name)).cloned().collect()
+}
+
 /// The catalog learns of the columns.
 async fn record(road: &mut Road<'_>, (schema, name): (String, String), added: Vec<ColumnSpec>) -> Result<()> {
     road.define(move |document| {
@@ -283,8 +297,8 @@ async fn record(road: &mut Road<'_>, (schema, name): (String, String), added: Ve
                     name: column.name.clone(),
                     type_oid: column.ty.oid,
                     typmod: column.ty.typmod,
-                    not_null: false,
-                    comment: None,
+                    not_null: column.not_null,
+                    comment: column.comment.clone(),
                 });
             }
         }
