@@ -146,8 +146,7 @@ impl Read {
         let metrics = plan.metrics()?;
         let [by_partition, by_statistics] =
             lake::FILES_SKIPPED.map(|name| metrics.sum_by_name(name).map(|count| count.as_usize()));
-        let mut files: Vec<_> =
-            config.file_groups.iter().flat_map(FileGroup::iter).map(|file| file.path()).collect();
+        let mut files: Vec<_> = config.file_groups.iter().flat_map(FileGroup::iter).map(|file| file.path()).collect();
         files.sort_unstable();
         // A large file may be read in several parts.
         files.dedup();

@@ -198,6 +198,20 @@ with psycopg.connect("", autocommit=True) as connection:
     assert connection.execute("REORG TABLE deltalake_vector APPLY (PURGE)").fetchone()[6] == 2
     assert rows(DeltaTable(with_vector), "SELECT id FROM t ORDER BY id") == [(0,), (2,), (4,)]
 
+    # Changes that deltalake recorded are told as it recorded them; and those of commits without a record from their files.
+    fed = os.path.join(warehouse, "with-feed")
+    write_deltalake(fed, batch([1, 2, 3], ["a", "b", "c"]), configuration={"delta.enableChangeDataFeed": "true"}, partition_by=["day"])
+    DeltaTable(fed).update({"name": "'B'"}, predicate="id = 2")
+    DeltaTable(fed).delete("id = 3")
+    connection.execute(f"CREATE TABLE deltalake_fed LOCATION '{fed}'")
+    connection.execute("INSERT INTO deltalake_fed VALUES (4, 'd', '2024-05-09')")
+    assert ask("SELECT id, name, day, _change_type, _commit_version FROM table_changes('deltalake_fed', 0) ORDER BY 5, 1, 4") == [
+        (1, "a", date(2024, 5, 2), "insert", 0), (2, "b", date(2024, 5, 2), "insert", 0), (3, "c", date(2024, 5, 2), "insert", 0),
+        (2, "B", date(2024, 5, 2), "update_postimage", 1), (2, "b", date(2024, 5, 2), "update_preimage", 1),
+        (3, "c", date(2024, 5, 2), "delete", 2), (4, "d", date(2024, 5, 9), "insert", 3)]
+    assert ask("SELECT count(*) FROM table_changes('deltalake_fed', 1, 1) WHERE _change_type = 'update_preimage'") == [(1,)]
+    connection.execute("DROP TABLE deltalake_fed")
+
     # Files without statistics get them.
     bare = os.path.join(warehouse, "bare")
     write_deltalake(bare, batch([7, 8], ["x", None]), mode="overwrite")

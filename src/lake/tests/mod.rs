@@ -3,6 +3,7 @@
 mod commits;
 mod formats;
 mod scans;
+mod versions;
 mod writes;
 
 use std::collections::HashMap;
@@ -63,6 +64,7 @@ fn stream(batches: Vec<RecordBatch>) -> datafusion::execution::SendableRecordBat
 fn request(mode: WriteMode, batches: Vec<RecordBatch>) -> WriteRequest {
     let columns = match &mode {
         WriteMode::Append(table) | WriteMode::Overwrite(table) => write::gate_columns(table.columns()),
+        WriteMode::Change(change) => write::gate_columns(change.table.columns()),
         WriteMode::Create(spec) | WriteMode::Replace(spec) => write::gate_columns(&spec.columns),
     };
     WriteRequest {

@@ -6,6 +6,7 @@ mod limits;
 mod memory;
 mod shared;
 mod shutdown;
+mod upkeep;
 
 use std::time::{Duration, Instant};
 
