@@ -52,7 +52,7 @@ pub use history::{Detail, History, HistoryEntry};
 pub use rearrangement::Restored;
 pub use scan::FILES_SKIPPED;
 pub use stores::{Resolved, Stores};
-pub use table::Table;
+pub use table::{CLUSTER_COLUMNS, Table};
 pub use vacuum::Vacuumed;
 pub use write::{Arranged, Arrangement, Input, Operation, Scope, WriteMode, WriteRequest, Written};
 

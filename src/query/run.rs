@@ -105,7 +105,7 @@ impl Conversation {
             }
             Statement::Prepare(statement) => {
                 let given = statement.types.iter().copied().map(Some).collect();
-                let inner = self.prepare(statement.statement.clone(), Parameters::to_infer(given)).await?;
+                let inner = Box::pin(self.prepare(statement.statement.clone(), Parameters::to_infer(given))).await?;
                 self.check_new_statement(&statement.name.value)?;
                 self.keep_statement(&statement.name.value, inner, true);
                 done("PREPARE")
@@ -125,7 +125,7 @@ impl Conversation {
             }
             Statement::Discard(what) => self.discard(*what),
             Statement::Unlisten => done("UNLISTEN"),
-            Statement::Declare(declare) => self.declare(declare, parsed, guard).await,
+            Statement::Declare(declare) => Box::pin(self.declare(declare, parsed, guard)).await,
             Statement::Fetch(fetch) => self.fetch(fetch, guard).await,
             Statement::Close(name) => self.close_cursor(name.as_ref()),
             _ => self.on_road(prepared, values, guard).await,
