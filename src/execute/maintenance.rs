@@ -90,7 +90,11 @@ async fn compact(ground: &Arc<Ground>, habits: &Habits, shutdown: &CancellationT
             Err(_) => continue,
         };
         let small = (ground.lake.options().target_bytes as f64 * LARGE_ENOUGH) as u64;
-        if ground.lake.small_files(&table, small) < files_min || ground.lake.is_being_changed(&table) {
+        if ground.lake.small_files(&table, small) < files_min {
+            continue;
+        }
+        if ground.lake.is_being_changed(&table) {
+            ground.lake.note_written(&table);
             continue;
         }
         let done = ground.engine.compute(arranged(Arc::clone(ground), table, shutdown.clone())).await;

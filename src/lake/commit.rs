@@ -561,7 +561,7 @@ pub(super) async fn finish(
                 return Committed { version, table: Some(table) };
             }
             lake.cache.put(Arc::clone(&table), put_began);
-            lake.written.lock().insert(table.location().to_owned());
+            lake.note_written(&table);
             let interval = table.checkpoint_commits().unwrap_or(lake.options.checkpoint_commits);
             if version > 0 && version.is_multiple_of(interval.max(1)) {
                 maintain::checkpoint(table.delta.clone());

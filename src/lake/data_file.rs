@@ -144,8 +144,13 @@ pub(super) fn read_all(
     let known: HashMap<&str, &Arc<DataFile>> = before.iter().map(|file| (file.name.as_str(), file)).collect();
     views
         .map(|view| match known.get(view.path().as_ref()) {
-            // A file that got deleted rows since is another one.
-            Some(file) if file.vector == view.deletion_vector_descriptor() => Ok(Arc::clone(file)),
+            // A file that got deleted rows since is another one; one that got statistics tells more.
+            Some(file)
+                if file.vector == view.deletion_vector_descriptor()
+                    && (file.stored_rows().is_some() || view.num_records().is_none()) =>
+            {
+                Ok(Arc::clone(file))
+            }
             Some(_) | None => DataFile::from_log(&view, layout).map(Arc::new),
         })
         .collect()

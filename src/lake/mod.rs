@@ -57,7 +57,7 @@ pub use loads::{FileKey, LoadStep, Loads};
 pub use rearrangement::Restored;
 pub use scan::FILES_SKIPPED;
 pub use stores::{Resolved, Stores};
-pub use table::Table;
+pub use table::{CLUSTER_COLUMNS, Table};
 pub use transaction::MadeTable;
 pub use vacuum::Vacuumed;
 pub use write::{Arranged, Arrangement, Input, Operation, Scope, WriteMode, WriteRequest, Written};

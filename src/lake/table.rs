@@ -25,6 +25,8 @@ pub(super) const CONSTRAINT_PREFIX: &str = "delta.constraints.";
 /// Delta's property for the commits between two checkpoints.
 pub(super) const CHECKPOINT_INTERVAL: &str = "delta.checkpointInterval";
 
+/// Delta's property for the size of files, in bytes or as `128mb`.
+pub(super) const TARGET_FILE_SIZE: &str = "delta.targetFileSize";
 /// Our property for the columns of CLUSTER BY: a JSON list of names.
 pub const CLUSTER_COLUMNS: &str = "lakegate.clusterBy";
 
@@ -282,6 +284,21 @@ fn split(schema: &Schema, partition_columns: &[String]) -> Result<(SchemaRef, Ve
         Err(error) => Err(error.into()),
     });
     Ok((Arc::new(Schema::new(in_files)), partition.collect::<Result<_>>()?))
+}
+
+/// The bytes that a text like `128mb` means.
+pub(super) fn file_size(text: &str) -> Option<u64> {
+    let text = text.trim().to_ascii_lowercase();
+    let digits = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at_checked(digits)?;
+    let factor: u64 = match unit.trim() {
+        "" | "b" => 1,
+        "k" | "kb" => 1 << 10,
+        "m" | "mb" => 1 << 20,
+        "g" | "gb" => 1 << 30,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(factor).filter(|bytes| *bytes > 0)
 }
 
 /// How we write a CHECK for engines whose constraints fail on NULL.

@@ -27,6 +27,11 @@ impl Lake {
         std::mem::take(&mut *self.written.lock()).into_iter().collect()
     }
 
+    /// The table wants another look.
+    pub fn note_written(&self, table: &Table) {
+        self.written.lock().insert(table.location().to_owned());
+    }
+
     /// How many files of the partition that has the most are smaller than that.
     pub fn small_files(&self, table: &Table, bytes: u64) -> usize {
         let mut partitions: HashMap<&[ScalarValue], usize> = HashMap::new();

@@ -126,7 +126,7 @@ impl Conversation {
             }
             Statement::Discard(what) => self.discard(*what),
             Statement::Unlisten => done("UNLISTEN"),
-            Statement::Declare(declare) => self.declare(declare, parsed, guard).await,
+            Statement::Declare(declare) => Box::pin(self.declare(declare, parsed, guard)).await,
             Statement::Fetch(fetch) => self.fetch(fetch, guard).await,
             Statement::Close(name) => self.close_cursor(name.as_ref()),
             _ => self.on_road(prepared, values, guard).await,

@@ -1,5 +1,7 @@
 """deltalake (delta-rs for Python) on the server's tables: reads them, appends to them, rewrites them; and the server on its tables."""
+import json
 import os
+import struct
 from datetime import date, datetime, timezone
 from decimal import Decimal
 
@@ -136,5 +138,145 @@ with psycopg.connect("", autocommit=True) as connection:
     assert ask("SELECT * FROM deltalake_own ORDER BY id") == [
         (10, "ten", date(2024, 5, 2)), (11, None, date(2024, 5, 2)), (12, "twelve", date(2024, 5, 3))]
     assert rows(DeltaTable(own), "SELECT count(*), max(name) FROM t") == [(3, "twelve")]
+    # Versions: what one side did, the other reads, and puts back.
+    connection.execute("CREATE TABLE deltalake_past (id int, day date) PARTITIONED BY (day)")
+    for number in range(1, 5):
+        connection.execute(f"INSERT INTO deltalake_past VALUES ({number}, '2024-05-01'), ({number + 10}, NULL)")
+    connection.execute("DELETE FROM deltalake_past WHERE id = 11")
+    past = folder_of("deltalake_past")
+    table = DeltaTable(past)
+    operations = [commit["operation"] for commit in table.history()]
+    assert operations == ["DELETE"] + ["WRITE"] * 4 + ["CREATE TABLE"], operations
+    assert table.history(1)[0]["operationMetrics"]["numDeletedRows"] == "1", table.history(1)
+    assert table.history(1)[0]["userName"] == "lakegate"
+    assert ask("SELECT count(*) FROM deltalake_past VERSION AS OF 2") == [(4,)]
+    table.load_as_version(2)
+    assert rows(table, "SELECT count(*) FROM t") == [(4,)]
+    table = DeltaTable(past)
+    table.restore(3)
+    told = connection.execute("DESCRIBE HISTORY deltalake_past LIMIT 1")
+    assert dict(zip([column.name for column in told.description], told.fetchone()))["operation"] == "RESTORE"
+    assert ask("SELECT count(*), count(*) FILTER (WHERE id = 11) FROM deltalake_past") == [(6, 1)]
+    connection.execute("RESTORE TABLE deltalake_past TO VERSION AS OF 5")
+    assert rows(DeltaTable(past), "SELECT count(*), max(id) FROM t") == [(7, 14)]
+
+    # OPTIMIZE and VACUUM by the server.
+    before = DeltaTable(past).version()
+    done = connection.execute("OPTIMIZE deltalake_past ZORDER BY (id)").fetchone()
+    assert done[1] == 2 and done[5] == 2 and done[6] == 7, done
+    table = DeltaTable(past)
+    assert table.version() == before + 1 and len(table.file_uris()) == 2
+    assert rows(table, "SELECT sum(id) FROM t") == [(ask("SELECT sum(id) FROM deltalake_past")[0][0],)]
+    changed = ask(f"SELECT count(*) FROM table_changes('deltalake_past', {before + 1})")
+    assert changed == [(0,)], "OPTIMIZE changed rows"
+    connection.execute("SET lakegate.retention_check = off")
+    connection.execute("VACUUM deltalake_past RETAIN 0 HOURS")
+    assert rows(DeltaTable(past), "SELECT count(*) FROM t") == [(7,)]
+    stored = sum(name.endswith(".parquet") for _, _, names in os.walk(past) for name in names if "_delta_log" not in _)
+    assert stored == 2, stored
+    connection.execute("RESET lakegate.retention_check")
+    try:
+        ask("SELECT * FROM deltalake_past VERSION AS OF 2")
+    except psycopg.Error as error:
+        assert error.sqlstate == "55000", error
+    else:
+        raise AssertionError("a version without its files was read")
+
+    # A cursor goes on while its files are no longer needed by anybody else.
+    connection.execute("SET lakegate.retention_check = off")
+    with psycopg.connect("") as reader:
+        cursor = reader.cursor("held")
+        cursor.execute("SELECT id FROM deltalake_past ORDER BY id")
+        assert cursor.fetchone() == (1,)
+        connection.execute("UPDATE deltalake_past SET id = id + 100")
+        connection.execute("VACUUM deltalake_past RETAIN 0 HOURS")
+        assert len(cursor.fetchall()) == 6
+        assert reader.execute("SELECT max(id) FROM deltalake_past").fetchone() == (14,)
+    connection.execute("VACUUM deltalake_past RETAIN 0 HOURS")
+    stored = sum(name.endswith(".parquet") for _, _, names in os.walk(past) for name in names if "_delta_log" not in _)
+    assert stored == len(DeltaTable(past).file_uris()), stored
+
+    # A table with a deletion vector in its log, which deltalake cannot write: rows 1 and 3 of its first file are gone.
+    with_vector = os.path.join(warehouse, "with-vector")
+    write_deltalake(with_vector, batch([0, 1, 2, 3], ["a", "b", "c", "d"]), mode="overwrite")
+    write_deltalake(with_vector, batch([4], ["e"]), mode="append")
+    log = os.path.join(with_vector, "_delta_log")
+    with open(os.path.join(log, f"{0:020}.json")) as commit:
+        actions = [json.loads(line) for line in commit]
+    add = next(action["add"] for action in actions if "add" in action)
+    bitmap = struct.pack("<IIHHIHH", 12346, 1, 0, 1, 16, 1, 3)
+    data = struct.pack("<I", 1681511377) + struct.pack("<QI", 1, 0) + bitmap
+    alphabet = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#"
+    padded = data + b"\0" * (-len(data) % 4)
+    text = ""
+    for (value,) in struct.iter_unpack(">I", padded):
+        text += "".join(alphabet[value // 85**power % 85] for power in (4, 3, 2, 1, 0))
+    vector = {"storageType": "i", "pathOrInlineDv": text, "sizeInBytes": len(data), "cardinality": 2}
+    stats = json.loads(add["stats"]) | {"tightBounds": False}
+    commit = [
+        {"protocol": {"minReaderVersion": 3, "minWriterVersion": 7,
+                      "readerFeatures": ["deletionVectors"], "writerFeatures": ["deletionVectors", "appendOnly"]}},
+        {"remove": {"path": add["path"], "dataChange": True, "deletionTimestamp": 1, "extendedFileMetadata": True,
+                    "partitionValues": add["partitionValues"], "size": add["size"]}},
+        {"add": add | {"deletionVector": vector, "stats": json.dumps(stats), "dataChange": True}},
+        {"commitInfo": {"operation": "DELETE"}},
+    ]
+    with open(os.path.join(log, f"{2:020}.json"), "x") as file:
+        file.write("\n".join(json.dumps(action) for action in commit))
+    assert rows(DeltaTable(with_vector), "SELECT id FROM t ORDER BY id") == [(0,), (2,), (4,)]
+    connection.execute(f"CREATE TABLE deltalake_vector LOCATION '{with_vector}'")
+    assert ask("SELECT id, name FROM deltalake_vector ORDER BY id") == [(0, "a"), (2, "c"), (4, "e")]
+    assert ask("SELECT count(*), min(id), max(id), count(name) FROM deltalake_vector WHERE id < 4") == [(2, 0, 2, 2)]
+    assert ask("SELECT count(*), max(id) FROM deltalake_vector") == [(3, 4)]
+    assert ask("SELECT count(*) FROM deltalake_vector VERSION AS OF 1") == [(5,)]
+    assert connection.execute("UPDATE deltalake_vector SET name = 'C' WHERE id = 2").rowcount == 1
+    assert ask("SELECT id, name FROM deltalake_vector ORDER BY id") == [(0, "a"), (2, "C"), (4, "e")]
+    connection.execute("RESTORE TABLE deltalake_vector TO VERSION AS OF 2")
+    assert ask("SELECT id, name FROM deltalake_vector ORDER BY id") == [(0, "a"), (2, "c"), (4, "e")]
+    assert connection.execute("REORG TABLE deltalake_vector APPLY (PURGE)").fetchone()[6] == 2
+    assert rows(DeltaTable(with_vector), "SELECT id FROM t ORDER BY id") == [(0,), (2,), (4,)]
+
+    # Changes that deltalake recorded are told as it recorded them; and those of commits without a record from their files.
+    fed = os.path.join(warehouse, "with-feed")
+    write_deltalake(fed, batch([1, 2, 3], ["a", "b", "c"]), configuration={"delta.enableChangeDataFeed": "true"}, partition_by=["day"])
+    DeltaTable(fed).update({"name": "'B'"}, predicate="id = 2")
+    DeltaTable(fed).delete("id = 3")
+    connection.execute(f"CREATE TABLE deltalake_fed LOCATION '{fed}'")
+    connection.execute("INSERT INTO deltalake_fed VALUES (4, 'd', '2024-05-09')")
+    assert ask("SELECT id, name, day, _change_type, _commit_version FROM table_changes('deltalake_fed', 0) ORDER BY 5, 1, 4") == [
+        (1, "a", date(2024, 5, 2), "insert", 0), (2, "b", date(2024, 5, 2), "insert", 0), (3, "c", date(2024, 5, 2), "insert", 0),
+        (2, "B", date(2024, 5, 2), "update_postimage", 1), (2, "b", date(2024, 5, 2), "update_preimage", 1),
+        (3, "c", date(2024, 5, 2), "delete", 2), (4, "d", date(2024, 5, 9), "insert", 3)]
+    assert ask("SELECT count(*) FROM table_changes('deltalake_fed', 1, 1) WHERE _change_type = 'update_preimage'") == [(1,)]
+    connection.execute("DROP TABLE deltalake_fed")
+
+    # Files without statistics get them.
+    bare = os.path.join(warehouse, "bare")
+    write_deltalake(bare, batch([7, 8], ["x", None]), mode="overwrite")
+    first = os.path.join(bare, "_delta_log", f"{0:020}.json")
+    with open(first) as commit:
+        actions = [json.loads(line) for line in commit]
+    for action in actions:
+        action.get("add", {}).pop("stats", None)
+    with open(first, "w") as commit:
+        commit.write("\n".join(json.dumps(action) for action in actions))
+    connection.execute(f"CREATE TABLE deltalake_bare LOCATION '{bare}'")
+    assert ask("SELECT count(*), min(id) FROM deltalake_bare") == [(2, 7)]
+    connection.execute("ANALYZE deltalake_bare")
+    (stats,) = DeltaTable(bare).get_add_actions(flatten=True).select(["num_records", "null_count.name", "min.id"]).to_pylist() \
+        if hasattr(DeltaTable(bare).get_add_actions(flatten=True), "to_pylist") else ({"num_records": 2},)
+    assert stats["num_records"] == 2, stats
+    (plan,), = ask("EXPLAIN SELECT count(*), max(id) FROM deltalake_bare")[:1]
+    assert plan.startswith("ProjectionExec") and "DataSourceExec" not in str(ask("EXPLAIN SELECT count(*) FROM deltalake_bare")), plan
+
+    # What a scan left out is told.
+    (plan,), = ask("EXPLAIN (ANALYZE, FORMAT JSON) SELECT * FROM deltalake_past WHERE day = '2024-05-01' AND id > 0")
+
+    def scans(node):
+        return ([node] if "Files Read" in node else []) + [scan for child in node.get("Plans", []) for scan in scans(child)]
+    (scan,) = scans(plan[0]["Plan"])
+    assert (scan["Files Read"], scan["Files Skipped by Partition"]) == (1, 1), scan
+
+    connection.execute("DROP TABLE deltalake_past, deltalake_vector, deltalake_bare")
     connection.execute("DROP TABLE deltalake_t, deltalake_shared, deltalake_own, deltalake_other")
     assert rows(DeltaTable(own), "SELECT count(*) FROM t") == [(3,)], "DROP TABLE took the files of an external table"

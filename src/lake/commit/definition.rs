@@ -9,10 +9,18 @@ use serde_json::json;
 
 use crate::error::{Error, Result, SqlState};
 use crate::lake::columns::{ColumnSpec, TableSpec, delta_field};
-use crate::lake::table::{CHECKPOINT_INTERVAL, CONSTRAINT_PREFIX, Table, constraint_text};
+use crate::lake::table::{CHECKPOINT_INTERVAL, CONSTRAINT_PREFIX, TARGET_FILE_SIZE, Table, constraint_text, file_size};
 
 /// Delta's own properties that we honour. Others of that prefix would promise what we do not do.
-const PROPERTIES: &[&str] = &["delta.appendOnly", "delta.dataSkippingNumIndexedCols", CHECKPOINT_INTERVAL];
+const PROPERTIES: &[&str] = &[
+    "delta.appendOnly",
+    "delta.dataSkippingNumIndexedCols",
+    "delta.deletedFileRetentionDuration",
+    "delta.enableExpiredLogCleanup",
+    "delta.logRetentionDuration",
+    TARGET_FILE_SIZE,
+    CHECKPOINT_INTERVAL,
+];
 
 /// The features that a writer version below 7 stands for, by the version that brought them.
 const LEGACY_WRITER_FEATURES: &[(u64, &str)] = &[
@@ -91,11 +99,21 @@ fn configuration(spec: &TableSpec) -> Result<Vec<(String, String)>> {
 /// Whether Delta's property can have the value; what is no property of Delta's can have any.
 fn is_property_value(key: &str, value: &str) -> bool {
     match key {
-        "delta.appendOnly" => matches!(value, "true" | "false"),
+        "delta.appendOnly" | "delta.enableExpiredLogCleanup" => matches!(value, "true" | "false"),
         "delta.dataSkippingNumIndexedCols" => value.parse().is_ok_and(|columns: i32| columns >= -1),
+        "delta.deletedFileRetentionDuration" | "delta.logRetentionDuration" => is_interval(value),
+        TARGET_FILE_SIZE => file_size(value).is_some(),
         CHECKPOINT_INTERVAL => value.parse().is_ok_and(|commits: u32| commits > 0),
         _ => true,
     }
+}
+
+/// Delta's `interval 7 days`.
+fn is_interval(value: &str) -> bool {
+    let words: Vec<&str> = value.split_whitespace().collect();
+    let [interval, number, unit] = words.as_slice() else { return false };
+    let units = ["second", "minute", "hour", "day", "week"];
+    *interval == "interval" && number.parse::<u32>().is_ok() && units.contains(&unit.strip_suffix('s').unwrap_or(unit))
 }
 
 fn has_timestamp_ntz(data_type: &DataType) -> bool {

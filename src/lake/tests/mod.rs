@@ -4,6 +4,7 @@ mod commits;
 mod formats;
 mod scans;
 mod several;
+mod versions;
 mod writes;
 
 use std::collections::HashMap;

@@ -30,7 +30,7 @@ use crate::lake::commit::{self, Target};
 use crate::lake::data_file::Identity;
 use crate::lake::rearrangement::{Rearranged, Rearrangement};
 use crate::lake::scan::LakeScan;
-use crate::lake::table::Table;
+use crate::lake::table::{TARGET_FILE_SIZE, Table, file_size};
 use crate::lake::{Freshness, Lake, LakeOptions};
 use crate::quality::Gate;
 
@@ -267,19 +267,8 @@ fn one_by_one(
     Box::pin(RecordBatchStreamAdapter::new(schema, rows.boxed()))
 }
 
-/// Delta's property for the size of files, in bytes or as `128mb`.
 fn target_file_bytes(table: &Table) -> Option<u64> {
-    let text = table.properties().get("delta.targetFileSize")?.trim().to_ascii_lowercase();
-    let digits = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at_checked(digits)?;
-    let factor: u64 = match unit.trim() {
-        "" | "b" => 1,
-        "k" | "kb" => 1 << 10,
-        "m" | "mb" => 1 << 20,
-        "g" | "gb" => 1 << 30,
-        _ => return None,
-    };
-    number.parse::<u64>().ok()?.checked_mul(factor).filter(|bytes| *bytes > 0)
+    file_size(table.properties().get(TARGET_FILE_SIZE)?)
 }
 
 /// The files to write anew, together as they go into one file, or into one order.

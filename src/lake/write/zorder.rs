@@ -115,7 +115,7 @@ impl Curve {
     }
 }
 
-/// Values of one column at even distances, which grow as there are more rows.
+/// Values of one column at about even distances, which grow as there are more rows.
 struct Sample {
     converter: RowConverter,
     values: Vec<Box<[u8]>>,
@@ -140,7 +140,8 @@ impl Sample {
                     number += 1;
                     number % 2 == 1
                 });
-                self.every *= 2;
+                // Odd, so as not to keep step with what repeats itself in the rows.
+                self.every = self.every * 2 + 1;
             }
         }
         self.skip = at - rows.num_rows();
@@ -150,9 +151,8 @@ impl Sample {
     fn ranks(mut self, ranges: usize) -> Ranks {
         self.values.sort_unstable();
         let count = self.values.len();
-        let mut bounds: Vec<Box<[u8]>> =
-            (1..ranges).filter_map(|range| self.values.get(range * count / ranges).cloned()).collect();
-        bounds.dedup();
+        // A value that fills several ranges stands here several times: ranks of all columns have one scale.
+        let bounds = (1..ranges).filter_map(|range| self.values.get(range * count / ranges).cloned()).collect();
         Ranks { converter: self.converter, bounds }
     }
 }

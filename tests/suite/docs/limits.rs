@@ -55,6 +55,14 @@ fn limits() -> Vec<(&'static str, Vec<Held>)> {
             ],
         ),
         (
+            "columns of ZORDER BY",
+            vec![
+                runs("CREATE TABLE z (a int, b int, c int, d int, e int, f int, g int, h int, i int)"),
+                runs("OPTIMIZE z ZORDER BY (a, b, c, d, e, f, g, h)"),
+                refused("OPTIMIZE z ZORDER BY (a, b, c, d, e, f, g, h, i)"),
+            ],
+        ),
+        (
             "timestamps",
             vec![
                 runs("SELECT timestamp '4713-01-01 BC', timestamp '294247-01-10'"),

@@ -95,14 +95,19 @@ const REFUSED: &[(&str, &[&[&str]])] = &[
     ("REASSIGN OWNED", &[&["REASSIGN OWNED BY reader TO lakegate"]]),
     ("ALTER DEFAULT PRIVILEGES", &[&["ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC"]]),
     ("SET SESSION AUTHORIZATION to another role", &[&["SET SESSION AUTHORIZATION reader"]]),
+    ("AS OF after an alias", &[&["SELECT * FROM t AS x VERSION AS OF 1"]]),
     (
-        "AS OF",
+        "AS OF of a table that is written",
         &[
-            &["SELECT * FROM t VERSION AS OF 1"],
-            &["SELECT * FROM t TIMESTAMP AS OF '2024-01-01'"],
-            &["SELECT * FROM t FOR SYSTEM_TIME AS OF '2024-01-01'"],
+            &["INSERT INTO t VERSION AS OF 0 VALUES (1)"],
+            &["UPDATE t FOR VERSION AS OF 0 SET a = 1"],
+            &["DELETE FROM t TIMESTAMP AS OF '2024-01-01'"],
         ],
     ),
+    ("VACUUM FREEZE and its kin", &[&["VACUUM FREEZE t"], &["VACUUM (FREEZE) t"], &["VACUUM (PARALLEL 2) t"]]),
+    ("ANALYZE SKIP_LOCKED", &[&["ANALYZE (SKIP_LOCKED) t"]]),
+    ("REORG … APPLY (UPGRADE)", &[&["REORG TABLE t APPLY (UPGRADE UNIFORM (ICEBERG_COMPAT_VERSION = 2))"]]),
+    ("REORG … WHERE", &[&["REORG TABLE t WHERE a = 1 APPLY (PURGE)"]]),
     (
         "FOR UPDATE and its kin",
         &[
@@ -132,8 +137,6 @@ const REFUSED: &[(&str, &[&[&str]])] = &[
     ("NOTIFY", &[&["NOTIFY x"]]),
     ("DO", &[&["DO 'BEGIN END'"]]),
     ("CALL", &[&["CALL f()"]]),
-    ("VACUUM", &[&["VACUUM"], &["VACUUM t"]]),
-    ("ANALYZE", &[&["ANALYZE"], &["ANALYZE t"]]),
     ("CLUSTER", &[&["CLUSTER"], &["CLUSTER t"]]),
     ("a list of columns", &[&["COPY INTO t (a) FROM 'x/' FILEFORMAT = CSV"]]),
     ("BY POSITION", &[&["COPY INTO t BY POSITION FROM 'x/' FILEFORMAT = CSV"]]),

@@ -8,6 +8,7 @@ mod loads;
 mod memory;
 mod shared;
 mod shutdown;
+mod upkeep;
 
 use std::time::{Duration, Instant};
 
