@@ -122,9 +122,9 @@ impl Grammar<'_> {
         if !self.at_end() && !self.is("retain") && !self.are(&["dry", "run"]) {
             vacuum.tables = self.list(Self::cared_table)?;
         }
-        if let Some(table) = vacuum.tables.iter().find(|table| !table.columns.is_empty() && !vacuum.analyze) {
+        if !vacuum.analyze && vacuum.tables.iter().any(|table| !table.columns.is_empty()) {
             let message = "ANALYZE option must be specified when a column list is provided";
-            return Err(Error::new(SqlState::FeatureNotSupported, message).at(table.name.position));
+            return Err(Error::new(SqlState::FeatureNotSupported, message));
         }
         if self.accept("retain") {
             vacuum.retain_hours = Some(self.hours()?);
@@ -187,7 +187,7 @@ impl Grammar<'_> {
             "false" | "off" | "0" => Ok((option, false)),
             _ => {
                 let message = format!("{option} requires a Boolean value");
-                Err(Error::new(SqlState::SyntaxError, message).at(token.position))
+                Err(Error::new(SqlState::SyntaxError, message))
             }
         }
     }
