@@ -18,7 +18,9 @@ async fn two_servers_see_each_other_and_lose_no_row_in_a_race() {
     }
     for lake in &servers {
         let table = lake.table(&location, Freshness::Latest).await.unwrap();
-        assert_eq!((table.version(), table.num_rows()), (16, Some(160)));
+        // Appends that meet become one commit.
+        assert!((1..=16).contains(&table.version()), "{}", table.version());
+        assert_eq!(table.num_rows(), Some(160));
         assert_eq!(sorted_ints(&table).await, (0..160).collect::<Vec<_>>());
     }
 }
@@ -241,13 +243,17 @@ async fn rows_for_a_table_that_was_dropped_meanwhile_are_40001() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_place_is_not_given_away_while_its_files_are_removed() {
-    let lake = memory_lake();
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let stores = Stores::new("memory://lake", HashMap::new()).unwrap();
+    stores.insert("memory://lake/", Arc::clone(&store));
+    let lake = Lake::new(Arc::new(stores), LakeOptions::default());
     let place = lake.free_location("public", "t").await.unwrap();
     lake.create(&spec(&place, int_spec().columns), CreateMode::New).await.unwrap();
-    lake.drop_files(&place).unwrap();
     assert_ne!(lake.free_location("public", "t").await.unwrap(), place);
+    lake.drop_files(&place).unwrap();
     for _ in 0..200 {
         if lake.free_location("public", "t").await.unwrap() == place {
+            assert_eq!(keys(store.as_ref(), "").await, 0, "files are still there");
             return;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
