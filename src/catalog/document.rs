@@ -85,6 +85,9 @@ pub struct Table {
     pub partition_columns: Vec<String>,
     #[serde(default)]
     pub checks: Vec<Check>,
+    /// The Delta version that the columns and checks were taken from: a newer one may have others, an older one has no say.
+    #[serde(default)]
+    pub version: u64,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -104,6 +107,28 @@ pub struct View {
     /// OIDs of the relations in the query: they cannot be dropped without CASCADE.
     #[serde(default)]
     pub depends_on: Vec<u32>,
+    /// What the names in the query meant when it was made: relations keep their place in it when they are renamed.
+    #[serde(default)]
+    pub reads: Vec<ViewRead>,
+}
+
+/// A relation that a view's query names.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ViewRead {
+    /// As the query has it.
+    pub schema: Option<String>,
+    pub name: String,
+    pub oid: u32,
+    /// The relation's columns when the view was made: later ones are not seen.
+    pub columns: Vec<ReadColumn>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ReadColumn {
+    /// As the query has it.
+    pub name: String,
+    /// Its name today.
+    pub now: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -116,6 +141,11 @@ pub struct Column {
     pub not_null: bool,
     #[serde(default)]
     pub comment: Option<String>,
+    /// SQL texts, as in the Delta log.
+    #[serde(default)]
+    pub default: Option<String>,
+    #[serde(default)]
+    pub generated: Option<String>,
 }
 
 impl Column {

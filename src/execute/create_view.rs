@@ -8,7 +8,7 @@ use crate::sql::CreateView;
 
 pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateView) -> Result<Output> {
     let (schema, name) = road.creation_name(&statement.name)?;
-    let (bound, depends_on) = road.bind_view(&statement.query).await?;
+    let (bound, reads) = road.bind_view(&statement.query).await?;
     if statement.columns.len() > bound.columns.len() {
         return Err(Error::new(SqlState::SyntaxError, "CREATE VIEW specifies more column names than columns"));
     }
@@ -25,9 +25,15 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateView) -> Result<O
             typmod: ty.typmod,
             not_null: false,
             comment: None,
+            default: None,
+            generated: None,
         });
     }
-    let view = View { query: statement.query_text.clone(), search_path: road.context.search_path.clone(), depends_on };
+    let mut depends_on: Vec<u32> = reads.iter().map(|read| read.oid).collect();
+    depends_on.sort_unstable();
+    depends_on.dedup();
+    let (query, search_path) = (statement.query_text.clone(), road.context.search_path.clone());
+    let view = View { query, search_path, depends_on, reads };
     let owner = road.role_oid();
     let superuser = road.session.superuser;
     let or_replace = statement.or_replace;

@@ -8,10 +8,10 @@ use crate::sql::{Drop, DropKind, QualifiedName};
 
 /// What a DROP took away.
 #[derive(Default)]
-struct Dropped {
+pub(super) struct Dropped {
     /// Roots of managed tables.
-    locations: Vec<String>,
-    notices: Vec<Error>,
+    pub(super) locations: Vec<String>,
+    pub(super) notices: Vec<Error>,
 }
 
 pub(crate) async fn run(road: &mut Road<'_>, statement: &Drop) -> Result<Output> {
@@ -51,7 +51,7 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &Drop) -> Result<Output>
 }
 
 /// Superuser or not, and the role's OID.
-type Who = (bool, u32);
+pub(super) type Who = (bool, u32);
 
 fn skipping(kind: &str, name: impl std::fmt::Display) -> Error {
     Error::notice(
@@ -100,7 +100,7 @@ fn drop_relation(
     remove_with_dependents(document, &schema, &name.name, statement.cascade, dropped)
 }
 
-fn require_owner((superuser, role): Who, owner: u32, noun: &str, name: &str) -> Result<()> {
+pub(super) fn require_owner((superuser, role): Who, owner: u32, noun: &str, name: &str) -> Result<()> {
     if superuser || role == owner {
         return Ok(());
     }
@@ -108,7 +108,7 @@ fn require_owner((superuser, role): Who, owner: u32, noun: &str, name: &str) -> 
 }
 
 /// Removes a relation, and with CASCADE the views that read it, theirs after them.
-fn remove_with_dependents(
+pub(super) fn remove_with_dependents(
     document: &mut Document,
     schema: &str,
     name: &str,
@@ -146,7 +146,7 @@ fn remove_with_dependents(
 }
 
 /// Schema and name of the views that read the relation.
-fn dependents_of(document: &Document, oid: u32) -> Vec<(String, String)> {
+pub(super) fn dependents_of(document: &Document, oid: u32) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for (schema, definition) in &document.schemas {
         for (name, relation) in &definition.relations {

@@ -9,7 +9,12 @@
 mod ground;
 mod road;
 
+pub(crate) mod alter;
+mod alter_draft;
+pub(crate) mod alter_schema;
+mod alter_table;
 pub(crate) mod change;
+pub(crate) mod comment;
 pub(crate) mod copy_from;
 mod copy_options;
 mod copy_rows;
@@ -22,9 +27,11 @@ pub(crate) mod explain;
 pub(crate) mod insert;
 pub mod output;
 pub(crate) mod role;
+mod properties;
 mod row_text;
 pub(crate) mod select;
 pub(crate) mod setting;
+mod stored;
 pub(crate) mod transaction;
 pub(crate) mod truncate;
 
@@ -56,6 +63,9 @@ async fn dispatch(road: &mut Road<'_>, statement: &Statement) -> Result<Output> 
         Statement::Merge(merge) => change::run(road, Changing::Merge(merge)).await,
         Statement::Truncate(truncate) => truncate::run(road, truncate).await,
         Statement::CreateTable(table) => create_table::run(road, table).await,
+        Statement::Alter(alter) => alter::run(road, alter).await,
+        Statement::AlterSchema(schema) => alter_schema::run(road, schema).await,
+        Statement::Comment(comment) => comment::run(road, comment).await,
         Statement::CreateSchema(schema) => create_schema::run(road, schema).await,
         Statement::CreateView(view) => create_view::run(road, view).await,
         Statement::Drop(drop) => drop::run(road, drop).await,

@@ -14,13 +14,14 @@ use futures::StreamExt;
 use sqlparser::ast;
 use tokio_util::sync::CancellationToken;
 
+use super::copy_rows::Fill;
 use super::ground::Ground;
 use super::output::BatchStream;
 use super::row_text::SessionText;
 use super::transaction;
 use crate::builtins::Context;
 use crate::builtins::ContextNames;
-use crate::catalog::{Document, Relation as CatalogRelation, RelationKind, Snapshot};
+use crate::catalog::{self, Document, ReadColumn, Relation as CatalogRelation, RelationKind, Snapshot, ViewRead};
 use crate::encode::TextStyle;
 use crate::encode::input::InputContext;
 use crate::encode::types::PgType;
@@ -30,9 +31,10 @@ use crate::lake::{
     self, ColumnSpec, Freshness, Input, Operation, TableCheck, TableSpec, WriteMode, WriteRequest, Written,
 };
 use crate::plan::bind::BoundQuery;
-use crate::plan::relations::{Relation, RelationColumn, Relations, ResolvedTable};
+use crate::plan::recorded::Recorded;
+use crate::plan::relations::{Filled, Relation, RelationColumn, Relations, ResolvedTable};
 use crate::plan::resolve::{Resolver, schema_exists};
-use crate::plan::{self, BoundChange, Changing, Parameters};
+use crate::plan::{self, BoundChange, Changing, Parameters, Purpose};
 use crate::quality::gate::{Gate, GateColumn, Rule};
 use crate::session::{Pins, Session};
 use crate::sql::{CheckConstraint, Name, QualifiedName, Set};
@@ -135,6 +137,14 @@ impl<'a> Road<'a> {
 
     /// Finds and pins every relation of the names.
     async fn resolve(&mut self, names: &[plan::relations::RelationName]) -> Result<Relations> {
+        self.resolve_without(names, None).await
+    }
+
+    async fn resolve_without(
+        &mut self,
+        names: &[plan::relations::RelationName],
+        hidden: Option<(u32, String)>,
+    ) -> Result<Relations> {
         let superuser = self.session.superuser;
         let role_oid = self.role_oid();
         let freshness = self.freshness();
@@ -152,8 +162,43 @@ impl<'a> Road<'a> {
             file_check: &check,
             superuser,
             role_oid,
+            hidden,
+            news: Vec::new(),
         };
-        resolver.resolve(names).await
+        let relations = resolver.resolve(names).await?;
+        for (oid, table) in std::mem::take(&mut resolver.news) {
+            self.record_news(oid, &table).await;
+        }
+        Ok(relations)
+    }
+
+    /// Tells the catalog what a table's log says of its definition. The statement does not depend on it.
+    async fn record_news(&self, oid: u32, table: &lake::Table) {
+        let recorded = Recorded::of(table);
+        let update = self.ground.catalog.update(|document| {
+            recorded.apply(document, oid);
+            Ok(())
+        });
+        if let Err(error) = update.await {
+            tracing::warn!(table = table.location(), %error, "could not record a table's new definition");
+        }
+    }
+
+    /// Views, by schema and name, whose queries need that column of the relation.
+    pub(crate) async fn views_reading(&mut self, oid: u32, column: &str) -> Result<Vec<(String, String)>> {
+        let mut found = Vec::new();
+        for (schema, name) in super::drop::dependents_of(&self.snapshot, oid) {
+            let view =
+                QualifiedName { database: None, schema: Some(schema.clone()), name: name.clone(), position: 0 };
+            let query = super::copy_to::table_query(&view, &[])?;
+            let names = plan::relations::names(&query, "");
+            let relations = self.resolve_without(&names, Some((oid, column.to_owned()))).await?;
+            let bound = plan::bind_query(&query, &self.context, &relations, "", &mut Parameters::none());
+            if bound.is_err() {
+                found.push((schema, name));
+            }
+        }
+        Ok(found)
     }
 
     /// Binds a query with this statement's parameters.
@@ -163,19 +208,28 @@ impl<'a> Road<'a> {
         plan::bind_query(query, &self.context, &relations, &self.source, &mut self.parameters)
     }
 
-    /// Binds a view's query: also answers the OIDs of what it reads. Parameters and files are refused.
-    pub(crate) async fn bind_view(&mut self, query: &ast::Query) -> Result<(BoundQuery, Vec<u32>)> {
+    /// Binds a view's query: also answers what it reads. Parameters and files are refused.
+    pub(crate) async fn bind_view(&mut self, query: &ast::Query) -> Result<(BoundQuery, Vec<ViewRead>)> {
         let names = plan::relations::names(query, &self.source);
         if let Some(file) = names.iter().find(|name| name.is_file()) {
             return Err(Error::unsupported("a view over files").at(file.position));
         }
         let relations = self.resolve(&names).await?;
         let bound = plan::bind_query(query, &self.context, &relations, &self.source, &mut self.parameters)?;
-        let mut depends_on: Vec<u32> = relations.by_name.values().map(plan::relations::Relation::oid).collect();
-        depends_on.retain(|oid| self.snapshot.relation_by_oid(*oid).is_some());
-        depends_on.sort_unstable();
-        depends_on.dedup();
-        Ok((bound, depends_on))
+        let users = relations.by_name.iter().filter(|(_, relation)| self.snapshot.relation_by_oid(relation.oid()).is_some());
+        let reads = users.map(|((schema, name), relation)| ViewRead {
+            schema: schema.clone(),
+            name: name.clone(),
+            oid: relation.oid(),
+            columns: relation
+                .columns()
+                .iter()
+                .map(|column| ReadColumn { name: column.name.clone(), now: column.name.clone() })
+                .collect(),
+        });
+        let mut reads: Vec<ViewRead> = reads.collect();
+        reads.sort_by(|one, other| (&one.schema, &one.name).cmp(&(&other.schema, &other.name)));
+        Ok((bound, reads))
     }
 
     /// Binds INSERT's rows to the target's columns.
@@ -211,7 +265,12 @@ impl<'a> Road<'a> {
         }
         let (location, oid) = (kind.location.clone(), relation.oid);
         let table = match self.newest(&location).await {
-            Ok(table) => table,
+            Ok(table) => {
+                if Recorded::is_news(&table, &relation) {
+                    self.record_news(oid, &table).await;
+                }
+                table
+            }
             Err(_) if self.is_gone(oid).await => return Err(missing(name)),
             Err(error) => return Err(error),
         };
@@ -275,7 +334,7 @@ impl<'a> Road<'a> {
     }
 
     /// The relation of that name in the search path; 42P01 with the name's position.
-    fn find(&self, name: &QualifiedName) -> Result<(String, CatalogRelation)> {
+    pub(super) fn find(&self, name: &QualifiedName) -> Result<(String, CatalogRelation)> {
         if let Some(database) = name.database.as_ref().filter(|database| **database != self.context.database) {
             let message = format!("cross-database references are not implemented: \"{database}.{}\"", short(name));
             return Err(Error::new(SqlState::FeatureNotSupported, message).at(place(name)));
@@ -389,12 +448,27 @@ impl<'a> Road<'a> {
 
     /// A whole table, or some of its columns, for COPY … TO.
     pub(crate) async fn bind_table(&mut self, name: &QualifiedName, columns: &[Name]) -> Result<BoundQuery> {
-        if let Ok((_, CatalogRelation { kind: RelationKind::View(_), .. })) = self.find(name) {
+        let found = self.find(name);
+        if let Ok((_, CatalogRelation { kind: RelationKind::View(_), .. })) = &found {
             let message = format!("cannot copy from view \"{}\"", name.name);
             return Err(
                 Error::new(SqlState::WrongObjectType, message).with_hint("Try the COPY (SELECT ...) TO variant.")
             );
         }
+        let mut given = Vec::new();
+        if let Ok((_, relation)) = &found {
+            let is_generated = |column: &catalog::Column| column.generated.is_some();
+            if let Some(name) = columns.iter().find(|name| {
+                relation.columns.iter().any(|column| column.name == name.value && is_generated(column))
+            }) {
+                return Err(super::copy_from::copied_generated(&name.value));
+            }
+            if columns.is_empty() && relation.columns.iter().any(is_generated) {
+                let columns = relation.columns.iter().filter(|column| !is_generated(column));
+                given.extend(columns.map(|column| Name { value: column.name.clone(), position: 0 }));
+            }
+        }
+        let columns = if given.is_empty() { columns } else { &given };
         let query = super::copy_to::table_query(name, columns)?;
         self.bind_query(&query).await.map_err(Error::without_position)
     }
@@ -435,7 +509,7 @@ impl<'a> Road<'a> {
         self.gate_of((schema, name), &spec.columns, &spec.engine_schema(), checks)
     }
 
-    fn gate_of(
+    pub(super) fn gate_of(
         &self,
         (schema, name): (&str, &str),
         columns: &[ColumnSpec],
@@ -455,6 +529,24 @@ impl<'a> Road<'a> {
             rules.push(Rule::Check { name: check.name, expr, null_passes: check.null_passes });
         }
         Ok(Gate::new(schema, name, columns, rules).with_text(Arc::new(text)))
+    }
+
+    /// What the table itself puts into the columns that COPY's data has not.
+    pub(super) fn fills(&self, target: &Target, chosen: &[usize]) -> Result<Vec<Fill>> {
+        let columns = relation_columns(&target.table);
+        let rows = target.table.arrow_schema();
+        let mut fills = Vec::new();
+        for purpose in [Purpose::Default, Purpose::Generated] {
+            for (index, column) in columns.iter().enumerate().filter(|(index, _)| !chosen.contains(index)) {
+                let text = match (&column.filled, purpose) {
+                    (Filled::Default(text), Purpose::Default) | (Filled::Generated(text), Purpose::Generated) => text,
+                    _ => continue,
+                };
+                let over = (target.name.as_str(), columns.as_slice());
+                fills.push((index, plan::stored_on_rows(over, column, purpose, rows, &self.context, text)?));
+            }
+        }
+        Ok(fills)
     }
 
     /// Runs rows through the gate into a table: the one road of all statements that write.

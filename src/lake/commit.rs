@@ -15,8 +15,9 @@ use deltalake::kernel::{Action, Add};
 use deltalake::protocol::{DeltaOperation, SaveMode};
 use rand::Rng;
 
-use super::columns::TableSpec;
+use super::columns::{GENERATED_KEY, TableSpec};
 use super::log::{self, Put};
+use super::redefinition::{Redefinition, RowsUnder};
 use super::stores::{Resolved, local};
 use super::table::Table;
 use super::transaction::Private;
@@ -31,6 +32,8 @@ const PAUSE_MAX: Duration = Duration::from_millis(250);
 /// Key of a commit's info that holds the unique text which tells our commit from others.
 const ID_KEY: &str = "lakegate.commit";
 const OPERATION_KEY: &str = "lakegate.operation";
+/// Delta's key for the expression of a generated column.
+const GENERATION_EXPRESSION: &str = "delta.generationExpression";
 const DROPPED: &str = "The table was dropped by another transaction.";
 
 /// What the commit does to the table.
@@ -48,6 +51,8 @@ pub(super) enum Target {
         /// Whether files that others added meanwhile are a conflict.
         reads_new_rows: bool,
     },
+    /// Gives the table another definition, and new files where that asks for them.
+    Redefine(Arc<Redefinition>),
     /// Everything that a transaction did to a table.
     Private {
         /// The version that it read.
@@ -67,6 +72,7 @@ impl Target {
     pub(super) fn private(&self) -> Option<&Arc<Private>> {
         match self {
             Self::Append(table) | Self::Overwrite(table) | Self::Change { table, .. } => table.private.as_ref(),
+            Self::Redefine(redefinition) => redefinition.table.private.as_ref(),
             Self::Private { .. } | Self::Create(_) | Self::Replace(_) => None,
         }
     }
@@ -76,6 +82,7 @@ impl Target {
         match self {
             Self::Change { reads_new_rows, .. } | Self::Private { reads_new_rows, .. } => *reads_new_rows,
             Self::Overwrite(_) => true,
+            Self::Redefine(redefinition) => redefinition.rows != RowsUnder::Untouched,
             Self::Append(_) | Self::Create(_) | Self::Replace(_) => false,
         }
     }
@@ -134,7 +141,11 @@ async fn flush(lake: &Lake, location: &Resolved, target: &Target, adds: &[Add]) 
         return Ok(());
     };
     let is_new = match target {
-        Target::Append(_) | Target::Overwrite(_) | Target::Change { .. } | Target::Private { .. } => false,
+        Target::Append(_)
+        | Target::Overwrite(_)
+        | Target::Change { .. }
+        | Target::Redefine(_)
+        | Target::Private { .. } => false,
         Target::Create(_) | Target::Replace(_) => true,
     };
     let files = adds.iter().map(|add| root.join(&add.path)).collect();
@@ -154,6 +165,10 @@ pub(super) async fn check_early(location: &Resolved, target: &Target) -> Result<
                 changeable(table)?;
             }
             PROTOCOL.can_write_to(table.delta.snapshot()?).map_err(not_writable)
+        }
+        Target::Redefine(redefinition) => {
+            check(target, Some(&redefinition.table))?;
+            PROTOCOL.can_write_to(redefinition.table.delta.snapshot()?).map_err(not_writable)
         }
         Target::Create(_) => check(target, newest(location, None).await?.as_deref()),
         Target::Replace(spec) => spec.validate(),
@@ -208,12 +223,19 @@ async fn base(lake: &Lake, location: &Resolved, target: &Target) -> Result<Optio
         Target::Append(table) | Target::Overwrite(table) | Target::Change { table, .. } if table.private.is_some() => {
             Ok(Some(Arc::clone(table)))
         }
+        Target::Redefine(redefinition) if redefinition.table.private.is_some() => {
+            Ok(Some(Arc::clone(&redefinition.table)))
+        }
         Target::Append(table)
         | Target::Overwrite(table)
         | Target::Change { table, .. }
         | Target::Private { base: table, .. } => {
             let known = lake.cache.table(location, Freshness::AtLeast(table.version())).await?;
             Ok(Some(known))
+        }
+        Target::Redefine(redefinition) => {
+            let version = redefinition.table.version();
+            Ok(Some(lake.cache.table(location, Freshness::AtLeast(version)).await?))
         }
         Target::Create(_) | Target::Replace(_) => newest(location, None).await,
     }
@@ -256,7 +278,25 @@ fn check(target: &Target, base: Option<&Table>) -> Result<()> {
             unchanged_files(planned, &gone.collect::<Vec<_>>(), base)?;
             if *reads_new_rows { no_new_files(planned, base) } else { Ok(()) }
         }
-        (Target::Append(_) | Target::Overwrite(_) | Target::Change { .. } | Target::Private { .. }, None) => {
+        (Target::Redefine(redefinition), Some(base)) => {
+            let planned = &redefinition.table;
+            writable(base)?;
+            same_definition(planned, base)?;
+            redefinition.validate()?;
+            if redefinition.rows == RowsUnder::Rewritten {
+                changeable(base)?;
+                unchanged_files(planned, &(0..planned.files.len()).collect::<Vec<_>>(), base)?;
+            }
+            if redefinition.rows == RowsUnder::Untouched { Ok(()) } else { no_new_files(planned, base) }
+        }
+        (
+            Target::Append(_)
+            | Target::Overwrite(_)
+            | Target::Change { .. }
+            | Target::Redefine(_)
+            | Target::Private { .. },
+            None,
+        ) => {
             Err(Error::internal("a table without a version was written"))
         }
         (Target::Create(spec), Some(_)) => {
@@ -280,13 +320,15 @@ fn same_definition(planned: &Table, base: &Table) -> Result<()> {
 /// Refuses tables with promises that our writer does not keep.
 fn writable(table: &Table) -> Result<()> {
     let refused = [
-        ("delta.generationExpression", "generated columns"),
+        (GENERATION_EXPRESSION, "generated columns"),
         ("delta.identity.start", "identity columns"),
         ("delta.invariants", "column invariants"),
     ];
     for field in table.snapshot()?.schema().fields() {
+        // What we know to compute is written beside Delta's own expression.
+        let ours = field.metadata().contains_key(GENERATED_KEY);
         for (key, what) in refused {
-            if field.metadata().contains_key(key) {
+            if !(ours && key == GENERATION_EXPRESSION) && field.metadata().contains_key(key) {
                 return Err(Error::unsupported(format!("writing to a table with {what}")));
             }
         }
@@ -320,6 +362,21 @@ fn actions(
             let names: HashSet<&str> = removed.map(|file| file.name.as_str()).collect();
             let actions = removes_of(base, |name| names.contains(name))?.into_iter().chain(added).collect();
             Ok((actions, write(table, SaveMode::Overwrite)))
+        }
+        Target::Redefine(redefinition) => {
+            let Some(base) = base else { return Err(Error::internal("a table without a version was redefined")) };
+            let definition = Definition::redefined(redefinition, base)?;
+            let mut actions = Vec::new();
+            if definition.protocol != *base.snapshot()?.protocol() {
+                actions.push(Action::Protocol(definition.protocol));
+            }
+            if definition.metadata != *base.snapshot()?.metadata() {
+                actions.push(Action::Metadata(definition.metadata));
+            }
+            if redefinition.rows == RowsUnder::Rewritten {
+                actions.extend(removes_of(Some(base), |_| true)?);
+            }
+            Ok((actions.into_iter().chain(added).collect(), write(base, SaveMode::Overwrite)))
         }
         Target::Private { base: planned, table, .. } => {
             Ok((difference(planned, table, base)?, write(table, SaveMode::Append)))

@@ -11,13 +11,17 @@ mod change;
 mod file_call;
 mod null_safe;
 mod parameters;
+pub mod recorded;
 pub mod relations;
 pub mod resolve;
 pub mod typing;
 mod unnest;
+mod view_reads;
 
 pub use bind::change::BoundChange;
+pub use bind::filled::Purpose;
 pub use change::{Changing, bind_change};
 pub use parameters::{
-    InsertTarget, Parameters, bind_condition, bind_constants, bind_insert, bind_query, cast_columns, condition_on_rows,
+    InsertTarget, Parameters, bind_condition, bind_constants, bind_insert, bind_query, bind_stored, cast_columns, condition_on_rows,
+    over_rows, stored_on_rows,
 };

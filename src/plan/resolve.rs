@@ -12,10 +12,11 @@ use std::sync::Arc;
 
 use super::file_call::FileCall;
 use super::relations::{
-    self, Relation, RelationColumn, RelationName, RelationNameKind, Relations, ResolvedTable, ResolvedView,
+    self, Filled, Relation, RelationColumn, RelationName, RelationNameKind, Relations, ResolvedTable, ResolvedView,
 };
 use crate::builtins::{self, Context};
-use crate::catalog::{self, RelationKind, Snapshot};
+use super::recorded::Recorded;
+use crate::catalog::{self, RelationKind, Snapshot, ViewRead};
 use crate::encode::input::InputContext;
 use crate::error::{Error, Result, SqlState};
 use crate::lake::files::{self, FileSet, FileTable};
@@ -41,13 +42,17 @@ pub struct Resolver<'a> {
     /// Whether the role may read everything; otherwise only what it owns.
     pub superuser: bool,
     pub role_oid: u32,
+    /// A relation's column that is to be looked away from, to learn what needs it.
+    pub hidden: Option<(u32, String)>,
+    /// Tables whose definition the catalog does not have yet, with their OIDs.
+    pub news: Vec<(u32, Arc<lake::Table>)>,
 }
 
 impl Resolver<'_> {
     /// Resolves what the names stand for.
     pub async fn resolve(&mut self, names: &[RelationName]) -> Result<Relations> {
         let path = self.context.search_path.clone();
-        self.resolve_names(names, &path, 0).await
+        self.resolve_names(names, &path, &[], 0).await
     }
 
     /// Boxed, because views resolve names too.
@@ -55,12 +60,19 @@ impl Resolver<'_> {
         &'s mut self,
         names: &'s [RelationName],
         path: &'s [String],
+        reads: &'s [ViewRead],
         depth: usize,
     ) -> BoxFuture<'s, Result<Relations>> {
-        Box::pin(self.resolve_each(names, path, depth))
+        Box::pin(self.resolve_each(names, path, reads, depth))
     }
 
-    async fn resolve_each(&mut self, names: &[RelationName], path: &[String], depth: usize) -> Result<Relations> {
+    async fn resolve_each(
+        &mut self,
+        names: &[RelationName],
+        path: &[String],
+        reads: &[ViewRead],
+        depth: usize,
+    ) -> Result<Relations> {
         if depth > VIEW_DEPTH_MAX {
             return Err(Error::new(SqlState::StatementTooComplex, "views are nested too deeply"));
         }
@@ -68,6 +80,11 @@ impl Resolver<'_> {
         for name in names {
             let call = match &name.kind {
                 RelationNameKind::Named { schema, name, .. } => {
+                    let read = reads.iter().find(|read| read.schema == *schema && read.name == *name);
+                    if let Some(relation) = self.resolve_read(read, depth).await? {
+                        relations.by_name.insert((schema.clone(), name.clone()), relation);
+                        continue;
+                    }
                     self.resolve_into(&mut relations, schema.as_ref(), name, path, depth).await?;
                     continue;
                 }
@@ -79,6 +96,15 @@ impl Resolver<'_> {
             relations.by_position.insert(name.position, file);
         }
         Ok(relations)
+    }
+
+    /// What a view's query meant by a name.
+    async fn resolve_read(&mut self, read: Option<&ViewRead>, depth: usize) -> Result<Option<Relation>> {
+        let Some(read) = read else { return Ok(None) };
+        let snapshot = Arc::clone(self.snapshot);
+        let Some((schema, name, relation)) = snapshot.relation_by_oid(read.oid) else { return Ok(None) };
+        self.authorise(name, relation)?;
+        self.open(schema, name, relation, depth).await?.as_read(read).map(Some)
     }
 
     async fn resolve_into(
@@ -152,20 +178,27 @@ impl Resolver<'_> {
         match &relation.kind {
             RelationKind::Table(table) => {
                 let pinned = self.pin(&table.location).await?;
-                Ok(Relation::Table(ResolvedTable {
+                if Recorded::is_news(&pinned, relation) {
+                    self.news.push((relation.oid, Arc::clone(&pinned)));
+                }
+                let found = Relation::Table(ResolvedTable {
                     schema: schema.to_owned(),
                     name: name.to_owned(),
                     oid: relation.oid,
                     columns: pinned.columns().iter().map(column_of).collect(),
                     provider: pinned.provider()?,
-                }))
+                });
+                match &self.hidden {
+                    Some((oid, column)) if *oid == relation.oid => found.without(name, column),
+                    Some(_) | None => Ok(found),
+                }
             }
             RelationKind::View(view) => {
                 let query = sql::parse_query(&view.query)?;
                 let names = relations::names(&query, &view.query);
                 // A view reads with its owner's rights, as in PostgreSQL.
                 let superuser = std::mem::replace(&mut self.superuser, true);
-                let inner = self.resolve_names(&names, &view.search_path, depth + 1).await;
+                let inner = self.resolve_names(&names, &view.search_path, &view.reads, depth + 1).await;
                 self.superuser = superuser;
                 Ok(Relation::View(ResolvedView {
                     schema: schema.to_owned(),
@@ -174,7 +207,7 @@ impl Resolver<'_> {
                     columns: relation
                         .columns
                         .iter()
-                        .map(|column| RelationColumn { name: column.name.clone(), ty: column.ty(), not_null: false })
+                        .map(|column| RelationColumn::new(&column.name, column.ty()))
                         .collect(),
                     query: Arc::new(query),
                     relations: Arc::new(inner?),
@@ -202,7 +235,12 @@ pub fn schema_exists(snapshot: &Snapshot, schema: &str) -> bool {
 
 /// A table's column as the binder sees it.
 pub fn column_of(column: &lake::ColumnSpec) -> RelationColumn {
-    RelationColumn { name: column.name.clone(), ty: column.ty, not_null: column.not_null }
+    let filled = match (&column.generated, &column.default) {
+        (Some(text), _) => Filled::Generated(text.as_str().into()),
+        (None, Some(text)) => Filled::Default(text.as_str().into()),
+        (None, None) => Filled::Null,
+    };
+    RelationColumn { not_null: column.not_null, filled, ..RelationColumn::new(&column.name, column.ty) }
 }
 
 fn system_table(schema: &str, name: &str, table: builtins::tables::SystemTable) -> ResolvedTable {
@@ -213,7 +251,7 @@ fn system_table(schema: &str, name: &str, table: builtins::tables::SystemTable) 
         columns: table
             .columns
             .iter()
-            .map(|(name, ty)| RelationColumn { name: (*name).to_owned(), ty: *ty, not_null: false })
+            .map(|(name, ty)| RelationColumn::new(*name, *ty))
             .collect(),
         provider: table.provider,
     }
@@ -224,7 +262,7 @@ fn file_table(location: &str, table: FileTable) -> ResolvedTable {
         schema: String::new(),
         name: location.to_owned(),
         oid: 0,
-        columns: table.columns.into_iter().map(|(name, ty)| RelationColumn { name, ty, not_null: false }).collect(),
+        columns: table.columns.into_iter().map(|(name, ty)| RelationColumn::new(name, ty)).collect(),
         provider: table.provider,
     }
 }

@@ -64,6 +64,9 @@ impl Conversation {
 fn logged_with(statement: &Statement) -> Logged {
     match statement {
         Statement::CreateTable(_)
+        | Statement::Alter(_)
+        | Statement::AlterSchema(_)
+        | Statement::Comment(_)
         | Statement::CreateSchema(_)
         | Statement::CreateView(_)
         | Statement::Drop(_)

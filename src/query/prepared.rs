@@ -58,6 +58,9 @@ pub(crate) async fn prepare(road: &mut Road<'_>, parsed: Parsed) -> Result<Prepa
         Statement::Empty
         | Statement::Truncate(_)
         | Statement::CreateTable(_)
+        | Statement::Alter(_)
+        | Statement::AlterSchema(_)
+        | Statement::Comment(_)
         | Statement::CreateSchema(_)
         | Statement::CreateView(_)
         | Statement::Drop(_)

@@ -1,7 +1,7 @@
 //! What kind of statement it is, for the rules of transactions: may it run in a failed block, does it write, what is its tag.
 
 use crate::error::{Error, Result, SqlState};
-use crate::sql::Statement;
+use crate::sql::{AlterKind, Statement};
 
 /// How a statement touches what is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +23,10 @@ pub(crate) fn access(statement: &Statement) -> Access {
         Statement::Truncate(_) => Access::Writes("TRUNCATE TABLE"),
         Statement::CreateTable(table) if table.query.is_some() => Access::Writes("CREATE TABLE AS"),
         Statement::CreateTable(_) => Access::Writes("CREATE TABLE"),
+        Statement::Alter(alter) if alter.kind == AlterKind::View => Access::Writes("ALTER VIEW"),
+        Statement::Alter(_) => Access::Writes("ALTER TABLE"),
+        Statement::AlterSchema(_) => Access::Writes("ALTER SCHEMA"),
+        Statement::Comment(_) => Access::Writes("COMMENT"),
         Statement::CreateSchema(_) => Access::Writes("CREATE SCHEMA"),
         Statement::CreateView(_) => Access::Writes("CREATE VIEW"),
         Statement::Drop(_) => Access::Writes("DROP"),

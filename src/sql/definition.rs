@@ -97,7 +97,7 @@ impl Grammar<'_> {
         self.expect("exists").map(|()| true)
     }
 
-    fn cascade(&mut self) -> bool {
+    pub fn cascade(&mut self) -> bool {
         self.one_of(&["cascade", "restrict"]) == Some("cascade")
     }
 

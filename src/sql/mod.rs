@@ -16,8 +16,10 @@
 //! * `OPERATOR(s.op)` is `PGCustomBinaryOperator`; VARIADIC is seen by [`variadic_argument`];
 //! * `TABLE t` is `SELECT * FROM t`; BETWEEN SYMMETRIC is its two BETWEENs; AND and OR chains are balanced trees.
 
+mod alter;
 mod call;
 pub mod change;
+mod column_names;
 mod copy;
 mod create_table;
 mod cursor;
@@ -49,8 +51,10 @@ use std::sync::Arc;
 
 use sqlparser::ast;
 
+pub use alter::*;
 pub use call::variadic_argument;
 pub use change::*;
+pub use column_names::{column_names, with_column_renamed};
 pub use data_type::pg_type;
 pub use grammar::fold;
 pub(crate) use scan::scan;
@@ -129,6 +133,11 @@ pub fn parse_name(text: &str) -> Result<QualifiedName> {
     whole(text, |grammar| grammar.qualified_name())
 }
 
+/// Whether a folded name can stand anywhere without quotes.
+pub fn is_plain_name(name: &str) -> bool {
+    matches!(keywords::class_of(name), keywords::Class::Plain | keywords::Class::Unreserved)
+}
+
 fn grammar_over<'a>(text: &'a str, tokens: &'a [token::Token]) -> Result<Grammar<'a>> {
     Grammar::new(text, tokens).ok_or_else(|| Error::internal("the scanner gave no token"))
 }
@@ -177,6 +186,7 @@ impl Grammar<'_> {
             "create" => self.create(),
             "drop" => self.drop_statement(),
             "alter" => self.alter(),
+            "comment" => self.comment_statement(),
             "copy" => self.copy().map(Some),
             "set" => self.set().map(Some),
             "show" => self.show().map(Some),

@@ -2,6 +2,7 @@
 
 use sqlparser::ast;
 
+use super::alter::{Alter, AlterSchema, Comment, StoredExpression};
 use super::change::{Delete, Merge, OnConflict, Update};
 use crate::encode::types::PgType;
 
@@ -31,6 +32,10 @@ pub enum Statement {
     Merge(Box<Merge>),
     Truncate(Truncate),
     CreateTable(Box<CreateTable>),
+    /// ALTER TABLE | VIEW.
+    Alter(Box<Alter>),
+    AlterSchema(AlterSchema),
+    Comment(Comment),
     CreateSchema(CreateSchema),
     CreateView(Box<CreateView>),
     /// DROP TABLE | VIEW | SCHEMA.
@@ -148,6 +153,8 @@ pub struct CreateTable {
     pub columns: Vec<ColumnDefinition>,
     pub checks: Vec<CheckConstraint>,
     pub partitioned_by: Vec<Name>,
+    /// `None`: the user said nothing.
+    pub cluster_by: Option<Vec<Name>>,
     pub location: Option<String>,
     pub comment: Option<String>,
     /// TBLPROPERTIES or WITH.
@@ -165,6 +172,9 @@ pub struct ColumnDefinition {
     pub ty: Option<PgType>,
     pub not_null: bool,
     pub comment: Option<String>,
+    pub default: Option<StoredExpression>,
+    /// GENERATED ALWAYS AS (…) STORED.
+    pub generated: Option<StoredExpression>,
 }
 
 /// CHECK (expression), of a column or of the table.
@@ -182,19 +192,7 @@ pub struct CheckConstraint {
 impl CheckConstraint {
     /// The column, if the expression names just one: PostgreSQL then names the constraint after it.
     pub fn only_column(&self) -> Option<String> {
-        let mut names = std::collections::BTreeSet::new();
-        let _: std::ops::ControlFlow<()> = ast::visit_expressions(self.expression.as_ref(), |expression| {
-            match expression {
-                ast::Expr::Identifier(name) => drop(names.insert(super::fold(name))),
-                ast::Expr::CompoundIdentifier(parts) => {
-                    if let Some(name) = parts.last() {
-                        names.insert(super::fold(name));
-                    }
-                }
-                _ => {}
-            }
-            std::ops::ControlFlow::Continue(())
-        });
+        let mut names = super::column_names(&self.expression);
         if names.len() == 1 { names.pop_first() } else { None }
     }
 }
@@ -438,6 +436,10 @@ impl Statement {
             Self::Update(_) => "update",
             Self::Delete(_) => "delete",
             Self::Merge(_) => "merge",
+            Self::Alter(alter) if alter.kind == super::AlterKind::View => "alter_view",
+            Self::Alter(_) => "alter_table",
+            Self::AlterSchema(_) => "alter_schema",
+            Self::Comment(_) => "comment",
             Self::Truncate(_) => "truncate",
             Self::CreateTable(_) => "create_table",
             Self::CreateSchema(_) => "create_schema",

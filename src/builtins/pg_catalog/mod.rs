@@ -24,6 +24,7 @@ pub(super) fn rows(request: &Request<'_>) -> Result<RecordBatch> {
     match request.name() {
         "pg_aggregate" => functions::pg_aggregate(request),
         "pg_am" => fixed::pg_am(request),
+        "pg_attrdef" => relations::pg_attrdef(request),
         "pg_attribute" => relations::pg_attribute(request),
         "pg_authid" => roles::pg_authid(request),
         "pg_cast" => operators::pg_cast(request),

@@ -6,7 +6,7 @@ use arrow::record_batch::RecordBatch;
 use super::fixed::DELTA_ACCESS_METHOD;
 use super::types;
 use crate::builtins::tables::listing::{
-    Listed, ListedColumn, REWRITE_RULE_BIT, ROW_TYPE_BIT, relations, role_name, schemas,
+    Listed, ListedColumn, REWRITE_RULE_BIT, ROW_TYPE_BIT, default_oid, relations, role_name, schemas,
 };
 use crate::builtins::tables::rows::Request;
 use crate::encode::types::{TypeInfo, element_of, type_info};
@@ -60,8 +60,27 @@ pub(super) fn pg_attribute(request: &Request<'_>) -> Result<RecordBatch> {
         .set("attalign", |(_, _, ty)| ty.map_or('i', |ty| ty.typalign))
         .set("attstorage", |(_, _, ty)| ty.map_or('x', |ty| ty.typstorage))
         .set("attnotnull", |(_, column, _)| column.not_null)
+        .set("atthasdef", |(_, column, _)| column.value.is_some())
+        .set("attgenerated", |(_, column, _)| if column.generated { "s" } else { "" })
         .set("attislocal", |_| true)
         .set("attcollation", |(_, column, _)| types::collation(column.ty.oid))
+        .finish()
+}
+
+/// Defaults, and what columns are generated from.
+pub(super) fn pg_attrdef(request: &Request<'_>) -> Result<RecordBatch> {
+    let relations = relations(request.context());
+    let defaults: Vec<(u32, i16, &str)> = relations
+        .iter()
+        .flat_map(|relation| relation.columns.iter().map(|column| (relation.oid, column)))
+        .filter_map(|(relation, column)| Some((relation, column.number, column.value?)))
+        .collect();
+    request
+        .rows(&defaults)
+        .set("oid", |(relation, number, _)| default_oid(*relation, *number))
+        .set("adrelid", |(relation, ..)| *relation)
+        .set("adnum", |(_, number, _)| *number)
+        .set("adbin", |(.., text)| *text)
         .finish()
 }
 

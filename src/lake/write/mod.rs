@@ -24,6 +24,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::change::{Change, Changing, Counts};
+use super::redefinition::Redefinition;
 use super::columns::{ColumnSpec, TableSpec, stored_type};
 use super::commit::{self, Committed, Failure, Target};
 use super::stores::Resolved;
@@ -51,6 +52,8 @@ pub enum WriteMode {
     Overwrite(Arc<Table>),
     /// Single rows are added, changed and removed; the input is a change's plan.
     Change(Arc<Change>),
+    /// ALTER TABLE: another definition; the rows, if it asks for new files, are all the table's.
+    Redefine(Arc<Redefinition>),
     /// CREATE TABLE … AS: definition and rows in one commit.
     Create(TableSpec),
     /// CREATE OR REPLACE TABLE … AS: the same where a table may be already.
@@ -129,7 +132,11 @@ pub(super) async fn write(lake: Arc<Lake>, request: WriteRequest) -> Result<Writ
     let WriteRequest { mode, input, gate, operation, memory, cancel } = request;
     let changing = match &mode {
         WriteMode::Change(change) => Some(Arc::new(Changing::new(Arc::clone(change), &memory))),
-        WriteMode::Append(_) | WriteMode::Overwrite(_) | WriteMode::Create(_) | WriteMode::Replace(_) => None,
+        WriteMode::Append(_)
+        | WriteMode::Overwrite(_)
+        | WriteMode::Redefine(_)
+        | WriteMode::Create(_)
+        | WriteMode::Replace(_) => None,
     };
     let (location, mut target) = target(&lake, mode)?;
     let shape = shape(&target)?;
@@ -204,6 +211,9 @@ fn target(lake: &Lake, mode: WriteMode) -> Result<(Resolved, Target)> {
             let (table, reads_new_rows) = (Arc::clone(&change.table), change.reads_new_rows);
             (table.location.clone(), Target::Change { table, removes: Vec::new(), reads_new_rows })
         }
+        WriteMode::Redefine(redefinition) => {
+            (redefinition.table.location.clone(), Target::Redefine(redefinition))
+        }
         WriteMode::Create(spec) => (lake.stores.resolve(&spec.location)?, Target::Create(spec)),
         WriteMode::Replace(spec) => (lake.stores.resolve(&spec.location)?, Target::Replace(spec)),
     })
@@ -226,6 +236,11 @@ fn shape(target: &Target) -> Result<Shape> {
             stored: table.stored_types()?,
             partition_columns: table.partition_columns().to_vec(),
         }),
+        Target::Redefine(redefinition) => Ok(Shape {
+            engine: redefinition.engine_schema(),
+            stored: redefinition.stored_types()?,
+            partition_columns: redefinition.partition_columns.clone(),
+        }),
         Target::Create(spec) | Target::Replace(spec) => {
             spec.validate()?;
             let engine = spec.engine_schema();
@@ -244,6 +259,7 @@ fn statistics_columns(target: &Target) -> usize {
         | Target::Overwrite(table)
         | Target::Change { table, .. }
         | Target::Private { table, .. } => table.properties().get(KEY).cloned(),
+        Target::Redefine(redefinition) => redefinition.table.properties().get(KEY).cloned(),
         Target::Create(spec) | Target::Replace(spec) => {
             spec.properties.iter().find(|(key, _)| key == KEY).map(|(_, value)| value.clone())
         }
@@ -261,6 +277,7 @@ fn unchanged(target: &Target, files: &[StagedFile]) -> Option<Arc<Table>> {
         Target::Change { table, removes, .. } if files.is_empty() && removes.is_empty() => Some(Arc::clone(table)),
         Target::Append(_)
         | Target::Change { .. }
+        | Target::Redefine(_)
         | Target::Private { .. }
         | Target::Overwrite(_)
         | Target::Create(_)

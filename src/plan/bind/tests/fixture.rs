@@ -87,7 +87,7 @@ pub(super) fn typing() -> TypingContext {
 }
 
 pub(super) fn column(name: &str, ty: PgType) -> RelationColumn {
-    RelationColumn { name: name.to_owned(), ty, not_null: false }
+    RelationColumn::new(name, ty)
 }
 
 fn schema_of(columns: &[RelationColumn]) -> Arc<Schema> {
