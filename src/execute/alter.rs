@@ -22,7 +22,7 @@ pub(crate) async fn run(road: &mut Road<'_>, alter: &Alter) -> Result<Output> {
             road.notice(Error::notice(Severity::Notice, SqlState::SuccessfulCompletion, message));
             return Ok(Output::Done(tag.into()));
         }
-        found => found?,
+        found => found.map_err(Error::without_position)?,
     };
     check_kind(alter, &relation)?;
     let who = (road.session.superuser, road.role_oid());

@@ -16,7 +16,8 @@ use crate::plan::resolve::column_of;
 use crate::sql::{column_names, parse_expression, with_column_renamed};
 
 pub(super) struct Draft {
-    /// The table's name, for messages.
+    /// The table's schema and name, for messages.
+    pub(super) schema: String,
     pub(super) name: String,
     pub(super) table: Arc<Table>,
     pub(super) old: Vec<RelationColumn>,
@@ -56,13 +57,14 @@ pub(super) enum Scan {
 }
 
 impl Draft {
-    pub(super) fn new(name: &str, table: &Arc<Table>) -> Self {
+    pub(super) fn new((schema, name): (&str, &str), table: &Arc<Table>) -> Self {
         let columns = table.columns().iter().enumerate().map(|(number, spec)| DraftColumn {
             spec: spec.clone(),
             kept: Some(number),
             value: Expr::Column(Column::from_name(&spec.name)),
         });
         Self {
+            schema: schema.to_owned(),
             name: name.to_owned(),
             table: Arc::clone(table),
             old: table.columns().iter().map(column_of).collect(),

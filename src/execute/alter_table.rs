@@ -55,7 +55,7 @@ pub(super) async fn run(
         let turn = road.ground.lake.turn(&target.table).await;
         road.unpin();
         target = road.target(name, "alter").await?;
-        let mut draft = Draft::new(&target.name, &target.table);
+        let mut draft = Draft::new((&target.schema, &target.name), &target.table);
         match edit {
             Edit::Change(change) => apply(road, &mut draft, relation, change).await?,
             Edit::Comment(column, text) => comment(&mut draft, column, text)?,
@@ -183,7 +183,7 @@ fn add_column(
     let mut all = draft.specs();
     all.push(spec.clone());
     create_table::check_columns(&all)?;
-    stored::check_definition(road, &draft.name, &all, column, &spec)?;
+    stored::check_definition(road, &draft.name, &all, column, &spec).map_err(Error::without_position)?;
     let value = match (&column.default, &column.generated) {
         (Some(default), _) => {
             let value = bound(road, draft, &spec, default, Purpose::Default)?;
@@ -352,7 +352,7 @@ fn set_default(
         });
     }
     if let Some(value) = value {
-        stored::bind(road, &draft.name, &[], value, &spec, Purpose::Default)?;
+        stored::bind(road, &draft.name, &[], value, &spec, Purpose::Default).map_err(Error::without_position)?;
     }
     draft.spec_mut(index)?.default = value.map(|value| value.text.clone());
     Ok(())
@@ -376,7 +376,8 @@ fn drop_expression(road: &Road<'_>, draft: &mut Draft, column: &Name, if_exists:
 
 fn add_check(road: &Road<'_>, draft: &mut Draft, check: &CheckConstraint) -> Result<()> {
     let columns: Vec<RelationColumn> = draft.columns.iter().map(|column| column_of(&column.spec)).collect();
-    plan::bind_condition(&draft.name, &columns, &check.expression, &road.context, &road.source)?;
+    let bound = plan::bind_condition(&draft.name, &columns, &check.expression, &road.context, &road.source);
+    bound.map_err(Error::without_position)?;
     let taken: Vec<(String, String)> =
         draft.checks.iter().map(|check| (check.name.clone(), check.expression.clone())).collect();
     if let Some(name) = check.name.as_ref().filter(|name| taken.iter().any(|(other, _)| *other == name.value)) {
@@ -460,7 +461,8 @@ async fn finish(road: &mut Road<'_>, target: &Target, oid: u32, draft: &Draft) -
             &draft.specs(),
             &redefinition.engine_schema(),
             draft.checks.clone(),
-        )?;
+        );
+        let gate = gate.map_err(Error::without_position)?;
         let input = if draft.rewrites {
             target.table.check_storable()?;
             let message = format!("table \"{}\" is being rewritten", draft.name);
@@ -562,12 +564,14 @@ fn over_old(condition: Expr, draft: &Draft) -> Result<Expr> {
 
 fn contains_nulls(draft: &Draft, column: &str) -> Error {
     let message = format!("column \"{column}\" of relation \"{}\" contains null values", draft.name);
-    Error::new(SqlState::NotNullViolation, message).with_column(column)
+    Error::new(SqlState::NotNullViolation, message).with_table(&draft.schema, &draft.name).with_column(column)
 }
 
 fn violated(draft: &Draft, constraint: &str) -> Error {
     let message = format!("check constraint \"{constraint}\" of relation \"{}\" is violated by some row", draft.name);
-    Error::new(SqlState::CheckViolation, message).with_constraint(constraint)
+    Error::new(SqlState::CheckViolation, message)
+        .with_table(&draft.schema, &draft.name)
+        .with_constraint(constraint)
 }
 
 /// The gate speaks of new rows; these are the ones that were there.

@@ -28,7 +28,7 @@ async fn on_relation(
     column: Option<&Name>,
     text: Option<&str>,
 ) -> Result<()> {
-    let (_, relation) = road.find(name)?;
+    let (_, relation) = road.find(name).map_err(Error::without_position)?;
     let noun = relation.kind.noun();
     if !wanted.is_empty() && noun != wanted {
         return Err(Error::new(SqlState::WrongObjectType, format!("\"{}\" is not a {wanted}", name.name)));

@@ -25,6 +25,7 @@ pub(crate) mod create_view;
 pub(crate) mod drop;
 pub(crate) mod explain;
 pub(crate) mod insert;
+pub(crate) mod inspect;
 pub mod output;
 pub(crate) mod role;
 mod properties;
@@ -72,6 +73,7 @@ async fn dispatch(road: &mut Road<'_>, statement: &Statement) -> Result<Output> 
         Statement::CopyFrom(copy) => copy_from::run(road, copy).await,
         Statement::CopyTo(copy) => copy_to::run(road, copy).await,
         Statement::Set(set) => setting::set(road, set),
+        Statement::Inspect(inspect) => inspect::run(road, inspect).await,
         Statement::Show(show) => setting::show(road, show),
         Statement::Reset(name) => setting::reset(road, name.as_ref()),
         Statement::CreateRole(role) => role::create(road, role).await,

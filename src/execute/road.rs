@@ -277,6 +277,21 @@ impl<'a> Road<'a> {
         Ok(Target { schema, name: name.name.clone(), table })
     }
 
+    /// A table to tell about, at the version that this transaction reads.
+    pub(super) async fn opened(&mut self, name: &QualifiedName) -> Result<Arc<lake::Table>> {
+        let (schema, relation) = self.find(name)?;
+        let RelationKind::Table(kind) = &relation.kind else {
+            return Err(Error::new(SqlState::WrongObjectType, format!("\"{}\" is not a table", name.name)));
+        };
+        let named = QualifiedName { schema: Some(schema), ..name.clone() };
+        // Resolving authorises, pins and records what is new.
+        let query = super::copy_to::table_query(&named, &[])?;
+        self.resolve(&plan::relations::names(&query, "")).await?;
+        let place = self.ground.lake.place(&kind.location)?;
+        let pins = self.session.transaction.pins_mut().unwrap_or(&mut self.pins);
+        pins.table::<lake::Table>(&place).ok_or_else(|| Error::internal("a table was not pinned"))
+    }
+
     /// The table as a write finds it: its newest version, or the transaction's own view.
     async fn newest(&mut self, location: &str) -> Result<Arc<lake::Table>> {
         if !self.staged {

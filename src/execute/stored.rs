@@ -1,12 +1,16 @@
 //! DEFAULT and GENERATED: bound once, to see that they may be kept.
 
+use std::ops::ControlFlow;
+
+use sqlparser::ast;
+
 use super::road::Road;
 use crate::error::{Error, Result, SqlState};
 use crate::lake::ColumnSpec;
 use crate::plan::relations::RelationColumn;
 use crate::plan::resolve::column_of;
 use crate::plan::{self, Purpose};
-use crate::sql::{ColumnDefinition, StoredExpression, column_names};
+use crate::sql::{ColumnDefinition, StoredExpression, column_names, fold, span_position};
 
 /// Refuses a column whose default or generation expression the table could not use.
 pub(super) fn check_definition(
@@ -36,10 +40,24 @@ pub(super) fn check_generated(
     let names = column_names(&generated.expression);
     if let Some(other) = columns.iter().find(|other| other.generated.is_some() && names.contains(&other.name)) {
         let message = format!("cannot use generated column \"{}\" in column generation expression", other.name);
+        let place = position_of(&generated.expression, &other.name, &road.source);
         return Err(Error::new(SqlState::InvalidObjectDefinition, message)
+            .at(place)
             .with_detail("A generated column cannot reference another generated column."));
     }
     bind(road, table, columns, generated, column, Purpose::Generated)
+}
+
+/// Where the expression names the column first.
+fn position_of(expression: &ast::Expr, name: &str, source: &str) -> Option<u32> {
+    let found = ast::visit_expressions(expression, |expression| match expression {
+        ast::Expr::Identifier(ident) if fold(ident) == name => ControlFlow::Break(ident.span),
+        _ => ControlFlow::Continue(()),
+    });
+    match found {
+        ControlFlow::Break(span) => span_position(source, span),
+        ControlFlow::Continue(()) => None,
+    }
 }
 
 pub(super) fn bind(

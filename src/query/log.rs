@@ -85,6 +85,7 @@ fn logged_with(statement: &Statement) -> Logged {
         | Statement::Query(_)
         | Statement::Explain(_)
         | Statement::CopyTo(_)
+        | Statement::Inspect(_)
         | Statement::Set(_)
         | Statement::Show(_)
         | Statement::Reset(_)

@@ -6,7 +6,7 @@ use super::statement::{self, Access};
 use crate::encode::types::{OutputColumn, PgType};
 use crate::error::{Error, Result, SqlState};
 use crate::execute::select::Reusable;
-use crate::execute::{Road, change, explain, insert, setting};
+use crate::execute::{Road, change, explain, insert, inspect, setting};
 use crate::plan::Changing;
 use crate::sql::{Parsed, Statement};
 
@@ -54,6 +54,7 @@ pub(crate) async fn prepare(road: &mut Road<'_>, parsed: Parsed) -> Result<Prepa
             }
             Some(explain::columns(explain.json).into())
         }
+        Statement::Inspect(statement) => Some(inspect::columns(road, statement).await?.into()),
         Statement::Show(show) => Some(setting::show_columns(show)?.into()),
         Statement::Empty
         | Statement::Truncate(_)

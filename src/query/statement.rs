@@ -15,7 +15,9 @@ pub(crate) enum Access {
 
 pub(crate) fn access(statement: &Statement) -> Access {
     match statement {
-        Statement::Query(_) | Statement::Explain(_) | Statement::CopyTo(_) | Statement::Declare(_) => Access::Reads,
+        Statement::Query(_) | Statement::Explain(_) | Statement::CopyTo(_) | Statement::Declare(_) | Statement::Inspect(_) => {
+            Access::Reads
+        }
         Statement::Insert(_) => Access::Writes("INSERT"),
         Statement::Update(_) => Access::Writes("UPDATE"),
         Statement::Delete(_) => Access::Writes("DELETE"),

@@ -194,7 +194,7 @@ impl Grammar<'_> {
             return Ok(vec![self.alter_column(column)?]);
         }
         if self.take(&["owner", "to"]) {
-            return Ok(vec![AlterAction::Owner(self.role_name()?)]);
+            return Ok(vec![AlterAction::Owner(self.role_spec()?)]);
         }
         if self.take(&["set", "tblproperties"]) || self.is("set") && self.is_operator_ahead(1, "(") {
             self.accept("set");
@@ -348,7 +348,7 @@ impl Grammar<'_> {
             AlterSchemaChange::RenameTo(self.name()?)
         } else {
             self.expect_all(&["owner", "to"])?;
-            AlterSchemaChange::Owner(self.role_name()?)
+            AlterSchemaChange::Owner(self.role_spec()?)
         };
         Ok(Statement::AlterSchema(AlterSchema { name, change }))
     }
@@ -378,7 +378,7 @@ impl Grammar<'_> {
         let column = Name { value: folded.pop().unwrap_or_default(), position: first.position };
         let Some(name) = folded.pop() else {
             let message = "column name must be qualified";
-            return Err(Error::new(crate::error::SqlState::SyntaxError, message).at(first.position));
+            return Err(Error::new(crate::error::SqlState::SyntaxError, message));
         };
         let (schema, database) = (folded.pop(), folded.pop());
         let relation = QualifiedName { database, schema, name, position: first.position };

@@ -29,6 +29,7 @@ mod expression;
 mod from;
 mod grammar;
 mod insert;
+mod inspect;
 mod keywords;
 mod merge;
 mod primary;
@@ -59,6 +60,7 @@ pub use data_type::pg_type;
 pub use grammar::fold;
 pub(crate) use scan::scan;
 pub(crate) use select::one_column_of;
+pub use inspect::Inspect;
 pub use statement::*;
 pub(crate) use token::{Kind, Token};
 pub use token::{position, span_position};
@@ -187,6 +189,7 @@ impl Grammar<'_> {
             "drop" => self.drop_statement(),
             "alter" => self.alter(),
             "comment" => self.comment_statement(),
+            "describe" | "desc" => self.describe(),
             "copy" => self.copy().map(Some),
             "set" => self.set().map(Some),
             "show" => self.show().map(Some),

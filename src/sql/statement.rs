@@ -4,6 +4,7 @@ use sqlparser::ast;
 
 use super::alter::{Alter, AlterSchema, Comment, StoredExpression};
 use super::change::{Delete, Merge, OnConflict, Update};
+use super::inspect::Inspect;
 use crate::encode::types::PgType;
 
 /// One statement of a query text.
@@ -44,6 +45,8 @@ pub enum Statement {
     CopyTo(Box<CopyTo>),
     Set(Set),
     Show(Show),
+    /// SHOW TABLES and its kin, DESCRIBE.
+    Inspect(Inspect),
     /// RESET name; `None` is RESET ALL.
     Reset(Option<Name>),
     /// BEGIN, or START TRANSACTION: their tags differ.
@@ -436,6 +439,7 @@ impl Statement {
             Self::Update(_) => "update",
             Self::Delete(_) => "delete",
             Self::Merge(_) => "merge",
+            Self::Inspect(_) => "show",
             Self::Alter(alter) if alter.kind == super::AlterKind::View => "alter_view",
             Self::Alter(_) => "alter_table",
             Self::AlterSchema(_) => "alter_schema",

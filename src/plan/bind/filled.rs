@@ -72,7 +72,6 @@ impl Binder<'_> {
             Purpose::Default => Scope::empty(&environment),
             Purpose::Generated | Purpose::Transform => super::condition::scope_over(table, columns, environment)?,
         };
-        let position = self.start(expression);
         let value = self.expr(expression, &Context::new(&scope, purpose.clause())).map_err(|error| {
             if purpose == Purpose::Default && error.sqlstate() == SqlState::UndefinedColumn {
                 let message = "cannot use column reference in DEFAULT expression";
@@ -89,7 +88,7 @@ impl Binder<'_> {
         let given = value.ty;
         let mut cast = typing::coerce(self.typing, value, column.ty, Coercion::Assignment).map_err(|error| {
             if matches!(error.sqlstate(), SqlState::DatatypeMismatch | SqlState::CannotCoerce) {
-                mismatch(column, given, purpose).at(position.filter(|_| purpose != Purpose::Transform))
+                mismatch(column, given, purpose)
             } else {
                 error
             }
@@ -176,8 +175,8 @@ pub(super) fn given_to_generated(column: &RelationColumn, message: String) -> Er
 fn mismatch(column: &RelationColumn, given: PgType, purpose: Purpose) -> Error {
     let (name, wanted, given) = (&column.name, type_words(column.ty), type_words(given));
     let of = match purpose {
-        Purpose::Default => "default",
-        Purpose::Generated => "generation",
+        // PostgreSQL calls both so.
+        Purpose::Default | Purpose::Generated => "default",
         Purpose::Transform => {
             let message =
                 format!("result of USING clause for column \"{name}\" cannot be cast automatically to type {wanted}");
