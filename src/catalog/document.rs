@@ -69,8 +69,24 @@ impl RelationKind {
     /// What PostgreSQL calls it in messages.
     pub fn noun(&self) -> &'static str {
         match self {
+            Self::Table(Table { materialized: Some(_), .. }) => "materialized view",
             Self::Table(_) => "table",
             Self::View(_) => "view",
+        }
+    }
+
+    /// The query of a view of either kind.
+    pub fn query(&self) -> Option<&View> {
+        match self {
+            Self::View(view) => Some(view),
+            Self::Table(table) => table.materialized.as_ref().map(|materialized| &materialized.view),
+        }
+    }
+
+    pub fn query_mut(&mut self) -> Option<&mut View> {
+        match self {
+            Self::View(view) => Some(view),
+            Self::Table(table) => table.materialized.as_mut().map(|materialized| &mut materialized.view),
         }
     }
 }
@@ -88,6 +104,17 @@ pub struct Table {
     /// The Delta version that the columns and checks were taken from: a newer one may have others, an older one has no say.
     #[serde(default)]
     pub version: u64,
+    /// Of a materialized view: what its rows are.
+    #[serde(default)]
+    pub materialized: Option<Materialized>,
+}
+
+/// The definition of a materialized view.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Materialized {
+    pub view: View,
+    /// Whether it has been filled.
+    pub populated: bool,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

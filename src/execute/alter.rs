@@ -1,10 +1,10 @@
 //! ALTER TABLE and ALTER VIEW: which kind of change it is, and those of the catalog alone: names, schemas, owners.
 
+use super::alter_table::{self, Edit};
+use super::drop;
 use super::drop::require_owner;
 use super::output::Output;
 use super::road::{Road, is_system_schema};
-use super::alter_table::{self, Edit};
-use super::drop;
 use crate::catalog::{Document, Relation, RelationKind};
 use crate::error::{Error, Result, Severity, SqlState};
 use crate::plan::recorded::relation_mut;
@@ -14,6 +14,7 @@ pub(crate) async fn run(road: &mut Road<'_>, alter: &Alter) -> Result<Output> {
     let tag = match alter.kind {
         AlterKind::Table => "ALTER TABLE",
         AlterKind::View => "ALTER VIEW",
+        AlterKind::MaterializedView => "ALTER MATERIALIZED VIEW",
     };
     let name = &alter.name;
     let (schema, relation) = match road.find(name) {
@@ -30,6 +31,9 @@ pub(crate) async fn run(road: &mut Road<'_>, alter: &Alter) -> Result<Output> {
     match &alter.change {
         AlterChange::RenameTo(to) => rename(road, (&schema, &name.name), &relation, to).await?,
         AlterChange::SetSchema(to) => set_schema(road, (&schema, &name.name), &relation, to).await?,
+        AlterChange::RenameColumn { .. } if relation.kind.noun() == "materialized view" => {
+            return Err(Error::unsupported("renaming a column of a materialized view"));
+        }
         AlterChange::RenameColumn { from, to } if matches!(relation.kind, RelationKind::View(_)) => {
             rename_view_column(road, &name.name, &relation, from, to).await?;
         }
@@ -50,11 +54,17 @@ fn is_missing(error: &Error) -> bool {
 
 /// ALTER VIEW takes views only; ALTER TABLE renames, moves and gives away views too.
 fn check_kind(alter: &Alter, relation: &Relation) -> Result<()> {
-    let is_view = matches!(relation.kind, RelationKind::View(_));
+    let noun = relation.kind.noun();
     let name = &alter.name.name;
-    if alter.kind == AlterKind::View && !is_view {
-        return Err(Error::new(SqlState::WrongObjectType, format!("\"{name}\" is not a view")));
+    let wanted = match alter.kind {
+        AlterKind::Table => noun,
+        AlterKind::View => "view",
+        AlterKind::MaterializedView => "materialized view",
+    };
+    if wanted != noun {
+        return Err(Error::new(SqlState::WrongObjectType, format!("\"{name}\" is not a {wanted}")));
     }
+    let is_view = noun != "table";
     let of_tables = match &alter.change {
         AlterChange::RenameTo(_) | AlterChange::SetSchema(_) | AlterChange::RenameColumn { .. } => None,
         AlterChange::RenameConstraint { .. } => Some("RENAME CONSTRAINT"),
@@ -65,7 +75,7 @@ fn check_kind(alter: &Alter, relation: &Relation) -> Result<()> {
         Some(action) => {
             let message = format!("ALTER action {action} cannot be performed on relation \"{name}\"");
             Err(Error::new(SqlState::WrongObjectType, message)
-                .with_detail("This operation is not supported for views."))
+                .with_detail(format!("This operation is not supported for {noun}s.")))
         }
     }
 }
@@ -216,7 +226,7 @@ async fn rename_view_column(
 pub(super) fn rename_in_views(document: &mut Document, oid: u32, from: &str, to: &str) {
     let relations = document.schemas.values_mut().flat_map(|schema| schema.relations.values_mut());
     for relation in relations {
-        let RelationKind::View(view) = &mut relation.kind else { continue };
+        let Some(view) = relation.kind.query_mut() else { continue };
         let columns = view.reads.iter_mut().filter(|read| read.oid == oid).flat_map(|read| &mut read.columns);
         columns.filter(|column| column.now == from).for_each(|column| to.clone_into(&mut column.now));
     }
@@ -229,7 +239,7 @@ pub(super) fn drop_views(document: &mut Document, views: &[(String, String)]) ->
         if document.relation(schema, view).is_none() {
             continue;
         }
-        let message = format!("drop cascades to view {view}");
+        let message = format!("drop cascades to {}", drop::named(document, schema, view));
         dropped.notices.push(Error::notice(Severity::Notice, SqlState::SuccessfulCompletion, message));
         drop::remove_with_dependents(document, schema, view, true, &mut dropped)?;
     }

@@ -126,12 +126,18 @@ impl Draft {
     pub(super) fn drop_column(&mut self, index: usize) -> Result<()> {
         let name = self.spec(index)?.name.clone();
         if self.partition_columns.contains(&name) {
-            let message =
-                format!("cannot drop column \"{name}\" because it is part of the partition key of relation \"{}\"", self.name);
+            let message = format!(
+                "cannot drop column \"{name}\" because it is part of the partition key of relation \"{}\"",
+                self.name
+            );
             return Err(Error::new(SqlState::InvalidTableDefinition, message));
         }
-        let over: Vec<String> =
-            self.checks.iter().filter(|check| reads(&check.expression, &name)).map(|check| check.name.clone()).collect();
+        let over: Vec<String> = self
+            .checks
+            .iter()
+            .filter(|check| reads(&check.expression, &name))
+            .map(|check| check.name.clone())
+            .collect();
         over.iter().for_each(|check| self.drop_check(check));
         self.clustered_by.retain(|column| *column != name);
         self.columns.remove(index);
@@ -141,9 +147,8 @@ impl Draft {
 
     /// Generated columns that read the column.
     pub(super) fn generated_from(&self, name: &str) -> Vec<String> {
-        let generated = self.columns.iter().filter(|column| {
-            column.spec.generated.as_deref().is_some_and(|text| reads(text, name))
-        });
+        let generated =
+            self.columns.iter().filter(|column| column.spec.generated.as_deref().is_some_and(|text| reads(text, name)));
         generated.map(|column| column.spec.name.clone()).collect()
     }
 
@@ -237,8 +242,11 @@ impl Draft {
     /// The definition to commit.
     pub(super) fn redefinition(&self) -> Redefinition {
         let mut redefinition = self.changes.clone();
-        redefinition.columns =
-            self.columns.iter().map(|column| RedefinedColumn { spec: column.spec.clone(), kept: column.kept }).collect();
+        redefinition.columns = self
+            .columns
+            .iter()
+            .map(|column| RedefinedColumn { spec: column.spec.clone(), kept: column.kept })
+            .collect();
         redefinition.partition_columns.clone_from(&self.partition_columns);
         if self.clustered_by != properties::clustered_by(self.table.properties()) {
             let list: Vec<String> = self.clustered_by.iter().map(|name| properties::quoted(name)).collect();

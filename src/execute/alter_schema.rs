@@ -10,9 +10,7 @@ use crate::sql::{AlterSchema, AlterSchemaChange};
 
 pub(crate) async fn run(road: &mut Road<'_>, statement: &AlterSchema) -> Result<Output> {
     let name = statement.name.value.clone();
-    let missing = |name: &str| {
-        Error::new(SqlState::InvalidSchemaName, format!("schema \"{name}\" does not exist"))
-    };
+    let missing = |name: &str| Error::new(SqlState::InvalidSchemaName, format!("schema \"{name}\" does not exist"));
     if is_system_schema(&name) {
         return Err(Error::new(SqlState::InsufficientPrivilege, format!("must be owner of schema {name}")));
     }

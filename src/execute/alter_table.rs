@@ -43,12 +43,7 @@ pub(super) enum Edit<'a> {
 }
 
 /// Commits what the edit makes of the table's definition, again on a newer version when other writers were faster.
-pub(super) async fn run(
-    road: &mut Road<'_>,
-    name: &QualifiedName,
-    relation: &Relation,
-    edit: Edit<'_>,
-) -> Result<()> {
+pub(super) async fn run(road: &mut Road<'_>, name: &QualifiedName, relation: &Relation, edit: Edit<'_>) -> Result<()> {
     let mut attempt = 1;
     loop {
         let mut target = road.target(name, "alter").await?;
@@ -126,9 +121,7 @@ async fn act(road: &mut Road<'_>, draft: &mut Draft, relation: &Relation, action
         AlterAction::DropColumn { name, if_exists, cascade } => {
             drop_column(road, draft, relation, name, *if_exists, *cascade).await
         }
-        AlterAction::Type { column, ty, using } => {
-            set_type(road, draft, relation, column, *ty, using.as_deref()).await
-        }
+        AlterAction::Type { column, ty, using } => set_type(road, draft, relation, column, *ty, using.as_deref()).await,
         AlterAction::NotNull { column, set } => set_not_null(draft, column, *set),
         AlterAction::Default { column, value } => set_default(road, draft, column, value.as_ref()),
         AlterAction::DropExpression { column, if_exists } => drop_expression(road, draft, column, *if_exists),
@@ -230,8 +223,7 @@ async fn drop_column(
 ) -> Result<()> {
     let Some(index) = draft.find(&name.value) else {
         if if_exists {
-            let message =
-                format!("column \"{}\" of relation \"{}\" does not exist, skipping", name.value, draft.name);
+            let message = format!("column \"{}\" of relation \"{}\" does not exist, skipping", name.value, draft.name);
             road.notice(Error::notice(Severity::Notice, SqlState::SuccessfulCompletion, message));
             return Ok(());
         }
@@ -241,8 +233,12 @@ async fn drop_column(
     let views = road.views_reading(relation.oid, &name.value).await?;
     if !cascade && !(generated.is_empty() && views.is_empty()) {
         let (table, column) = (&draft.name, &name.value);
-        let columns = generated.iter().map(|other| format!("column {other} of table {table} depends on column {column} of table {table}"));
-        let views = views.iter().map(|(_, view)| format!("view {view} depends on column {column} of table {table}"));
+        let columns = generated
+            .iter()
+            .map(|other| format!("column {other} of table {table} depends on column {column} of table {table}"));
+        let views = views.iter().map(|(schema, view)| {
+            format!("{} depends on column {column} of table {table}", super::drop::named(&road.snapshot, schema, view))
+        });
         let message = format!("cannot drop column {column} of table {table} because other objects depend on it");
         return Err(Error::new(SqlState::DependentObjectsStillExist, message)
             .with_detail(columns.chain(views).collect::<Vec<_>>().join("\n"))
@@ -289,12 +285,15 @@ async fn set_type(
     let own = ast::Expr::Identifier(ast::Ident::with_quote('"', &name.value));
     let over = (draft.name.as_str(), draft.old.as_slice());
     let value = match using {
-        Some(using) => plan::bind_stored(over, &column_of(&spec), using, Purpose::Transform, &road.context, &road.source)?,
+        Some(using) => {
+            plan::bind_stored(over, &column_of(&spec), using, Purpose::Transform, &road.context, &road.source)?
+        }
         None => plan::bind_stored(over, &column_of(&spec), &own, Purpose::Transform, &road.context, "")
             .map_err(|error| no_cast(error, &spec))?,
     };
     if let Some(text) = &old.default {
-        let default = StoredExpression { expression: Box::new(crate::sql::parse_expression(text)?), text: text.clone() };
+        let default =
+            StoredExpression { expression: Box::new(crate::sql::parse_expression(text)?), text: text.clone() };
         stored::bind(road, &draft.name, &[], &default, &spec, Purpose::Default).map_err(|error| {
             if error.sqlstate() != SqlState::DatatypeMismatch {
                 return error.without_position();
@@ -317,8 +316,7 @@ fn no_cast(error: Error, spec: &ColumnSpec) -> Error {
     if error.sqlstate() != SqlState::DatatypeMismatch {
         return error.without_position();
     }
-    let message =
-        format!("column \"{}\" cannot be cast automatically to type {}", spec.name, type_words(spec.ty.oid));
+    let message = format!("column \"{}\" cannot be cast automatically to type {}", spec.name, type_words(spec.ty.oid));
     let column = properties::quoted(&spec.name);
     Error::new(SqlState::DatatypeMismatch, message)
         .with_hint(format!("You might need to specify \"USING {column}::{}\".", format_type(spec.ty)))
@@ -334,12 +332,7 @@ fn set_not_null(draft: &mut Draft, column: &Name, set: bool) -> Result<()> {
     Ok(())
 }
 
-fn set_default(
-    road: &Road<'_>,
-    draft: &mut Draft,
-    column: &Name,
-    value: Option<&StoredExpression>,
-) -> Result<()> {
+fn set_default(road: &Road<'_>, draft: &mut Draft, column: &Name, value: Option<&StoredExpression>) -> Result<()> {
     let index = draft.column(&column.value)?;
     let spec = draft.spec(index)?.clone();
     if spec.generated.is_some() {
@@ -533,8 +526,7 @@ async fn ask(road: &Road<'_>, draft: &Draft, scan: &Scan) -> Result<()> {
             let Some(check) = draft.checks.iter().find(|check| check.name == *name) else { return Ok(()) };
             let columns: Vec<RelationColumn> = draft.columns.iter().map(|column| column_of(&column.spec)).collect();
             let expression = crate::sql::parse_expression(&check.expression)?;
-            let condition =
-                plan::bind_condition(&draft.name, &columns, &expression, &road.context, &check.expression)?;
+            let condition = plan::bind_condition(&draft.name, &columns, &expression, &road.context, &check.expression)?;
             // Columns that are new hold NULL in the rows that are there.
             let condition = over_old(condition, draft)?;
             (condition.is_false(), violated(draft, name))
@@ -569,9 +561,7 @@ fn contains_nulls(draft: &Draft, column: &str) -> Error {
 
 fn violated(draft: &Draft, constraint: &str) -> Error {
     let message = format!("check constraint \"{constraint}\" of relation \"{}\" is violated by some row", draft.name);
-    Error::new(SqlState::CheckViolation, message)
-        .with_table(&draft.schema, &draft.name)
-        .with_constraint(constraint)
+    Error::new(SqlState::CheckViolation, message).with_table(&draft.schema, &draft.name).with_constraint(constraint)
 }
 
 /// The gate speaks of new rows; these are the ones that were there.

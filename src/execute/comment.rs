@@ -13,6 +13,9 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &Comment) -> Result<Outp
     match &statement.object {
         CommentObject::Table(name) => on_relation(road, name, "table", None, statement.text.as_deref()).await?,
         CommentObject::View(name) => on_relation(road, name, "view", None, statement.text.as_deref()).await?,
+        CommentObject::MaterializedView(name) => {
+            on_relation(road, name, "materialized view", None, statement.text.as_deref()).await?;
+        }
         CommentObject::Column { relation, column } => {
             on_relation(road, relation, "", Some(column), statement.text.as_deref()).await?;
         }

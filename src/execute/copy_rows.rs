@@ -28,13 +28,7 @@ pub(super) type Fill = (usize, Arc<dyn PhysicalExpr>);
 
 impl TableDecoder {
     /// `chosen` are the numbers of the table's columns that the data has, in the data's order.
-    pub(super) fn new(
-        decoder: ChunkDecoder,
-        gate: Gate,
-        table: &Schema,
-        chosen: &[usize],
-        fills: Vec<Fill>,
-    ) -> Self {
+    pub(super) fn new(decoder: ChunkDecoder, gate: Gate, table: &Schema, chosen: &[usize], fills: Vec<Fill>) -> Self {
         let fields = table.fields();
         let sources = (0..fields.len()).map(|index| chosen.iter().position(|place| *place == index)).collect();
         // Nullability is the gate's to check: a NULL must be told as 23502, not as a malformed batch.

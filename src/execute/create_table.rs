@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::output::Output;
 use super::road::Road;
-use crate::catalog::{Relation, RelationKind, Table};
+use crate::catalog::{Materialized, Relation, RelationKind, Table};
 use crate::encode::types::{PgType, element_of, format_type, oid};
 use crate::error::{Error, Result, Severity, SqlState};
 use crate::lake::{self, ColumnSpec, CreateMode, Freshness, Input, TableSpec, WriteMode};
@@ -28,13 +28,14 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateTable) -> Result<
                 SqlState::DuplicateTable,
                 format!("relation \"{name}\" already exists, skipping"),
             ));
-            return Ok(Output::Done(if statement.query.is_some() { "CREATE TABLE AS" } else { "CREATE TABLE" }.into()));
+            return Ok(Output::Done(bare_tag(statement).into()));
         }
         if !statement.or_replace {
             return Err(Error::new(SqlState::DuplicateTable, format!("relation \"{name}\" already exists")));
         }
-        if matches!(relation.kind, RelationKind::View(_)) {
-            return Err(Error::new(SqlState::WrongObjectType, format!("\"{name}\" is not a table")));
+        let wanted = if statement.materialized.is_some() { "materialized view" } else { "table" };
+        if relation.kind.noun() != wanted {
+            return Err(Error::new(SqlState::WrongObjectType, format!("\"{name}\" is not a {wanted}")));
         }
         if !road.session.superuser && relation.owner != road.role_oid() {
             return Err(Error::new(SqlState::InsufficientPrivilege, format!("must be owner of table {name}")));
@@ -51,8 +52,16 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateTable) -> Result<
     };
     // What stays in its place stays whose it was: the files of a LOCATION never become ours to remove.
     let managed = replaced.filter(|_| in_place).map_or(statement.location.is_none(), |table| table.managed);
+    let materialized = match (&statement.materialized, &statement.query) {
+        (Some(text), Some(query)) => {
+            let (_, reads) = road.bind_view(query).await?;
+            let view = super::create_view::kept(road, text, reads);
+            Some(Materialized { view, populated: !statement.no_data })
+        }
+        _ => None,
+    };
     let made = make(road, (&schema, &name), statement, &location, in_place).await?;
-    let recorded = record(road, (&schema, &name), &made, managed, existing.as_ref()).await;
+    let recorded = record(road, (&schema, &name), &made, managed, existing.as_ref(), materialized).await;
     if let Err(error) = recorded {
         if managed && !in_place && is_refusal(&error) {
             // The first error is the one to tell.
@@ -85,12 +94,15 @@ fn is_same_place(road: &Road<'_>, one: &str, other: &str) -> Result<bool> {
 }
 
 fn tag(statement: &CreateTable, rows: u64) -> String {
-    if statement.query.is_some() && !statement.no_data {
-        format!("SELECT {rows}")
-    } else if statement.query.is_some() {
-        "CREATE TABLE AS".into()
-    } else {
-        "CREATE TABLE".into()
+    if statement.query.is_some() && !statement.no_data { format!("SELECT {rows}") } else { bare_tag(statement).into() }
+}
+
+/// The tag when there are no rows to count.
+fn bare_tag(statement: &CreateTable) -> &'static str {
+    match (&statement.materialized, &statement.query) {
+        (Some(_), _) => "CREATE MATERIALIZED VIEW",
+        (None, Some(_)) => "CREATE TABLE AS",
+        (None, None) => "CREATE TABLE",
     }
 }
 
@@ -356,6 +368,7 @@ async fn record(
     made: &Made,
     managed: bool,
     replaced: Option<&Relation>,
+    materialized: Option<Materialized>,
 ) -> Result<()> {
     let owner = road.role_oid();
     let recorded = Recorded::of(&made.table);
@@ -380,6 +393,7 @@ async fn record(
             partition_columns: Vec::new(),
             checks: Vec::new(),
             version: 0,
+            materialized: materialized.clone(),
         });
         let relation = Relation {
             oid: table_oid,

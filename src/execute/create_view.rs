@@ -2,7 +2,7 @@
 
 use super::output::Output;
 use super::road::Road;
-use crate::catalog::{Column, Relation, RelationKind, View};
+use crate::catalog::{Column, Relation, RelationKind, View, ViewRead};
 use crate::error::{Error, Result, SqlState};
 use crate::sql::CreateView;
 
@@ -29,11 +29,7 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateView) -> Result<O
             generated: None,
         });
     }
-    let mut depends_on: Vec<u32> = reads.iter().map(|read| read.oid).collect();
-    depends_on.sort_unstable();
-    depends_on.dedup();
-    let (query, search_path) = (statement.query_text.clone(), road.context.search_path.clone());
-    let view = View { query, search_path, depends_on, reads };
+    let view = kept(road, &statement.query_text, reads);
     let owner = road.role_oid();
     let superuser = road.session.superuser;
     let or_replace = statement.or_replace;
@@ -54,6 +50,14 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateView) -> Result<O
     })
     .await?;
     Ok(Output::Done("CREATE VIEW".into()))
+}
+
+/// A query as the catalog keeps it.
+pub(super) fn kept(road: &Road<'_>, text: &str, reads: Vec<ViewRead>) -> View {
+    let mut depends_on: Vec<u32> = reads.iter().map(|read| read.oid).collect();
+    depends_on.sort_unstable();
+    depends_on.dedup();
+    View { query: text.to_owned(), search_path: road.context.search_path.clone(), depends_on, reads }
 }
 
 /// The OID to keep, if the view may take the relation's place: PostgreSQL lets a view only grow.

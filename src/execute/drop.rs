@@ -26,7 +26,7 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &Drop) -> Result<Output>
             for name in &statement.names {
                 match statement.kind {
                     DropKind::Schema => drop_schema(document, statement, name, (superuser, role), &mut dropped)?,
-                    DropKind::Table | DropKind::View => {
+                    DropKind::Table | DropKind::View | DropKind::MaterializedView => {
                         drop_relation(document, statement, name, &path, (superuser, role), &mut dropped)?;
                     }
                 }
@@ -44,6 +44,7 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &Drop) -> Result<Output>
         match statement.kind {
             DropKind::Table => "DROP TABLE",
             DropKind::View => "DROP VIEW",
+            DropKind::MaterializedView => "DROP MATERIALIZED VIEW",
             DropKind::Schema => "DROP SCHEMA",
         }
         .into(),
@@ -69,7 +70,11 @@ fn drop_relation(
     who: Who,
     dropped: &mut Dropped,
 ) -> Result<()> {
-    let wanted = if statement.kind == DropKind::View { "view" } else { "table" };
+    let wanted = match statement.kind {
+        DropKind::View => "view",
+        DropKind::MaterializedView => "materialized view",
+        DropKind::Table | DropKind::Schema => "table",
+    };
     let found = match &name.schema {
         Some(schema) if !document.schemas.contains_key(schema) && !super::road::is_system_schema(schema) => {
             if statement.if_exists {
@@ -119,8 +124,10 @@ pub(super) fn remove_with_dependents(
     let dependents = dependents_of(document, relation.oid);
     if !dependents.is_empty() && !cascade {
         let noun = relation.kind.noun();
-        let detail: Vec<String> =
-            dependents.iter().map(|(_, view)| format!("view {view} depends on {noun} {name}")).collect();
+        let detail: Vec<String> = dependents
+            .iter()
+            .map(|(schema, view)| format!("{} depends on {noun} {name}", named(document, schema, view)))
+            .collect();
         return Err(Error::new(
             SqlState::DependentObjectsStillExist,
             format!("cannot drop {noun} {name} because other objects depend on it"),
@@ -132,7 +139,7 @@ pub(super) fn remove_with_dependents(
         dropped.notices.push(Error::notice(
             Severity::Notice,
             SqlState::SuccessfulCompletion,
-            format!("drop cascades to view {view}"),
+            format!("drop cascades to {}", named(document, &view_schema, &view)),
         ));
         remove_with_dependents(document, &view_schema, &view, cascade, dropped)?;
     }
@@ -145,12 +152,18 @@ pub(super) fn remove_with_dependents(
     Ok(())
 }
 
+/// `view v`: what kind of relation it is, and its name.
+pub(super) fn named(document: &Document, schema: &str, name: &str) -> String {
+    let noun = document.relation(schema, name).map_or("view", |relation| relation.kind.noun());
+    format!("{noun} {name}")
+}
+
 /// Schema and name of the views that read the relation.
 pub(super) fn dependents_of(document: &Document, oid: u32) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for (schema, definition) in &document.schemas {
         for (name, relation) in &definition.relations {
-            if let RelationKind::View(view) = &relation.kind
+            if let Some(view) = relation.kind.query()
                 && view.depends_on.contains(&oid)
                 && relation.oid != oid
             {

@@ -36,7 +36,8 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &Inspect) -> Result<Outp
         }
         Asked::Told(names, rows) => {
             let columns = text_columns(&names);
-            let values = (0..names.len()).map(|at| rows.iter().map(|row| row.get(at).cloned().unwrap_or_default()).collect());
+            let values =
+                (0..names.len()).map(|at| rows.iter().map(|row| row.get(at).cloned().unwrap_or_default()).collect());
             let stream = text_rows(&columns, values.collect())?;
             Ok(Output::Rows { columns: columns.into(), stream, tag })
         }
@@ -88,6 +89,10 @@ async fn asked(road: &mut Road<'_>, statement: &Inspect) -> Result<Asked> {
             let (schema, relation) = road.find(name)?;
             let text = match &relation.kind {
                 RelationKind::View(view) => create_view(&schema, &name.name, &relation, view),
+                RelationKind::Table(table) if table.materialized.is_some() => match relation.kind.query() {
+                    Some(view) => create_view(&schema, &name.name, &relation, view),
+                    None => String::new(),
+                },
                 RelationKind::Table(_) => {
                     let table = road.opened(name).await?;
                     create_table(&schema, &name.name, &relation, &table)
@@ -195,7 +200,8 @@ fn properties(table: &lake::Table, key: Option<&str>) -> Vec<Vec<String>> {
 fn create_view(schema: &str, name: &str, relation: &Relation, view: &View) -> String {
     let columns: Vec<String> = relation.columns.iter().map(|column| quoted(&column.name)).collect();
     let query = view.query.trim().trim_end_matches(';');
-    format!("CREATE VIEW {}.{} ({}) AS {query}", quoted(schema), quoted(name), columns.join(", "))
+    let noun = relation.kind.noun().to_uppercase();
+    format!("CREATE {noun} {}.{} ({}) AS {query}", quoted(schema), quoted(name), columns.join(", "))
 }
 
 fn create_table(schema: &str, name: &str, relation: &Relation, table: &lake::Table) -> String {
@@ -264,7 +270,11 @@ fn described(
     if !partitions.is_empty() {
         rows.push(row("# Partition Information", "", ""));
         let of = relation.columns.iter().filter(|column| partitions.contains(&column.name));
-        rows.extend(of.map(|column| row(&column.name, &format_type(column.ty()), column.comment.as_deref().unwrap_or_default())));
+        rows.extend(
+            of.map(|column| {
+                row(&column.name, &format_type(column.ty()), column.comment.as_deref().unwrap_or_default())
+            }),
+        );
     }
     rows.push(row("", "", ""));
     rows.push(row("# Detailed Table Information", "", ""));
@@ -285,8 +295,7 @@ fn described(
             if let Some(table) = table {
                 rows.push(row("Location", table.location(), ""));
                 rows.push(row("Version", &table.version().to_string(), ""));
-                let properties: Vec<String> =
-                    properties(table, None).into_iter().map(|row| row.join("=")).collect();
+                let properties: Vec<String> = properties(table, None).into_iter().map(|row| row.join("=")).collect();
                 rows.push(row("Table Properties", &format!("[{}]", properties.join(",")), ""));
                 for check in table.check_constraints() {
                     rows.push(row("Check", &format!("{}: {}", check.name, check.expression), ""));

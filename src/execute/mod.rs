@@ -27,8 +27,9 @@ pub(crate) mod explain;
 pub(crate) mod insert;
 pub(crate) mod inspect;
 pub mod output;
-pub(crate) mod role;
 mod properties;
+pub(crate) mod refresh;
+pub(crate) mod role;
 mod row_text;
 pub(crate) mod select;
 pub(crate) mod setting;
@@ -66,6 +67,7 @@ async fn dispatch(road: &mut Road<'_>, statement: &Statement) -> Result<Output> 
         Statement::CreateTable(table) => create_table::run(road, table).await,
         Statement::Alter(alter) => alter::run(road, alter).await,
         Statement::AlterSchema(schema) => alter_schema::run(road, schema).await,
+        Statement::Refresh(refresh) => refresh::run(road, refresh).await,
         Statement::Comment(comment) => comment::run(road, comment).await,
         Statement::CreateSchema(schema) => create_schema::run(road, schema).await,
         Statement::CreateView(view) => create_view::run(road, view).await,

@@ -74,7 +74,9 @@ pub(super) fn clustered_by(properties: &BTreeMap<String, String>) -> Vec<String>
 /// A name in SQL text: in quotes unless it is plain and no key word.
 pub(super) fn quoted(name: &str) -> String {
     let plain = name.starts_with(|first: char| first.is_ascii_lowercase() || first == '_')
-        && name.chars().all(|character| character.is_ascii_lowercase() || character.is_ascii_digit() || character == '_');
+        && name
+            .chars()
+            .all(|character| character.is_ascii_lowercase() || character.is_ascii_digit() || character == '_');
     if plain && crate::sql::is_plain_name(name) {
         return name.to_owned();
     }

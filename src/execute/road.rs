@@ -62,6 +62,12 @@ pub(crate) struct Target {
     pub(crate) table: Arc<lake::Table>,
 }
 
+/// Whose names are resolved.
+enum Names<'n> {
+    Of(&'n [plan::relations::RelationName]),
+    OfView(&'n ast::Query, &'n catalog::View),
+}
+
 /// Schemas that no user may write to.
 pub(super) fn is_system_schema(schema: &str) -> bool {
     matches!(schema, "pg_catalog" | "information_schema" | "lakegate" | "pg_toast")
@@ -137,14 +143,18 @@ impl<'a> Road<'a> {
 
     /// Finds and pins every relation of the names.
     async fn resolve(&mut self, names: &[plan::relations::RelationName]) -> Result<Relations> {
-        self.resolve_without(names, None).await
+        self.resolve_without(Names::Of(names), None).await
     }
 
-    async fn resolve_without(
-        &mut self,
-        names: &[plan::relations::RelationName],
-        hidden: Option<(u32, String)>,
-    ) -> Result<Relations> {
+    /// Binds the query that a materialized view is made of.
+    pub(crate) async fn bind_materialized(&mut self, view: &catalog::View) -> Result<BoundQuery> {
+        let query = crate::sql::parse_query(&view.query)?;
+        let relations = self.resolve_without(Names::OfView(&query, view), None).await?;
+        let bound = plan::bind_query(&query, &self.context, &relations, &view.query, &mut Parameters::none());
+        bound.map_err(Error::without_position)
+    }
+
+    async fn resolve_without(&mut self, of: Names<'_>, hidden: Option<(u32, String)>) -> Result<Relations> {
         let superuser = self.session.superuser;
         let role_oid = self.role_oid();
         let freshness = self.freshness();
@@ -165,7 +175,10 @@ impl<'a> Road<'a> {
             hidden,
             news: Vec::new(),
         };
-        let relations = resolver.resolve(names).await?;
+        let relations = match of {
+            Names::Of(names) => resolver.resolve(names).await?,
+            Names::OfView(query, view) => resolver.resolve_view(query, view).await?,
+        };
         for (oid, table) in std::mem::take(&mut resolver.news) {
             self.record_news(oid, &table).await;
         }
@@ -188,11 +201,10 @@ impl<'a> Road<'a> {
     pub(crate) async fn views_reading(&mut self, oid: u32, column: &str) -> Result<Vec<(String, String)>> {
         let mut found = Vec::new();
         for (schema, name) in super::drop::dependents_of(&self.snapshot, oid) {
-            let view =
-                QualifiedName { database: None, schema: Some(schema.clone()), name: name.clone(), position: 0 };
+            let view = QualifiedName { database: None, schema: Some(schema.clone()), name: name.clone(), position: 0 };
             let query = super::copy_to::table_query(&view, &[])?;
             let names = plan::relations::names(&query, "");
-            let relations = self.resolve_without(&names, Some((oid, column.to_owned()))).await?;
+            let relations = self.resolve_without(Names::Of(&names), Some((oid, column.to_owned()))).await?;
             let bound = plan::bind_query(&query, &self.context, &relations, "", &mut Parameters::none());
             if bound.is_err() {
                 found.push((schema, name));
@@ -216,7 +228,8 @@ impl<'a> Road<'a> {
         }
         let relations = self.resolve(&names).await?;
         let bound = plan::bind_query(query, &self.context, &relations, &self.source, &mut self.parameters)?;
-        let users = relations.by_name.iter().filter(|(_, relation)| self.snapshot.relation_by_oid(relation.oid()).is_some());
+        let users =
+            relations.by_name.iter().filter(|(_, relation)| self.snapshot.relation_by_oid(relation.oid()).is_some());
         let reads = users.map(|((schema, name), relation)| ViewRead {
             schema: schema.clone(),
             name: name.clone(),
@@ -253,6 +266,10 @@ impl<'a> Road<'a> {
     pub(crate) async fn target(&mut self, name: &QualifiedName, action: &str) -> Result<Target> {
         let (schema, relation) = self.find(name)?;
         let kind = match &relation.kind {
+            RelationKind::Table(table) if table.materialized.is_some() && !matches!(action, "refresh" | "alter") => {
+                let message = format!("cannot change materialized view \"{}\"", name.name);
+                return Err(Error::new(SqlState::WrongObjectType, message));
+            }
             RelationKind::Table(table) => table,
             RelationKind::View(_) => {
                 let message = format!("cannot {action} view \"{}\"", name.name);
@@ -473,9 +490,10 @@ impl<'a> Road<'a> {
         let mut given = Vec::new();
         if let Ok((_, relation)) = &found {
             let is_generated = |column: &catalog::Column| column.generated.is_some();
-            if let Some(name) = columns.iter().find(|name| {
-                relation.columns.iter().any(|column| column.name == name.value && is_generated(column))
-            }) {
+            if let Some(name) = columns
+                .iter()
+                .find(|name| relation.columns.iter().any(|column| column.name == name.value && is_generated(column)))
+            {
                 return Err(super::copy_from::copied_generated(&name.value));
             }
             if columns.is_empty() && relation.columns.iter().any(is_generated) {

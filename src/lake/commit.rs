@@ -296,9 +296,7 @@ fn check(target: &Target, base: Option<&Table>) -> Result<()> {
             | Target::Redefine(_)
             | Target::Private { .. },
             None,
-        ) => {
-            Err(Error::internal("a table without a version was written"))
-        }
+        ) => Err(Error::internal("a table without a version was written")),
         (Target::Create(spec), Some(_)) => {
             let message = format!("a Delta table already exists at \"{}\"", spec.location);
             Err(Error::new(SqlState::DuplicateTable, message)

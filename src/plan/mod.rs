@@ -22,6 +22,6 @@ pub use bind::change::BoundChange;
 pub use bind::filled::Purpose;
 pub use change::{Changing, bind_change};
 pub use parameters::{
-    InsertTarget, Parameters, bind_condition, bind_constants, bind_insert, bind_query, bind_stored, cast_columns, condition_on_rows,
-    over_rows, stored_on_rows,
+    InsertTarget, Parameters, bind_condition, bind_constants, bind_insert, bind_query, bind_stored, cast_columns,
+    condition_on_rows, over_rows, stored_on_rows,
 };

@@ -11,11 +11,11 @@
 use std::sync::Arc;
 
 use super::file_call::FileCall;
+use super::recorded::Recorded;
 use super::relations::{
     self, Filled, Relation, RelationColumn, RelationName, RelationNameKind, Relations, ResolvedTable, ResolvedView,
 };
 use crate::builtins::{self, Context};
-use super::recorded::Recorded;
 use crate::catalog::{self, RelationKind, Snapshot, ViewRead};
 use crate::encode::input::InputContext;
 use crate::error::{Error, Result, SqlState};
@@ -53,6 +53,15 @@ impl Resolver<'_> {
     pub async fn resolve(&mut self, names: &[RelationName]) -> Result<Relations> {
         let path = self.context.search_path.clone();
         self.resolve_names(names, &path, &[], 0).await
+    }
+
+    /// What a view's query reads, with its owner's rights.
+    pub async fn resolve_view(&mut self, query: &sqlparser::ast::Query, view: &catalog::View) -> Result<Relations> {
+        let names = relations::names(query, &view.query);
+        let superuser = std::mem::replace(&mut self.superuser, true);
+        let relations = self.resolve_names(&names, &view.search_path, &view.reads, 1).await;
+        self.superuser = superuser;
+        relations
     }
 
     /// Boxed, because views resolve names too.
@@ -177,6 +186,11 @@ impl Resolver<'_> {
     async fn open(&mut self, schema: &str, name: &str, relation: &catalog::Relation, depth: usize) -> Result<Relation> {
         match &relation.kind {
             RelationKind::Table(table) => {
+                if table.materialized.as_ref().is_some_and(|materialized| !materialized.populated) {
+                    let message = format!("materialized view \"{name}\" has not been populated");
+                    return Err(Error::new(SqlState::ObjectNotInPrerequisiteState, message)
+                        .with_hint("Use the REFRESH MATERIALIZED VIEW command."));
+                }
                 let pinned = self.pin(&table.location).await?;
                 if Recorded::is_news(&pinned, relation) {
                     self.news.push((relation.oid, Arc::clone(&pinned)));
@@ -248,11 +262,7 @@ fn system_table(schema: &str, name: &str, table: builtins::tables::SystemTable) 
         schema: schema.to_owned(),
         name: name.to_owned(),
         oid: table.oid,
-        columns: table
-            .columns
-            .iter()
-            .map(|(name, ty)| RelationColumn::new(*name, *ty))
-            .collect(),
+        columns: table.columns.iter().map(|(name, ty)| RelationColumn::new(*name, *ty)).collect(),
         provider: table.provider,
     }
 }

@@ -47,9 +47,9 @@ impl Relation {
         let quote = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
         let list = there.iter().map(|(wanted, _)| format!("{} AS {}", quote(&wanted.now), quote(&wanted.name)));
         let list = list.collect::<Vec<_>>().join(", ");
-        let query = sql::parse_query(&format!("SELECT {list} FROM {}", quote(name))).map_err(Error::without_position)?;
-        let columns =
-            there.iter().map(|(wanted, column)| RelationColumn::new(&wanted.name, column.ty)).collect();
+        let query =
+            sql::parse_query(&format!("SELECT {list} FROM {}", quote(name))).map_err(Error::without_position)?;
+        let columns = there.iter().map(|(wanted, column)| RelationColumn::new(&wanted.name, column.ty)).collect();
         let (schema, oid) = match &self {
             Self::Table(table) => (table.schema.clone(), table.oid),
             Self::View(view) => (view.schema.clone(), view.oid),

@@ -67,6 +67,7 @@ fn logged_with(statement: &Statement) -> Logged {
         | Statement::Alter(_)
         | Statement::AlterSchema(_)
         | Statement::Comment(_)
+        | Statement::Refresh(_)
         | Statement::CreateSchema(_)
         | Statement::CreateView(_)
         | Statement::Drop(_)

@@ -62,6 +62,7 @@ pub(crate) async fn prepare(road: &mut Road<'_>, parsed: Parsed) -> Result<Prepa
         | Statement::Alter(_)
         | Statement::AlterSchema(_)
         | Statement::Comment(_)
+        | Statement::Refresh(_)
         | Statement::CreateSchema(_)
         | Statement::CreateView(_)
         | Statement::Drop(_)

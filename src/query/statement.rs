@@ -15,17 +15,24 @@ pub(crate) enum Access {
 
 pub(crate) fn access(statement: &Statement) -> Access {
     match statement {
-        Statement::Query(_) | Statement::Explain(_) | Statement::CopyTo(_) | Statement::Declare(_) | Statement::Inspect(_) => {
-            Access::Reads
-        }
+        Statement::Query(_)
+        | Statement::Explain(_)
+        | Statement::CopyTo(_)
+        | Statement::Declare(_)
+        | Statement::Inspect(_) => Access::Reads,
         Statement::Insert(_) => Access::Writes("INSERT"),
         Statement::Update(_) => Access::Writes("UPDATE"),
         Statement::Delete(_) => Access::Writes("DELETE"),
         Statement::Merge(_) => Access::Writes("MERGE"),
         Statement::Truncate(_) => Access::Writes("TRUNCATE TABLE"),
+        Statement::CreateTable(table) if table.materialized.is_some() => Access::Writes("CREATE MATERIALIZED VIEW"),
+        Statement::Refresh(_) => Access::Writes("REFRESH MATERIALIZED VIEW"),
         Statement::CreateTable(table) if table.query.is_some() => Access::Writes("CREATE TABLE AS"),
         Statement::CreateTable(_) => Access::Writes("CREATE TABLE"),
         Statement::Alter(alter) if alter.kind == AlterKind::View => Access::Writes("ALTER VIEW"),
+        Statement::Alter(alter) if alter.kind == AlterKind::MaterializedView => {
+            Access::Writes("ALTER MATERIALIZED VIEW")
+        }
         Statement::Alter(_) => Access::Writes("ALTER TABLE"),
         Statement::AlterSchema(_) => Access::Writes("ALTER SCHEMA"),
         Statement::Comment(_) => Access::Writes("COMMENT"),

@@ -22,13 +22,20 @@ pub struct Alter {
 pub enum AlterKind {
     Table,
     View,
+    MaterializedView,
 }
 
 #[derive(Debug, Clone)]
 pub enum AlterChange {
     RenameTo(Name),
-    RenameColumn { from: Name, to: Name },
-    RenameConstraint { from: Name, to: Name },
+    RenameColumn {
+        from: Name,
+        to: Name,
+    },
+    RenameConstraint {
+        from: Name,
+        to: Name,
+    },
     SetSchema(Name),
     /// One or more, in the order of the text.
     Actions(Vec<AlterAction>),
@@ -120,6 +127,7 @@ pub struct Comment {
 pub enum CommentObject {
     Table(QualifiedName),
     View(QualifiedName),
+    MaterializedView(QualifiedName),
     Column { relation: QualifiedName, column: Name },
     Schema(Name),
 }
@@ -135,10 +143,14 @@ impl Grammar<'_> {
         if self.accept("schema") {
             return self.alter_schema().map(Some);
         }
-        let kind = match self.one_of(&["table", "view"]) {
-            Some("table") => AlterKind::Table,
-            Some(_) => AlterKind::View,
-            None => return Ok(None),
+        let kind = if self.take(&["materialized", "view"]) {
+            AlterKind::MaterializedView
+        } else {
+            match self.one_of(&["table", "view"]) {
+                Some("table") => AlterKind::Table,
+                Some(_) => AlterKind::View,
+                None => return Ok(None),
+            }
         };
         let if_exists = self.if_exists()?;
         if kind == AlterKind::Table {
@@ -174,7 +186,7 @@ impl Grammar<'_> {
             return Ok(AlterChange::SetSchema(self.name()?));
         }
         let actions = self.list(Self::alter_actions)?.into_iter().flatten().collect::<Vec<_>>();
-        if kind == AlterKind::View && actions.iter().any(|action| !matches!(action, AlterAction::Owner(_))) {
+        if kind != AlterKind::Table && actions.iter().any(|action| !matches!(action, AlterAction::Owner(_))) {
             return Err(Error::unsupported("this action of ALTER VIEW"));
         }
         Ok(AlterChange::Actions(actions))
@@ -357,8 +369,10 @@ impl Grammar<'_> {
     pub fn comment_statement(&mut self) -> Result<Option<Statement>> {
         self.expect("comment")?;
         self.expect("on")?;
+        let materialized = self.is_ahead(1, "view") && self.accept("materialized");
         let Some(kind) = self.one_of(&["table", "view", "column", "schema"]) else { return Ok(None) };
         let object = match kind {
+            "view" if materialized => CommentObject::MaterializedView(self.qualified_name()?),
             "table" => CommentObject::Table(self.qualified_name()?),
             "view" => CommentObject::View(self.qualified_name()?),
             "schema" => CommentObject::Schema(self.name()?),

@@ -49,7 +49,8 @@ fn is_column(tokens: &[Token], index: usize, token: &Token, name: &str) -> bool 
         return false;
     }
     let operator = |at: Option<usize>, text: &str| {
-        at.and_then(|at| tokens.get(at)).is_some_and(|token| matches!(token.kind, Kind::Operator) && token.value == text)
+        at.and_then(|at| tokens.get(at))
+            .is_some_and(|token| matches!(token.kind, Kind::Operator) && token.value == text)
     };
     let (before, after) = (index.checked_sub(1), Some(index + 1));
     !operator(before, "::") && !operator(after, "(") && !operator(after, ".")

@@ -1,8 +1,8 @@
 //! CREATE TABLE, with the clauses of a lake: USING, PARTITIONED BY, LOCATION, COMMENT, TBLPROPERTIES.
 
+use super::alter::StoredExpression;
 use super::data_type::pg_type;
 use super::grammar::{Grammar, fold};
-use super::alter::StoredExpression;
 use super::statement::{CheckConstraint, ColumnDefinition, CreateTable, Name, QualifiedName, Statement};
 use super::token::Kind;
 use crate::error::{Error, Result, SqlState};
@@ -32,6 +32,7 @@ pub(crate) fn empty(name: QualifiedName) -> CreateTable {
         properties: Vec::new(),
         query: None,
         no_data: false,
+        materialized: None,
     }
 }
 
@@ -228,7 +229,7 @@ impl Grammar<'_> {
         Ok(())
     }
 
-    fn table_clauses(&mut self, table: &mut CreateTable) -> Result<()> {
+    pub fn table_clauses(&mut self, table: &mut CreateTable) -> Result<()> {
         loop {
             if self.accept("using") {
                 let token = self.token();

@@ -58,9 +58,9 @@ pub use change::*;
 pub use column_names::{column_names, with_column_renamed};
 pub use data_type::pg_type;
 pub use grammar::fold;
+pub use inspect::Inspect;
 pub(crate) use scan::scan;
 pub(crate) use select::one_column_of;
-pub use inspect::Inspect;
 pub use statement::*;
 pub(crate) use token::{Kind, Token};
 pub use token::{position, span_position};
@@ -190,6 +190,7 @@ impl Grammar<'_> {
             "alter" => self.alter(),
             "comment" => self.comment_statement(),
             "describe" | "desc" => self.describe(),
+            "refresh" => self.refresh().map(Some),
             "copy" => self.copy().map(Some),
             "set" => self.set().map(Some),
             "show" => self.show().map(Some),

@@ -37,6 +37,7 @@ pub enum Statement {
     Alter(Box<Alter>),
     AlterSchema(AlterSchema),
     Comment(Comment),
+    Refresh(Refresh),
     CreateSchema(CreateSchema),
     CreateView(Box<CreateView>),
     /// DROP TABLE | VIEW | SCHEMA.
@@ -166,6 +167,16 @@ pub struct CreateTable {
     pub query: Option<Box<ast::Query>>,
     /// WITH NO DATA.
     pub no_data: bool,
+    /// CREATE MATERIALIZED VIEW: the text of the query as the user wrote it.
+    pub materialized: Option<String>,
+}
+
+/// REFRESH MATERIALIZED VIEW.
+#[derive(Debug, Clone)]
+pub struct Refresh {
+    pub name: QualifiedName,
+    /// WITH NO DATA: it is emptied.
+    pub no_data: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -222,6 +233,7 @@ pub struct CreateView {
 pub enum DropKind {
     Table,
     View,
+    MaterializedView,
     Schema,
 }
 
@@ -444,6 +456,7 @@ impl Statement {
             Self::Alter(_) => "alter_table",
             Self::AlterSchema(_) => "alter_schema",
             Self::Comment(_) => "comment",
+            Self::Refresh(_) => "refresh",
             Self::Truncate(_) => "truncate",
             Self::CreateTable(_) => "create_table",
             Self::CreateSchema(_) => "create_schema",

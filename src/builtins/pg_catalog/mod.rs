@@ -36,6 +36,7 @@ pub(super) fn rows(request: &Request<'_>) -> Result<RecordBatch> {
         "pg_depend" => relations::pg_depend(request),
         "pg_description" => relations::pg_description(request),
         "pg_language" => fixed::pg_language(request),
+        "pg_matviews" => relations::pg_matviews(request),
         "pg_namespace" => relations::pg_namespace(request),
         "pg_operator" => operators::pg_operator(request),
         "pg_prepared_statements" => server::pg_prepared_statements(request),

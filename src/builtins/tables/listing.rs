@@ -61,7 +61,8 @@ impl<'a> Listed<'a> {
     pub(in crate::builtins) fn view(&self) -> Option<&'a View> {
         match self.body {
             Body::View(view) => Some(view),
-            Body::System | Body::Table(_) => None,
+            Body::Table(table) => table.materialized.as_ref().map(|materialized| &materialized.view),
+            Body::System => None,
         }
     }
 
@@ -111,6 +112,7 @@ pub(in crate::builtins) fn relations(context: &Context) -> Vec<Listed<'_>> {
 
 fn user<'a>(schema: &'a str, schema_oid: u32, name: &'a str, relation: &'a Relation) -> Listed<'a> {
     let (kind, body) = match &relation.kind {
+        RelationKind::Table(table) if table.materialized.is_some() => ('m', Body::Table(table)),
         RelationKind::Table(table) => ('r', Body::Table(table)),
         RelationKind::View(view) => ('v', Body::View(view)),
     };
@@ -139,8 +141,14 @@ fn user<'a>(schema: &'a str, schema_oid: u32, name: &'a str, relation: &'a Relat
 fn numbered<'a>(columns: impl Iterator<Item = (&'a str, PgType, bool, Option<&'a str>)>) -> Vec<ListedColumn<'a>> {
     (1..)
         .zip(columns)
-        .map(|(number, (name, ty, not_null, comment))| {
-            ListedColumn { name, ty, not_null, comment, number, value: None, generated: false }
+        .map(|(number, (name, ty, not_null, comment))| ListedColumn {
+            name,
+            ty,
+            not_null,
+            comment,
+            number,
+            value: None,
+            generated: false,
         })
         .collect()
 }

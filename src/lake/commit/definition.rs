@@ -98,8 +98,7 @@ fn renamed(mut field: Value, column: &ColumnSpec) -> Value {
     set(&mut field, "name", column.name.clone().into());
     set(&mut field, "nullable", (!column.not_null).into());
     let mut metadata = field.get("metadata").cloned().unwrap_or_else(|| json!({}));
-    let texts =
-        [(COMMENT_KEY, &column.comment), (DEFAULT_KEY, &column.default), (GENERATED_KEY, &column.generated)];
+    let texts = [(COMMENT_KEY, &column.comment), (DEFAULT_KEY, &column.default), (GENERATED_KEY, &column.generated)];
     for (key, text) in texts {
         if let Some(text) = text {
             set(&mut metadata, key, text.clone().into());

@@ -24,9 +24,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::change::{Change, Changing, Counts};
-use super::redefinition::Redefinition;
 use super::columns::{ColumnSpec, TableSpec, stored_type};
 use super::commit::{self, Committed, Failure, Target};
+use super::redefinition::Redefinition;
 use super::stores::Resolved;
 use super::table::Table;
 use super::{Lake, LakeOptions};
@@ -211,9 +211,7 @@ fn target(lake: &Lake, mode: WriteMode) -> Result<(Resolved, Target)> {
             let (table, reads_new_rows) = (Arc::clone(&change.table), change.reads_new_rows);
             (table.location.clone(), Target::Change { table, removes: Vec::new(), reads_new_rows })
         }
-        WriteMode::Redefine(redefinition) => {
-            (redefinition.table.location.clone(), Target::Redefine(redefinition))
-        }
+        WriteMode::Redefine(redefinition) => (redefinition.table.location.clone(), Target::Redefine(redefinition)),
         WriteMode::Create(spec) => (lake.stores.resolve(&spec.location)?, Target::Create(spec)),
         WriteMode::Replace(spec) => (lake.stores.resolve(&spec.location)?, Target::Replace(spec)),
     })
