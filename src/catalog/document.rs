@@ -45,6 +45,20 @@ pub struct Schema {
     pub comment: Option<String>,
     /// Tables and views share one name space, as in PostgreSQL.
     pub relations: BTreeMap<String, Relation>,
+    /// Of a schema of temporary relations: whose it is.
+    #[serde(default)]
+    pub temporary: Option<TemporaryOf>,
+}
+
+/// The server process whose session made a schema of temporary relations: when it is gone, so is the session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TemporaryOf {
+    pub host: String,
+    pub process: u32,
+    /// When the process began, in its system's own count.
+    pub began: String,
+    /// RFC 3339.
+    pub made: String,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -236,9 +236,7 @@ async fn drop_column(
         let columns = generated
             .iter()
             .map(|other| format!("column {other} of table {table} depends on column {column} of table {table}"));
-        let views = views.iter().map(|(schema, view)| {
-            format!("{} depends on column {column} of table {table}", super::drop::named(&road.snapshot, schema, view))
-        });
+        let views = super::drop::told(&road.snapshot, &format!("column {column} of table {table}"), &views);
         let message = format!("cannot drop column {column} of table {table} because other objects depend on it");
         return Err(Error::new(SqlState::DependentObjectsStillExist, message)
             .with_detail(columns.chain(views).collect::<Vec<_>>().join("\n"))

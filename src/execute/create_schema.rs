@@ -56,7 +56,10 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateSchema) -> Result
                 return Err(Error::new(SqlState::UndefinedObject, format!("role \"{owner_name}\" does not exist")));
             };
             let oid = document.take_oid();
-            document.schemas.insert(name.to_owned(), Schema { oid, owner, comment: None, relations: BTreeMap::new() });
+            document.schemas.insert(
+                name.to_owned(),
+                Schema { oid, owner, comment: None, relations: BTreeMap::new(), temporary: None },
+            );
             Ok(true)
         })
         .await?;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::output::Output;
 use super::road::Road;
+use super::temporary;
 use crate::catalog::{Materialized, Relation, RelationKind, Table};
 use crate::encode::types::{PgType, element_of, format_type, oid};
 use crate::error::{Error, Result, Severity, SqlState};
@@ -19,7 +20,8 @@ use crate::sql::{CheckConstraint, CreateTable};
 const COLUMNS_MAX: usize = 1600;
 
 pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateTable) -> Result<Output> {
-    let (schema, name) = road.creation_name(&statement.name)?;
+    let (schema, name) = road.creation_name(&statement.name, statement.temporary)?;
+    let is_temporary = road.session.temporary.as_ref() == Some(&schema);
     let existing = road.snapshot.relation(&schema, &name).cloned();
     if let Some(relation) = &existing {
         if statement.if_not_exists {
@@ -41,6 +43,9 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateTable) -> Result<
             return Err(Error::new(SqlState::InsufficientPrivilege, format!("must be owner of table {name}")));
         }
     }
+    if is_temporary && statement.location.is_some() {
+        return Err(Error::unsupported("LOCATION of a temporary table"));
+    }
     if let Some(location) = &statement.location {
         road.check_file(location, true)?;
     }
@@ -55,6 +60,9 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateTable) -> Result<
     let materialized = match (&statement.materialized, &statement.query) {
         (Some(text), Some(query)) => {
             let (_, reads) = road.bind_view(query).await?;
+            if is_temporary || temporary::reads_any(road, &reads) {
+                return Err(Error::unsupported("a materialized view of temporary relations"));
+            }
             let view = super::create_view::kept(road, text, reads);
             Some(Materialized { view, populated: !statement.no_data })
         }
@@ -371,6 +379,7 @@ async fn record(
     materialized: Option<Materialized>,
 ) -> Result<()> {
     let owner = road.role_oid();
+    let temporary = temporary::Making::of(road, schema);
     let recorded = Recorded::of(&made.table);
     let location = road.ground.lake.stores().portable(made.table.location());
     let (schema, name) = (schema.to_owned(), name.to_owned());
@@ -402,6 +411,9 @@ async fn record(
             columns: Vec::new(),
             kind,
         };
+        if let Some(temporary) = &temporary {
+            temporary.ensure(document, schema);
+        }
         let Some(definition) = document.schemas.get_mut(schema) else {
             return Err(Error::new(SqlState::InvalidSchemaName, format!("schema \"{schema}\" does not exist")));
         };

@@ -2,13 +2,19 @@
 
 use super::output::Output;
 use super::road::Road;
+use super::temporary;
 use crate::catalog::{Column, Relation, RelationKind, View, ViewRead};
-use crate::error::{Error, Result, SqlState};
+use crate::error::{Error, Result, Severity, SqlState};
 use crate::sql::CreateView;
 
 pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateView) -> Result<Output> {
-    let (schema, name) = road.creation_name(&statement.name)?;
     let (bound, reads) = road.bind_view(&statement.query).await?;
+    let becomes = !statement.temporary && statement.name.schema.is_none() && temporary::reads_any(road, &reads);
+    if becomes {
+        let message = format!("view \"{}\" will be a temporary view", statement.name.name);
+        road.notice(Error::notice(Severity::Notice, SqlState::SuccessfulCompletion, message));
+    }
+    let (schema, name) = road.creation_name(&statement.name, statement.temporary || becomes)?;
     if statement.columns.len() > bound.columns.len() {
         return Err(Error::new(SqlState::SyntaxError, "CREATE VIEW specifies more column names than columns"));
     }
@@ -30,10 +36,14 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateView) -> Result<O
         });
     }
     let view = kept(road, &statement.query_text, reads);
+    let temporary = temporary::Making::of(road, &schema);
     let owner = road.role_oid();
     let superuser = road.session.superuser;
     let or_replace = statement.or_replace;
     road.define(move |document| {
+        if let Some(temporary) = &temporary {
+            temporary.ensure(document, &schema);
+        }
         let existing = document.relation(&schema, &name).cloned();
         let oid = match &existing {
             None => document.take_oid(),

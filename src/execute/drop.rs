@@ -18,7 +18,10 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &Drop) -> Result<Output>
     let path = road.context.search_path.clone();
     let superuser = road.session.superuser;
     let role = road.role_oid();
-    let asked = statement.clone();
+    let mut asked = statement.clone();
+    if statement.kind != DropKind::Schema {
+        asked.names = statement.names.iter().map(|name| road.own(name)).collect();
+    }
     let dropped = road
         .define(move |document| {
             let statement = &asked;
@@ -124,10 +127,7 @@ pub(super) fn remove_with_dependents(
     let dependents = dependents_of(document, relation.oid);
     if !dependents.is_empty() && !cascade {
         let noun = relation.kind.noun();
-        let detail: Vec<String> = dependents
-            .iter()
-            .map(|(schema, view)| format!("{} depends on {noun} {name}", named(document, schema, view)))
-            .collect();
+        let detail = told(document, &format!("{noun} {name}"), &dependents);
         return Err(Error::new(
             SqlState::DependentObjectsStillExist,
             format!("cannot drop {noun} {name} because other objects depend on it"),
@@ -150,6 +150,19 @@ pub(super) fn remove_with_dependents(
         dropped.locations.push(table.location);
     }
     Ok(())
+}
+
+/// A line for each view that depends on what `on` names, and below it those that depend on the view.
+pub(super) fn told(document: &Document, on: &str, dependents: &[(String, String)]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (schema, view) in dependents {
+        let name = named(document, schema, view);
+        lines.push(format!("{name} depends on {on}"));
+        if let Some(relation) = document.relation(schema, view) {
+            lines.extend(told(document, &name, &dependents_of(document, relation.oid)));
+        }
+    }
+    lines
 }
 
 /// `view v`: what kind of relation it is, and its name.

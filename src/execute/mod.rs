@@ -34,6 +34,7 @@ mod row_text;
 pub(crate) mod select;
 pub(crate) mod setting;
 mod stored;
+pub(crate) mod temporary;
 pub(crate) mod transaction;
 pub(crate) mod truncate;
 

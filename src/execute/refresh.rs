@@ -20,7 +20,8 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &Refresh) -> Result<Outp
     };
     let Some(materialized) = materialized else {
         let message = format!("\"{}\" is not a materialized view", statement.name.name);
-        return Err(Error::new(SqlState::WrongObjectType, message));
+        // PostgreSQL's SQLSTATE for it.
+        return Err(Error::new(SqlState::FeatureNotSupported, message));
     };
     let who = (road.session.superuser, road.role_oid());
     require_owner(who, relation.owner, relation.kind.noun(), &statement.name.name)?;

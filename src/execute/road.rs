@@ -201,12 +201,14 @@ impl<'a> Road<'a> {
     pub(crate) async fn views_reading(&mut self, oid: u32, column: &str) -> Result<Vec<(String, String)>> {
         let mut found = Vec::new();
         for (schema, name) in super::drop::dependents_of(&self.snapshot, oid) {
-            let view = QualifiedName { database: None, schema: Some(schema.clone()), name: name.clone(), position: 0 };
-            let query = super::copy_to::table_query(&view, &[])?;
-            let names = plan::relations::names(&query, "");
-            let relations = self.resolve_without(Names::Of(&names), Some((oid, column.to_owned()))).await?;
-            let bound = plan::bind_query(&query, &self.context, &relations, "", &mut Parameters::none());
-            if bound.is_err() {
+            let snapshot = Arc::clone(&self.snapshot);
+            let Some(relation) = snapshot.relation(&schema, &name) else { continue };
+            let Some(view) = relation.kind.query() else { continue };
+            let query = crate::sql::parse_query(&view.query)?;
+            let hidden = Some((oid, column.to_owned()));
+            let relations = self.resolve_without(Names::OfView(&query, view), hidden).await?;
+            let bound = plan::bind_query(&query, &self.context, &relations, &view.query, &mut Parameters::none());
+            if !bound.is_ok_and(|bound| bound.columns.len() >= relation.columns.len()) {
                 found.push((schema, name));
             }
         }
@@ -367,6 +369,7 @@ impl<'a> Road<'a> {
 
     /// The relation of that name in the search path; 42P01 with the name's position.
     pub(super) fn find(&self, name: &QualifiedName) -> Result<(String, CatalogRelation)> {
+        let name = &self.own(name);
         if let Some(database) = name.database.as_ref().filter(|database| **database != self.context.database) {
             let message = format!("cross-database references are not implemented: \"{database}.{}\"", short(name));
             return Err(Error::new(SqlState::FeatureNotSupported, message).at(place(name)));
@@ -391,15 +394,41 @@ impl<'a> Road<'a> {
         Err(missing(name))
     }
 
+    /// The name with `pg_temp` as the schema that it means in this session.
+    pub(super) fn own(&self, name: &QualifiedName) -> QualifiedName {
+        match (&name.schema, &self.context.temporary) {
+            (Some(schema), Some(temporary)) if schema == "pg_temp" => {
+                QualifiedName { schema: Some(temporary.clone()), ..name.clone() }
+            }
+            _ => name.clone(),
+        }
+    }
+
     /// Where a new relation of that name goes.
-    pub(crate) fn creation_name(&self, name: &QualifiedName) -> Result<(String, String)> {
+    pub(crate) fn creation_name(&mut self, name: &QualifiedName, temporary: bool) -> Result<(String, String)> {
+        let own = name
+            .schema
+            .as_deref()
+            .is_some_and(|schema| schema == "pg_temp" || self.session.temporary.as_deref() == Some(schema));
+        if own || temporary && name.schema.is_none() {
+            return Ok((super::temporary::schema_of(self.session), name.name.clone()));
+        }
+        if temporary {
+            let message = "cannot create temporary relation in non-temporary schema";
+            return Err(Error::new(SqlState::InvalidTableDefinition, message).at(place(name)));
+        }
         if let Some(database) = name.database.as_ref().filter(|database| **database != self.context.database) {
             let message = format!("cross-database references are not implemented: \"{database}.{}\"", short(name));
             return Err(Error::new(SqlState::FeatureNotSupported, message).at(place(name)));
         }
         let schema = match &name.schema {
             Some(schema) => schema.clone(),
-            None => match self.context.search_path.iter().find(|schema| !is_system_schema(schema)) {
+            None => match self
+                .context
+                .search_path
+                .iter()
+                .find(|schema| !is_system_schema(schema) && self.context.temporary.as_ref() != Some(*schema))
+            {
                 Some(schema) => schema.clone(),
                 None => {
                     let message = "no schema has been selected to create in";
@@ -705,15 +734,23 @@ pub(crate) fn statement_context(session: &Session, snapshot: &Snapshot, server_s
         let schema = match schema.as_str() {
             "$user" if is_system_schema(&session.user) => continue,
             "$user" => session.user.clone(),
+            "pg_temp" => match &session.temporary {
+                Some(temporary) => temporary.clone(),
+                None => continue,
+            },
             _ => schema,
         };
         if schema_exists(snapshot, &schema) && !search_path.contains(&schema) {
             search_path.push(schema);
         }
     }
+    let temporary = session.temporary.clone().filter(|schema| snapshot.schemas.contains_key(schema));
     let catalog_implicit = !search_path.iter().any(|schema| schema == "pg_catalog");
     if catalog_implicit {
         search_path.insert(0, "pg_catalog".to_owned());
+    }
+    if let Some(schema) = temporary.as_ref().filter(|schema| !search_path.contains(schema)) {
+        search_path.insert(0, schema.clone());
     }
     Context {
         catalog: Arc::clone(snapshot),
@@ -723,6 +760,7 @@ pub(crate) fn statement_context(session: &Session, snapshot: &Snapshot, server_s
         database: session.database().to_owned(),
         search_path,
         catalog_implicit,
+        temporary,
         time_zone: settings.time_zone(),
         transaction_start: session.transaction.started().unwrap_or(now),
         statement_start: now,

@@ -148,9 +148,11 @@ impl Resolver<'_> {
         path: &[String],
         depth: usize,
     ) -> Result<Option<Relation>> {
-        let schemas: Vec<&String> = match schema {
-            Some(schema) => vec![schema],
-            None => path.iter().collect(),
+        let context = Arc::clone(self.context);
+        let schemas: Vec<&String> = match (schema, &context.temporary) {
+            (Some(schema), Some(temporary)) if schema == "pg_temp" => vec![temporary],
+            (Some(schema), _) => vec![schema],
+            (None, _) => path.iter().collect(),
         };
         for schema in schemas {
             if let Some(table) = builtins::tables::lookup(schema, name, self.context) {

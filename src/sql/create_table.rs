@@ -32,16 +32,17 @@ pub(crate) fn empty(name: QualifiedName) -> CreateTable {
         properties: Vec::new(),
         query: None,
         no_data: false,
+        temporary: false,
         materialized: None,
     }
 }
 
 impl Grammar<'_> {
     /// The rest of CREATE [OR REPLACE] TABLE.
-    pub fn create_table(&mut self, or_replace: bool) -> Result<Statement> {
+    pub fn create_table(&mut self, or_replace: bool, temporary: bool) -> Result<Statement> {
         let if_not_exists = self.if_not_exists(or_replace)?;
         let name = self.qualified_name()?;
-        let mut table = CreateTable { or_replace, if_not_exists, ..empty(name) };
+        let mut table = CreateTable { or_replace, if_not_exists, temporary, ..empty(name) };
         let elements = self.accept_operator("(");
         if elements {
             if !self.is_operator(")") {
@@ -245,6 +246,10 @@ impl Grammar<'_> {
             } else if self.accept("cluster") {
                 self.expect("by")?;
                 table.cluster_by = Some(self.parenthesized(Self::name)?);
+            } else if table.temporary && self.take(&["on", "commit"]) {
+                if !self.take(&["preserve", "rows"]) {
+                    return self.unsupported(&format!("ON COMMIT {}", self.token().value.to_ascii_uppercase()));
+                }
             } else if self.accept("location") {
                 table.location = Some(self.string()?);
             } else if self.accept("comment") {
@@ -262,13 +267,8 @@ impl Grammar<'_> {
     }
 
     fn refuse_table_clause(&self) -> Result<()> {
-        const CLAUSES: [(&str, &str); 5] = [
-            ("inherits", "INHERITS"),
-            ("tablespace", "TABLESPACE"),
-            ("on", "ON COMMIT"),
-            ("of", "OF type"),
-            ("without", "WITHOUT OIDS"),
-        ];
+        const CLAUSES: [(&str, &str); 4] =
+            [("inherits", "INHERITS"), ("tablespace", "TABLESPACE"), ("of", "OF type"), ("without", "WITHOUT OIDS")];
         match CLAUSES.iter().find(|(word, _)| self.is(word)) {
             Some((_, clause)) => self.unsupported(clause),
             None => Ok(()),

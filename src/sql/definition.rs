@@ -12,19 +12,22 @@ impl Grammar<'_> {
     pub fn create(&mut self) -> Result<Option<Statement>> {
         self.expect("create")?;
         let or_replace = self.take(&["or", "replace"]);
+        let first = self.mark();
+        self.one_of(&["local", "global"]);
+        let temporary = self.one_of(&["temporary", "temp"]).is_some();
+        if !temporary {
+            self.reset(first);
+        }
         if self.accept("table") {
-            return self.create_table(or_replace).map(Some);
+            return self.create_table(or_replace, temporary).map(Some);
         }
         if self.accept("view") {
-            return self.create_view(or_replace).map(Some);
+            return self.create_view(or_replace, temporary).map(Some);
         }
-        let refused = [
-            ("temporary", "CREATE TEMPORARY"),
-            ("temp", "CREATE TEMPORARY"),
-            ("local", "CREATE LOCAL TEMPORARY"),
-            ("unlogged", "CREATE UNLOGGED"),
-            ("recursive", "CREATE RECURSIVE VIEW"),
-        ];
+        if temporary {
+            return self.unsupported(&format!("CREATE TEMPORARY {}", self.token().value.to_ascii_uppercase()));
+        }
+        let refused = [("unlogged", "CREATE UNLOGGED"), ("recursive", "CREATE RECURSIVE VIEW")];
         if self.is("materialized") && self.is_ahead(1, "view") {
             self.advance();
             self.advance();
@@ -106,7 +109,7 @@ impl Grammar<'_> {
         Ok(Statement::Refresh(Refresh { name, no_data }))
     }
 
-    fn create_view(&mut self, or_replace: bool) -> Result<Statement> {
+    fn create_view(&mut self, or_replace: bool, temporary: bool) -> Result<Statement> {
         let name = self.qualified_name()?;
         let columns = if self.is_operator("(") { self.parenthesized(Self::name)? } else { Vec::new() };
         if self.is("with") {
@@ -119,7 +122,7 @@ impl Grammar<'_> {
         if self.is("with") {
             return self.unsupported("WITH CHECK OPTION");
         }
-        let view = CreateView { name, or_replace, columns, query, query_text };
+        let view = CreateView { name, temporary, or_replace, columns, query, query_text };
         Ok(Statement::CreateView(Box::new(view)))
     }
 

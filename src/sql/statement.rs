@@ -167,6 +167,7 @@ pub struct CreateTable {
     pub query: Option<Box<ast::Query>>,
     /// WITH NO DATA.
     pub no_data: bool,
+    pub temporary: bool,
     /// CREATE MATERIALIZED VIEW: the text of the query as the user wrote it.
     pub materialized: Option<String>,
 }
@@ -222,6 +223,7 @@ pub struct CreateSchema {
 #[derive(Debug, Clone)]
 pub struct CreateView {
     pub name: QualifiedName,
+    pub temporary: bool,
     pub or_replace: bool,
     pub columns: Vec<Name>,
     pub query: Box<ast::Query>,

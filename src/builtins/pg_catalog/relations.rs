@@ -30,7 +30,7 @@ pub(super) fn pg_class(request: &Request<'_>) -> Result<RecordBatch> {
         .set("relfilenode", |relation| if matches!(relation.kind, 'r' | 'm') { relation.oid } else { 0 })
         // -1: nobody has counted.
         .set("reltuples", |relation| if matches!(relation.kind, 'r' | 'm') { -1.0 } else { 0.0 })
-        .set("relpersistence", |_| 'p')
+        .set("relpersistence", |relation| if relation.schema.starts_with("pg_temp_") { 't' } else { 'p' })
         .set("relkind", |relation| relation.kind)
         .set("relnatts", |relation| relation.columns.len() as i64)
         .set("relchecks", |relation| relation.table().map_or(0, |table| table.checks.len() as i64))

@@ -71,6 +71,7 @@ pub(super) fn typing() -> TypingContext {
         database: "lakegate".to_owned(),
         search_path: vec!["pg_catalog".to_owned(), "public".to_owned()],
         catalog_implicit: true,
+        temporary: None,
         time_zone: TextTimeZone::Named(chrono_tz::UTC),
         transaction_start: Utc::now(),
         statement_start: Utc::now(),
