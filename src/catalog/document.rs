@@ -85,6 +85,7 @@ impl RelationKind {
         match self {
             Self::Table(Table { materialized: Some(_), .. }) => "materialized view",
             Self::Table(_) => "table",
+            Self::View(View { files: Some(_), .. }) => "external table",
             Self::View(_) => "view",
         }
     }
@@ -151,6 +152,9 @@ pub struct View {
     /// What the names in the query meant when it was made: relations keep their place in it when they are renamed.
     #[serde(default)]
     pub reads: Vec<ViewRead>,
+    /// Of an external table, whose query reads files: its clauses as the user wrote them.
+    #[serde(default)]
+    pub files: Option<String>,
 }
 
 /// A relation that a view's query names.

@@ -61,7 +61,8 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateTable) -> Result<
         (Some(text), Some(query)) => {
             let (_, reads) = road.bind_view(query).await?;
             if is_temporary || temporary::reads_any(road, &reads) {
-                return Err(Error::unsupported("a materialized view of temporary relations"));
+                let message = "materialized views must not use temporary tables or views";
+                return Err(Error::new(SqlState::FeatureNotSupported, message));
             }
             let view = super::create_view::kept(road, text, reads);
             Some(Materialized { view, populated: !statement.no_data })

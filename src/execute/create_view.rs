@@ -67,7 +67,7 @@ pub(super) fn kept(road: &Road<'_>, text: &str, reads: Vec<ViewRead>) -> View {
     let mut depends_on: Vec<u32> = reads.iter().map(|read| read.oid).collect();
     depends_on.sort_unstable();
     depends_on.dedup();
-    View { query: text.to_owned(), search_path: road.context.search_path.clone(), depends_on, reads }
+    View { query: text.to_owned(), search_path: road.context.search_path.clone(), depends_on, reads, files: None }
 }
 
 /// The OID to keep, if the view may take the relation's place: PostgreSQL lets a view only grow.
@@ -75,7 +75,7 @@ fn replaceable(relation: &Relation, name: &str, or_replace: bool, columns: &[Col
     if !or_replace {
         return Err(Error::new(SqlState::DuplicateTable, format!("relation \"{name}\" already exists")));
     }
-    if matches!(relation.kind, RelationKind::Table(_)) {
+    if relation.kind.noun() != "view" {
         return Err(Error::new(SqlState::WrongObjectType, format!("\"{name}\" is not a view")));
     }
     if !owned {

@@ -99,7 +99,7 @@ fn drop_relation(
         return Err(Error::new(SqlState::UndefinedTable, format!("{wanted} \"{name}\" does not exist")));
     };
     let noun = relation.kind.noun();
-    if noun != wanted {
+    if noun != wanted && !(noun == "external table" && wanted == "table") {
         let article_hint = format!("Use DROP {} to remove a {noun}.", noun.to_uppercase());
         return Err(Error::new(SqlState::WrongObjectType, format!("\"{}\" is not a {wanted}", name.name))
             .with_hint(article_hint));

@@ -63,7 +63,7 @@ async fn asked(road: &mut Road<'_>, statement: &Inspect) -> Result<Asked> {
             Asked::Query(format!(
                 "SELECT n.nspname AS \"database\", c.relname AS \"tableName\", n.nspname LIKE 'pg\\_temp%' AS \"isTemporary\" \
                  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-                 WHERE n.nspname = {schema} AND c.relkind IN ('r', 'v', 'm'){} ORDER BY 2",
+                 WHERE n.nspname = {schema} AND c.relkind IN ('r', 'v', 'm', 'f'){} ORDER BY 2",
                 matching("c.relname", pattern.as_deref())
             ))
         }
@@ -198,6 +198,15 @@ fn properties(table: &lake::Table, key: Option<&str>) -> Vec<Vec<String>> {
 }
 
 fn create_view(schema: &str, name: &str, relation: &Relation, view: &View) -> String {
+    if let Some(clauses) = &view.files {
+        let columns: Vec<String> = relation
+            .columns
+            .iter()
+            .map(|column| format!("{} {}", quoted(&column.name), format_type(column.ty())))
+            .collect();
+        let columns = columns.join(", ");
+        return format!("CREATE EXTERNAL TABLE {}.{} ({columns}) {clauses}", quoted(schema), quoted(name));
+    }
     let columns: Vec<String> = relation.columns.iter().map(|column| quoted(&column.name)).collect();
     let query = view.query.trim().trim_end_matches(';');
     let noun = relation.kind.noun().to_uppercase();

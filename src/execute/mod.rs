@@ -24,6 +24,7 @@ pub(crate) mod create_table;
 pub(crate) mod create_view;
 pub(crate) mod drop;
 pub(crate) mod explain;
+pub(crate) mod external;
 pub(crate) mod insert;
 pub(crate) mod inspect;
 pub mod output;
@@ -68,6 +69,8 @@ async fn dispatch(road: &mut Road<'_>, statement: &Statement) -> Result<Output> 
         Statement::CreateTable(table) => create_table::run(road, table).await,
         Statement::Alter(alter) => alter::run(road, alter).await,
         Statement::AlterSchema(schema) => alter_schema::run(road, schema).await,
+        Statement::CreateExternalTable(table) => external::create(road, table).await,
+        Statement::Convert(convert) => external::convert(road, convert).await,
         Statement::Refresh(refresh) => refresh::run(road, refresh).await,
         Statement::Comment(comment) => comment::run(road, comment).await,
         Statement::CreateSchema(schema) => create_schema::run(road, schema).await,

@@ -21,7 +21,7 @@ use super::row_text::SessionText;
 use super::transaction;
 use crate::builtins::Context;
 use crate::builtins::ContextNames;
-use crate::catalog::{self, Document, ReadColumn, Relation as CatalogRelation, RelationKind, Snapshot, ViewRead};
+use crate::catalog::{self, Document, ReadColumn, Relation as CatalogRelation, RelationKind, Snapshot, View, ViewRead};
 use crate::encode::TextStyle;
 use crate::encode::input::InputContext;
 use crate::encode::types::PgType;
@@ -273,8 +273,9 @@ impl<'a> Road<'a> {
                 return Err(Error::new(SqlState::WrongObjectType, message));
             }
             RelationKind::Table(table) => table,
-            RelationKind::View(_) => {
-                let message = format!("cannot {action} view \"{}\"", name.name);
+            RelationKind::View(view) => {
+                let noun = if view.files.is_some() { "external table" } else { "view" };
+                let message = format!("cannot {action} {noun} \"{}\"", name.name);
                 return Err(Error::new(SqlState::WrongObjectType, message));
             }
         };
@@ -510,7 +511,7 @@ impl<'a> Road<'a> {
     /// A whole table, or some of its columns, for COPY … TO.
     pub(crate) async fn bind_table(&mut self, name: &QualifiedName, columns: &[Name]) -> Result<BoundQuery> {
         let found = self.find(name);
-        if let Ok((_, CatalogRelation { kind: RelationKind::View(_), .. })) = &found {
+        if let Ok((_, CatalogRelation { kind: RelationKind::View(View { files: None, .. }), .. })) = &found {
             let message = format!("cannot copy from view \"{}\"", name.name);
             return Err(
                 Error::new(SqlState::WrongObjectType, message).with_hint("Try the COPY (SELECT ...) TO variant.")

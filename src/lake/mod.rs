@@ -13,6 +13,7 @@ mod cache;
 mod change;
 pub mod columns;
 mod commit;
+mod convert;
 mod data_file;
 pub mod files;
 mod interval;

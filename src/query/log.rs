@@ -68,6 +68,8 @@ fn logged_with(statement: &Statement) -> Logged {
         | Statement::AlterSchema(_)
         | Statement::Comment(_)
         | Statement::Refresh(_)
+        | Statement::CreateExternalTable(_)
+        | Statement::Convert(_)
         | Statement::CreateSchema(_)
         | Statement::CreateView(_)
         | Statement::Drop(_)

@@ -63,6 +63,8 @@ pub(crate) async fn prepare(road: &mut Road<'_>, parsed: Parsed) -> Result<Prepa
         | Statement::AlterSchema(_)
         | Statement::Comment(_)
         | Statement::Refresh(_)
+        | Statement::CreateExternalTable(_)
+        | Statement::Convert(_)
         | Statement::CreateSchema(_)
         | Statement::CreateView(_)
         | Statement::Drop(_)

@@ -26,6 +26,8 @@ pub(crate) fn access(statement: &Statement) -> Access {
         Statement::Merge(_) => Access::Writes("MERGE"),
         Statement::Truncate(_) => Access::Writes("TRUNCATE TABLE"),
         Statement::CreateTable(table) if table.materialized.is_some() => Access::Writes("CREATE MATERIALIZED VIEW"),
+        Statement::CreateExternalTable(_) => Access::Writes("CREATE EXTERNAL TABLE"),
+        Statement::Convert(_) => Access::Writes("CONVERT TO DELTA"),
         Statement::Refresh(_) => Access::Writes("REFRESH MATERIALIZED VIEW"),
         Statement::CreateTable(table) if table.query.is_some() => Access::Writes("CREATE TABLE AS"),
         Statement::CreateTable(_) => Access::Writes("CREATE TABLE"),

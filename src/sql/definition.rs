@@ -28,6 +28,11 @@ impl Grammar<'_> {
             return self.unsupported(&format!("CREATE TEMPORARY {}", self.token().value.to_ascii_uppercase()));
         }
         let refused = [("unlogged", "CREATE UNLOGGED"), ("recursive", "CREATE RECURSIVE VIEW")];
+        if self.is("external") && self.is_ahead(1, "table") {
+            self.advance();
+            self.advance();
+            return self.create_external_table(or_replace).map(Some);
+        }
         if self.is("materialized") && self.is_ahead(1, "view") {
             self.advance();
             self.advance();

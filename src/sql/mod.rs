@@ -26,6 +26,7 @@ mod cursor;
 mod data_type;
 mod definition;
 mod expression;
+mod external;
 mod from;
 mod grammar;
 mod insert;
@@ -57,6 +58,7 @@ pub use call::variadic_argument;
 pub use change::*;
 pub use column_names::{column_names, with_column_renamed};
 pub use data_type::pg_type;
+pub use external::{Convert, CreateExternalTable};
 pub use grammar::fold;
 pub use inspect::Inspect;
 pub(crate) use scan::scan;
@@ -190,6 +192,7 @@ impl Grammar<'_> {
             "alter" => self.alter(),
             "comment" => self.comment_statement(),
             "describe" | "desc" => self.describe(),
+            "convert" => self.convert().map(Some),
             "refresh" => self.refresh().map(Some),
             "copy" => self.copy().map(Some),
             "set" => self.set().map(Some),

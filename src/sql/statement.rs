@@ -4,6 +4,7 @@ use sqlparser::ast;
 
 use super::alter::{Alter, AlterSchema, Comment, StoredExpression};
 use super::change::{Delete, Merge, OnConflict, Update};
+use super::external::{Convert, CreateExternalTable};
 use super::inspect::Inspect;
 use crate::encode::types::PgType;
 
@@ -38,6 +39,8 @@ pub enum Statement {
     AlterSchema(AlterSchema),
     Comment(Comment),
     Refresh(Refresh),
+    CreateExternalTable(Box<CreateExternalTable>),
+    Convert(Convert),
     CreateSchema(CreateSchema),
     CreateView(Box<CreateView>),
     /// DROP TABLE | VIEW | SCHEMA.
@@ -459,6 +462,8 @@ impl Statement {
             Self::AlterSchema(_) => "alter_schema",
             Self::Comment(_) => "comment",
             Self::Refresh(_) => "refresh",
+            Self::CreateExternalTable(_) => "create_table",
+            Self::Convert(_) => "convert",
             Self::Truncate(_) => "truncate",
             Self::CreateTable(_) => "create_table",
             Self::CreateSchema(_) => "create_schema",

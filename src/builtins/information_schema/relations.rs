@@ -31,6 +31,7 @@ pub(super) fn tables(request: &Request<'_>) -> Result<RecordBatch> {
         .set("table_name", |relation| relation.name)
         .set("table_type", |relation| match relation.kind {
             'v' => "VIEW",
+            'f' => "FOREIGN",
             _ if relation.schema.starts_with("pg_temp_") => "LOCAL TEMPORARY",
             _ => "BASE TABLE",
         })

@@ -114,6 +114,7 @@ fn user<'a>(schema: &'a str, schema_oid: u32, name: &'a str, relation: &'a Relat
     let (kind, body) = match &relation.kind {
         RelationKind::Table(table) if table.materialized.is_some() => ('m', Body::Table(table)),
         RelationKind::Table(table) => ('r', Body::Table(table)),
+        RelationKind::View(view) if view.files.is_some() => ('f', Body::View(view)),
         RelationKind::View(view) => ('v', Body::View(view)),
     };
     let columns = relation
