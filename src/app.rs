@@ -112,7 +112,7 @@ pub async fn service(config: &Config) -> Result<Arc<Service>> {
     let metrics = Metrics::new()?;
     let ground = Arc::new(ground(config, Arc::clone(&metrics)).await?);
     // What a crash left of temporary tables is no reason not to start.
-    if let Err(error) = execute::temporary::sweep(&ground).await {
+    if let Err(error) = Box::pin(execute::temporary::sweep(&ground)).await {
         tracing::warn!(%error, "could not remove abandoned temporary tables");
     }
     let registry = Registry::new(Limits {

@@ -231,7 +231,7 @@ async fn drop_column(
     };
     let generated = draft.generated_from(&name.value);
     let views = road.views_reading(relation.oid, &name.value).await?;
-    if !cascade && !(generated.is_empty() && views.is_empty()) {
+    if !cascade && (!generated.is_empty() || !views.is_empty()) {
         let (table, column) = (&draft.name, &name.value);
         let columns = generated
             .iter()

@@ -100,7 +100,10 @@ fn drop_relation(
     };
     let noun = relation.kind.noun();
     if noun != wanted && !(noun == "external table" && wanted == "table") {
-        let article_hint = format!("Use DROP {} to remove a {noun}.", noun.to_uppercase());
+        let article_hint = match noun {
+            "external table" => "Use DROP TABLE to remove an external table.".to_owned(),
+            _ => format!("Use DROP {} to remove a {noun}.", noun.to_uppercase()),
+        };
         return Err(Error::new(SqlState::WrongObjectType, format!("\"{}\" is not a {wanted}", name.name))
             .with_hint(article_hint));
     }

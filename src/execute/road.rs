@@ -176,11 +176,11 @@ impl<'a> Road<'a> {
             news: Vec::new(),
         };
         let relations = match of {
-            Names::Of(names) => resolver.resolve(names).await?,
-            Names::OfView(query, view) => resolver.resolve_view(query, view).await?,
+            Names::Of(names) => Box::pin(resolver.resolve(names)).await?,
+            Names::OfView(query, view) => Box::pin(resolver.resolve_view(query, view)).await?,
         };
         for (oid, table) in std::mem::take(&mut resolver.news) {
-            self.record_news(oid, &table).await;
+            Box::pin(self.record_news(oid, &table)).await;
         }
         Ok(relations)
     }
@@ -287,7 +287,7 @@ impl<'a> Road<'a> {
         let table = match self.newest(&location).await {
             Ok(table) => {
                 if Recorded::is_news(&table, &relation) {
-                    self.record_news(oid, &table).await;
+                    Box::pin(self.record_news(oid, &table)).await;
                 }
                 table
             }

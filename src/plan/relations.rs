@@ -68,6 +68,8 @@ pub struct ResolvedView {
     /// Names and types that the view promised when it was created.
     pub columns: Vec<RelationColumn>,
     pub query: Arc<sqlparser::ast::Query>,
+    /// The text of the query, where it reads files: they are known by their places in it.
+    pub text: Arc<str>,
     /// Relations inside the view's query.
     pub relations: Arc<Relations>,
 }

@@ -226,6 +226,7 @@ impl Resolver<'_> {
                         .map(|column| RelationColumn::new(&column.name, column.ty()))
                         .collect(),
                     query: Arc::new(query),
+                    text: if view.files.is_some() { view.query.as_str().into() } else { "".into() },
                     relations: Arc::new(inner?),
                 }))
             }

@@ -57,6 +57,6 @@ impl Relation {
         let mut relations = Relations::default();
         relations.by_name.insert((None, name.to_owned()), self);
         let (query, relations) = (Arc::new(query), Arc::new(relations));
-        Ok(Self::View(ResolvedView { schema, name: name.to_owned(), oid, columns, query, relations }))
+        Ok(Self::View(ResolvedView { schema, name: name.to_owned(), oid, columns, query, text: "".into(), relations }))
     }
 }

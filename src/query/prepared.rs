@@ -54,7 +54,7 @@ pub(crate) async fn prepare(road: &mut Road<'_>, parsed: Parsed) -> Result<Prepa
             }
             Some(explain::columns(explain.json).into())
         }
-        Statement::Inspect(statement) => Some(inspect::columns(road, statement).await?.into()),
+        Statement::Inspect(statement) => Some(Box::pin(inspect::columns(road, statement)).await?.into()),
         Statement::Show(show) => Some(setting::show_columns(show)?.into()),
         Statement::Empty
         | Statement::Truncate(_)

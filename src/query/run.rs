@@ -123,7 +123,7 @@ impl Conversation {
                 self.forget_statements();
                 done("DEALLOCATE ALL")
             }
-            Statement::Discard(what) => self.discard(*what).await,
+            Statement::Discard(what) => Box::pin(self.discard(*what)).await,
             Statement::Unlisten => done("UNLISTEN"),
             Statement::Declare(declare) => self.declare(declare, parsed, guard).await,
             Statement::Fetch(fetch) => self.fetch(fetch, guard).await,

@@ -144,6 +144,7 @@ pub(super) fn relations() -> Relations {
         oid: 16_402,
         columns: vec![column("k", PgType::INT4), column("label", PgType::TEXT)],
         query: Arc::new(*query),
+        text: "".into(),
         relations: Arc::new(relations.clone()),
     };
     relations.by_name.insert((None, "v".to_owned()), Relation::View(view));
