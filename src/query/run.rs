@@ -202,7 +202,7 @@ impl Conversation {
                 // A described statement is executed again and again: what can be planned once is.
                 if let (Statement::Query(query), true, None) = (statement, prepared.described, prepared.reusable.get())
                 {
-                    let plan = Reusable::plan(&mut road, query).await?;
+                    let plan = Box::pin(Reusable::plan(&mut road, query)).await?;
                     let _ = prepared.reusable.set(plan);
                 }
                 if let Some(Some(reusable)) = prepared.reusable.get()
