@@ -16,7 +16,7 @@ use crate::console::{self, Phase, Readiness};
 use crate::engine::{Engine, EngineOptions, ThreadsRunner, machine_memory_bytes};
 use crate::error::{Error, Result, SqlState};
 use crate::execute::maintenance::{self, Habits};
-use crate::execute::{Decisions, FileAccess, Ground, complete};
+use crate::execute::{self, Decisions, FileAccess, Ground, complete};
 use crate::lake::stores::counted::{Operation, Outcome};
 use crate::lake::{Lake, LakeOptions, Stores};
 use crate::observe::{Metrics, Source};
@@ -131,6 +131,10 @@ pub async fn service(config: &Config) -> Result<Arc<Service>> {
     let settings = Arc::new(server_settings(config)?);
     let metrics = Metrics::new()?;
     let ground = Arc::new(ground(config, Arc::clone(&metrics)).await?);
+    // What a crash left of temporary tables is no reason not to start.
+    if let Err(error) = Box::pin(execute::temporary::sweep(&ground)).await {
+        tracing::warn!(%error, "could not remove abandoned temporary tables");
+    }
     let registry = Registry::new(Limits {
         connections_max: config.server.connections_max,
         superuser_reserved: config.server.superuser_reserved,

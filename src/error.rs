@@ -98,6 +98,7 @@ sql_states! {
     DuplicateColumn = "42701",
     AmbiguousColumn = "42702",
     UndefinedColumn = "42703",
+    GeneratedAlways = "428C9",
     UndefinedObject = "42704",
     DuplicateObject = "42710",
     DuplicateAlias = "42712",

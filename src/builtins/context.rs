@@ -106,6 +106,8 @@ pub struct Context {
     pub search_path: Vec<String>,
     /// Whether `pg_catalog` is in the search path though the setting does not name it.
     pub catalog_implicit: bool,
+    /// The schema of the session's temporary relations, if there is one.
+    pub temporary: Option<String>,
     pub time_zone: TextTimeZone,
     /// `now()`: the start of the transaction.
     pub transaction_start: DateTime<Utc>,

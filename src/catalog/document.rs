@@ -76,6 +76,20 @@ pub struct Schema {
     pub comment: Option<String>,
     /// Tables and views share one name space, as in PostgreSQL.
     pub relations: BTreeMap<String, Relation>,
+    /// Of a schema of temporary relations: whose it is.
+    #[serde(default)]
+    pub temporary: Option<TemporaryOf>,
+}
+
+/// The server process whose session made a schema of temporary relations: when it is gone, so is the session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TemporaryOf {
+    pub host: String,
+    pub process: u32,
+    /// When the process began, in its system's own count.
+    pub began: String,
+    /// RFC 3339.
+    pub made: String,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -100,8 +114,25 @@ impl RelationKind {
     /// What PostgreSQL calls it in messages.
     pub fn noun(&self) -> &'static str {
         match self {
+            Self::Table(Table { materialized: Some(_), .. }) => "materialized view",
             Self::Table(_) => "table",
+            Self::View(View { files: Some(_), .. }) => "external table",
             Self::View(_) => "view",
+        }
+    }
+
+    /// The query of a view of either kind.
+    pub fn query(&self) -> Option<&View> {
+        match self {
+            Self::View(view) => Some(view),
+            Self::Table(table) => table.materialized.as_ref().map(|materialized| &materialized.view),
+        }
+    }
+
+    pub fn query_mut(&mut self) -> Option<&mut View> {
+        match self {
+            Self::View(view) => Some(view),
+            Self::Table(table) => table.materialized.as_mut().map(|materialized| &mut materialized.view),
         }
     }
 }
@@ -116,6 +147,20 @@ pub struct Table {
     pub partition_columns: Vec<String>,
     #[serde(default)]
     pub checks: Vec<Check>,
+    /// The Delta version that the columns and checks were taken from: a newer one may have others, an older one has no say.
+    #[serde(default)]
+    pub version: u64,
+    /// Of a materialized view: what its rows are.
+    #[serde(default)]
+    pub materialized: Option<Materialized>,
+}
+
+/// The definition of a materialized view.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Materialized {
+    pub view: View,
+    /// Whether it has been filled.
+    pub populated: bool,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -135,6 +180,31 @@ pub struct View {
     /// OIDs of the relations in the query: they cannot be dropped without CASCADE.
     #[serde(default)]
     pub depends_on: Vec<u32>,
+    /// What the names in the query meant when it was made: relations keep their place in it when they are renamed.
+    #[serde(default)]
+    pub reads: Vec<ViewRead>,
+    /// Of an external table, whose query reads files: its clauses as the user wrote them.
+    #[serde(default)]
+    pub files: Option<String>,
+}
+
+/// A relation that a view's query names.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ViewRead {
+    /// As the query has it.
+    pub schema: Option<String>,
+    pub name: String,
+    pub oid: u32,
+    /// The relation's columns when the view was made: later ones are not seen.
+    pub columns: Vec<ReadColumn>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ReadColumn {
+    /// As the query has it.
+    pub name: String,
+    /// Its name today.
+    pub now: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -147,6 +217,11 @@ pub struct Column {
     pub not_null: bool,
     #[serde(default)]
     pub comment: Option<String>,
+    /// SQL texts, as in the Delta log.
+    #[serde(default)]
+    pub default: Option<String>,
+    #[serde(default)]
+    pub generated: Option<String>,
 }
 
 impl Column {

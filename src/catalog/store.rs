@@ -230,6 +230,7 @@ fn first(bootstrap: Bootstrap) -> Document {
         owner: BOOTSTRAP_ROLE_OID,
         comment: Some("standard public schema".to_owned()),
         relations: BTreeMap::new(),
+        temporary: None,
     };
     Document {
         format: FORMAT,

@@ -45,7 +45,8 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &CopyFrom) -> Result<Out
 fn choose_columns(target: &Target, statement: &CopyFrom) -> Result<Vec<usize>> {
     let columns = target.table.columns();
     if statement.columns.is_empty() {
-        return Ok((0..columns.len()).collect());
+        let given = columns.iter().enumerate().filter(|(_, column)| column.generated.is_none());
+        return Ok(given.map(|(index, _)| index).collect());
     }
     let mut chosen = Vec::with_capacity(statement.columns.len());
     for name in &statement.columns {
@@ -53,6 +54,9 @@ fn choose_columns(target: &Target, statement: &CopyFrom) -> Result<Vec<usize>> {
             let message = format!("column \"{}\" of relation \"{}\" does not exist", name.value, target.name);
             return Err(Error::new(SqlState::UndefinedColumn, message));
         };
+        if columns.get(index).is_some_and(|column| column.generated.is_some()) {
+            return Err(copied_generated(&name.value));
+        }
         if chosen.contains(&index) {
             let message = format!("column \"{}\" specified more than once", name.value);
             return Err(Error::new(SqlState::DuplicateColumn, message));
@@ -60,6 +64,12 @@ fn choose_columns(target: &Target, statement: &CopyFrom) -> Result<Vec<usize>> {
         chosen.push(index);
     }
     Ok(chosen)
+}
+
+/// The table computes these columns itself.
+pub(super) fn copied_generated(column: &str) -> Error {
+    Error::new(SqlState::InvalidColumnReference, format!("column \"{column}\" is a generated column"))
+        .with_detail("Generated columns cannot be used in COPY.")
 }
 
 fn data_columns(target: &Target, chosen: &[usize]) -> Vec<(String, PgType)> {
@@ -80,7 +90,8 @@ async fn from_client(road: &mut Road<'_>, statement: &CopyFrom, target: Target, 
     let decoder = ChunkDecoder::new(format!("COPY {}", target.name), options, names, road.input_context());
     let gate = road.gate(&target)?;
     let passed = gate.opened();
-    let decoder = TableDecoder::new(decoder, gate, target.table.arrow_schema(), chosen);
+    let fills = road.fills(&target, chosen)?;
+    let decoder = TableDecoder::new(decoder, gate, target.table.arrow_schema(), chosen, fills);
     let (sender, receiver) = mpsc::channel::<Result<Chunk>>(CHUNKS_WAITING_MAX);
     let pieces = futures::stream::unfold(receiver, |mut receiver| async move {
         receiver.recv().await.map(|chunk| (chunk, receiver))
@@ -215,7 +226,7 @@ fn file_relation(target: &Target, names: &[(String, PgType)], table: files::File
             return Err(Error::new(SqlState::UndefinedColumn, message));
         }
     }
-    let columns = table.columns.into_iter().map(|(name, ty)| RelationColumn { name, ty, not_null: false }).collect();
+    let columns = table.columns.into_iter().map(|(name, ty)| RelationColumn::new(name, ty)).collect();
     let name = target.name.clone();
     Ok(Relation::Table(ResolvedTable { schema: String::new(), name, oid: 0, columns, provider: table.provider }))
 }

@@ -16,13 +16,13 @@ use super::copy_into_options::LoadOptions;
 use super::output::{Output, RowsTag};
 use super::rejected_rows::RejectedRows;
 use super::road::{Road, Target};
-use crate::catalog::Column;
 use crate::encode::types::{OutputColumn, PgType, format_type};
 use crate::error::{Error, Result, Severity, SqlState};
 use crate::lake::files::{FileFormat, FileSet, FileTable, HeaderChoice};
 use crate::lake::{ColumnSpec, FileKey, Input, LoadStep, Operation, WriteMode, files};
 use crate::observe::CopyDirection;
-use crate::plan::relations::{Relation, RelationColumn, ResolvedTable};
+use crate::plan::recorded::catalog_column;
+use crate::plan::relations::{Filled, Relation, RelationColumn, ResolvedTable};
 use crate::sql::{CopyInto, Name};
 
 /// Times that a load is begun before others' loads end it with 40001.
@@ -293,13 +293,7 @@ async fn record(road: &mut Road<'_>, (schema, name): (String, String), added: Ve
         let Some(relation) = relation else { return Ok(()) };
         for column in &added {
             if !relation.columns.iter().any(|known| known.name == column.name) {
-                relation.columns.push(Column {
-                    name: column.name.clone(),
-                    type_oid: column.ty.oid,
-                    typmod: column.ty.typmod,
-                    not_null: column.not_null,
-                    comment: column.comment.clone(),
-                });
+                relation.columns.push(catalog_column(column));
             }
         }
         Ok(())
@@ -317,7 +311,11 @@ fn tell_added(road: &Road<'_>, relation: &str, added: &[ColumnSpec]) {
 }
 
 fn relation_of(location: &str, table: FileTable) -> Relation {
-    let columns = table.columns.into_iter().map(|(name, ty)| RelationColumn { name, ty, not_null: false }).collect();
+    let columns = table
+        .columns
+        .into_iter()
+        .map(|(name, ty)| RelationColumn { name, ty, not_null: false, filled: Filled::Null })
+        .collect();
     let (schema, name) = (String::new(), location.to_owned());
     Relation::Table(ResolvedTable { schema, name, oid: 0, columns, provider: table.provider })
 }

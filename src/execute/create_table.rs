@@ -8,17 +8,20 @@ use std::sync::Arc;
 
 use super::output::Output;
 use super::road::Road;
-use crate::catalog::{Check, Column, Relation, RelationKind, Table};
+use super::temporary;
+use crate::catalog::{Materialized, Relation, RelationKind, Table};
 use crate::encode::types::{PgType, element_of, format_type, oid};
 use crate::error::{Error, Result, Severity, SqlState};
 use crate::lake::{self, ColumnSpec, CreateMode, Freshness, Input, TableSpec, WriteMode};
+use crate::plan::recorded::Recorded;
 use crate::sql::{CheckConstraint, CreateTable};
 
 /// Most columns of a table: PostgreSQL's own limit.
 const COLUMNS_MAX: usize = 1600;
 
 pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateTable) -> Result<Output> {
-    let (schema, name) = road.creation_name(&statement.name)?;
+    let (schema, name) = road.creation_name(&statement.name, statement.temporary)?;
+    let is_temporary = road.session.temporary.as_ref() == Some(&schema);
     let existing = road.snapshot.relation(&schema, &name).cloned();
     if let Some(relation) = &existing {
         if statement.if_not_exists {
@@ -27,17 +30,21 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateTable) -> Result<
                 SqlState::DuplicateTable,
                 format!("relation \"{name}\" already exists, skipping"),
             ));
-            return Ok(Output::Done(if statement.query.is_some() { "CREATE TABLE AS" } else { "CREATE TABLE" }.into()));
+            return Ok(Output::Done(bare_tag(statement).into()));
         }
         if !statement.or_replace {
             return Err(Error::new(SqlState::DuplicateTable, format!("relation \"{name}\" already exists")));
         }
-        if matches!(relation.kind, RelationKind::View(_)) {
-            return Err(Error::new(SqlState::WrongObjectType, format!("\"{name}\" is not a table")));
+        let wanted = if statement.materialized.is_some() { "materialized view" } else { "table" };
+        if relation.kind.noun() != wanted {
+            return Err(Error::new(SqlState::WrongObjectType, format!("\"{name}\" is not a {wanted}")));
         }
         if !road.session.superuser && relation.owner != road.role_oid() {
             return Err(Error::new(SqlState::InsufficientPrivilege, format!("must be owner of table {name}")));
         }
+    }
+    if is_temporary && statement.location.is_some() {
+        return Err(Error::unsupported("LOCATION of a temporary table"));
     }
     if let Some(location) = &statement.location {
         road.check_file(location, true)?;
@@ -54,9 +61,21 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateTable) -> Result<
     }
     // What stays in its place stays whose it was: the files of a LOCATION never become ours to remove.
     let managed = replaced.filter(|_| in_place).map_or(statement.location.is_none(), |table| table.managed);
+    let materialized = match (&statement.materialized, &statement.query) {
+        (Some(text), Some(query)) => {
+            let (_, reads) = road.bind_view(query).await?;
+            if is_temporary || temporary::reads_any(road, &reads) {
+                let message = "materialized views must not use temporary tables or views";
+                return Err(Error::new(SqlState::FeatureNotSupported, message));
+            }
+            let view = super::create_view::kept(road, text, reads);
+            Some(Materialized { view, populated: !statement.no_data })
+        }
+        _ => None,
+    };
     let made = make(road, (&schema, &name), statement, &location, in_place).await?;
     let guard = (managed && !in_place).then(|| road.guard_made(&location));
-    let recorded = record(road, (&schema, &name), statement, &made, managed, existing.as_ref()).await;
+    let recorded = record(road, (&schema, &name), &made, managed, existing.as_ref(), materialized).await;
     if let (Some(guard), false) = (&guard, road.staged)
         && recorded.as_ref().err().is_none_or(|error| !is_refusal(error))
     {
@@ -88,12 +107,15 @@ fn is_same_place(road: &Road<'_>, one: &str, other: &str) -> Result<bool> {
 }
 
 fn tag(statement: &CreateTable, rows: u64) -> String {
-    if statement.query.is_some() && !statement.no_data {
-        format!("SELECT {rows}")
-    } else if statement.query.is_some() {
-        "CREATE TABLE AS".into()
-    } else {
-        "CREATE TABLE".into()
+    if statement.query.is_some() && !statement.no_data { format!("SELECT {rows}") } else { bare_tag(statement).into() }
+}
+
+/// The tag when there are no rows to count.
+fn bare_tag(statement: &CreateTable) -> &'static str {
+    match (&statement.materialized, &statement.query) {
+        (Some(_), _) => "CREATE MATERIALIZED VIEW",
+        (None, Some(_)) => "CREATE TABLE AS",
+        (None, None) => "CREATE TABLE",
     }
 }
 
@@ -119,7 +141,6 @@ async fn location_for(
 struct Made {
     table: Arc<lake::Table>,
     rows: u64,
-    checks: Vec<(String, String)>,
 }
 
 async fn make(
@@ -153,6 +174,8 @@ async fn make_empty(
             ty,
             not_null: definition.not_null,
             comment: definition.comment.clone(),
+            default: definition.default.as_ref().map(|default| default.text.clone()),
+            generated: definition.generated.as_ref().map(|generated| generated.text.clone()),
         });
     }
     let mode = if replaces { CreateMode::Replace } else { CreateMode::New };
@@ -162,10 +185,13 @@ async fn make_empty(
             .with_hint("Name columns, or a LOCATION that holds a Delta table."));
     }
     check_columns(&columns)?;
+    for (definition, column) in statement.columns.iter().zip(&columns) {
+        super::stored::check_definition(road, name, &columns, definition, column)?;
+    }
     let checks = road.bind_checks(name, &columns, &statement.checks)?;
     let spec = spec_of(statement, location, columns, &checks)?;
     let table = road.ground.lake.create(&spec, mode).await?;
-    Ok(Made { table, rows: 0, checks })
+    Ok(Made { table, rows: 0 })
 }
 
 async fn make_from_query(
@@ -183,7 +209,7 @@ async fn make_from_query(
     let mut columns = Vec::with_capacity(bound.columns.len());
     for (index, column) in bound.columns.iter().enumerate() {
         let name = statement.columns.get(index).map_or(column.name.as_str(), |given| given.name.value.as_str());
-        columns.push(ColumnSpec { name: name.to_owned(), ty: stored_type(column.ty), not_null: false, comment: None });
+        columns.push(ColumnSpec::new(name, stored_type(column.ty)));
     }
     check_columns(&columns)?;
     let checks = road.bind_checks(name, &columns, &statement.checks)?;
@@ -198,7 +224,7 @@ async fn make_from_query(
         Some(table) => table,
         None => road.ground.lake.table(location, Freshness::AtLeast(written.version)).await?,
     };
-    Ok(Made { table, rows: written.rows, checks })
+    Ok(Made { table, rows: written.rows })
 }
 
 /// What a column of a query's type is stored as: a literal of unknown type is text.
@@ -209,7 +235,7 @@ fn stored_type(ty: PgType) -> PgType {
     }
 }
 
-fn check_columns(columns: &[ColumnSpec]) -> Result<()> {
+pub(super) fn check_columns(columns: &[ColumnSpec]) -> Result<()> {
     if columns.len() > COLUMNS_MAX {
         return Err(Error::new(SqlState::TooManyColumns, format!("tables can have at most {COLUMNS_MAX} columns")));
     }
@@ -318,13 +344,14 @@ fn spec_of(
     if !columns.is_empty() && partition_columns.len() == columns.len() {
         return Err(Error::new(SqlState::InvalidTableDefinition, "a table needs a column that is no partition column"));
     }
+    let columns_named: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
     Ok(TableSpec {
         location: location.to_owned(),
         columns,
         partition_columns,
         checks: checks.to_vec(),
         comment: statement.comment.clone(),
-        properties: statement.properties.clone(),
+        properties: super::properties::of_new(statement, &columns_named)?,
     })
 }
 
@@ -352,17 +379,17 @@ pub(super) fn constraint_name(table: &str, constraint: &CheckConstraint, taken: 
 async fn record(
     road: &mut Road<'_>,
     (schema, name): (&str, &str),
-    statement: &CreateTable,
     made: &Made,
     managed: bool,
     replaced: Option<&Relation>,
+    materialized: Option<Materialized>,
 ) -> Result<()> {
-    let columns: Vec<Column> = made.table.columns().iter().map(catalog_column).collect();
     let owner = road.role_oid();
-    let partition_columns = made.table.partition_columns().to_vec();
+    let temporary = temporary::Making::of(road, schema);
+    let recorded = Recorded::of(&made.table);
     let location = road.ground.lake.stores().portable(made.table.location());
-    let (schema, name, comment) = (schema.to_owned(), name.to_owned(), statement.comment.clone());
-    let (replaced, checked) = (replaced.map(|relation| relation.oid), made.checks.clone());
+    let (schema, name) = (schema.to_owned(), name.to_owned());
+    let replaced = replaced.map(|relation| relation.oid);
     road.define(move |document| {
         let (schema, name) = (schema.as_str(), name.as_str());
         let existing = document.relation(schema, name).cloned();
@@ -375,38 +402,30 @@ async fn record(
             return Err(Error::new(SqlState::DuplicateTable, format!("relation \"{name}\" already exists")));
         }
         let table_oid = existing.as_ref().map_or_else(|| document.take_oid(), |relation| relation.oid);
-        let mut checks = Vec::with_capacity(checked.len());
-        for (name, expression) in &checked {
-            checks.push(Check { oid: document.take_oid(), name: name.clone(), expression: expression.clone() });
-        }
         let kind = RelationKind::Table(Table {
             location: location.clone(),
             managed,
-            partition_columns: partition_columns.clone(),
-            checks,
+            partition_columns: Vec::new(),
+            checks: Vec::new(),
+            version: 0,
+            materialized: materialized.clone(),
         });
         let relation = Relation {
             oid: table_oid,
             owner: existing.map_or(owner, |relation| relation.owner),
-            comment: comment.clone(),
-            columns: columns.clone(),
+            comment: None,
+            columns: Vec::new(),
             kind,
         };
+        if let Some(temporary) = &temporary {
+            temporary.ensure(document, schema);
+        }
         let Some(definition) = document.schemas.get_mut(schema) else {
             return Err(Error::new(SqlState::InvalidSchemaName, format!("schema \"{schema}\" does not exist")));
         };
         definition.relations.insert(name.to_owned(), relation);
+        recorded.apply(document, table_oid);
         Ok(())
     })
     .await
-}
-
-pub(super) fn catalog_column(column: &ColumnSpec) -> Column {
-    Column {
-        name: column.name.clone(),
-        type_oid: column.ty.oid,
-        typmod: column.ty.typmod,
-        not_null: column.not_null,
-        comment: column.comment.clone(),
-    }
 }

@@ -2,13 +2,19 @@
 
 use super::output::Output;
 use super::road::Road;
-use crate::catalog::{Column, Relation, RelationKind, View};
-use crate::error::{Error, Result, SqlState};
+use super::temporary;
+use crate::catalog::{Column, Relation, RelationKind, View, ViewRead};
+use crate::error::{Error, Result, Severity, SqlState};
 use crate::sql::CreateView;
 
 pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateView) -> Result<Output> {
-    let (schema, name) = road.creation_name(&statement.name)?;
-    let (bound, depends_on) = road.bind_view(&statement.query).await?;
+    let (bound, reads) = road.bind_view(&statement.query).await?;
+    let becomes = !statement.temporary && statement.name.schema.is_none() && temporary::reads_any(road, &reads);
+    if becomes {
+        let message = format!("view \"{}\" will be a temporary view", statement.name.name);
+        road.notice(Error::notice(Severity::Notice, SqlState::SuccessfulCompletion, message));
+    }
+    let (schema, name) = road.creation_name(&statement.name, statement.temporary || becomes)?;
     if statement.columns.len() > bound.columns.len() {
         return Err(Error::new(SqlState::SyntaxError, "CREATE VIEW specifies more column names than columns"));
     }
@@ -25,13 +31,19 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateView) -> Result<O
             typmod: ty.typmod,
             not_null: false,
             comment: None,
+            default: None,
+            generated: None,
         });
     }
-    let view = View { query: statement.query_text.clone(), search_path: road.context.search_path.clone(), depends_on };
+    let view = kept(road, &statement.query_text, reads);
+    let temporary = temporary::Making::of(road, &schema);
     let owner = road.role_oid();
     let superuser = road.session.superuser;
     let or_replace = statement.or_replace;
     road.define(move |document| {
+        if let Some(temporary) = &temporary {
+            temporary.ensure(document, &schema);
+        }
         let existing = document.relation(&schema, &name).cloned();
         let oid = match &existing {
             None => document.take_oid(),
@@ -50,12 +62,20 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateView) -> Result<O
     Ok(Output::Done("CREATE VIEW".into()))
 }
 
+/// A query as the catalog keeps it.
+pub(super) fn kept(road: &Road<'_>, text: &str, reads: Vec<ViewRead>) -> View {
+    let mut depends_on: Vec<u32> = reads.iter().map(|read| read.oid).collect();
+    depends_on.sort_unstable();
+    depends_on.dedup();
+    View { query: text.to_owned(), search_path: road.context.search_path.clone(), depends_on, reads, files: None }
+}
+
 /// The OID to keep, if the view may take the relation's place: PostgreSQL lets a view only grow.
 fn replaceable(relation: &Relation, name: &str, or_replace: bool, columns: &[Column], owned: bool) -> Result<u32> {
     if !or_replace {
         return Err(Error::new(SqlState::DuplicateTable, format!("relation \"{name}\" already exists")));
     }
-    if matches!(relation.kind, RelationKind::Table(_)) {
+    if relation.kind.noun() != "view" {
         return Err(Error::new(SqlState::WrongObjectType, format!("\"{name}\" is not a view")));
     }
     if !owned {

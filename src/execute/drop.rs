@@ -10,24 +10,27 @@ use crate::sql::{Drop, DropKind, QualifiedName};
 
 /// What a DROP took away.
 #[derive(Default)]
-struct Dropped {
+pub(super) struct Dropped {
     /// Roots of managed tables.
-    locations: Vec<String>,
-    notices: Vec<Error>,
+    pub(super) locations: Vec<String>,
+    pub(super) notices: Vec<Error>,
 }
 
 pub(crate) async fn run(road: &mut Road<'_>, statement: &Drop) -> Result<Output> {
     let path = road.context.search_path.clone();
     let superuser = road.session.superuser;
     let role = road.role_oid();
-    let asked = statement.clone();
+    let mut asked = statement.clone();
+    if statement.kind != DropKind::Schema {
+        asked.names = statement.names.iter().map(|name| road.own(name)).collect();
+    }
     let change = move |document: &mut Document| {
         let statement = &asked;
         let mut dropped = Dropped::default();
         for name in &statement.names {
             match statement.kind {
                 DropKind::Schema => drop_schema(document, statement, name, (superuser, role), &mut dropped)?,
-                DropKind::Table | DropKind::View => {
+                DropKind::Table | DropKind::View | DropKind::MaterializedView => {
                     drop_relation(document, statement, name, &path, (superuser, role), &mut dropped)?;
                 }
             }
@@ -57,6 +60,7 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &Drop) -> Result<Output>
         match statement.kind {
             DropKind::Table => "DROP TABLE",
             DropKind::View => "DROP VIEW",
+            DropKind::MaterializedView => "DROP MATERIALIZED VIEW",
             DropKind::Schema => "DROP SCHEMA",
         }
         .into(),
@@ -64,7 +68,7 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &Drop) -> Result<Output>
 }
 
 /// Superuser or not, and the role's OID.
-type Who = (bool, u32);
+pub(super) type Who = (bool, u32);
 
 fn skipping(kind: &str, name: impl std::fmt::Display) -> Error {
     Error::notice(
@@ -82,7 +86,11 @@ fn drop_relation(
     who: Who,
     dropped: &mut Dropped,
 ) -> Result<()> {
-    let wanted = if statement.kind == DropKind::View { "view" } else { "table" };
+    let wanted = match statement.kind {
+        DropKind::View => "view",
+        DropKind::MaterializedView => "materialized view",
+        DropKind::Table | DropKind::Schema => "table",
+    };
     let found = match &name.schema {
         Some(schema) if !document.schemas.contains_key(schema) && !super::road::is_system_schema(schema) => {
             if statement.if_exists {
@@ -104,8 +112,11 @@ fn drop_relation(
         return Err(Error::new(SqlState::UndefinedTable, format!("{wanted} \"{name}\" does not exist")));
     };
     let noun = relation.kind.noun();
-    if noun != wanted {
-        let article_hint = format!("Use DROP {} to remove a {noun}.", noun.to_uppercase());
+    if noun != wanted && !(noun == "external table" && wanted == "table") {
+        let article_hint = match noun {
+            "external table" => "Use DROP TABLE to remove an external table.".to_owned(),
+            _ => format!("Use DROP {} to remove a {noun}.", noun.to_uppercase()),
+        };
         return Err(Error::new(SqlState::WrongObjectType, format!("\"{}\" is not a {wanted}", name.name))
             .with_hint(article_hint));
     }
@@ -113,7 +124,7 @@ fn drop_relation(
     remove_with_dependents(document, &schema, &name.name, statement.cascade, dropped)
 }
 
-fn require_owner((superuser, role): Who, owner: u32, noun: &str, name: &str) -> Result<()> {
+pub(super) fn require_owner((superuser, role): Who, owner: u32, noun: &str, name: &str) -> Result<()> {
     if superuser || role == owner {
         return Ok(());
     }
@@ -121,7 +132,7 @@ fn require_owner((superuser, role): Who, owner: u32, noun: &str, name: &str) -> 
 }
 
 /// Removes a relation, and with CASCADE the views that read it, theirs after them.
-fn remove_with_dependents(
+pub(super) fn remove_with_dependents(
     document: &mut Document,
     schema: &str,
     name: &str,
@@ -132,8 +143,7 @@ fn remove_with_dependents(
     let dependents = dependents_of(document, relation.oid);
     if !dependents.is_empty() && !cascade {
         let noun = relation.kind.noun();
-        let detail: Vec<String> =
-            dependents.iter().map(|(_, view)| format!("view {view} depends on {noun} {name}")).collect();
+        let detail = told(document, &format!("{noun} {name}"), &dependents);
         return Err(Error::new(
             SqlState::DependentObjectsStillExist,
             format!("cannot drop {noun} {name} because other objects depend on it"),
@@ -145,7 +155,7 @@ fn remove_with_dependents(
         dropped.notices.push(Error::notice(
             Severity::Notice,
             SqlState::SuccessfulCompletion,
-            format!("drop cascades to view {view}"),
+            format!("drop cascades to {}", named(document, &view_schema, &view)),
         ));
         remove_with_dependents(document, &view_schema, &view, cascade, dropped)?;
     }
@@ -158,12 +168,31 @@ fn remove_with_dependents(
     Ok(())
 }
 
+/// A line for each view that depends on what `on` names, and below it those that depend on the view.
+pub(super) fn told(document: &Document, on: &str, dependents: &[(String, String)]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (schema, view) in dependents {
+        let name = named(document, schema, view);
+        lines.push(format!("{name} depends on {on}"));
+        if let Some(relation) = document.relation(schema, view) {
+            lines.extend(told(document, &name, &dependents_of(document, relation.oid)));
+        }
+    }
+    lines
+}
+
+/// `view v`: what kind of relation it is, and its name.
+pub(super) fn named(document: &Document, schema: &str, name: &str) -> String {
+    let noun = document.relation(schema, name).map_or("view", |relation| relation.kind.noun());
+    format!("{noun} {name}")
+}
+
 /// Schema and name of the views that read the relation.
-fn dependents_of(document: &Document, oid: u32) -> Vec<(String, String)> {
+pub(super) fn dependents_of(document: &Document, oid: u32) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for (schema, definition) in &document.schemas {
         for (name, relation) in &definition.relations {
-            if let RelationKind::View(view) = &relation.kind
+            if let Some(view) = relation.kind.query()
                 && view.depends_on.contains(&oid)
                 && relation.oid != oid
             {

@@ -9,8 +9,13 @@
 mod ground;
 mod road;
 
+pub(crate) mod alter;
+mod alter_draft;
+pub(crate) mod alter_schema;
+mod alter_table;
 pub(crate) mod care;
 pub(crate) mod change;
+pub(crate) mod comment;
 pub(crate) mod copy_from;
 pub(crate) mod copy_into;
 mod copy_into_options;
@@ -22,14 +27,20 @@ pub(crate) mod create_table;
 pub(crate) mod create_view;
 pub(crate) mod drop;
 pub(crate) mod explain;
+pub(crate) mod external;
 pub(crate) mod insert;
+pub(crate) mod inspect;
 pub mod maintenance;
 pub mod output;
+mod properties;
+pub(crate) mod refresh;
 mod rejected_rows;
 pub(crate) mod role;
 mod row_text;
 pub(crate) mod select;
 pub(crate) mod setting;
+mod stored;
+pub(crate) mod temporary;
 pub(crate) mod transaction;
 pub(crate) mod truncate;
 
@@ -62,6 +73,12 @@ async fn dispatch(road: &mut Road<'_>, statement: &Statement) -> Result<Output> 
         Statement::Merge(merge) => change::run(road, Changing::Merge(merge)).await,
         Statement::Truncate(truncate) => truncate::run(road, truncate).await,
         Statement::CreateTable(table) => create_table::run(road, table).await,
+        Statement::Alter(alter) => alter::run(road, alter).await,
+        Statement::AlterSchema(schema) => alter_schema::run(road, schema).await,
+        Statement::CreateExternalTable(table) => external::create(road, table).await,
+        Statement::Convert(convert) => external::convert(road, convert).await,
+        Statement::Refresh(refresh) => refresh::run(road, refresh).await,
+        Statement::Comment(comment) => comment::run(road, comment).await,
         Statement::CreateSchema(schema) => create_schema::run(road, schema).await,
         Statement::CreateView(view) => create_view::run(road, view).await,
         Statement::Drop(drop) => drop::run(road, drop).await,
@@ -69,6 +86,7 @@ async fn dispatch(road: &mut Road<'_>, statement: &Statement) -> Result<Output> 
         Statement::CopyInto(copy) => copy_into::run(road, copy).await,
         Statement::CopyTo(copy) => copy_to::run(road, copy).await,
         Statement::Set(set) => setting::set(road, set),
+        Statement::Inspect(inspect) => inspect::run(road, inspect).await,
         Statement::Show(show) => setting::show(road, show),
         Statement::Reset(name) => setting::reset(road, name.as_ref()),
         Statement::Care(care) => care::run(road, care).await,

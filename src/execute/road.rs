@@ -14,12 +14,15 @@ use futures::StreamExt;
 use sqlparser::ast;
 use tokio_util::sync::CancellationToken;
 
+use super::copy_rows::Fill;
 use super::ground::Ground;
 use super::output::BatchStream;
 use super::row_text::SessionText;
 use crate::builtins::Context;
 use crate::builtins::ContextNames;
-use crate::catalog::{Definition, Document, Relation as CatalogRelation, RelationKind, Snapshot};
+use crate::catalog::{
+    self, Definition, Document, ReadColumn, Relation as CatalogRelation, RelationKind, Snapshot, View, ViewRead,
+};
 use crate::encode::TextStyle;
 use crate::encode::input::InputContext;
 use crate::encode::types::{OutputColumn, PgType};
@@ -29,9 +32,10 @@ use crate::lake::{
     self, ColumnSpec, Freshness, Input, MadeTable, Operation, TableCheck, TableSpec, WriteMode, WriteRequest, Written,
 };
 use crate::plan::bind::BoundQuery;
-use crate::plan::relations::{Relation, RelationColumn, RelationName, Relations, ResolvedTable};
+use crate::plan::recorded::Recorded;
+use crate::plan::relations::{Filled, Relation, RelationColumn, RelationName, Relations, ResolvedTable};
 use crate::plan::resolve::{Resolver, schema_exists};
-use crate::plan::{self, BoundChange, Changing, Parameters};
+use crate::plan::{self, BoundChange, Changing, Parameters, Purpose};
 use crate::quality::gate::{Gate, GateColumn, Rule};
 use crate::session::{Pins, Session};
 use crate::sql::{CheckConstraint, Name, QualifiedName, Set};
@@ -60,6 +64,12 @@ pub(crate) struct Target {
     pub(crate) schema: String,
     pub(crate) name: String,
     pub(crate) table: Arc<lake::Table>,
+}
+
+/// Whose names are resolved.
+enum Names<'n> {
+    Of(&'n [plan::relations::RelationName]),
+    OfView(&'n ast::Query, &'n catalog::View),
 }
 
 /// Schemas that no user may write to.
@@ -179,6 +189,18 @@ impl<'a> Road<'a> {
 
     /// Finds and pins every relation of the names.
     async fn resolve(&mut self, names: &[plan::relations::RelationName]) -> Result<Relations> {
+        self.resolve_without(Names::Of(names), None).await
+    }
+
+    /// Binds the query that a materialized view is made of.
+    pub(crate) async fn bind_materialized(&mut self, view: &catalog::View) -> Result<BoundQuery> {
+        let query = crate::sql::parse_query(&view.query)?;
+        let relations = self.resolve_without(Names::OfView(&query, view), None).await?;
+        let bound = plan::bind_query(&query, &self.context, &relations, &view.query, &mut Parameters::none());
+        bound.map_err(Error::without_position)
+    }
+
+    async fn resolve_without(&mut self, of: Names<'_>, hidden: Option<(u32, String)>) -> Result<Relations> {
         let superuser = self.session.superuser;
         let role_oid = self.role_oid();
         let freshness = self.freshness();
@@ -199,8 +221,47 @@ impl<'a> Road<'a> {
             role_oid,
             parameters: &mut self.parameters,
             source: Arc::clone(&self.source),
+            hidden,
+            news: Vec::new(),
         };
-        resolver.resolve(names).await
+        let relations = match of {
+            Names::Of(names) => Box::pin(resolver.resolve(names)).await?,
+            Names::OfView(query, view) => Box::pin(resolver.resolve_view(query, view)).await?,
+        };
+        for (oid, table) in std::mem::take(&mut resolver.news) {
+            Box::pin(self.record_news(oid, &table)).await;
+        }
+        Ok(relations)
+    }
+
+    /// Tells the catalog what a table's log says of its definition. The statement does not depend on it.
+    async fn record_news(&self, oid: u32, table: &lake::Table) {
+        let recorded = Recorded::of(table);
+        let update = self.ground.catalog.update(|document| {
+            recorded.apply(document, oid);
+            Ok(())
+        });
+        if let Err(error) = update.await {
+            tracing::warn!(table = table.location(), %error, "could not record a table's new definition");
+        }
+    }
+
+    /// Views, by schema and name, whose queries need that column of the relation.
+    pub(crate) async fn views_reading(&mut self, oid: u32, column: &str) -> Result<Vec<(String, String)>> {
+        let mut found = Vec::new();
+        for (schema, name) in super::drop::dependents_of(&self.snapshot, oid) {
+            let snapshot = Arc::clone(&self.snapshot);
+            let Some(relation) = snapshot.relation(&schema, &name) else { continue };
+            let Some(view) = relation.kind.query() else { continue };
+            let query = crate::sql::parse_query(&view.query)?;
+            let hidden = Some((oid, column.to_owned()));
+            let relations = self.resolve_without(Names::OfView(&query, view), hidden).await?;
+            let bound = plan::bind_query(&query, &self.context, &relations, &view.query, &mut Parameters::none());
+            if !bound.is_ok_and(|bound| bound.columns.len() >= relation.columns.len()) {
+                found.push((schema, name));
+            }
+        }
+        Ok(found)
     }
 
     /// Binds a query with this statement's parameters.
@@ -210,20 +271,39 @@ impl<'a> Road<'a> {
         plan::bind_query(query, &self.context, &relations, &self.source, &mut self.parameters)
     }
 
-    /// Binds a view's query: also answers the OIDs of what it reads. Parameters and files are refused.
-    pub(crate) async fn bind_view(&mut self, query: &ast::Query) -> Result<(BoundQuery, Vec<u32>)> {
+    /// Binds a view's query: also answers what it reads. Parameters and files are refused.
+    pub(crate) async fn bind_view(&mut self, query: &ast::Query) -> Result<(BoundQuery, Vec<ViewRead>)> {
         let names = plan::relations::names(query, &self.source);
         if let Some(file) = names.iter().find(|name| name.is_file()) {
             return Err(Error::unsupported("a view over files").at(file.position));
         }
         let relations = self.resolve(&names).await?;
         let bound = plan::bind_query(query, &self.context, &relations, &self.source, &mut self.parameters)?;
-        let mut depends_on: Vec<u32> = relations.by_name.values().map(plan::relations::Relation::oid).collect();
-        depends_on.extend(&relations.version_oids);
-        depends_on.retain(|oid| self.snapshot.relation_by_oid(*oid).is_some());
-        depends_on.sort_unstable();
-        depends_on.dedup();
-        Ok((bound, depends_on))
+        let users =
+            relations.by_name.iter().filter(|(_, relation)| self.snapshot.relation_by_oid(relation.oid()).is_some());
+        let reads = users.map(|((schema, name), relation)| ViewRead {
+            schema: schema.clone(),
+            name: name.clone(),
+            oid: relation.oid(),
+            columns: relation
+                .columns()
+                .iter()
+                .map(|column| ReadColumn { name: column.name.clone(), now: column.name.clone() })
+                .collect(),
+        });
+        let mut reads: Vec<ViewRead> = reads.collect();
+        // A table that is read as it was is needed too.
+        for oid in &relations.version_oids {
+            if let Some((schema, name, relation)) = self.snapshot.relation_by_oid(*oid) {
+                let columns = relation.columns.iter();
+                let columns =
+                    columns.map(|column| ReadColumn { name: column.name.clone(), now: column.name.clone() }).collect();
+                let (schema, name) = (Some(schema.to_owned()), name.to_owned());
+                reads.push(ViewRead { schema, name, oid: *oid, columns });
+            }
+        }
+        reads.sort_by(|one, other| (&one.schema, &one.name).cmp(&(&other.schema, &other.name)));
+        Ok((bound, reads))
     }
 
     /// Binds INSERT's rows to the target's columns.
@@ -247,9 +327,14 @@ impl<'a> Road<'a> {
     pub(crate) async fn target(&mut self, name: &QualifiedName, action: &str) -> Result<Target> {
         let (schema, relation) = self.find(name)?;
         let kind = match &relation.kind {
+            RelationKind::Table(table) if table.materialized.is_some() && !matches!(action, "refresh" | "alter") => {
+                let message = format!("cannot change materialized view \"{}\"", name.name);
+                return Err(Error::new(SqlState::WrongObjectType, message));
+            }
             RelationKind::Table(table) => table,
-            RelationKind::View(_) => {
-                let message = format!("cannot {action} view \"{}\"", name.name);
+            RelationKind::View(view) => {
+                let noun = if view.files.is_some() { "external table" } else { "view" };
+                let message = format!("cannot {action} {noun} \"{}\"", name.name);
                 return Err(Error::new(SqlState::WrongObjectType, message));
             }
         };
@@ -259,7 +344,12 @@ impl<'a> Road<'a> {
         }
         let (location, oid) = (kind.location.clone(), relation.oid);
         let table = match self.newest(&location).await {
-            Ok(table) => table,
+            Ok(table) => {
+                if Recorded::is_news(&table, &relation) {
+                    Box::pin(self.record_news(oid, &table)).await;
+                }
+                table
+            }
             Err(_) if self.is_gone(oid).await => return Err(missing(name)),
             Err(error) => return Err(error),
         };
@@ -318,6 +408,21 @@ impl<'a> Road<'a> {
         }
     }
 
+    /// A table to tell about, at the version that this transaction reads.
+    pub(super) async fn opened(&mut self, name: &QualifiedName) -> Result<Arc<lake::Table>> {
+        let (schema, relation) = self.find(name)?;
+        let RelationKind::Table(kind) = &relation.kind else {
+            return Err(Error::new(SqlState::WrongObjectType, format!("\"{}\" is not a table", name.name)));
+        };
+        let named = QualifiedName { schema: Some(schema), ..name.clone() };
+        // Resolving authorises, pins and records what is new.
+        let query = super::copy_to::table_query(&named, &[])?;
+        self.resolve(&plan::relations::names(&query, "")).await?;
+        let place = self.ground.lake.place(&kind.location)?;
+        let pins = self.session.transaction.pins_mut().unwrap_or(&mut self.pins);
+        pins.table::<lake::Table>(&place).ok_or_else(|| Error::internal("a table was not pinned"))
+    }
+
     /// The table as a write finds it: its newest version, or the transaction's own view.
     async fn newest(&mut self, location: &str) -> Result<Arc<lake::Table>> {
         if !self.staged {
@@ -374,7 +479,8 @@ impl<'a> Road<'a> {
     }
 
     /// The relation of that name in the search path; 42P01 with the name's position.
-    fn find(&self, name: &QualifiedName) -> Result<(String, CatalogRelation)> {
+    pub(super) fn find(&self, name: &QualifiedName) -> Result<(String, CatalogRelation)> {
+        let name = &self.own(name);
         if let Some(database) = name.database.as_ref().filter(|database| **database != self.context.database) {
             let message = format!("cross-database references are not implemented: \"{database}.{}\"", short(name));
             return Err(Error::new(SqlState::FeatureNotSupported, message).at(place(name)));
@@ -402,15 +508,41 @@ impl<'a> Road<'a> {
         Err(missing(name))
     }
 
+    /// The name with `pg_temp` as the schema that it means in this session.
+    pub(super) fn own(&self, name: &QualifiedName) -> QualifiedName {
+        match (&name.schema, &self.context.temporary) {
+            (Some(schema), Some(temporary)) if schema == "pg_temp" => {
+                QualifiedName { schema: Some(temporary.clone()), ..name.clone() }
+            }
+            _ => name.clone(),
+        }
+    }
+
     /// Where a new relation of that name goes.
-    pub(crate) fn creation_name(&self, name: &QualifiedName) -> Result<(String, String)> {
+    pub(crate) fn creation_name(&mut self, name: &QualifiedName, temporary: bool) -> Result<(String, String)> {
+        let own = name
+            .schema
+            .as_deref()
+            .is_some_and(|schema| schema == "pg_temp" || self.session.temporary.as_deref() == Some(schema));
+        if own || temporary && name.schema.is_none() {
+            return Ok((super::temporary::schema_of(self.session), name.name.clone()));
+        }
+        if temporary {
+            let message = "cannot create temporary relation in non-temporary schema";
+            return Err(Error::new(SqlState::InvalidTableDefinition, message).at(place(name)));
+        }
         if let Some(database) = name.database.as_ref().filter(|database| **database != self.context.database) {
             let message = format!("cross-database references are not implemented: \"{database}.{}\"", short(name));
             return Err(Error::new(SqlState::FeatureNotSupported, message).at(place(name)));
         }
         let schema = match &name.schema {
             Some(schema) => schema.clone(),
-            None => match self.context.search_path.iter().find(|schema| !is_system_schema(schema)) {
+            None => match self
+                .context
+                .search_path
+                .iter()
+                .find(|schema| !is_system_schema(schema) && self.context.temporary.as_ref() != Some(*schema))
+            {
                 Some(schema) => schema.clone(),
                 None => {
                     let message = "no schema has been selected to create in";
@@ -541,12 +673,28 @@ impl<'a> Road<'a> {
 
     /// A whole table, or some of its columns, for COPY … TO.
     pub(crate) async fn bind_table(&mut self, name: &QualifiedName, columns: &[Name]) -> Result<BoundQuery> {
-        if let Ok((_, CatalogRelation { kind: RelationKind::View(_), .. })) = self.find(name) {
+        let found = self.find(name);
+        if let Ok((_, CatalogRelation { kind: RelationKind::View(View { files: None, .. }), .. })) = &found {
             let message = format!("cannot copy from view \"{}\"", name.name);
             return Err(
                 Error::new(SqlState::WrongObjectType, message).with_hint("Try the COPY (SELECT ...) TO variant.")
             );
         }
+        let mut given = Vec::new();
+        if let Ok((_, relation)) = &found {
+            let is_generated = |column: &catalog::Column| column.generated.is_some();
+            if let Some(name) = columns
+                .iter()
+                .find(|name| relation.columns.iter().any(|column| column.name == name.value && is_generated(column)))
+            {
+                return Err(super::copy_from::copied_generated(&name.value));
+            }
+            if columns.is_empty() && relation.columns.iter().any(is_generated) {
+                let columns = relation.columns.iter().filter(|column| !is_generated(column));
+                given.extend(columns.map(|column| Name { value: column.name.clone(), position: 0 }));
+            }
+        }
+        let columns = if given.is_empty() { columns } else { &given };
         let query = super::copy_to::table_query(name, columns)?;
         self.bind_query(&query).await.map_err(Error::without_position)
     }
@@ -587,7 +735,7 @@ impl<'a> Road<'a> {
         self.gate_of((schema, name), &spec.columns, &spec.engine_schema(), checks)
     }
 
-    fn gate_of(
+    pub(super) fn gate_of(
         &self,
         (schema, name): (&str, &str),
         columns: &[ColumnSpec],
@@ -607,6 +755,24 @@ impl<'a> Road<'a> {
             rules.push(Rule::Check { name: check.name, expr, null_passes: check.null_passes });
         }
         Ok(Gate::new(schema, name, columns, rules).with_text(Arc::new(text)))
+    }
+
+    /// What the table itself puts into the columns that COPY's data has not.
+    pub(super) fn fills(&self, target: &Target, chosen: &[usize]) -> Result<Vec<Fill>> {
+        let columns = relation_columns(&target.table);
+        let rows = target.table.arrow_schema();
+        let mut fills = Vec::new();
+        for purpose in [Purpose::Default, Purpose::Generated] {
+            for (index, column) in columns.iter().enumerate().filter(|(index, _)| !chosen.contains(index)) {
+                let text = match (&column.filled, purpose) {
+                    (Filled::Default(text), Purpose::Default) | (Filled::Generated(text), Purpose::Generated) => text,
+                    _ => continue,
+                };
+                let over = (target.name.as_str(), columns.as_slice());
+                fills.push((index, plan::stored_on_rows(over, column, purpose, rows, &self.context, text)?));
+            }
+        }
+        Ok(fills)
     }
 
     /// Runs rows through the gate into a table: the one road of all statements that write.
@@ -748,15 +914,23 @@ pub(crate) fn statement_context(session: &Session, snapshot: &Snapshot, server_s
         let schema = match schema.as_str() {
             "$user" if is_system_schema(&session.user) => continue,
             "$user" => session.user.clone(),
+            "pg_temp" => match &session.temporary {
+                Some(temporary) => temporary.clone(),
+                None => continue,
+            },
             _ => schema,
         };
         if schema_exists(snapshot, &schema) && !search_path.contains(&schema) {
             search_path.push(schema);
         }
     }
+    let temporary = session.temporary.clone().filter(|schema| snapshot.schemas.contains_key(schema));
     let catalog_implicit = !search_path.iter().any(|schema| schema == "pg_catalog");
     if catalog_implicit {
         search_path.insert(0, "pg_catalog".to_owned());
+    }
+    if let Some(schema) = temporary.as_ref().filter(|schema| !search_path.contains(schema)) {
+        search_path.insert(0, schema.clone());
     }
     Context {
         catalog: Arc::clone(snapshot),
@@ -766,6 +940,7 @@ pub(crate) fn statement_context(session: &Session, snapshot: &Snapshot, server_s
         database: session.database().to_owned(),
         search_path,
         catalog_implicit,
+        temporary,
         time_zone: settings.time_zone(),
         transaction_start: session.transaction.started().unwrap_or(now),
         statement_start: now,

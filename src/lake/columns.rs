@@ -9,7 +9,11 @@ use crate::encode::types::{self, PgType, TYPE_KEY, format_type, parse_type};
 use crate::error::{Error, Result, SqlState};
 
 /// Key of a field's metadata that Delta's writers keep a column's comment under.
-const COMMENT_KEY: &str = "comment";
+pub(super) const COMMENT_KEY: &str = "comment";
+/// Keys of a field's metadata that hold the SQL text of a column's default, and of what it is generated from. They are in
+/// the Delta log, so that they change with the columns in one commit.
+pub(super) const DEFAULT_KEY: &str = "lakegate.default";
+pub(super) const GENERATED_KEY: &str = "lakegate.generated";
 
 /// A column of a table.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,11 +22,15 @@ pub struct ColumnSpec {
     pub ty: PgType,
     pub not_null: bool,
     pub comment: Option<String>,
+    /// SQL text of the value where none is given.
+    pub default: Option<String>,
+    /// SQL text of the expression over other columns that gives every value.
+    pub generated: Option<String>,
 }
 
 impl ColumnSpec {
     pub fn new(name: impl Into<String>, ty: PgType) -> Self {
-        Self { name: name.into(), ty, not_null: false, comment: None }
+        Self { name: name.into(), ty, not_null: false, comment: None, default: None, generated: None }
     }
 
     pub fn not_null(mut self) -> Self {
@@ -149,7 +157,13 @@ fn field(column: &ColumnSpec, data_type: DataType) -> Field {
 
 /// The field of a column in Delta's schema.
 pub(super) fn delta_field(column: &ColumnSpec) -> Field {
-    field(column, plain(&stored_type(&engine_type(column.ty))))
+    let mut field = field(column, plain(&stored_type(&engine_type(column.ty))));
+    for (key, text) in [(DEFAULT_KEY, &column.default), (GENERATED_KEY, &column.generated)] {
+        if let Some(text) = text {
+            field.metadata_mut().insert(key.to_owned(), text.clone());
+        }
+    }
+    field
 }
 
 /// Column and engine field of a field in a Delta schema: from the type that we noted there, or from its own.
@@ -162,8 +176,15 @@ pub(super) fn from_delta(delta: &Field) -> (ColumnSpec, FieldRef) {
         Some(ty) => engine_type(ty),
         None => viewed(delta.data_type()),
     };
-    let comment = delta.metadata().get(COMMENT_KEY).cloned();
-    let column = ColumnSpec { name: delta.name().clone(), ty, not_null: !delta.is_nullable(), comment };
+    let noted = |key: &str| delta.metadata().get(key).cloned();
+    let column = ColumnSpec {
+        name: delta.name().clone(),
+        ty,
+        not_null: !delta.is_nullable(),
+        comment: noted(COMMENT_KEY),
+        default: noted(DEFAULT_KEY),
+        generated: noted(GENERATED_KEY),
+    };
     let field = field(&column, data_type);
     (column, Arc::new(field))
 }
@@ -239,7 +260,11 @@ mod tests {
             PgType::UUID,
             PgType::TIMESTAMPTZ,
         ] {
-            let column = ColumnSpec { name: "c".to_owned(), ty, not_null: true, comment: Some("text".to_owned()) };
+            let column = ColumnSpec {
+                comment: Some("text".to_owned()),
+                default: Some("1".to_owned()),
+                ..ColumnSpec::new("c", ty).not_null()
+            };
             let (back, field) = from_delta(&delta_field(&column));
             assert_eq!(back, column);
             assert_eq!(*field.data_type(), engine_type(ty));

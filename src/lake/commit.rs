@@ -16,11 +16,12 @@ use deltalake::kernel::{Action, Add};
 use deltalake::protocol::{DeltaOperation, SaveMode};
 use rand::Rng;
 
-use super::columns::TableSpec;
+use super::columns::{GENERATED_KEY, TableSpec};
 use super::history::OPERATION_KEY;
 use super::loads::LoadStep;
 use super::log::{self, Put};
 use super::rearrangement::{Rearranged, Rearrangement};
+use super::redefinition::{Redefinition, RowsUnder};
 use super::several::without_marks;
 use super::stores::{Resolved, local};
 use super::table::Table;
@@ -35,6 +36,8 @@ const ATTEMPTS_MAX: u32 = 40;
 const PAUSE_MAX: Duration = Duration::from_millis(250);
 /// Key of a commit's info that holds the unique text which tells our commit from others.
 pub(super) const ID_KEY: &str = "lakegate.commit";
+/// Delta's key for the expression of a generated column.
+const GENERATION_EXPRESSION: &str = "delta.generationExpression";
 const DROPPED: &str = "The table was dropped by another transaction.";
 
 /// What the commit does to the table.
@@ -54,6 +57,8 @@ pub(super) enum Target {
     },
     /// Puts other files in the place of files.
     Rearrange(Arc<Rearrangement>),
+    /// Gives the table another definition, and new files where that asks for them.
+    Redefine(Arc<Redefinition>),
     /// Everything that a transaction did to a table.
     Private {
         /// The version that it read.
@@ -73,6 +78,7 @@ impl Target {
     pub(super) fn private(&self) -> Option<&Arc<Private>> {
         match self {
             Self::Append(table) | Self::Overwrite(table) | Self::Change { table, .. } => table.private.as_ref(),
+            Self::Redefine(redefinition) => redefinition.table.private.as_ref(),
             Self::Rearrange(_) | Self::Private { .. } | Self::Create(_) | Self::Replace(_) => None,
         }
     }
@@ -82,6 +88,7 @@ impl Target {
         match self {
             Self::Change { reads_new_rows, .. } | Self::Private { reads_new_rows, .. } => *reads_new_rows,
             Self::Overwrite(_) => true,
+            Self::Redefine(redefinition) => redefinition.rows != RowsUnder::Untouched,
             Self::Append(_) | Self::Rearrange(_) | Self::Create(_) | Self::Replace(_) => false,
         }
     }
@@ -200,6 +207,7 @@ async fn load_step(target: &Target, operation: &Operation, base: Option<&Table>)
         Target::Append(_)
         | Target::Overwrite(_)
         | Target::Change { .. }
+        | Target::Redefine(_)
         | Target::Rearrange(_)
         | Target::Private { .. }
         | Target::Create(_) => Ok(operation.load),
@@ -216,6 +224,7 @@ async fn flush(lake: &Lake, location: &Resolved, target: &Target, adds: &[Add]) 
         | Target::Overwrite(_)
         | Target::Change { .. }
         | Target::Rearrange(_)
+        | Target::Redefine(_)
         | Target::Private { .. } => false,
         Target::Create(_) | Target::Replace(_) => true,
     };
@@ -240,6 +249,10 @@ pub(super) async fn check_early(location: &Resolved, target: &Target) -> Result<
         Target::Rearrange(rearrangement) => {
             writable(&rearrangement.table)?;
             PROTOCOL.can_write_to(rearrangement.table.delta.snapshot()?).map_err(not_writable)
+        }
+        Target::Redefine(redefinition) => {
+            check(target, Some(&redefinition.table))?;
+            PROTOCOL.can_write_to(redefinition.table.delta.snapshot()?).map_err(not_writable)
         }
         Target::Create(_) => check(target, newest(location, None).await?.as_deref()),
         Target::Replace(spec) => spec.validate(),
@@ -294,6 +307,9 @@ async fn base(lake: &Lake, location: &Resolved, target: &Target) -> Result<Optio
         Target::Append(table) | Target::Overwrite(table) | Target::Change { table, .. } if table.private.is_some() => {
             Ok(Some(Arc::clone(table)))
         }
+        Target::Redefine(redefinition) if redefinition.table.private.is_some() => {
+            Ok(Some(Arc::clone(&redefinition.table)))
+        }
         Target::Append(table)
         | Target::Overwrite(table)
         | Target::Change { table, .. }
@@ -303,6 +319,10 @@ async fn base(lake: &Lake, location: &Resolved, target: &Target) -> Result<Optio
         }
         Target::Rearrange(rearrangement) => {
             let version = rearrangement.table.version();
+            Ok(Some(lake.cache.table(location, Freshness::AtLeast(version)).await?))
+        }
+        Target::Redefine(redefinition) => {
+            let version = redefinition.table.version();
             Ok(Some(lake.cache.table(location, Freshness::AtLeast(version)).await?))
         }
         Target::Create(_) | Target::Replace(_) => newest(location, None).await,
@@ -362,11 +382,23 @@ fn check(target: &Target, base: Option<&Table>) -> Result<()> {
                 Rearranged::Restored(_) => Ok(()),
             }
         }
+        (Target::Redefine(redefinition), Some(base)) => {
+            let planned = &redefinition.table;
+            writable(base)?;
+            same_definition(planned, base)?;
+            redefinition.validate()?;
+            if redefinition.rows == RowsUnder::Rewritten {
+                changeable(base)?;
+                unchanged_files(planned, &(0..planned.files.len()).collect::<Vec<_>>(), base)?;
+            }
+            if redefinition.rows == RowsUnder::Untouched { Ok(()) } else { no_new_files(planned, base) }
+        }
         (
             Target::Append(_)
             | Target::Overwrite(_)
             | Target::Change { .. }
             | Target::Rearrange(_)
+            | Target::Redefine(_)
             | Target::Private { .. },
             None,
         ) => Err(Error::internal("a table without a version was written")),
@@ -394,13 +426,15 @@ fn same_definition(planned: &Table, base: &Table) -> Result<()> {
 /// Refuses tables with promises that our writer does not keep.
 pub(super) fn writable(table: &Table) -> Result<()> {
     let refused = [
-        ("delta.generationExpression", "generated columns"),
+        (GENERATION_EXPRESSION, "generated columns"),
         ("delta.identity.start", "identity columns"),
         ("delta.invariants", "column invariants"),
     ];
     for field in table.snapshot()?.schema().fields() {
+        // What we know to compute is written beside Delta's own expression.
+        let ours = field.metadata().contains_key(GENERATED_KEY);
         for (key, what) in refused {
-            if field.metadata().contains_key(key) {
+            if !(ours && key == GENERATION_EXPRESSION) && field.metadata().contains_key(key) {
                 return Err(Error::unsupported(format!("writing to a table with {what}")));
             }
         }
@@ -436,6 +470,21 @@ fn actions(
             Ok((actions, write(table, SaveMode::Overwrite)))
         }
         Target::Rearrange(rearrangement) => rearrangement.actions(base, adds),
+        Target::Redefine(redefinition) => {
+            let Some(base) = base else { return Err(Error::internal("a table without a version was redefined")) };
+            let definition = Definition::redefined(redefinition, base)?;
+            let mut actions = Vec::new();
+            if definition.protocol != *base.snapshot()?.protocol() {
+                actions.push(Action::Protocol(definition.protocol));
+            }
+            if definition.metadata != *base.snapshot()?.metadata() {
+                actions.push(Action::Metadata(definition.metadata));
+            }
+            if redefinition.rows == RowsUnder::Rewritten {
+                actions.extend(removes_of(Some(base), |_| true)?);
+            }
+            Ok((actions.into_iter().chain(added).collect(), write(base, SaveMode::Overwrite)))
+        }
         Target::Private { base: planned, table, .. } => {
             Ok((difference(planned, table, base)?, write(table, SaveMode::Append)))
         }

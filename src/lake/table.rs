@@ -149,6 +149,19 @@ impl Table {
         self.properties.get(CHECKPOINT_INTERVAL)?.parse().ok().filter(|commits| *commits > 0)
     }
 
+    /// The version that is known to others: of a transaction's own view, the first that could be its commit.
+    pub fn known_version(&self) -> u64 {
+        match &self.private {
+            Some(private) if self.is_changed_privately() => private.base.version + 1,
+            Some(_) | None => self.version,
+        }
+    }
+
+    /// Whether it is a transaction's own view.
+    pub fn is_private(&self) -> bool {
+        self.private.is_some()
+    }
+
     pub fn description(&self) -> Option<&str> {
         self.snapshot().ok()?.metadata().description()
     }

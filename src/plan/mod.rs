@@ -12,15 +12,18 @@ mod file_call;
 mod null_safe;
 mod parameters;
 mod past;
+pub mod recorded;
 pub mod relations;
 pub mod resolve;
 pub mod typing;
 mod unnest;
+mod view_reads;
 
 pub use bind::change::BoundChange;
+pub use bind::filled::Purpose;
 pub use change::{Changing, bind_change};
 pub use parameters::{
-    InsertTarget, Parameters, bind_condition, bind_constants, bind_insert, bind_query, cast_columns, condition_on_rows,
-    constant_value,
+    InsertTarget, Parameters, bind_condition, bind_constants, bind_insert, bind_query, bind_stored, cast_columns,
+    condition_on_rows, constant_value, over_rows, stored_on_rows,
 };
 pub use past::{Moment, moment_of};

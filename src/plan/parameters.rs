@@ -14,6 +14,7 @@ use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion::scalar::ScalarValue;
 use sqlparser::ast;
 
+use super::bind::filled::{self, Purpose};
 use super::bind::{Binder, BoundQuery};
 use super::relations::{RelationColumn, Relations};
 use super::typing::TypingContext;
@@ -202,14 +203,48 @@ pub fn condition_on_rows(
     context: &Arc<Context>,
     source: &str,
 ) -> Result<Arc<dyn PhysicalExpr>> {
-    let expr = as_bound(bind_condition(table, columns, condition, context, source)?, columns, rows)?;
+    let expr = over_rows(bind_condition(table, columns, condition, context, source)?, columns, rows)?;
+    let schema = DFSchema::try_from(rows.as_ref().clone())?;
+    Ok(create_physical_expr(&expr, &schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())?)
+}
+
+/// An expression of a table's definition: a default, what a column is generated from, USING. Columns are unqualified.
+pub fn bind_stored(
+    (table, columns): (&str, &[RelationColumn]),
+    column: &RelationColumn,
+    expression: &ast::Expr,
+    purpose: Purpose,
+    context: &Arc<Context>,
+    source: &str,
+) -> Result<Expr> {
+    let relations = Relations::default();
+    Parameters::none().with(context, |typing| {
+        let fixed = filled::fixed_zone(typing);
+        let typing = if purpose == Purpose::Generated { &fixed } else { typing };
+        let binder = Binder::new(typing, &relations, source);
+        Ok(binder.bind_stored(table, columns, expression, column, purpose)?.expr)
+    })
+}
+
+/// The same, ready to be evaluated on batches of the schema.
+pub fn stored_on_rows(
+    (table, columns): (&str, &[RelationColumn]),
+    column: &RelationColumn,
+    purpose: Purpose,
+    rows: &SchemaRef,
+    context: &Arc<Context>,
+    text: &str,
+) -> Result<Arc<dyn PhysicalExpr>> {
+    let expression = crate::sql::parse_expression(text)?;
+    let bound = bind_stored((table, columns), column, &expression, purpose, context, text)?;
+    let expr = over_rows(bound, columns, rows)?;
     let schema = DFSchema::try_from(rows.as_ref().clone())?;
     Ok(create_physical_expr(&expr, &schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())?)
 }
 
 /// The condition over rows whose columns have other carriers than those that it was bound to: texts come as views or not,
 /// batch by batch, and comparisons want both sides alike.
-fn as_bound(condition: Expr, columns: &[RelationColumn], rows: &SchemaRef) -> Result<Expr> {
+pub fn over_rows(condition: Expr, columns: &[RelationColumn], rows: &SchemaRef) -> Result<Expr> {
     let carrier = |name: &str| {
         let bound = arrow_type(columns.iter().find(|column| column.name == name)?.ty);
         (rows.field_with_name(name).ok()?.data_type() != &bound).then_some(bound)

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use datafusion::scalar::ScalarValue;
 use sqlparser::ast;
 
-use super::relations::{Relation, RelationColumn, Relations, ResolvedTable, ResolvedView};
+use super::relations::{Filled, Relation, RelationColumn, Relations, ResolvedTable, ResolvedView};
 use super::resolve::{Resolver, column_of};
 use super::{Parameters, constant_value};
 use crate::builtins::{self, Context};
@@ -328,12 +328,13 @@ fn changes_view(changes: Changes) -> Result<Relation> {
         oid: 0,
         columns,
         query: Arc::new(sql::parse_query(&parts.join(" UNION ALL "))?),
+        text: "".into(),
         relations: Arc::new(Relations { by_name: relations, ..Relations::default() }),
     }))
 }
 
 fn relation_column(name: &str, ty: PgType) -> RelationColumn {
-    RelationColumn { name: name.to_owned(), ty, not_null: false }
+    RelationColumn { name: name.to_owned(), ty, not_null: false, filled: Filled::Null }
 }
 
 fn quoted(name: &str) -> String {

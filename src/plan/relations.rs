@@ -35,6 +35,28 @@ pub struct RelationColumn {
     pub name: String,
     pub ty: PgType,
     pub not_null: bool,
+    pub filled: Filled,
+}
+
+/// What a column holds where a statement gives nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Filled {
+    #[default]
+    Null,
+    /// SQL text of its DEFAULT.
+    Default(Arc<str>),
+    /// SQL text of an expression over the other columns: nothing else may be given.
+    Generated(Arc<str>),
+}
+
+impl RelationColumn {
+    pub fn new(name: impl Into<String>, ty: PgType) -> Self {
+        Self { name: name.into(), ty, not_null: false, filled: Filled::Null }
+    }
+
+    pub fn is_generated(&self) -> bool {
+        matches!(self.filled, Filled::Generated(_))
+    }
 }
 
 /// A view's text; the names in it were resolved by the pre-pass too, under the view's own `search_path`.
@@ -46,6 +68,8 @@ pub struct ResolvedView {
     /// Names and types that the view promised when it was created.
     pub columns: Vec<RelationColumn>,
     pub query: Arc<sqlparser::ast::Query>,
+    /// The text of the query, where it reads files: they are known by their places in it.
+    pub text: Arc<str>,
     /// Relations inside the view's query.
     pub relations: Arc<Relations>,
 }

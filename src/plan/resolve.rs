@@ -13,11 +13,12 @@ use std::time::Duration;
 
 use super::Parameters;
 use super::file_call::FileCall;
+use super::recorded::Recorded;
 use super::relations::{
-    self, Relation, RelationColumn, RelationName, RelationNameKind, Relations, ResolvedTable, ResolvedView,
+    self, Filled, Relation, RelationColumn, RelationName, RelationNameKind, Relations, ResolvedTable, ResolvedView,
 };
 use crate::builtins::{self, Context};
-use crate::catalog::{self, Catalog, RelationKind, Snapshot};
+use crate::catalog::{self, Catalog, RelationKind, Snapshot, ViewRead};
 use crate::encode::input::InputContext;
 use crate::error::{Error, Result, SqlState};
 use crate::lake::files::{self, FileSet, FileTable};
@@ -52,13 +53,26 @@ pub struct Resolver<'a> {
     pub parameters: &'a mut Parameters,
     /// What the tree's positions count in.
     pub source: Arc<str>,
+    /// A relation's column that is to be looked away from, to learn what needs it.
+    pub hidden: Option<(u32, String)>,
+    /// Tables whose definition the catalog does not have yet, with their OIDs.
+    pub news: Vec<(u32, Arc<lake::Table>)>,
 }
 
 impl Resolver<'_> {
     /// Resolves what the names stand for.
     pub async fn resolve(&mut self, names: &[RelationName]) -> Result<Relations> {
         let path = self.context.search_path.clone();
-        self.resolve_names(names, &path, 0).await
+        self.resolve_names(names, &path, &[], 0).await
+    }
+
+    /// What a view's query reads, with its owner's rights.
+    pub async fn resolve_view(&mut self, query: &sqlparser::ast::Query, view: &catalog::View) -> Result<Relations> {
+        let names = relations::names(query, &view.query);
+        let superuser = std::mem::replace(&mut self.superuser, true);
+        let relations = self.resolve_names(&names, &view.search_path, &view.reads, 1).await;
+        self.superuser = superuser;
+        relations
     }
 
     /// Boxed, because views resolve names too.
@@ -66,12 +80,19 @@ impl Resolver<'_> {
         &'s mut self,
         names: &'s [RelationName],
         path: &'s [String],
+        reads: &'s [ViewRead],
         depth: usize,
     ) -> BoxFuture<'s, Result<Relations>> {
-        Box::pin(self.resolve_each(names, path, depth))
+        Box::pin(self.resolve_each(names, path, reads, depth))
     }
 
-    async fn resolve_each(&mut self, names: &[RelationName], path: &[String], depth: usize) -> Result<Relations> {
+    async fn resolve_each(
+        &mut self,
+        names: &[RelationName],
+        path: &[String],
+        reads: &[ViewRead],
+        depth: usize,
+    ) -> Result<Relations> {
         if depth > VIEW_DEPTH_MAX {
             return Err(Error::new(SqlState::StatementTooComplex, "views are nested too deeply"));
         }
@@ -79,6 +100,11 @@ impl Resolver<'_> {
         for name in names {
             let call = match &name.kind {
                 RelationNameKind::Named { schema, name, .. } => {
+                    let read = reads.iter().find(|read| read.schema == *schema && read.name == *name);
+                    if let Some(relation) = self.resolve_read(read, depth).await? {
+                        relations.by_name.insert((schema.clone(), name.clone()), relation);
+                        continue;
+                    }
                     self.resolve_into(&mut relations, schema.as_ref(), name, path, depth).await?;
                     continue;
                 }
@@ -110,6 +136,15 @@ impl Resolver<'_> {
             relations.by_position.insert(name.position, file);
         }
         Ok(relations)
+    }
+
+    /// What a view's query meant by a name.
+    async fn resolve_read(&mut self, read: Option<&ViewRead>, depth: usize) -> Result<Option<Relation>> {
+        let Some(read) = read else { return Ok(None) };
+        let snapshot = Arc::clone(self.snapshot);
+        let Some((schema, name, relation)) = snapshot.relation_by_oid(read.oid) else { return Ok(None) };
+        self.authorise(name, relation)?;
+        self.open(schema, name, relation, depth).await?.as_read(read).map(Some)
     }
 
     async fn resolve_into(
@@ -144,9 +179,11 @@ impl Resolver<'_> {
         path: &[String],
         depth: usize,
     ) -> Result<Option<Relation>> {
-        let schemas: Vec<&String> = match schema {
-            Some(schema) => vec![schema],
-            None => path.iter().collect(),
+        let context = Arc::clone(self.context);
+        let schemas: Vec<&String> = match (schema, &context.temporary) {
+            (Some(schema), Some(temporary)) if schema == "pg_temp" => vec![temporary],
+            (Some(schema), _) => vec![schema],
+            (None, _) => path.iter().collect(),
         };
         for schema in schemas {
             if let Some(table) = builtins::tables::lookup(schema, name, self.context) {
@@ -185,7 +222,7 @@ impl Resolver<'_> {
         let mut relations = Relations::default();
         relations.by_name.insert((None, name.clone()), Relation::Table(table));
         let (query, relations) = (Arc::new(query), Arc::new(relations));
-        Ok(Relation::View(ResolvedView { schema, name, oid: 0, columns, query, relations }))
+        Ok(Relation::View(ResolvedView { schema, name, oid: 0, columns, query, text: "".into(), relations }))
     }
 
     /// Files as a relation.
@@ -219,14 +256,26 @@ impl Resolver<'_> {
     async fn open(&mut self, schema: &str, name: &str, relation: &catalog::Relation, depth: usize) -> Result<Relation> {
         match &relation.kind {
             RelationKind::Table(table) => {
+                if table.materialized.as_ref().is_some_and(|materialized| !materialized.populated) {
+                    let message = format!("materialized view \"{name}\" has not been populated");
+                    return Err(Error::new(SqlState::ObjectNotInPrerequisiteState, message)
+                        .with_hint("Use the REFRESH MATERIALIZED VIEW command."));
+                }
                 let pinned = self.pin(&table.location).await?;
-                Ok(Relation::Table(ResolvedTable {
+                if Recorded::is_news(&pinned, relation) {
+                    self.news.push((relation.oid, Arc::clone(&pinned)));
+                }
+                let found = Relation::Table(ResolvedTable {
                     schema: schema.to_owned(),
                     name: name.to_owned(),
                     oid: relation.oid,
                     columns: pinned.columns().iter().map(column_of).collect(),
                     provider: pinned.provider()?,
-                }))
+                });
+                match &self.hidden {
+                    Some((oid, column)) if *oid == relation.oid => found.without(name, column),
+                    Some(_) | None => Ok(found),
+                }
             }
             RelationKind::View(view) => {
                 let query = sql::parse_query(&view.query)?;
@@ -235,7 +284,7 @@ impl Resolver<'_> {
                 let superuser = std::mem::replace(&mut self.superuser, true);
                 // Its text is not the client's: nothing in it has a position.
                 let source = std::mem::replace(&mut self.source, "".into());
-                let inner = self.resolve_names(&names, &view.search_path, depth + 1).await;
+                let inner = self.resolve_names(&names, &view.search_path, &view.reads, depth + 1).await;
                 self.superuser = superuser;
                 self.source = source;
                 Ok(Relation::View(ResolvedView {
@@ -245,9 +294,10 @@ impl Resolver<'_> {
                     columns: relation
                         .columns
                         .iter()
-                        .map(|column| RelationColumn { name: column.name.clone(), ty: column.ty(), not_null: false })
+                        .map(|column| RelationColumn::new(&column.name, column.ty()))
                         .collect(),
                     query: Arc::new(query),
+                    text: if view.files.is_some() { view.query.as_str().into() } else { "".into() },
                     relations: Arc::new(inner?),
                 }))
             }
@@ -350,6 +400,8 @@ pub fn system_relation(schema: &str, name: &str) -> Option<catalog::Relation> {
             managed: true,
             partition_columns: vec!["day".to_owned()],
             checks: Vec::new(),
+            materialized: None,
+            version: 0,
         }),
     })
 }
@@ -361,7 +413,12 @@ pub fn schema_exists(snapshot: &Snapshot, schema: &str) -> bool {
 
 /// A table's column as the binder sees it.
 pub fn column_of(column: &lake::ColumnSpec) -> RelationColumn {
-    RelationColumn { name: column.name.clone(), ty: column.ty, not_null: column.not_null }
+    let filled = match (&column.generated, &column.default) {
+        (Some(text), _) => Filled::Generated(text.as_str().into()),
+        (None, Some(text)) => Filled::Default(text.as_str().into()),
+        (None, None) => Filled::Null,
+    };
+    RelationColumn { not_null: column.not_null, filled, ..RelationColumn::new(&column.name, column.ty) }
 }
 
 fn system_table(schema: &str, name: &str, table: builtins::tables::SystemTable) -> ResolvedTable {
@@ -369,11 +426,7 @@ fn system_table(schema: &str, name: &str, table: builtins::tables::SystemTable) 
         schema: schema.to_owned(),
         name: name.to_owned(),
         oid: table.oid,
-        columns: table
-            .columns
-            .iter()
-            .map(|(name, ty)| RelationColumn { name: (*name).to_owned(), ty: *ty, not_null: false })
-            .collect(),
+        columns: table.columns.iter().map(|(name, ty)| RelationColumn::new(*name, *ty)).collect(),
         provider: table.provider,
     }
 }
@@ -383,7 +436,7 @@ fn file_table(location: &str, table: FileTable) -> ResolvedTable {
         schema: String::new(),
         name: location.to_owned(),
         oid: 0,
-        columns: table.columns.into_iter().map(|(name, ty)| RelationColumn { name, ty, not_null: false }).collect(),
+        columns: table.columns.into_iter().map(|(name, ty)| RelationColumn::new(name, ty)).collect(),
         provider: table.provider,
     }
 }

@@ -46,6 +46,21 @@ pub struct Conversation {
     pub(super) running: Option<Running>,
 }
 
+impl Drop for Conversation {
+    /// Temporary relations go with their session.
+    fn drop(&mut self) {
+        let (Some(schema), Ok(runtime)) = (self.session.temporary.take(), tokio::runtime::Handle::try_current()) else {
+            return;
+        };
+        let ground = Arc::clone(&self.service.ground);
+        runtime.spawn(async move {
+            if let Err(error) = crate::execute::temporary::discard(&ground, &schema).await {
+                tracing::warn!(schema, %error, "could not remove a session's temporary relations");
+            }
+        });
+    }
+}
+
 impl Conversation {
     pub(super) fn new(service: Arc<Service>, session: Session) -> Self {
         Self {

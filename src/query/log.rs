@@ -64,6 +64,12 @@ impl Conversation {
 fn logged_with(statement: &Statement) -> Logged {
     match statement {
         Statement::CreateTable(_)
+        | Statement::Alter(_)
+        | Statement::AlterSchema(_)
+        | Statement::Comment(_)
+        | Statement::Refresh(_)
+        | Statement::CreateExternalTable(_)
+        | Statement::Convert(_)
         | Statement::CreateSchema(_)
         | Statement::CreateView(_)
         | Statement::Drop(_)
@@ -92,6 +98,7 @@ fn logged_with(statement: &Statement) -> Logged {
         | Statement::Query(_)
         | Statement::Explain(_)
         | Statement::CopyTo(_)
+        | Statement::Inspect(_)
         | Statement::Set(_)
         | Statement::Show(_)
         | Statement::Reset(_)

@@ -13,7 +13,7 @@ use super::statement::{self, Access};
 use crate::builtins::ContextNames;
 use crate::encode::TextStyle;
 use crate::encode::types::{Format, PgType, element_of, oid};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::execute::output::Output;
 use crate::execute::select::Reusable;
 use crate::execute::{self, Road};
@@ -124,7 +124,7 @@ impl Conversation {
                 self.forget_statements();
                 done("DEALLOCATE ALL")
             }
-            Statement::Discard(what) => self.discard(*what),
+            Statement::Discard(what) => Box::pin(self.discard(*what)).await,
             Statement::Unlisten => done("UNLISTEN"),
             Statement::Declare(declare) => Box::pin(self.declare(declare, parsed, guard)).await,
             Statement::Fetch(fetch) => self.fetch(fetch, guard).await,
@@ -133,10 +133,18 @@ impl Conversation {
         }
     }
 
-    fn discard(&mut self, what: Discard) -> Result<Output> {
+    async fn discard_temporary(&mut self) -> Result<()> {
+        match self.session.temporary.take() {
+            Some(schema) => execute::temporary::discard(&self.service.ground, &schema).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn discard(&mut self, what: Discard) -> Result<Output> {
         match what {
             Discard::All => {
                 self.session.forbid_block("DISCARD ALL")?;
+                self.discard_temporary().await?;
                 self.portals.clear();
                 self.session.handle().remove_cursor(None);
                 self.forget_statements();
@@ -145,11 +153,17 @@ impl Conversation {
                 Ok(Output::Done("DISCARD ALL".into()))
             }
             Discard::Plans => {
-                // A plan that is kept depends on nothing that could have changed; nor are there sequences, or temporary tables.
+                // A plan that is kept depends on nothing that could have changed; nor are there sequences.
                 Ok(Output::Done("DISCARD PLANS".into()))
             }
             Discard::Sequences => Ok(Output::Done("DISCARD SEQUENCES".into())),
-            Discard::Temp => Ok(Output::Done("DISCARD TEMP".into())),
+            Discard::Temp => {
+                if self.session.transaction.in_block() && self.session.temporary.is_some() {
+                    return Err(Error::unsupported("DISCARD TEMP in a transaction block"));
+                }
+                self.discard_temporary().await?;
+                Ok(Output::Done("DISCARD TEMP".into()))
+            }
         }
     }
 

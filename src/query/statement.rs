@@ -1,7 +1,7 @@
 //! What kind of statement it is, for the rules of transactions: may it run in a failed block, does it write, what is its tag.
 
 use crate::error::{Error, Result, SqlState};
-use crate::sql::{Care, Statement};
+use crate::sql::{AlterKind, Care, Statement};
 
 /// How a statement touches what is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,14 +17,29 @@ pub(crate) fn access(statement: &Statement) -> Access {
     match statement {
         // It runs what it explains.
         Statement::Explain(explain) if explain.analyze => access(&explain.statement),
-        Statement::Query(_) | Statement::Explain(_) | Statement::CopyTo(_) | Statement::Declare(_) => Access::Reads,
+        Statement::Query(_)
+        | Statement::Explain(_)
+        | Statement::CopyTo(_)
+        | Statement::Declare(_)
+        | Statement::Inspect(_) => Access::Reads,
         Statement::Insert(_) => Access::Writes("INSERT"),
         Statement::Update(_) => Access::Writes("UPDATE"),
         Statement::Delete(_) => Access::Writes("DELETE"),
         Statement::Merge(_) => Access::Writes("MERGE"),
         Statement::Truncate(_) => Access::Writes("TRUNCATE TABLE"),
+        Statement::CreateTable(table) if table.materialized.is_some() => Access::Writes("CREATE MATERIALIZED VIEW"),
+        Statement::CreateExternalTable(_) => Access::Writes("CREATE EXTERNAL TABLE"),
+        Statement::Convert(_) => Access::Writes("CONVERT TO DELTA"),
+        Statement::Refresh(_) => Access::Writes("REFRESH MATERIALIZED VIEW"),
         Statement::CreateTable(table) if table.query.is_some() => Access::Writes("CREATE TABLE AS"),
         Statement::CreateTable(_) => Access::Writes("CREATE TABLE"),
+        Statement::Alter(alter) if alter.kind == AlterKind::View => Access::Writes("ALTER VIEW"),
+        Statement::Alter(alter) if alter.kind == AlterKind::MaterializedView => {
+            Access::Writes("ALTER MATERIALIZED VIEW")
+        }
+        Statement::Alter(_) => Access::Writes("ALTER TABLE"),
+        Statement::AlterSchema(_) => Access::Writes("ALTER SCHEMA"),
+        Statement::Comment(_) => Access::Writes("COMMENT"),
         Statement::CreateSchema(_) => Access::Writes("CREATE SCHEMA"),
         Statement::CreateView(_) => Access::Writes("CREATE VIEW"),
         Statement::Drop(_) => Access::Writes("DROP"),

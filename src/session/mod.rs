@@ -38,6 +38,8 @@ pub struct Session {
     pub superuser: bool,
     pub transaction: Transaction,
     pub server_address: Option<SocketAddr>,
+    /// The schema of its temporary relations, once there was one.
+    pub temporary: Option<String>,
 }
 
 impl Session {
@@ -52,6 +54,7 @@ impl Session {
             superuser,
             transaction: Transaction::Idle,
             server_address,
+            temporary: None,
         }
     }
 

@@ -1,5 +1,6 @@
 //! CREATE TABLE, with the clauses of a lake: USING, PARTITIONED BY, LOCATION, COMMENT, TBLPROPERTIES.
 
+use super::alter::StoredExpression;
 use super::data_type::pg_type;
 use super::grammar::{Grammar, fold};
 use super::statement::{CheckConstraint, ColumnDefinition, CreateTable, Name, QualifiedName, Statement};
@@ -7,9 +8,7 @@ use super::token::Kind;
 use crate::error::{Error, Result, SqlState};
 
 /// Constraints that nobody enforces yet, by their first words.
-const REFUSED: [(&str, &str); 8] = [
-    ("default", "DEFAULT"),
-    ("generated", "GENERATED"),
+const REFUSED: [(&str, &str); 6] = [
     ("primary", "PRIMARY KEY"),
     ("unique", "UNIQUE"),
     ("references", "REFERENCES"),
@@ -27,20 +26,23 @@ pub(crate) fn empty(name: QualifiedName) -> CreateTable {
         columns: Vec::new(),
         checks: Vec::new(),
         partitioned_by: Vec::new(),
+        cluster_by: None,
         location: None,
         comment: None,
         properties: Vec::new(),
         query: None,
         no_data: false,
+        temporary: false,
+        materialized: None,
     }
 }
 
 impl Grammar<'_> {
     /// The rest of CREATE [OR REPLACE] TABLE.
-    pub fn create_table(&mut self, or_replace: bool) -> Result<Statement> {
+    pub fn create_table(&mut self, or_replace: bool, temporary: bool) -> Result<Statement> {
         let if_not_exists = self.if_not_exists(or_replace)?;
         let name = self.qualified_name()?;
-        let mut table = CreateTable { or_replace, if_not_exists, ..empty(name) };
+        let mut table = CreateTable { or_replace, if_not_exists, temporary, ..empty(name) };
         let elements = self.accept_operator("(");
         if elements {
             if !self.is_operator(")") {
@@ -95,8 +97,14 @@ impl Grammar<'_> {
             let name = self.constraint_name()?;
             return self.constraint(table, name, None);
         }
+        self.column_definition(table)
+    }
+
+    /// A column with its type and constraints; in CREATE TABLE AS the name alone.
+    pub fn column_definition(&mut self, table: &mut CreateTable) -> Result<()> {
         let name = self.name()?;
-        let mut column = ColumnDefinition { name, ty: None, not_null: false, comment: None };
+        let mut column =
+            ColumnDefinition { name, ty: None, not_null: false, comment: None, default: None, generated: None };
         if self.is_operator(",") || self.is_operator(")") {
             table.columns.push(column);
             return Ok(());
@@ -112,18 +120,18 @@ impl Grammar<'_> {
         Ok(())
     }
 
-    fn at_table_constraint(&self) -> bool {
+    pub fn at_table_constraint(&self) -> bool {
         self.is_any(&["unique", "primary", "foreign"])
             || (self.is("exclude") && (self.is_ahead(1, "using") || self.is_operator_ahead(1, "(")))
             || (self.is("expect") && self.is_operator_ahead(1, "("))
     }
 
-    fn constraint_name(&mut self) -> Result<Option<Name>> {
+    pub fn constraint_name(&mut self) -> Result<Option<Name>> {
         if self.accept("constraint") { self.name().map(Some) } else { Ok(None) }
     }
 
     /// CHECK (…); every other constraint is refused by its name.
-    fn constraint(&mut self, table: &mut CreateTable, name: Option<Name>, column: Option<String>) -> Result<()> {
+    pub fn constraint(&mut self, table: &mut CreateTable, name: Option<Name>, column: Option<String>) -> Result<()> {
         self.refuse_constraint()?;
         self.expect("check")?;
         self.open()?;
@@ -150,6 +158,10 @@ impl Grammar<'_> {
         loop {
             let token = self.token();
             self.refuse_constraint()?;
+            if self.is_any(&["default", "generated"]) {
+                self.column_value(table, column)?;
+                continue;
+            }
             if self.is("collate") {
                 return self.unsupported("COLLATE");
             }
@@ -182,7 +194,43 @@ impl Grammar<'_> {
         }
     }
 
-    fn table_clauses(&mut self, table: &mut CreateTable) -> Result<()> {
+    /// DEFAULT, or GENERATED ALWAYS AS (…) STORED.
+    fn column_value(&mut self, table: &CreateTable, column: &mut ColumnDefinition) -> Result<()> {
+        let token = self.token();
+        let twice = |what: &str, table: &CreateTable, column: &ColumnDefinition| {
+            let (column, table) = (&column.name.value, &table.name.name);
+            let message = format!("{what} specified for column \"{column}\" of table \"{table}\"");
+            Err(Error::new(SqlState::SyntaxError, message).at(token.position))
+        };
+        if self.accept("default") {
+            if column.default.is_some() {
+                return twice("multiple default values", table, column);
+            }
+            let first = self.token();
+            let expression = Box::new(self.bounded_expression()?);
+            column.default = Some(StoredExpression { expression, text: self.text_from(first) });
+        } else {
+            self.expect("generated")?;
+            if self.take(&["by", "default"]) || self.are(&["always", "as", "identity"]) {
+                return Err(self.unsupported_at("IDENTITY", token));
+            }
+            self.expect_all(&["always", "as"])?;
+            if column.generated.is_some() {
+                return twice("multiple generation clauses", table, column);
+            }
+            self.open()?;
+            column.generated = Some(self.stored_expression()?);
+            self.close()?;
+            // Delta has no word for it: what is generated is stored.
+            self.accept("stored");
+        }
+        if column.default.is_some() && column.generated.is_some() {
+            return twice("both default and generation expression", table, column);
+        }
+        Ok(())
+    }
+
+    pub fn table_clauses(&mut self, table: &mut CreateTable) -> Result<()> {
         loop {
             if self.accept("using") {
                 let token = self.token();
@@ -195,6 +243,13 @@ impl Grammar<'_> {
             } else if self.accept("partitioned") {
                 self.expect("by")?;
                 table.partitioned_by = self.parenthesized(Self::name)?;
+            } else if self.accept("cluster") {
+                self.expect("by")?;
+                table.cluster_by = Some(self.parenthesized(Self::name)?);
+            } else if table.temporary && self.take(&["on", "commit"]) {
+                if !self.take(&["preserve", "rows"]) {
+                    return self.unsupported(&format!("ON COMMIT {}", self.token().value.to_ascii_uppercase()));
+                }
             } else if self.accept("location") {
                 table.location = Some(self.string()?);
             } else if self.accept("comment") {
@@ -212,14 +267,8 @@ impl Grammar<'_> {
     }
 
     fn refuse_table_clause(&self) -> Result<()> {
-        const CLAUSES: [(&str, &str); 6] = [
-            ("inherits", "INHERITS"),
-            ("cluster", "CLUSTER BY"),
-            ("tablespace", "TABLESPACE"),
-            ("on", "ON COMMIT"),
-            ("of", "OF type"),
-            ("without", "WITHOUT OIDS"),
-        ];
+        const CLAUSES: [(&str, &str); 4] =
+            [("inherits", "INHERITS"), ("tablespace", "TABLESPACE"), ("of", "OF type"), ("without", "WITHOUT OIDS")];
         match CLAUSES.iter().find(|(word, _)| self.is(word)) {
             Some((_, clause)) => self.unsupported(clause),
             None => Ok(()),
@@ -228,20 +277,23 @@ impl Grammar<'_> {
 
     /// `key = value`; a key is a string or dotted words, a value a constant or a word, `true` when absent.
     pub fn property(&mut self) -> Result<(String, String)> {
-        let key = if self.is_string() {
-            self.string()?
-        } else {
-            let mut key = fold(&self.label()?);
-            while self.accept_operator(".") {
-                key.push('.');
-                key.push_str(&fold(&self.label()?));
-            }
-            key
-        };
+        let key = self.property_key()?;
         if !self.accept_operator("=") {
             return Ok((key, "true".to_owned()));
         }
         Ok((key, self.property_value()?))
+    }
+
+    pub fn property_key(&mut self) -> Result<String> {
+        if self.is_string() {
+            return self.string();
+        }
+        let mut key = fold(&self.label()?);
+        while self.accept_operator(".") {
+            key.push('.');
+            key.push_str(&fold(&self.label()?));
+        }
+        Ok(key)
     }
 
     fn property_value(&mut self) -> Result<String> {

@@ -166,6 +166,15 @@ impl Grammar<'_> {
     }
 
     /// A role's name; the words that stand for the current role have no meaning in a definition.
+    /// A role, or the word for the one that is there.
+    pub fn role_spec(&mut self) -> Result<Name> {
+        if self.is_any(&["current_user", "session_user", "current_role"]) {
+            let token = self.advance();
+            return Ok(Name { value: token.value.clone(), position: token.position });
+        }
+        self.role_name()
+    }
+
     pub fn role_name(&mut self) -> Result<Name> {
         if self.is_any(&["current_user", "session_user", "current_role"]) {
             return self.unsupported(&self.token().value.to_ascii_uppercase());

@@ -1,27 +1,43 @@
 //! CREATE SCHEMA and VIEW, DROP, TRUNCATE.
 
+use super::create_table;
 use super::grammar::Grammar;
-use super::statement::{CreateSchema, CreateView, Drop, DropKind, QualifiedName, Statement, Truncate};
+use super::statement::{
+    ColumnDefinition, CreateSchema, CreateTable, CreateView, Drop, DropKind, QualifiedName, Refresh, Statement,
+    Truncate,
+};
 use crate::error::{Error, Result};
 
 impl Grammar<'_> {
     pub fn create(&mut self) -> Result<Option<Statement>> {
         self.expect("create")?;
         let or_replace = self.take(&["or", "replace"]);
+        let first = self.mark();
+        self.one_of(&["local", "global"]);
+        let temporary = self.one_of(&["temporary", "temp"]).is_some();
+        if !temporary {
+            self.reset(first);
+        }
         if self.accept("table") {
-            return self.create_table(or_replace).map(Some);
+            return self.create_table(or_replace, temporary).map(Some);
         }
         if self.accept("view") {
-            return self.create_view(or_replace).map(Some);
+            return self.create_view(or_replace, temporary).map(Some);
         }
-        let refused = [
-            ("temporary", "CREATE TEMPORARY"),
-            ("temp", "CREATE TEMPORARY"),
-            ("local", "CREATE LOCAL TEMPORARY"),
-            ("unlogged", "CREATE UNLOGGED"),
-            ("recursive", "CREATE RECURSIVE VIEW"),
-            ("materialized", "CREATE MATERIALIZED VIEW"),
-        ];
+        if temporary {
+            return self.unsupported(&format!("CREATE TEMPORARY {}", self.token().value.to_ascii_uppercase()));
+        }
+        let refused = [("unlogged", "CREATE UNLOGGED"), ("recursive", "CREATE RECURSIVE VIEW")];
+        if self.is("external") && self.is_ahead(1, "table") {
+            self.advance();
+            self.advance();
+            return self.create_external_table(or_replace).map(Some);
+        }
+        if self.is("materialized") && self.is_ahead(1, "view") {
+            self.advance();
+            self.advance();
+            return self.create_materialized_view(or_replace).map(Some);
+        }
         if let Some((_, clause)) = refused.iter().find(|(word, _)| self.is(word)) {
             return self.unsupported(clause);
         }
@@ -50,7 +66,55 @@ impl Grammar<'_> {
         }
     }
 
-    fn create_view(&mut self, or_replace: bool) -> Result<Statement> {
+    fn create_materialized_view(&mut self, or_replace: bool) -> Result<Statement> {
+        let if_not_exists = self.if_not_exists(or_replace)?;
+        let name = self.qualified_name()?;
+        let mut table = CreateTable { or_replace, if_not_exists, ..create_table::empty(name) };
+        if self.is_operator("(") {
+            self.parenthesized(|grammar| grammar.bare_column(&mut table))?;
+        }
+        self.table_clauses(&mut table)?;
+        if self.are(&["refresh", "every"]) || self.is("schedule") {
+            return self.unsupported("REFRESH EVERY");
+        }
+        if let Some(location) = &table.location {
+            return Err(Error::unsupported(format!("LOCATION '{location}' of a materialized view")));
+        }
+        self.expect("as")?;
+        let first = self.token();
+        table.query = Some(Box::new(self.query()?));
+        table.materialized = Some(self.text_from(first));
+        if self.take(&["with", "no", "data"]) {
+            table.no_data = true;
+        } else {
+            self.take(&["with", "data"]);
+        }
+        Ok(Statement::CreateTable(Box::new(table)))
+    }
+
+    /// A column's name alone.
+    fn bare_column(&mut self, table: &mut CreateTable) -> Result<()> {
+        let name = self.name()?;
+        let nothing =
+            ColumnDefinition { name, ty: None, not_null: false, comment: None, default: None, generated: None };
+        table.columns.push(nothing);
+        Ok(())
+    }
+
+    /// REFRESH MATERIALIZED VIEW.
+    pub fn refresh(&mut self) -> Result<Statement> {
+        self.expect_all(&["refresh", "materialized", "view"])?;
+        // Readers go on with the old rows whether it is said or not.
+        self.accept("concurrently");
+        let name = self.qualified_name()?;
+        let no_data = self.take(&["with", "no", "data"]);
+        if !no_data {
+            self.take(&["with", "data"]);
+        }
+        Ok(Statement::Refresh(Refresh { name, no_data }))
+    }
+
+    fn create_view(&mut self, or_replace: bool, temporary: bool) -> Result<Statement> {
         let name = self.qualified_name()?;
         let columns = if self.is_operator("(") { self.parenthesized(Self::name)? } else { Vec::new() };
         if self.is("with") {
@@ -63,12 +127,17 @@ impl Grammar<'_> {
         if self.is("with") {
             return self.unsupported("WITH CHECK OPTION");
         }
-        let view = CreateView { name, or_replace, columns, query, query_text };
+        let view = CreateView { name, temporary, or_replace, columns, query, query_text };
         Ok(Statement::CreateView(Box::new(view)))
     }
 
     pub fn drop_statement(&mut self) -> Result<Option<Statement>> {
         self.expect("drop")?;
+        if self.is("materialized") && self.is_ahead(1, "view") {
+            self.advance();
+            self.advance();
+            return self.dropped(DropKind::MaterializedView).map(Some);
+        }
         let kind = match self.one_of(&["table", "view", "schema"]) {
             Some("table") => DropKind::Table,
             Some("view") => DropKind::View,
@@ -78,6 +147,10 @@ impl Grammar<'_> {
             }
             None => return Ok(None),
         };
+        self.dropped(kind).map(Some)
+    }
+
+    fn dropped(&mut self, kind: DropKind) -> Result<Statement> {
         let if_exists = self.if_exists()?;
         let names = self.list(|grammar| {
             let name = grammar.qualified_name()?;
@@ -87,7 +160,7 @@ impl Grammar<'_> {
             Ok(name)
         })?;
         let cascade = self.cascade();
-        Ok(Some(Statement::Drop(Drop { kind, if_exists, names, cascade })))
+        Ok(Statement::Drop(Drop { kind, if_exists, names, cascade }))
     }
 
     pub fn if_exists(&mut self) -> Result<bool> {
@@ -97,7 +170,7 @@ impl Grammar<'_> {
         self.expect("exists").map(|()| true)
     }
 
-    fn cascade(&mut self) -> bool {
+    pub fn cascade(&mut self) -> bool {
         self.one_of(&["cascade", "restrict"]) == Some("cascade")
     }
 

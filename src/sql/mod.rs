@@ -16,9 +16,11 @@
 //! * `OPERATOR(s.op)` is `PGCustomBinaryOperator`; VARIADIC is seen by [`variadic_argument`];
 //! * `TABLE t` is `SELECT * FROM t`; BETWEEN SYMMETRIC is its two BETWEENs; AND and OR chains are balanced trees.
 
+mod alter;
 mod call;
 mod care;
 pub mod change;
+mod column_names;
 mod copy;
 mod copy_into;
 mod create_table;
@@ -26,9 +28,11 @@ mod cursor;
 mod data_type;
 mod definition;
 mod expression;
+mod external;
 mod from;
 mod grammar;
 mod insert;
+mod inspect;
 mod keywords;
 pub mod maintenance;
 mod merge;
@@ -52,10 +56,14 @@ use std::sync::Arc;
 
 use sqlparser::ast;
 
+pub use alter::*;
 pub use call::variadic_argument;
 pub use change::*;
+pub use column_names::{column_names, with_column_renamed};
 pub use data_type::pg_type;
+pub use external::{Convert, CreateExternalTable};
 pub use grammar::fold;
+pub use inspect::Inspect;
 pub use maintenance::{Care, CaredTable, Optimize, Vacuum};
 pub(crate) use scan::scan;
 pub(crate) use select::one_column_of;
@@ -133,6 +141,11 @@ pub fn parse_name(text: &str) -> Result<QualifiedName> {
     whole(text, |grammar| grammar.qualified_name())
 }
 
+/// Whether a folded name can stand anywhere without quotes.
+pub fn is_plain_name(name: &str) -> bool {
+    matches!(keywords::class_of(name), keywords::Class::Plain | keywords::Class::Unreserved)
+}
+
 fn grammar_over<'a>(text: &'a str, tokens: &'a [token::Token]) -> Result<Grammar<'a>> {
     Grammar::new(text, tokens).ok_or_else(|| Error::internal("the scanner gave no token"))
 }
@@ -181,8 +194,12 @@ impl Grammar<'_> {
             "create" => self.create(),
             "drop" => self.drop_statement(),
             "alter" => self.alter(),
-            "copy" => self.copy().map(Some),
+            "comment" => self.comment_statement(),
             "describe" | "desc" if self.describes_care() => self.describe_care().map(Some),
+            "describe" | "desc" => self.describe(),
+            "convert" => self.convert().map(Some),
+            "refresh" => self.refresh().map(Some),
+            "copy" => self.copy().map(Some),
             "restore" => self.restore().map(Some),
             "optimize" => self.optimize().map(Some),
             "reorg" => self.reorg().map(Some),

@@ -17,12 +17,8 @@ impl Grammar<'_> {
         Ok(Statement::CreateRole(CreateRole { name, options, if_not_exists }))
     }
 
-    /// ALTER ROLE | USER | GROUP; `None` when something else is altered.
-    pub fn alter(&mut self) -> Result<Option<Statement>> {
-        self.expect("alter")?;
-        if self.is_ahead(1, "mapping") || self.one_of(&["role", "user", "group"]).is_none() {
-            return Ok(None);
-        }
+    /// The rest of ALTER ROLE | USER | GROUP.
+    pub fn alter_role(&mut self) -> Result<Statement> {
         if self.is("all") {
             return self.unsupported("ALTER ROLE ALL");
         }
@@ -30,13 +26,13 @@ impl Grammar<'_> {
         if self.accept("rename") {
             self.expect("to")?;
             let rename_to = Some(self.role_name()?);
-            return Ok(Some(Statement::AlterRole(AlterRole { name, options: RoleOptions::default(), rename_to })));
+            return Ok(Statement::AlterRole(AlterRole { name, options: RoleOptions::default(), rename_to }));
         }
         if self.is_any(&["set", "reset", "in", "add", "drop"]) {
             return self.unsupported(&format!("ALTER ROLE … {}", self.token().value.to_ascii_uppercase()));
         }
         let options = self.role_options()?;
-        Ok(Some(Statement::AlterRole(AlterRole { name, options, rename_to: None })))
+        Ok(Statement::AlterRole(AlterRole { name, options, rename_to: None }))
     }
 
     pub fn drop_role(&mut self) -> Result<Statement> {

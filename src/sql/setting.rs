@@ -158,6 +158,9 @@ impl Grammar<'_> {
 
     pub fn show(&mut self) -> Result<Statement> {
         self.expect("show")?;
+        if let Some(objects) = self.show_objects()? {
+            return Ok(objects);
+        }
         Ok(Statement::Show(self.setting()?.map_or(Show::All, Show::Setting)))
     }
 

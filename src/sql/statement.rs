@@ -2,7 +2,10 @@
 
 use sqlparser::ast;
 
+use super::alter::{Alter, AlterSchema, Comment, StoredExpression};
 use super::change::{Delete, Merge, OnConflict, Update};
+use super::external::{Convert, CreateExternalTable};
+use super::inspect::Inspect;
 use crate::encode::types::PgType;
 
 /// One statement of a query text.
@@ -31,6 +34,13 @@ pub enum Statement {
     Merge(Box<Merge>),
     Truncate(Truncate),
     CreateTable(Box<CreateTable>),
+    /// ALTER TABLE | VIEW.
+    Alter(Box<Alter>),
+    AlterSchema(AlterSchema),
+    Comment(Comment),
+    Refresh(Refresh),
+    CreateExternalTable(Box<CreateExternalTable>),
+    Convert(Convert),
     CreateSchema(CreateSchema),
     CreateView(Box<CreateView>),
     /// DROP TABLE | VIEW | SCHEMA.
@@ -40,6 +50,8 @@ pub enum Statement {
     CopyInto(Box<CopyInto>),
     Set(Set),
     Show(Show),
+    /// SHOW TABLES and its kin, DESCRIBE.
+    Inspect(Inspect),
     /// RESET name; `None` is RESET ALL.
     Reset(Option<Name>),
     /// BEGIN, or START TRANSACTION: their tags differ.
@@ -151,6 +163,8 @@ pub struct CreateTable {
     pub columns: Vec<ColumnDefinition>,
     pub checks: Vec<CheckConstraint>,
     pub partitioned_by: Vec<Name>,
+    /// `None`: the user said nothing.
+    pub cluster_by: Option<Vec<Name>>,
     pub location: Option<String>,
     pub comment: Option<String>,
     /// TBLPROPERTIES or WITH.
@@ -158,6 +172,17 @@ pub struct CreateTable {
     /// AS SELECT …; `columns` then may give names only.
     pub query: Option<Box<ast::Query>>,
     /// WITH NO DATA.
+    pub no_data: bool,
+    pub temporary: bool,
+    /// CREATE MATERIALIZED VIEW: the text of the query as the user wrote it.
+    pub materialized: Option<String>,
+}
+
+/// REFRESH MATERIALIZED VIEW.
+#[derive(Debug, Clone)]
+pub struct Refresh {
+    pub name: QualifiedName,
+    /// WITH NO DATA: it is emptied.
     pub no_data: bool,
 }
 
@@ -168,6 +193,9 @@ pub struct ColumnDefinition {
     pub ty: Option<PgType>,
     pub not_null: bool,
     pub comment: Option<String>,
+    pub default: Option<StoredExpression>,
+    /// GENERATED ALWAYS AS (…) STORED.
+    pub generated: Option<StoredExpression>,
 }
 
 /// CHECK (expression), of a column or of the table.
@@ -185,19 +213,7 @@ pub struct CheckConstraint {
 impl CheckConstraint {
     /// The column, if the expression names just one: PostgreSQL then names the constraint after it.
     pub fn only_column(&self) -> Option<String> {
-        let mut names = std::collections::BTreeSet::new();
-        let _: std::ops::ControlFlow<()> = ast::visit_expressions(self.expression.as_ref(), |expression| {
-            match expression {
-                ast::Expr::Identifier(name) => drop(names.insert(super::fold(name))),
-                ast::Expr::CompoundIdentifier(parts) => {
-                    if let Some(name) = parts.last() {
-                        names.insert(super::fold(name));
-                    }
-                }
-                _ => {}
-            }
-            std::ops::ControlFlow::Continue(())
-        });
+        let mut names = super::column_names(&self.expression);
         if names.len() == 1 { names.pop_first() } else { None }
     }
 }
@@ -213,6 +229,7 @@ pub struct CreateSchema {
 #[derive(Debug, Clone)]
 pub struct CreateView {
     pub name: QualifiedName,
+    pub temporary: bool,
     pub or_replace: bool,
     pub columns: Vec<Name>,
     pub query: Box<ast::Query>,
@@ -224,6 +241,7 @@ pub struct CreateView {
 pub enum DropKind {
     Table,
     View,
+    MaterializedView,
     Schema,
 }
 
@@ -474,6 +492,14 @@ impl Statement {
             Self::Update(_) => "update",
             Self::Delete(_) => "delete",
             Self::Merge(_) => "merge",
+            Self::Inspect(_) => "show",
+            Self::Alter(alter) if alter.kind == super::AlterKind::View => "alter_view",
+            Self::Alter(_) => "alter_table",
+            Self::AlterSchema(_) => "alter_schema",
+            Self::Comment(_) => "comment",
+            Self::Refresh(_) => "refresh",
+            Self::CreateExternalTable(_) => "create_table",
+            Self::Convert(_) => "convert",
             Self::Truncate(_) => "truncate",
             Self::CreateTable(_) => "create_table",
             Self::CreateSchema(_) => "create_schema",

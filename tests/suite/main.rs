@@ -11,6 +11,7 @@
     reason = "a test fails by panicking and tells why on standard error"
 )]
 
+mod altered;
 mod auth;
 mod cli;
 mod clients;
@@ -30,4 +31,5 @@ mod server;
 mod slt;
 mod sql_driver;
 mod stores;
+mod temporary;
 mod wire;

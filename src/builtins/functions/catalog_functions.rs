@@ -11,7 +11,7 @@ use super::kernel::{Call, some};
 use super::names::{self, find_relation};
 use super::type_names::{format_type, typname};
 use crate::builtins::{Context, tables};
-use crate::catalog::{Relation, RelationKind, Role};
+use crate::catalog::{RelationKind, Role};
 use crate::encode::types::{PgType, oid};
 use crate::error::{Error, Result, SqlState};
 
@@ -46,9 +46,9 @@ fn user_by_id(call: &Call) -> Result<ArrayRef> {
 }
 
 fn view_definition(call: &Call) -> Result<ArrayRef> {
-    about(call, |context, view| match &context.catalog.relation_by_oid(view)?.2.kind {
-        RelationKind::View(view) => Some(format!(" {};", view.query.trim().trim_end_matches(';'))),
-        RelationKind::Table(_) => None,
+    about(call, |context, view| {
+        let view = context.catalog.relation_by_oid(view)?.2.kind.query()?;
+        Some(format!(" {};", view.query.trim().trim_end_matches(';')))
     })
 }
 
@@ -56,10 +56,7 @@ fn view_definition_by_name(call: &Call) -> Result<ArrayRef> {
     let (context, texts) = (call.context()?.clone(), call.text(0)?);
     call.texts(|row, out| {
         let view = names::relation(&context, some!(texts.get(row)))?;
-        let Some((_, _, Relation { kind: RelationKind::View(view), .. })) = context.catalog.relation_by_oid(view)
-        else {
-            return Ok(None);
-        };
+        let view = some!(some!(context.catalog.relation_by_oid(view)).2.kind.query());
         out.push(' ');
         out.push_str(view.query.trim().trim_end_matches(';'));
         out.push(';');

@@ -39,7 +39,8 @@ fn moment(at: chrono::DateTime<chrono::Utc>) -> Result<Expr> {
 
 /// The schema that new objects go into: the first of the search path that is no system schema's stand-in.
 fn current_schema(context: &Context) -> Option<String> {
-    context.search_path.iter().find(|schema| *schema != "pg_catalog").cloned()
+    let mut schemas = context.search_path.iter().filter(|schema| context.temporary.as_ref() != Some(*schema));
+    schemas.find(|schema| *schema != "pg_catalog").cloned()
 }
 
 fn schemas(call: &Call) -> Result<ArrayRef> {
@@ -47,8 +48,10 @@ fn schemas(call: &Call) -> Result<ArrayRef> {
     let implicit = call.boolean(0)?;
     call.text_lists(|row, items| {
         let with_implicit = some!(implicit.get(row));
-        let skipped = usize::from(context.catalog_implicit && !with_implicit);
-        for schema in context.search_path.iter().skip(skipped) {
+        let is_implicit = |schema: &String| {
+            context.catalog_implicit && schema == "pg_catalog" || context.temporary.as_ref() == Some(schema)
+        };
+        for schema in context.search_path.iter().filter(|schema| with_implicit || !is_implicit(schema)) {
             items.append_value(schema);
         }
         Ok(Some(()))

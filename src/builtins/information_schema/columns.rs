@@ -21,6 +21,7 @@ pub(super) fn columns(request: &Request<'_>) -> Result<RecordBatch> {
         .set("table_name", |(relation, _)| relation.name)
         .set("column_name", |(_, column)| column.name)
         .set("ordinal_position", |(_, column)| column.number)
+        .set("column_default", |(_, column)| column.value.filter(|_| !column.generated))
         .set("is_nullable", |(_, column)| yes_or_no(!column.not_null))
         .set("data_type", |(_, column)| data_type(column.ty.oid))
         .set("character_maximum_length", |(_, column)| characters_max(column.ty))
@@ -36,7 +37,8 @@ pub(super) fn columns(request: &Request<'_>) -> Result<RecordBatch> {
         .set("is_self_referencing", |_| "NO")
         .set("is_identity", |_| "NO")
         .set("identity_cycle", |_| "NO")
-        .set("is_generated", |_| "NEVER")
+        .set("is_generated", |(_, column)| if column.generated { "ALWAYS" } else { "NEVER" })
+        .set("generation_expression", |(_, column)| column.value.filter(|_| column.generated))
         .set("is_updatable", |(relation, _)| yes_or_no(relation.table().is_some()))
         .finish()
 }

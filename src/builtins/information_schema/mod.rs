@@ -42,7 +42,12 @@ pub(super) fn rows(request: &Request<'_>) -> Result<RecordBatch> {
 
 /// The relations that this role sees.
 fn accessible(context: &Context) -> Vec<Listed<'_>> {
-    listing::relations(context).into_iter().filter(|relation| relation.is_accessible(context)).collect()
+    // The standard knows no materialized views, and temporary tables only to their session.
+    let is_listed = |relation: &Listed<'_>| {
+        let foreign = relation.schema.starts_with("pg_temp_") && context.temporary.as_deref() != Some(relation.schema);
+        relation.kind != 'm' && !foreign && relation.is_accessible(context)
+    };
+    listing::relations(context).into_iter().filter(is_listed).collect()
 }
 
 /// The standard's word for a truth value.

@@ -29,7 +29,12 @@ pub(super) fn tables(request: &Request<'_>) -> Result<RecordBatch> {
         .set("table_catalog", |_| database)
         .set("table_schema", |relation| relation.schema)
         .set("table_name", |relation| relation.name)
-        .set("table_type", |relation| if relation.kind == 'v' { "VIEW" } else { "BASE TABLE" })
+        .set("table_type", |relation| match relation.kind {
+            'v' => "VIEW",
+            'f' => "FOREIGN",
+            _ if relation.schema.starts_with("pg_temp_") => "LOCAL TEMPORARY",
+            _ => "BASE TABLE",
+        })
         .set("is_insertable_into", |relation| yes_or_no(relation.table().is_some()))
         .set("is_typed", |_| "NO")
         .finish()

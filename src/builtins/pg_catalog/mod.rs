@@ -24,6 +24,7 @@ pub(super) fn rows(request: &Request<'_>) -> Result<RecordBatch> {
     match request.name() {
         "pg_aggregate" => functions::pg_aggregate(request),
         "pg_am" => fixed::pg_am(request),
+        "pg_attrdef" => relations::pg_attrdef(request),
         "pg_attribute" => relations::pg_attribute(request),
         "pg_authid" => roles::pg_authid(request),
         "pg_cast" => operators::pg_cast(request),
@@ -35,6 +36,7 @@ pub(super) fn rows(request: &Request<'_>) -> Result<RecordBatch> {
         "pg_depend" => relations::pg_depend(request),
         "pg_description" => relations::pg_description(request),
         "pg_language" => fixed::pg_language(request),
+        "pg_matviews" => relations::pg_matviews(request),
         "pg_namespace" => relations::pg_namespace(request),
         "pg_operator" => operators::pg_operator(request),
         "pg_prepared_statements" => server::pg_prepared_statements(request),

@@ -6,7 +6,7 @@ use arrow::record_batch::RecordBatch;
 use super::fixed::DELTA_ACCESS_METHOD;
 use super::types;
 use crate::builtins::tables::listing::{
-    Listed, ListedColumn, REWRITE_RULE_BIT, ROW_TYPE_BIT, relations, role_name, schemas,
+    Listed, ListedColumn, REWRITE_RULE_BIT, ROW_TYPE_BIT, default_oid, relations, role_name, schemas,
 };
 use crate::builtins::tables::rows::Request;
 use crate::encode::types::{TypeInfo, element_of, type_info};
@@ -27,16 +27,35 @@ pub(super) fn pg_class(request: &Request<'_>) -> Result<RecordBatch> {
         .set("reltype", |relation| relation.oid | ROW_TYPE_BIT)
         .set("relowner", |relation| relation.owner)
         .set("relam", |relation| if relation.table().is_some() { DELTA_ACCESS_METHOD } else { 0 })
-        .set("relfilenode", |relation| if relation.kind == 'r' { relation.oid } else { 0 })
+        .set("relfilenode", |relation| if matches!(relation.kind, 'r' | 'm') { relation.oid } else { 0 })
         // -1: nobody has counted.
-        .set("reltuples", |relation| if relation.kind == 'r' { -1.0 } else { 0.0 })
-        .set("relpersistence", |_| 'p')
+        .set("reltuples", |relation| if matches!(relation.kind, 'r' | 'm') { -1.0 } else { 0.0 })
+        .set("relpersistence", |relation| if relation.schema.starts_with("pg_temp_") { 't' } else { 'p' })
         .set("relkind", |relation| relation.kind)
         .set("relnatts", |relation| relation.columns.len() as i64)
         .set("relchecks", |relation| relation.table().map_or(0, |table| table.checks.len() as i64))
-        .set("relhasrules", |relation| relation.kind == 'v')
-        .set("relispopulated", |_| true)
+        .set("relhasrules", |relation| matches!(relation.kind, 'v' | 'm'))
+        .set("relispopulated", |relation| is_populated(relation))
         .set("relreplident", |relation| if relation.table().is_some() { 'd' } else { 'n' })
+        .finish()
+}
+
+fn is_populated(relation: &Listed<'_>) -> bool {
+    let materialized = relation.table().and_then(|table| table.materialized.as_ref());
+    materialized.is_none_or(|materialized| materialized.populated)
+}
+
+pub(super) fn pg_matviews(request: &Request<'_>) -> Result<RecordBatch> {
+    let context = request.context();
+    let views: Vec<Listed<'_>> = relations(context).into_iter().filter(|relation| relation.kind == 'm').collect();
+    request
+        .rows(&views)
+        .set("schemaname", |view| view.schema)
+        .set("matviewname", |view| view.name)
+        .set("matviewowner", |view| role_name(context, view.owner))
+        .set("hasindexes", |_| false)
+        .set("ispopulated", |view| is_populated(view))
+        .set("definition", |view| view.view().map(|view| view.query.as_str()))
         .finish()
 }
 
@@ -60,8 +79,27 @@ pub(super) fn pg_attribute(request: &Request<'_>) -> Result<RecordBatch> {
         .set("attalign", |(_, _, ty)| ty.map_or('i', |ty| ty.typalign))
         .set("attstorage", |(_, _, ty)| ty.map_or('x', |ty| ty.typstorage))
         .set("attnotnull", |(_, column, _)| column.not_null)
+        .set("atthasdef", |(_, column, _)| column.value.is_some())
+        .set("attgenerated", |(_, column, _)| if column.generated { "s" } else { "" })
         .set("attislocal", |_| true)
         .set("attcollation", |(_, column, _)| types::collation(column.ty.oid))
+        .finish()
+}
+
+/// Defaults, and what columns are generated from.
+pub(super) fn pg_attrdef(request: &Request<'_>) -> Result<RecordBatch> {
+    let relations = relations(request.context());
+    let defaults: Vec<(u32, i16, &str)> = relations
+        .iter()
+        .flat_map(|relation| relation.columns.iter().map(|column| (relation.oid, column)))
+        .filter_map(|(relation, column)| Some((relation, column.number, column.value?)))
+        .collect();
+    request
+        .rows(&defaults)
+        .set("oid", |(relation, number, _)| default_oid(*relation, *number))
+        .set("adrelid", |(relation, ..)| *relation)
+        .set("adnum", |(_, number, _)| *number)
+        .set("adbin", |(.., text)| *text)
         .finish()
 }
 

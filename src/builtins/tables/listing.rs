@@ -8,6 +8,14 @@ use crate::encode::types::PgType;
 /// OIDs of what belongs to a relation are the relation's, set apart by a high bit: they are as stable as it is.
 pub(in crate::builtins) const ROW_TYPE_BIT: u32 = 1 << 30;
 pub(in crate::builtins) const REWRITE_RULE_BIT: u32 = 1 << 29;
+const DEFAULT_BIT: u32 = 1 << 31;
+/// Bits of a column's number.
+const NUMBER_BITS: u32 = 11;
+
+/// The OID of a column's default, of the relation's and the column's number.
+pub(in crate::builtins) fn default_oid(relation: u32, number: i16) -> u32 {
+    DEFAULT_BIT | ((relation << NUMBER_BITS) & (DEFAULT_BIT - 1)) | u32::from(number.unsigned_abs())
+}
 
 /// A relation of any schema.
 #[derive(Debug)]
@@ -40,6 +48,9 @@ pub(in crate::builtins) struct ListedColumn<'a> {
     pub comment: Option<&'a str>,
     /// From 1.
     pub number: i16,
+    /// SQL text of its default, or of what it is generated from.
+    pub value: Option<&'a str>,
+    pub generated: bool,
 }
 
 impl<'a> Listed<'a> {
@@ -50,7 +61,8 @@ impl<'a> Listed<'a> {
     pub(in crate::builtins) fn view(&self) -> Option<&'a View> {
         match self.body {
             Body::View(view) => Some(view),
-            Body::System | Body::Table(_) => None,
+            Body::Table(table) => table.materialized.as_ref().map(|materialized| &materialized.view),
+            Body::System => None,
         }
     }
 
@@ -100,13 +112,20 @@ pub(in crate::builtins) fn relations(context: &Context) -> Vec<Listed<'_>> {
 
 fn user<'a>(schema: &'a str, schema_oid: u32, name: &'a str, relation: &'a Relation) -> Listed<'a> {
     let (kind, body) = match &relation.kind {
+        RelationKind::Table(table) if table.materialized.is_some() => ('m', Body::Table(table)),
         RelationKind::Table(table) => ('r', Body::Table(table)),
+        RelationKind::View(view) if view.files.is_some() => ('f', Body::View(view)),
         RelationKind::View(view) => ('v', Body::View(view)),
     };
     let columns = relation
         .columns
         .iter()
         .map(|column| (column.name.as_str(), column.ty(), column.not_null, column.comment.as_deref()));
+    let mut columns = numbered(columns);
+    for (listed, column) in columns.iter_mut().zip(&relation.columns) {
+        listed.value = column.generated.as_deref().or(column.default.as_deref());
+        listed.generated = column.generated.is_some();
+    }
     Listed {
         schema,
         schema_oid,
@@ -115,7 +134,7 @@ fn user<'a>(schema: &'a str, schema_oid: u32, name: &'a str, relation: &'a Relat
         owner: relation.owner,
         kind,
         comment: relation.comment.as_deref(),
-        columns: numbered(columns),
+        columns,
         body,
     }
 }
@@ -123,7 +142,15 @@ fn user<'a>(schema: &'a str, schema_oid: u32, name: &'a str, relation: &'a Relat
 fn numbered<'a>(columns: impl Iterator<Item = (&'a str, PgType, bool, Option<&'a str>)>) -> Vec<ListedColumn<'a>> {
     (1..)
         .zip(columns)
-        .map(|(number, (name, ty, not_null, comment))| ListedColumn { name, ty, not_null, comment, number })
+        .map(|(number, (name, ty, not_null, comment))| ListedColumn {
+            name,
+            ty,
+            not_null,
+            comment,
+            number,
+            value: None,
+            generated: false,
+        })
         .collect()
 }
 

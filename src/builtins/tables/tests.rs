@@ -127,6 +127,7 @@ fn context(user: &str) -> Arc<Context> {
         database: "lakegate".to_owned(),
         search_path: vec!["pg_catalog".to_owned(), "public".to_owned()],
         catalog_implicit: true,
+        temporary: None,
         time_zone: TextTimeZone::Fixed(0),
         transaction_start: Utc::now(),
         statement_start: Utc::now(),

@@ -2,12 +2,11 @@
 
 use sqlparser::ast;
 
-use crate::catalog::RelationKind;
 use crate::encode::types::PgType;
 use crate::error::Result;
-use crate::execute::create_table::catalog_column;
 use crate::execute::output::{Output, RowsTag};
 use crate::execute::road::Road;
+use crate::plan::recorded::Recorded;
 use crate::sql::QualifiedName;
 
 pub(super) const COLUMNS: &[(&str, PgType)] = &[
@@ -28,19 +27,10 @@ pub(super) async fn run(road: &mut Road<'_>, name: &QualifiedName, version: &ast
     operation.parameters = vec![("version".to_owned(), past.version().to_string())];
     let restored = road.ground.lake.restore(&target.table, &past, operation).await?;
     // The catalog tells the columns of the newest version.
-    if restored.table.columns() != target.table.columns() {
-        let columns: Vec<_> = restored.table.columns().iter().map(catalog_column).collect();
-        let (schema, name) = (target.schema.clone(), target.name.clone());
-        let location = target.table.location().to_owned();
-        let lake = std::sync::Arc::clone(&road.ground.lake);
+    if let Some(oid) = road.snapshot.relation(&target.schema, &target.name).map(|relation| relation.oid) {
+        let recorded = Recorded::of(&restored.table);
         road.define(move |document| {
-            let relation = document.schemas.get_mut(&schema).and_then(|schema| schema.relations.get_mut(&name));
-            if let Some(relation) = relation
-                && let RelationKind::Table(table) = &relation.kind
-                && lake.place(&table.location)? == location
-            {
-                relation.columns.clone_from(&columns);
-            }
+            recorded.apply(document, oid);
             Ok(())
         })
         .await?;

@@ -1,14 +1,15 @@
 //! Protocol and metadata of a table that is made: only features that every engine can read and write.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::datatypes::{DataType, Schema};
 use deltalake::kernel::engine::arrow_conversion::TryIntoKernel;
 use deltalake::kernel::{Metadata, MetadataExt, Protocol, StructType, new_metadata};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::error::{Error, Result, SqlState};
-use crate::lake::columns::{ColumnSpec, TableSpec, delta_field};
+use crate::lake::columns::{COMMENT_KEY, ColumnSpec, DEFAULT_KEY, GENERATED_KEY, TableSpec, delta_field};
+use crate::lake::redefinition::Redefinition;
 use crate::lake::table::{CHECKPOINT_INTERVAL, CONSTRAINT_PREFIX, TARGET_FILE_SIZE, Table, constraint_text, file_size};
 
 /// Delta's own properties that we honour. Others of that prefix would promise what we do not do.
@@ -76,24 +77,96 @@ impl Definition {
         let protocol = if without_zone { protocol(true, false, Some(base))? } else { snapshot.protocol().clone() };
         Ok(Self { protocol, metadata })
     }
+
+    /// The definition of a table that is altered. What the change does not name stays as other programs left it.
+    pub(super) fn redefined(redefinition: &Redefinition, base: &Table) -> Result<Self> {
+        let mut metadata = serde_json::to_value(base.snapshot()?.metadata()).map_err(unwritable)?;
+        let schema = metadata.get("schemaString").and_then(Value::as_str).unwrap_or_default();
+        let schema: Value = serde_json::from_str(schema).map_err(unwritable)?;
+        let old = schema.get("fields").and_then(Value::as_array).cloned().unwrap_or_default();
+        let fields = redefinition.columns.iter().map(|column| match column.kept.and_then(|number| old.get(number)) {
+            Some(field) => Ok(renamed(field.clone(), &column.spec)),
+            None => new_field(&column.spec),
+        });
+        let fields = fields.collect::<Result<Vec<_>>>()?;
+        let mut configuration: BTreeMap<String, String> = base.properties().clone();
+        for (key, value) in &redefinition.properties {
+            match value {
+                Some(value) => {
+                    if !key.starts_with(CONSTRAINT_PREFIX) {
+                        check_property(key, value)?;
+                    }
+                    configuration.insert(key.clone(), value.clone());
+                }
+                None => drop(configuration.remove(key)),
+            }
+        }
+        let checks = configuration.keys().any(|key| key.starts_with(CONSTRAINT_PREFIX));
+        let without_zone =
+            redefinition.engine_schema().fields().iter().any(|field| has_timestamp_ntz(field.data_type()));
+        let schema = json!({ "type": "struct", "fields": fields }).to_string();
+        set(&mut metadata, "schemaString", schema.into());
+        set(&mut metadata, "partitionColumns", json!(redefinition.partition_columns));
+        set(&mut metadata, "configuration", json!(configuration));
+        if let Some(comment) = &redefinition.comment {
+            set(&mut metadata, "description", json!(comment));
+        }
+        let metadata = serde_json::from_value(metadata).map_err(unwritable)?;
+        Ok(Self { protocol: protocol(without_zone, checks, Some(base))?, metadata })
+    }
+}
+
+fn set(object: &mut Value, key: &str, value: Value) {
+    if let Some(object) = object.as_object_mut() {
+        object.insert(key.to_owned(), value);
+    }
+}
+
+/// A field of Delta's schema that stays, under the name, the nullability and the texts that the column has now.
+fn renamed(mut field: Value, column: &ColumnSpec) -> Value {
+    set(&mut field, "name", column.name.clone().into());
+    set(&mut field, "nullable", (!column.not_null).into());
+    let mut metadata = field.get("metadata").cloned().unwrap_or_else(|| json!({}));
+    let texts = [(COMMENT_KEY, &column.comment), (DEFAULT_KEY, &column.default), (GENERATED_KEY, &column.generated)];
+    for (key, text) in texts {
+        if let Some(text) = text {
+            set(&mut metadata, key, text.clone().into());
+        } else if let Some(metadata) = metadata.as_object_mut() {
+            metadata.remove(key);
+        }
+    }
+    set(&mut field, "metadata", metadata);
+    field
+}
+
+fn new_field(column: &ColumnSpec) -> Result<Value> {
+    let schema: StructType = (&Schema::new(vec![delta_field(column)])).try_into_kernel()?;
+    let schema = serde_json::to_value(&schema).map_err(unwritable)?;
+    let field = schema.get("fields").and_then(|fields| fields.get(0)).cloned();
+    field.ok_or_else(|| Error::internal("a column has no field in Delta's schema"))
 }
 
 fn configuration(spec: &TableSpec) -> Result<Vec<(String, String)>> {
     let mut configuration = Vec::new();
     for (key, value) in &spec.properties {
-        if key.starts_with("delta.") && !PROPERTIES.contains(&key.as_str()) {
-            return Err(Error::unsupported(format!("table property \"{key}\"")));
-        }
-        if !is_property_value(key, value) {
-            let message = format!("invalid value for table property \"{key}\": \"{value}\"");
-            return Err(Error::new(SqlState::InvalidParameterValue, message));
-        }
+        check_property(key, value)?;
         configuration.push((key.clone(), value.clone()));
     }
     for (name, expression) in &spec.checks {
         configuration.push((format!("{CONSTRAINT_PREFIX}{name}"), constraint_text(expression)));
     }
     Ok(configuration)
+}
+
+fn check_property(key: &str, value: &str) -> Result<()> {
+    if key.starts_with("delta.") && !PROPERTIES.contains(&key) {
+        return Err(Error::unsupported(format!("table property \"{key}\"")));
+    }
+    if !is_property_value(key, value) {
+        let message = format!("invalid value for table property \"{key}\": \"{value}\"");
+        return Err(Error::new(SqlState::InvalidParameterValue, message));
+    }
+    Ok(())
 }
 
 /// Whether Delta's property can have the value; what is no property of Delta's can have any.

@@ -29,6 +29,7 @@ use super::change::{Change, Changing, Counts};
 use super::columns::{ColumnSpec, TableSpec, stored_type};
 use super::commit::{self, Committed, Failure, Target};
 use super::loads::LoadStep;
+use super::redefinition::Redefinition;
 use super::stores::Resolved;
 use super::table::Table;
 use super::{Lake, LakeOptions};
@@ -55,6 +56,8 @@ pub enum WriteMode {
     Overwrite(Arc<Table>),
     /// Single rows are added, changed and removed; the input is a change's plan.
     Change(Arc<Change>),
+    /// ALTER TABLE: another definition; the rows, if it asks for new files, are all the table's.
+    Redefine(Arc<Redefinition>),
     /// CREATE TABLE … AS: definition and rows in one commit.
     Create(TableSpec),
     /// CREATE OR REPLACE TABLE … AS: the same where a table may be already.
@@ -145,7 +148,11 @@ pub(super) async fn write(lake: Arc<Lake>, request: WriteRequest) -> Result<Writ
     let WriteRequest { mode, input, gate, mut operation, memory, cancel } = request;
     let changing = match &mode {
         WriteMode::Change(change) => Some(Arc::new(Changing::new(Arc::clone(change), &memory))),
-        WriteMode::Append(_) | WriteMode::Overwrite(_) | WriteMode::Create(_) | WriteMode::Replace(_) => None,
+        WriteMode::Append(_)
+        | WriteMode::Overwrite(_)
+        | WriteMode::Redefine(_)
+        | WriteMode::Create(_)
+        | WriteMode::Replace(_) => None,
     };
     let (location, mut target) = target(&lake, mode)?;
     let shape = shape(&target)?;
@@ -252,6 +259,7 @@ fn target(lake: &Lake, mode: WriteMode) -> Result<(Resolved, Target)> {
             let (table, reads_new_rows) = (Arc::clone(&change.table), change.reads_new_rows);
             (table.location.clone(), Target::Change { table, removes: Vec::new(), reads_new_rows })
         }
+        WriteMode::Redefine(redefinition) => (redefinition.table.location.clone(), Target::Redefine(redefinition)),
         WriteMode::Create(spec) => (lake.stores.resolve(&spec.location)?, Target::Create(spec)),
         WriteMode::Replace(spec) => (lake.stores.resolve(&spec.location)?, Target::Replace(spec)),
     })
@@ -271,6 +279,11 @@ fn shape(target: &Target) -> Result<Shape> {
         | Target::Change { table, .. }
         | Target::Private { table, .. } => shape_of(table),
         Target::Rearrange(rearrangement) => shape_of(&rearrangement.table),
+        Target::Redefine(redefinition) => Ok(Shape {
+            engine: redefinition.engine_schema(),
+            stored: redefinition.stored_types()?,
+            partition_columns: redefinition.partition_columns.clone(),
+        }),
         Target::Create(spec) | Target::Replace(spec) => {
             spec.validate()?;
             let engine = spec.engine_schema();
@@ -298,6 +311,7 @@ pub(super) fn statistics_columns(target: &Target) -> usize {
         | Target::Change { table, .. }
         | Target::Private { table, .. } => table.properties().get(KEY).cloned(),
         Target::Rearrange(rearrangement) => rearrangement.table.properties().get(KEY).cloned(),
+        Target::Redefine(redefinition) => redefinition.table.properties().get(KEY).cloned(),
         Target::Create(spec) | Target::Replace(spec) => {
             spec.properties.iter().find(|(key, _)| key == KEY).map(|(_, value)| value.clone())
         }
@@ -316,6 +330,7 @@ fn unchanged(target: &Target, files: &[StagedFile]) -> Option<Arc<Table>> {
         Target::Append(_)
         | Target::Change { .. }
         | Target::Rearrange(_)
+        | Target::Redefine(_)
         | Target::Private { .. }
         | Target::Overwrite(_)
         | Target::Create(_)

@@ -10,6 +10,7 @@ use sqlparser::ast;
 use sqlparser::ast::Spanned as _;
 
 use super::expression::{Clause, Context};
+use super::filled::given_to_generated;
 use super::from::From;
 use super::insert::{is_default, null_of};
 use super::join::cross;
@@ -56,7 +57,7 @@ impl Binder<'_> {
         let values = old.into_iter().zip(assigned).map(|(old, new)| new.unwrap_or(old)).collect();
         let action = lit(RowAction::Update.code());
         let changed = Changed { plan, items: from.items, target: 0, file, row, action, values };
-        self.returned(changed, &update.returning, true, &environment)
+        self.returned(target, changed, &update.returning, true, &environment)
     }
 
     pub fn bind_delete(&self, target: &ResolvedTable, delete: &Delete) -> Result<BoundChange> {
@@ -69,7 +70,7 @@ impl Binder<'_> {
         let values = target.columns.iter().map(|column| null_of(column.ty).expr).collect();
         let action = lit(RowAction::Delete.code());
         let changed = Changed { plan, items: from.items, target: 0, file, row, action, values };
-        self.returned(changed, &delete.returning, false, &environment)
+        self.returned(target, changed, &delete.returning, false, &environment)
     }
 
     pub(super) fn changed_table(
@@ -136,7 +137,14 @@ impl Binder<'_> {
         context: &Context<'_, '_>,
     ) -> Result<Expr> {
         if is_default(value) {
-            return Ok(null_of(column.ty).expr);
+            return Ok(self.default_of(column)?.expr);
+        }
+        if column.is_generated() {
+            let message = match context.clause {
+                Clause::Values => format!("cannot insert a non-DEFAULT value into column \"{}\"", column.name),
+                _ => format!("column \"{}\" can only be updated to DEFAULT", column.name),
+            };
+            return Err(given_to_generated(column, message));
         }
         let value = self.expr(value, context)?;
         Ok(self.assigned(value, column)?.expr)
@@ -176,12 +184,14 @@ impl Binder<'_> {
     /// The whole plan of a change. RETURNING sees the new rows of an UPDATE and the old ones of a DELETE.
     pub(super) fn returned(
         &self,
+        table: &ResolvedTable,
         changed: Changed,
         returning: &[ast::SelectItem],
         new_values: bool,
         environment: &Environment<'_>,
     ) -> Result<BoundChange> {
         let Changed { plan, mut items, target, file, row, action, values } = changed;
+        let values = if new_values { self.generated(&table.columns, values, plan.schema())? } else { values };
         let mut exprs =
             vec![file.alias(self.unique("file")), row.alias(self.unique("row")), action.alias(self.unique("action"))];
         exprs.extend(values.into_iter().map(|value| value.alias(self.unique("new"))));

@@ -19,32 +19,7 @@ impl Binder<'_> {
     /// The condition as an expression over unqualified columns of the table's names. No subqueries, aggregates, windows or
     /// volatile functions.
     pub fn bind_condition(&self, table: &str, columns: &[RelationColumn], condition: &ast::Expr) -> Result<Expr> {
-        let fields: Vec<Field> =
-            columns.iter().map(|column| Field::new(&column.name, arrow_type(column.ty), !column.not_null)).collect();
-        let schema = Arc::new(DFSchema::try_from(Schema::new(fields))?);
-        let scope_columns = columns
-            .iter()
-            .map(|column| ScopeColumn {
-                name: column.name.clone(),
-                expr: Expr::Column(Column::from_name(&column.name)),
-                ty: column.ty,
-                origin: Origin::default(),
-            })
-            .collect();
-        let item = Item {
-            name: Some(table.to_owned()),
-            schema: None,
-            hidden_name: None,
-            table_oid: 0,
-            columns: scope_columns,
-            relation_visible: true,
-            columns_visible: true,
-            scalar: false,
-            system: Vec::new(),
-            position: None,
-        };
-        let environment = Environment::default();
-        let scope = Scope { items: vec![item], environment, schema, windows: Vec::new() };
+        let scope = scope_over(table, columns, Environment::default())?;
         let position = self.start(condition);
         let expr = self.boolean(condition, &Context::new(&scope, Clause::Check), "CHECK")?;
         let volatile = expr.exists(|expr| {
@@ -55,4 +30,37 @@ impl Binder<'_> {
         }
         Ok(expr)
     }
+}
+
+/// Unqualified columns of one table as the only names.
+pub(super) fn scope_over<'e>(
+    table: &str,
+    columns: &[RelationColumn],
+    environment: Environment<'e>,
+) -> Result<Scope<'e>> {
+    let fields: Vec<Field> =
+        columns.iter().map(|column| Field::new(&column.name, arrow_type(column.ty), !column.not_null)).collect();
+    let schema = Arc::new(DFSchema::try_from(Schema::new(fields))?);
+    let scope_columns = columns
+        .iter()
+        .map(|column| ScopeColumn {
+            name: column.name.clone(),
+            expr: Expr::Column(Column::from_name(&column.name)),
+            ty: column.ty,
+            origin: Origin::default(),
+        })
+        .collect();
+    let item = Item {
+        name: Some(table.to_owned()),
+        schema: None,
+        hidden_name: None,
+        table_oid: 0,
+        columns: scope_columns,
+        relation_visible: true,
+        columns_visible: true,
+        scalar: false,
+        system: Vec::new(),
+        position: None,
+    };
+    Ok(Scope { items: vec![item], environment, schema, windows: Vec::new() })
 }

@@ -5,6 +5,7 @@ use datafusion::logical_expr::{Expr, LogicalPlanBuilder, lit};
 use sqlparser::ast;
 
 use super::expression::{Clause, Context};
+use super::filled::given_to_generated;
 use super::names::unique;
 use super::scope::{Environment, Origin, Scope};
 use super::{Binder, Bound, BoundColumn, BoundQuery, Unknowns};
@@ -21,7 +22,7 @@ enum Given {
 }
 
 impl Binder<'_> {
-    /// A plan whose output is exactly the table's columns, in order. Columns without a value are NULL. `source`: `None` is
+    /// A plan whose output is exactly the table's columns, in order. Columns without a value have their default. `source`: `None` is
     /// DEFAULT VALUES; a VALUES list may hold DEFAULT.
     pub fn bind_insert(
         &self,
@@ -109,8 +110,8 @@ impl Binder<'_> {
             for (given, index) in row.into_iter().zip(chosen) {
                 let Some(column) = columns.get(*index) else { continue };
                 values.push(match given {
-                    Given::Default => null_of(column.ty),
-                    Given::Value(value) => self.assigned(value, column)?,
+                    Given::Default => self.default_of(column)?,
+                    Given::Value(value) => self.inserted(value, column)?,
                 });
             }
             cast_rows.push(values);
@@ -135,7 +136,7 @@ impl Binder<'_> {
         let mut out = Vec::new();
         for (index, target) in chosen.iter().take(bound.columns.len()).enumerate() {
             let (Some(value), Some(column)) = (bound.operand(index), columns.get(*target)) else { continue };
-            exprs.push(self.assigned(value, column)?.expr);
+            exprs.push(self.inserted(value, column)?.expr);
             out.push(column.clone());
         }
         let names = unique(out.iter().map(|column| column.name.as_str()));
@@ -152,6 +153,15 @@ impl Binder<'_> {
             })
             .collect();
         Ok(Bound { plan, columns })
+    }
+
+    /// A value that INSERT gives a column.
+    fn inserted(&self, value: Typed, column: &RelationColumn) -> Result<Typed> {
+        if column.is_generated() {
+            let message = format!("cannot insert a non-DEFAULT value into column \"{}\"", column.name);
+            return Err(given_to_generated(column, message));
+        }
+        self.assigned(value, column)
     }
 
     pub(super) fn assigned(&self, value: Typed, column: &RelationColumn) -> Result<Typed> {
@@ -174,19 +184,23 @@ impl Binder<'_> {
         Ok(cast)
     }
 
-    /// The table's columns in order, NULL where nothing was given.
+    /// The table's columns in order, its own values where nothing was given.
     fn table_shape(&self, bound: Bound, columns: &[RelationColumn], chosen: &[usize]) -> Result<BoundQuery> {
         let given = bound.exprs();
         let names = unique(columns.iter().map(|column| column.name.as_str()));
         let mut exprs: Vec<Expr> = Vec::new();
         for (index, (column, name)) in columns.iter().zip(&names).enumerate() {
             let value = chosen.iter().position(|target| *target == index).and_then(|at| given.get(at)).cloned();
-            let value = value.unwrap_or_else(|| null_of(column.ty).expr);
+            let value = match value {
+                Some(value) => value,
+                None => self.default_of(column)?.expr,
+            };
             exprs.push(value.alias(name));
         }
         let plan = LogicalPlanBuilder::from(bound.plan).project(exprs)?.build()?;
-        let columns = columns.iter().map(|column| OutputColumn::new(column.name.clone(), column.ty)).collect();
-        Ok(BoundQuery { plan: self.unnested(plan)?, columns })
+        let shape = columns.iter().map(|column| OutputColumn::new(column.name.clone(), column.ty)).collect();
+        let bound = self.with_generated(BoundQuery { plan, columns: shape }, columns)?;
+        Ok(BoundQuery { plan: self.unnested(bound.plan)?, ..bound })
     }
 }
 

@@ -34,7 +34,7 @@ impl Binder<'_> {
                 self.replacing(target, insert, rows, Some(condition), &environment)?
             }
         };
-        self.returned(changed, &insert.returning, true, &environment)
+        self.returned(target, changed, &insert.returning, true, &environment)
     }
 
     /// The rows as an item of the table's name.

@@ -8,7 +8,7 @@ use sqlparser::ast;
 use super::change::{BoundChange, Changed, parts};
 use super::expression::{Clause, Context};
 use super::from::From;
-use super::insert::{check_count, null_of};
+use super::insert::check_count;
 use super::scope::{Environment, Item, Scope};
 use super::{Binder, plan_columns};
 use crate::error::{Error, Result, SqlState};
@@ -69,7 +69,7 @@ impl Binder<'_> {
         let values = made.into_iter().zip(old).map(|(cases, old)| first_of(cases, old)).collect::<Result<_>>()?;
         let action = first_of(actions, lit(ScalarValue::Int8(None)))?;
         let changed = Changed { plan: from.plan, items: from.items, target: sides.target, file, row, action, values };
-        self.returned(changed, &merge.returning, true, &environment)
+        self.returned(target, changed, &merge.returning, true, &environment)
     }
 
     /// The source with a column that tells, above an outer join, whether there is a row of it.
@@ -160,6 +160,9 @@ impl Binder<'_> {
     ) -> Result<Vec<Option<Expr>>> {
         let context = Context::new(source, Clause::Update);
         let values = columns.iter().map(|column| {
+            if column.is_generated() {
+                return Ok(None);
+            }
             if !source.has_column(&column.name) {
                 let message = format!("the source has no column \"{}\", which * would assign", column.name);
                 return Err(Error::new(SqlState::UndefinedColumn, message).at(clause.position));
@@ -182,7 +185,8 @@ impl Binder<'_> {
         let chosen = self.insert_targets(&target.name, columns, named)?;
         let values = values.unwrap_or_default();
         check_count(values.len(), chosen.len(), named, |index| values.get(index).and_then(|value| self.start(value)))?;
-        let mut made: Vec<Option<Expr>> = columns.iter().map(|column| Some(null_of(column.ty).expr)).collect();
+        let own = columns.iter().map(|column| Ok(Some(self.default_of(column)?.expr)));
+        let mut made: Vec<Option<Expr>> = own.collect::<Result<_>>()?;
         for (value, index) in values.iter().zip(chosen) {
             if let (Some(slot), Some(column)) = (made.get_mut(index), columns.get(index)) {
                 *slot = Some(self.assigned_value(value, column, &context)?);

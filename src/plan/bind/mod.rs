@@ -16,6 +16,7 @@ mod condition;
 mod cte;
 mod diagnostics;
 mod expression;
+pub mod filled;
 mod from;
 mod insert;
 mod insert_change;

@@ -96,6 +96,9 @@ impl Binder<'_> {
     pub(super) fn inner_query(&self, query: &ast::Query, context: &Context<'_, '_>) -> Result<Bound> {
         let refused = match context.clause {
             Clause::Check => Some("cannot use subquery in check constraint"),
+            Clause::Default => Some("cannot use subquery in DEFAULT expression"),
+            Clause::Generated => Some("cannot use subquery in column generation expression"),
+            Clause::Transform => Some("cannot use subquery in transform expression"),
             Clause::Execute => Some("cannot use subquery in EXECUTE parameter"),
             _ => None,
         };

@@ -24,7 +24,7 @@ impl Binder<'_> {
         let inner = Binder {
             typing: self.typing,
             relations: &view.relations,
-            source: Source::default(),
+            source: Source::new(&view.text),
             text: "".into(),
             next: Rc::clone(&self.next),
             depth: Rc::clone(&self.depth),
@@ -32,7 +32,8 @@ impl Binder<'_> {
             uses: RefCell::default(),
             grouping_arguments: RefCell::default(),
         };
-        let mut bound = self.deeper(|| inner.query(&view.query, &Environment::default(), Unknowns::Text))?;
+        let bound = self.deeper(|| inner.query(&view.query, &Environment::default(), Unknowns::Text));
+        let mut bound = if view.text.is_empty() { bound? } else { bound.map_err(Error::without_position)? };
         if bound.columns.len() < view.columns.len() {
             let message = format!("view \"{}\" no longer fits the relations under it", view.name);
             return Err(Error::new(SqlState::InvalidTableDefinition, message).at(position));

@@ -72,6 +72,7 @@ fn typing_context() -> TypingContext {
             database: "lakegate".to_owned(),
             search_path: vec!["pg_catalog".to_owned(), "public".to_owned()],
             catalog_implicit: true,
+            temporary: None,
             time_zone: TextTimeZone::Named(chrono_tz::Europe::Berlin),
             transaction_start: now,
             statement_start: now,

@@ -44,6 +44,10 @@ pub(super) enum Clause {
     /// The condition of a WHEN.
     MergeWhen,
     Returning,
+    Default,
+    Generated,
+    /// USING of ALTER COLUMN … TYPE.
+    Transform,
 }
 
 impl Clause {
@@ -70,6 +74,9 @@ impl Clause {
             Self::Update => "UPDATE",
             Self::MergeWhen => "MERGE WHEN conditions",
             Self::Returning => "RETURNING",
+            Self::Default => "DEFAULT expressions",
+            Self::Generated => "column generation expressions",
+            Self::Transform => "transform expressions",
         }
     }
 

@@ -74,6 +74,7 @@ pub(super) fn typing() -> TypingContext {
         database: "lakegate".to_owned(),
         search_path: vec!["pg_catalog".to_owned(), "public".to_owned()],
         catalog_implicit: true,
+        temporary: None,
         time_zone: TextTimeZone::Named(chrono_tz::UTC),
         transaction_start: Utc::now(),
         statement_start: Utc::now(),
@@ -90,7 +91,7 @@ pub(super) fn typing() -> TypingContext {
 }
 
 pub(super) fn column(name: &str, ty: PgType) -> RelationColumn {
-    RelationColumn { name: name.to_owned(), ty, not_null: false }
+    RelationColumn::new(name, ty)
 }
 
 fn schema_of(columns: &[RelationColumn]) -> Arc<Schema> {
@@ -146,6 +147,7 @@ pub(super) fn relations() -> Relations {
         oid: 16_402,
         columns: vec![column("k", PgType::INT4), column("label", PgType::TEXT)],
         query: Arc::new(*query),
+        text: "".into(),
         relations: Arc::new(relations.clone()),
     };
     relations.by_name.insert((None, "v".to_owned()), Relation::View(view));

@@ -1,0 +1,75 @@
+//! DEFAULT and GENERATED: bound once, to see that they may be kept.
+
+use std::ops::ControlFlow;
+
+use sqlparser::ast;
+
+use super::road::Road;
+use crate::error::{Error, Result, SqlState};
+use crate::lake::ColumnSpec;
+use crate::plan::relations::RelationColumn;
+use crate::plan::resolve::column_of;
+use crate::plan::{self, Purpose};
+use crate::sql::{ColumnDefinition, StoredExpression, column_names, fold, span_position};
+
+/// Refuses a column whose default or generation expression the table could not use.
+pub(super) fn check_definition(
+    road: &Road<'_>,
+    table: &str,
+    columns: &[ColumnSpec],
+    definition: &ColumnDefinition,
+    column: &ColumnSpec,
+) -> Result<()> {
+    if let Some(default) = &definition.default {
+        bind(road, table, &[], default, column, Purpose::Default)?;
+    }
+    if let Some(generated) = &definition.generated {
+        check_generated(road, table, columns, generated, column)?;
+    }
+    Ok(())
+}
+
+/// Refuses an expression that a column cannot be generated from.
+pub(super) fn check_generated(
+    road: &Road<'_>,
+    table: &str,
+    columns: &[ColumnSpec],
+    generated: &StoredExpression,
+    column: &ColumnSpec,
+) -> Result<()> {
+    let names = column_names(&generated.expression);
+    if let Some(other) = columns.iter().find(|other| other.generated.is_some() && names.contains(&other.name)) {
+        let message = format!("cannot use generated column \"{}\" in column generation expression", other.name);
+        let place = position_of(&generated.expression, &other.name, &road.source);
+        return Err(Error::new(SqlState::InvalidObjectDefinition, message)
+            .at(place)
+            .with_detail("A generated column cannot reference another generated column."));
+    }
+    bind(road, table, columns, generated, column, Purpose::Generated)
+}
+
+/// Where the expression names the column first.
+fn position_of(expression: &ast::Expr, name: &str, source: &str) -> Option<u32> {
+    let found = ast::visit_expressions(expression, |expression| match expression {
+        ast::Expr::Identifier(ident) if fold(ident) == name => ControlFlow::Break(ident.span),
+        _ => ControlFlow::Continue(()),
+    });
+    match found {
+        ControlFlow::Break(span) => span_position(source, span),
+        ControlFlow::Continue(()) => None,
+    }
+}
+
+pub(super) fn bind(
+    road: &Road<'_>,
+    table: &str,
+    columns: &[ColumnSpec],
+    stored: &StoredExpression,
+    column: &ColumnSpec,
+    purpose: Purpose,
+) -> Result<()> {
+    let columns: Vec<RelationColumn> = columns.iter().map(column_of).collect();
+    let column = column_of(column);
+    plan::bind_stored((table, &columns), &column, &stored.expression, purpose, &road.context, &road.source)?;
+    Ok(())
+}
