@@ -105,7 +105,7 @@ impl Conversation {
             }
             Statement::Prepare(statement) => {
                 let given = statement.types.iter().copied().map(Some).collect();
-                let inner = self.prepare(statement.statement.clone(), Parameters::to_infer(given)).await?;
+                let inner = Box::pin(self.prepare(statement.statement.clone(), Parameters::to_infer(given))).await?;
                 self.check_new_statement(&statement.name.value)?;
                 self.keep_statement(&statement.name.value, inner, true);
                 done("PREPARE")

@@ -73,15 +73,15 @@ pub(crate) fn ends_transaction(statement: &Statement) -> bool {
 
 /// Refuses a write that cannot wait for the commit of a transaction: nothing pretends to be one.
 pub(crate) fn check_staged(statement: &Statement, tag: &str) -> Result<()> {
-    let waits = match statement {
+    let waits = matches!(
+        statement,
         Statement::Insert(_)
-        | Statement::Update(_)
-        | Statement::Delete(_)
-        | Statement::Merge(_)
-        | Statement::Truncate(_)
-        | Statement::CopyFrom(_) => true,
-        _ => false,
-    };
+            | Statement::Update(_)
+            | Statement::Delete(_)
+            | Statement::Merge(_)
+            | Statement::Truncate(_)
+            | Statement::CopyFrom(_)
+    );
     if waits {
         return Ok(());
     }
