@@ -83,7 +83,7 @@ pub(crate) fn ends_transaction(statement: &Statement) -> bool {
 
 /// Refuses in a transaction what it could not take back.
 pub(crate) fn check_staged(statement: &Statement, tag: &str) -> Result<()> {
-    if !matches!(statement, Statement::Care(_)) {
+    if !matches!(statement, Statement::Care(_) | Statement::Convert(_)) {
         return Ok(());
     }
     let message = format!("{tag} cannot run inside a transaction block");
