@@ -67,7 +67,6 @@ fn request(mode: WriteMode, batches: Vec<RecordBatch>) -> WriteRequest {
         WriteMode::Append(table) | WriteMode::Overwrite(table) => write::gate_columns(table.columns()),
         WriteMode::Change(change) => write::gate_columns(change.table.columns()),
         WriteMode::Create(spec) | WriteMode::Replace(spec) => write::gate_columns(&spec.columns),
-        WriteMode::Change(change) => write::gate_columns(change.table.columns()),
         WriteMode::Redefine(redefinition) => write::gate_columns(redefinition.table.columns()),
     };
     WriteRequest {
