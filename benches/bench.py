@@ -227,6 +227,12 @@ class Bench:
     def dml(self):
         changes.dml(self, spread, median_ratio, LINEITEM)
 
+    def commits(self):
+        changes.commits(self, spread)
+
+    def care(self):
+        changes.care(self, spread, median_ratio)
+
     def start(self):
         warehouse = self.work / "hundred"
         shutil.rmtree(warehouse, ignore_errors=True)
@@ -263,7 +269,7 @@ class Bench:
         server.stop()
 
     def run(self):
-        parts = ["copy", "copyinto", "rows", "latency", "tpch", "dml", "start", "memory"]
+        parts = ["copy", "copyinto", "rows", "latency", "tpch", "dml", "commits", "care", "start", "memory"]
         try:
             if any(self.wants(part) for part in ("copy", "rows", "tpch")):
                 self.prepare()
@@ -282,6 +288,7 @@ def main():
     parser.add_argument("--work", required=True)
     parser.add_argument("--scale", default="1")
     parser.add_argument("--only")
+    parser.add_argument("--spark", help="folder of Spark and its jars (tests/interop/install.sh)")
     parser.add_argument("--repeat", type=int, default=3)
     Bench(parser.parse_args()).run()
 

@@ -1,12 +1,16 @@
-"""The parts `copyinto` and `dml` of bench.py: loading files once, and changing rows, against Python's deltalake and DuckDB."""
+"""The parts `copyinto`, `dml`, `commits` and `care` of bench.py, against DuckDB, Python's deltalake and Spark."""
+import json
+import pathlib
 import shutil
 import statistics
+import subprocess
 import threading
 import time
 
 ROWS_OF_KEYS = "l_orderkey % 100 = 7"
 SESSIONS = 64
 SECONDS = 10
+FILES = 64
 
 
 def seconds(work):
@@ -89,9 +93,61 @@ def dml(bench, spread, median_ratio, lineitem):
             times[name][0].append(wire.query(sql)[0])
             table = deltalake.DeltaTable(str(folder))
             times[name][1].append(seconds(lambda: python(table)))
+    shutil.rmtree(folder, ignore_errors=True)
+    spark = in_spark(bench, parquet)
+    for name, (ours, theirs) in times.items():
+        line = f"{name}: lakegate {spread(ours)}, deltalake {spread(theirs)}: {median_ratio(ours, theirs):.2f} x its time"
+        if name in spark:
+            line += f"; Spark {spread(spark[name])}: {median_ratio(spark[name], ours):.1f} x as fast"
+        print(line)
+
+
+def in_spark(bench, parquet):
+    """The same statements in Spark, where it is installed."""
+    home = pathlib.Path(bench.args.spark or "nowhere")
+    python = home / "venv" / "bin" / "python"
+    if not python.exists():
+        print("dml: no Spark here")
+        return {}
+    done = subprocess.run([python, pathlib.Path(__file__).with_name("spark.py"), home, parquet, bench.work / "spark-changed",
+                           ROWS_OF_KEYS, str(bench.repeat)], capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(done.stderr[-2000:])
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def care(bench, spread, median_ratio):
+    """OPTIMIZE of a table in many small files, then Z-order of the whole."""
+    import deltalake
+
+    wire = bench.lakegate.wire()
+    parquet = bench.data / "parquet" / "lineitem.parquet"
+    small = bench.work / "small-files"
+    shutil.rmtree(small, ignore_errors=True)
+    whole = duck_to_arrow(f"SELECT * FROM '{parquet}'")
+    step = -(-whole.num_rows // FILES)
+    for start in range(0, whole.num_rows, step):
+        deltalake.write_deltalake(str(small), whole.slice(start, step), mode="append")
+    del whole
+    times = {"optimize": ([], []), "z-order": ([], [])}
+    statements = {"optimize": "OPTIMIZE small", "z-order": "OPTIMIZE small ZORDER BY (l_shipdate, l_partkey)"}
+    for _ in range(bench.repeat):
+        folders = [bench.work / f"small-{side}" for side in ("ours", "theirs")]
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+            shutil.copytree(small, folder)
+        wire.query("DROP TABLE IF EXISTS small")
+        wire.query(f"CREATE TABLE small LOCATION '{folders[0]}'")
+        for name, sql in statements.items():
+            times[name][0].append(wire.query(sql)[0])
+            optimizer = deltalake.DeltaTable(str(folders[1])).optimize
+            work = optimizer.compact if name == "optimize" else lambda: optimizer.z_order(["l_shipdate", "l_partkey"])
+            times[name][1].append(seconds(work))
     for name, (ours, theirs) in times.items():
         print(f"{name}: lakegate {spread(ours)}, deltalake {spread(theirs)}: {median_ratio(ours, theirs):.2f} x its time")
-    commits(bench, spread)
+    wire.query("DROP TABLE small")
+    for folder in (small, *folders):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def commits(bench, spread):

@@ -8,5 +8,9 @@ if [ ! -x "$venv/bin/tpchgen-cli" ] || ! "$venv/bin/python" -c 'import deltalake
     python3 -m venv "$venv"
     "$venv/bin/pip" install --quiet tpchgen-cli duckdb "datafusion" "psycopg[binary]" pyarrow deltalake
 fi
-exec "$venv/bin/python" benches/bench.py --lakegate "$target/release/lakegate" --work "$(dirname "$target")/bench-data" \
+interop=$(dirname "$target")/interop
+if [[ ,${ONLY:-dml}, == *,dml,* ]]; then
+    tests/interop/install.sh "$interop" || echo "benches/run.sh: no Spark to compare with" >&2
+fi
+exec "$venv/bin/python" benches/bench.py --lakegate "$target/release/lakegate" --work "$(dirname "$target")/bench-data" --spark "$interop" \
     --scale "${SCALE:-1}" ${ONLY:+--only "$ONLY"}

@@ -1,16 +1,35 @@
-//! REFRESH MATERIALIZED VIEW: its query is run again, and its rows take the place of the old ones in one commit. Readers go
-//! on with the old ones until then.
+//! REFRESH MATERIALIZED VIEW: one commit, readers go on with the old rows until then. Each says in the log which versions of
+//! which tables its rows follow from. What the next one does depends on what has happened to these since:
+//!
+//! ```text
+//! nothing, and the query repeats itself               → nothing
+//! rows were added, and each row comes from one row    → the query over the new rows, appended
+//! anything else                                       → the query again, in the place of all rows
+//! ```
+
+use std::sync::Arc;
+
+use datafusion::catalog::TableProvider;
+use datafusion::datasource::empty::EmptyTable;
+use sha2::{Digest, Sha256};
 
 use super::drop::require_owner;
 use super::output::Output;
-use super::road::Road;
-use crate::catalog::RelationKind;
+use super::road::{Road, Target};
+use crate::catalog::{Materialized, Relation as CatalogRelation, RelationKind};
 use crate::encode::types::PgType;
 use crate::error::{Error, Result, SqlState};
-use crate::lake::{Input, WriteMode};
+use crate::lake::{Input, Operation, Refreshed, Source, Table, WriteMode};
 use crate::plan;
+use crate::plan::bind::BoundQuery;
+use crate::plan::incremental::{SETTINGS, is_repeatable, is_row_by_row};
 use crate::plan::recorded::relation_mut;
+use crate::plan::relations::{Relation, Relations};
 use crate::sql::Refresh;
+
+const NAME: &str = "REFRESH MATERIALIZED VIEW";
+/// Times that it is run before another server's changes end it with 40001.
+const ATTEMPTS_MAX: u32 = 10;
 
 pub(crate) async fn run(road: &mut Road<'_>, statement: &Refresh) -> Result<Output> {
     let (_, relation) = road.find(&statement.name).map_err(Error::without_position)?;
@@ -25,34 +44,176 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &Refresh) -> Result<Outp
     };
     let who = (road.session.superuser, road.role_oid());
     require_owner(who, relation.owner, relation.kind.noun(), &statement.name.name)?;
-    let target = road.target(&statement.name, "refresh").await?;
-    let bound = road.bind_materialized(&materialized.view).await?;
-    let gate = road.gate(&target)?;
-    let input = if statement.no_data {
-        Input::Streams(Vec::new())
-    } else {
-        let wanted: Vec<(String, PgType)> =
-            target.table.columns().iter().map(|column| (column.name.clone(), column.ty)).collect();
-        if bound.columns.len() != wanted.len() {
-            let message = format!("materialized view \"{}\" no longer fits the relations under it", target.name);
-            return Err(Error::new(SqlState::InvalidTableDefinition, message));
-        }
-        let (plan, context) = road.physical(plan::cast_columns(bound, &wanted)?).await?;
-        Input::Plan(plan, context)
-    };
-    road.write(WriteMode::Overwrite(target.table), input, gate, "REFRESH MATERIALIZED VIEW").await?;
-    let (oid, populated) = (relation.oid, !statement.no_data);
-    if materialized.populated != populated {
-        road.define(move |document| {
-            if let Some(relation) = relation_mut(document, oid)
-                && let RelationKind::Table(table) = &mut relation.kind
-                && let Some(materialized) = &mut table.materialized
+    let mut attempt = 1;
+    loop {
+        let target = road.target(&statement.name, "refresh").await?;
+        // Two at a time would do the same work, and one in vain.
+        let turn = if road.staged { None } else { Some(road.ground.lake.turn(&target.table).await) };
+        road.unpin();
+        let target = road.target(&statement.name, "refresh").await?;
+        let done = refresh(road, statement, target, &materialized).await;
+        drop(turn);
+        match done {
+            Err(error)
+                if error.sqlstate() == SqlState::SerializationFailure && !road.staged && attempt < ATTEMPTS_MAX =>
             {
-                materialized.populated = populated;
+                attempt += 1;
             }
-            Ok(())
-        })
-        .await?;
+            done => {
+                done?;
+                break;
+            }
+        }
     }
-    Ok(Output::Done("REFRESH MATERIALIZED VIEW".into()))
+    record(road, &relation, &materialized, !statement.no_data).await?;
+    Ok(Output::Done(NAME.into()))
+}
+
+/// Whether the view can be read from now on.
+async fn record(
+    road: &mut Road<'_>,
+    relation: &CatalogRelation,
+    materialized: &Materialized,
+    populated: bool,
+) -> Result<()> {
+    let oid = relation.oid;
+    if materialized.populated == populated {
+        return Ok(());
+    }
+    road.define(move |document| {
+        if let Some(relation) = relation_mut(document, oid)
+            && let RelationKind::Table(table) = &mut relation.kind
+            && let Some(materialized) = &mut table.materialized
+        {
+            materialized.populated = populated;
+        }
+        Ok(())
+    })
+    .await
+}
+
+async fn refresh(
+    road: &mut Road<'_>,
+    statement: &Refresh,
+    target: Target,
+    materialized: &Materialized,
+) -> Result<()> {
+    if statement.no_data {
+        let gate = road.gate(&target)?;
+        let (mode, input) = (WriteMode::Overwrite(target.table), Input::Streams(Vec::new()));
+        return road.write(mode, input, gate, NAME).await.map(drop);
+    }
+    let view = &materialized.view;
+    let query = crate::sql::parse_query(&view.query)?;
+    let mut relations = road.resolve_materialized(&query, view).await?;
+    let sources = if road.staged || !is_repeatable(&query) { None } else { sources(road, &relations)? };
+    let now = match &sources {
+        Some(sources) => followed(road, &view.query, sources)?,
+        None => None,
+    };
+    let before = match (&now, materialized.populated) {
+        (Some(now), true) => road.ground.lake.refreshed(&target.table).await?.filter(|before| is_earlier(before, now)),
+        _ => None,
+    };
+    if before.is_some() && before == now {
+        return Ok(());
+    }
+    let mut bound = road.bind_materialized(&query, view, &relations)?;
+    let mut grows = false;
+    if let (Some(before), Some(sources)) = (&before, &sources)
+        && is_row_by_row(&bound.plan)
+        && let Some(added) = added(road, before, sources).await?
+    {
+        for (relation, provider) in added {
+            if let Some(Relation::Table(table)) = relations.by_name.get_mut(&relation) {
+                table.provider = provider;
+            }
+        }
+        bound = road.bind_materialized(&query, view, &relations)?;
+        grows = true;
+    }
+    let gate = road.gate(&target)?;
+    let (plan, context) = road.physical(as_columns(bound, &target)?).await?;
+    let parameters = vec![("mode".to_owned(), if grows { "incremental" } else { "whole" }.to_owned())];
+    let follows = grows.then(|| Arc::clone(&target.table));
+    let operation = Operation { parameters, refreshed: now, follows, ..Operation::new(NAME) };
+    let mode = if grows { WriteMode::Append(target.table) } else { WriteMode::Overwrite(target.table) };
+    road.write(mode, Input::Plan(plan, context), gate, operation).await.map(drop)
+}
+
+fn as_columns(bound: BoundQuery, target: &Target) -> Result<datafusion::logical_expr::LogicalPlan> {
+    let columns = target.table.columns().iter();
+    let wanted: Vec<(String, PgType)> = columns.map(|column| (column.name.clone(), column.ty)).collect();
+    if bound.columns.len() != wanted.len() {
+        let message = format!("materialized view \"{}\" no longer fits the relations under it", target.name);
+        return Err(Error::new(SqlState::InvalidTableDefinition, message));
+    }
+    plan::cast_columns(bound, &wanted)
+}
+
+/// As a query names a relation.
+type Key = (Option<String>, String);
+
+/// The tables that a query reads, in the order of their names; `None` when it reads anything else.
+fn sources(road: &Road<'_>, relations: &Relations) -> Result<Option<Vec<(Key, Arc<Table>)>>> {
+    if !relations.by_position.is_empty() || !relations.by_version.is_empty() {
+        return Ok(None);
+    }
+    let mut found = Vec::new();
+    for (key, relation) in &relations.by_name {
+        let Relation::Table(table) = relation else { return Ok(None) };
+        let Some(table) = road.pinned(table.oid)? else { return Ok(None) };
+        found.push((key.clone(), table));
+    }
+    found.sort_by(|one, other| one.0.cmp(&other.0));
+    Ok(Some(found))
+}
+
+/// What rows made now would follow from.
+fn followed(road: &Road<'_>, query: &str, sources: &[(Key, Arc<Table>)]) -> Result<Option<Refreshed>> {
+    let mut hash = Sha256::new_with_prefix(query);
+    {
+        let settings = road.session.settings();
+        for name in SETTINGS {
+            hash.update(format!("\0{}", settings.get(name).unwrap_or_default()));
+        }
+    }
+    let mut made_of = Vec::with_capacity(sources.len());
+    for (_, table) in sources {
+        let Some(source) = Source::of(table)? else { return Ok(None) };
+        made_of.push(source);
+    }
+    let hash = hash.finalize();
+    let query = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(Some(Refreshed { query, sources: made_of }))
+}
+
+/// Whether it is of the same query over the same tables, none of them newer.
+fn is_earlier(before: &Refreshed, now: &Refreshed) -> bool {
+    before.query == now.query
+        && before.sources.len() == now.sources.len()
+        && before.sources.iter().zip(&now.sources).all(|(before, now)| {
+            before.location == now.location && before.id == now.id && before.version <= now.version
+        })
+}
+
+/// For each table the rows that it got since, if that is all that happened to it.
+async fn added(
+    road: &Road<'_>,
+    before: &Refreshed,
+    sources: &[(Key, Arc<Table>)],
+) -> Result<Option<Vec<(Key, Arc<dyn TableProvider>)>>> {
+    let mut found: Vec<(Key, Arc<dyn TableProvider>)> = Vec::with_capacity(sources.len());
+    for (source, (key, table)) in before.sources.iter().zip(sources) {
+        let provider: Arc<dyn TableProvider> = if source.version == table.version() {
+            Arc::new(EmptyTable::new(Arc::clone(table.arrow_schema())))
+        } else {
+            match road.ground.lake.appended(table, source.version).await? {
+                Some(provider) => provider,
+                None => return Ok(None),
+            }
+        };
+        found.push((key.clone(), provider));
+    }
+    Ok(Some(found))
 }

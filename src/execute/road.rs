@@ -192,12 +192,32 @@ impl<'a> Road<'a> {
         self.resolve_without(Names::Of(names), None).await
     }
 
+    /// What the query of a materialized view reads.
+    pub(crate) async fn resolve_materialized(&mut self, query: &ast::Query, view: &catalog::View) -> Result<Relations> {
+        self.resolve_without(Names::OfView(query, view), None).await
+    }
+
     /// Binds the query that a materialized view is made of.
-    pub(crate) async fn bind_materialized(&mut self, view: &catalog::View) -> Result<BoundQuery> {
-        let query = crate::sql::parse_query(&view.query)?;
-        let relations = self.resolve_without(Names::OfView(&query, view), None).await?;
-        let bound = plan::bind_query(&query, &self.context, &relations, &view.query, &mut Parameters::none());
+    pub(crate) fn bind_materialized(
+        &self,
+        query: &ast::Query,
+        view: &catalog::View,
+        relations: &Relations,
+    ) -> Result<BoundQuery> {
+        let bound = plan::bind_query(query, &self.context, relations, &view.query, &mut Parameters::none());
         bound.map_err(Error::without_position)
+    }
+
+    /// The table that this statement reads for a relation; `None` for a relation that is no table of the catalog.
+    pub(crate) fn pinned(&self, oid: u32) -> Result<Option<Arc<lake::Table>>> {
+        let Some((_, _, CatalogRelation { kind: RelationKind::Table(table), .. })) =
+            self.snapshot.relation_by_oid(oid)
+        else {
+            return Ok(None);
+        };
+        let place = self.ground.lake.place(&table.location)?;
+        let pins = self.session.transaction.pins().unwrap_or(&self.pins);
+        Ok(pins.table::<lake::Table>(&place))
     }
 
     async fn resolve_without(&mut self, of: Names<'_>, hidden: Option<(u32, String)>) -> Result<Relations> {

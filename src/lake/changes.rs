@@ -173,11 +173,11 @@ fn change_type() -> FieldRef {
     Arc::new(Field::new(COLUMNS[0], DataType::Utf8View, true))
 }
 
-async fn file(
+pub(super) async fn file(
     logged: &LoggedFile,
     table: &Table,
     is_recorded: bool,
-    constants: &[ScalarValue; 2],
+    constants: &[ScalarValue],
 ) -> Result<Arc<DataFile>> {
     let path: Path = logged.stored_at(&table.location);
     let bytes = match logged.bytes {

@@ -27,7 +27,7 @@ use super::stores::{Resolved, local};
 use super::table::Table;
 use super::transaction::Private;
 use super::write::Operation;
-use super::{Freshness, Lake, maintain};
+use super::{Freshness, Lake, maintain, refreshed};
 use crate::error::{Error, Result, SqlState};
 pub(super) use definition::Definition;
 
@@ -112,6 +112,7 @@ pub(super) async fn commit_files(
     if let Target::Append(table) = target
         && table.private.is_none()
         && operation.load.is_none()
+        && operation.follows.is_none()
     {
         let waiting = lake.groups.join(location, table, adds, operation);
         let _next_in_the_queue = queue.lock().await;
@@ -122,6 +123,9 @@ pub(super) async fn commit_files(
     let load = load_step(target, operation, base.as_deref()).await?;
     commit_on(lake, location, base, operation, load, |base| {
         check(target, base)?;
+        if let (Some(follows), Some(base)) = (&operation.follows, base) {
+            refreshed::same_rows(follows, base)?;
+        }
         actions(location, target, base, adds)
     })
     .await
@@ -587,6 +591,9 @@ pub(super) fn info(id: &str, operation: &Operation) -> HashMap<String, serde_jso
         (OPERATION_KEY.to_owned(), operation.name.as_str().into()),
         ("clientVersion".to_owned(), concat!("lakegate ", env!("CARGO_PKG_VERSION")).into()),
     ]);
+    if let Some(told) = operation.refreshed.as_ref().and_then(|told| serde_json::to_string(told).ok()) {
+        info.insert(refreshed::KEY.to_owned(), told.into());
+    }
     if !operation.metrics.is_empty() {
         // Delta has them as texts.
         let metrics = operation.metrics.iter().map(|(key, value)| ((*key).to_owned(), value.to_string().into()));

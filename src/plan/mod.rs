@@ -9,6 +9,7 @@
 pub mod bind;
 mod change;
 mod file_call;
+pub mod incremental;
 mod null_safe;
 mod parameters;
 mod past;

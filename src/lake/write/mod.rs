@@ -30,6 +30,7 @@ use super::columns::{ColumnSpec, TableSpec, stored_type};
 use super::commit::{self, Committed, Failure, Target};
 use super::loads::LoadStep;
 use super::redefinition::Redefinition;
+use super::refreshed::Refreshed;
 use super::stores::Resolved;
 use super::table::Table;
 use super::{Lake, LakeOptions};
@@ -75,6 +76,10 @@ pub struct Operation {
     pub metrics: Vec<(&'static str, u64)>,
     /// The files that it loads: they are recorded in the same commit.
     pub load: Option<LoadStep>,
+    /// Of a materialized view: what its rows follow from.
+    pub refreshed: Option<Refreshed>,
+    /// The version whose rows the commit builds on, all of them: others than these are a conflict.
+    pub follows: Option<Arc<Table>>,
 }
 
 impl Operation {
