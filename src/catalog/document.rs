@@ -1,8 +1,10 @@
 //! The catalog's document: plain serde data. Fields may be added, never renamed or removed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result, SqlState};
 
 /// OIDs below this one are PostgreSQL's own and the system schemas'; ours start here, as PostgreSQL's users' do.
 pub const FIRST_USER_OID: u32 = 16384;
@@ -267,6 +269,35 @@ impl Document {
     /// The relation of that schema and name.
     pub fn relation(&self, schema: &str, name: &str) -> Option<&Relation> {
         self.schemas.get(schema)?.relations.get(name)
+    }
+
+    /// Refuses relations that were made or changed since `before` to need what is not there any more: somebody else dropped it.
+    ///
+    /// # Errors
+    /// 40001.
+    pub fn check_references(&self, before: &Self) -> Result<()> {
+        let (known, now) = (before.by_oid(), self.by_oid());
+        for relation in now.values() {
+            let old = known.get(&relation.oid);
+            let needs = relation.kind.query().map_or(&[] as &[u32], |view| &view.depends_on);
+            let needed = old.and_then(|old| old.kind.query()).map_or(&[] as &[u32], |view| &view.depends_on);
+            let lost_view = needs != needed && needs.iter().any(|oid| *oid >= FIRST_USER_OID && !now.contains_key(oid));
+            let lost_owner = old.is_none_or(|old| old.owner != relation.owner)
+                && !self.roles.values().any(|role| role.oid == relation.owner);
+            if lost_view || lost_owner {
+                let message = "could not serialize access due to concurrent update";
+                let what = if lost_view { "A relation" } else { "The owner" };
+                return Err(Error::new(SqlState::SerializationFailure, message)
+                    .with_detail(format!("{what} that the statement needs was dropped by another transaction."))
+                    .with_hint("Try the statement again."));
+            }
+        }
+        Ok(())
+    }
+
+    fn by_oid(&self) -> HashMap<u32, &Relation> {
+        let relations = self.schemas.values().flat_map(|schema| schema.relations.values());
+        relations.map(|relation| (relation.oid, relation)).collect()
     }
 
     /// Takes the next OID.

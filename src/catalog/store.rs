@@ -113,6 +113,7 @@ impl Catalog {
             let base = self.refresh().await?;
             let mut document = Document::clone(&base);
             let answer = change(&mut document)?;
+            document.check_references(&base)?;
             document.version = base.version + 1;
             document.format = FORMAT;
             document.commit_id = uuid::Uuid::new_v4().to_string();

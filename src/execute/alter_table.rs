@@ -176,7 +176,7 @@ fn add_column(
     let mut all = draft.specs();
     all.push(spec.clone());
     create_table::check_columns(&all)?;
-    stored::check_definition(road, &draft.name, &all, column, &spec).map_err(Error::without_position)?;
+    let spec = stored::settled(road, &draft.name, &all, column, &spec).map_err(Error::without_position)?;
     let value = match (&column.default, &column.generated) {
         (Some(default), _) => {
             let value = bound(road, draft, &spec, default, Purpose::Default)?;
@@ -342,10 +342,14 @@ fn set_default(road: &Road<'_>, draft: &mut Draft, column: &Name, value: Option<
             error
         });
     }
-    if let Some(value) = value {
-        stored::bind(road, &draft.name, &[], value, &spec, Purpose::Default).map_err(Error::without_position)?;
-    }
-    draft.spec_mut(index)?.default = value.map(|value| value.text.clone());
+    let kept = match value {
+        Some(value) => {
+            let kept = stored::bind(road, &draft.name, &[], value, &spec, Purpose::Default);
+            Some(kept.map_err(Error::without_position)?)
+        }
+        None => None,
+    };
+    draft.spec_mut(index)?.default = kept;
     Ok(())
 }
 
@@ -422,6 +426,9 @@ fn rename_constraint(draft: &mut Draft, from: &Name, to: &Name) -> Result<()> {
 fn set_properties(draft: &mut Draft, given: &[(String, String)]) -> Result<()> {
     for (key, value) in given {
         properties::check_free(key)?;
+        if key.starts_with("delta.constraints.") {
+            return Err(Error::unsupported(format!("table property \"{key}\"")).with_hint("Use ADD CONSTRAINT."));
+        }
         draft.set_property(key, Some(value));
     }
     Ok(())

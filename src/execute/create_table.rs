@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::location::check_place;
 use super::output::Output;
 use super::road::Road;
 use super::temporary;
@@ -50,6 +51,8 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateTable) -> Result<
         road.check_file(location, true)?;
     }
     let location = location_for(road, &schema, &name, statement, existing.as_ref()).await?;
+    let oid = existing.as_ref().map(|relation| relation.oid);
+    check_place(&road.snapshot, road.ground.lake.stores(), &location, oid)?;
     let replaced = table_of(existing.as_ref());
     let in_place = match replaced {
         Some(table) => is_same_place(road, &table.location, &location)?,
@@ -63,12 +66,12 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateTable) -> Result<
     let managed = replaced.filter(|_| in_place).map_or(statement.location.is_none(), |table| table.managed);
     let materialized = match (&statement.materialized, &statement.query) {
         (Some(text), Some(query)) => {
-            let (_, reads) = road.bind_view(query).await?;
+            let (_, reads, text) = road.bind_view(query, text).await?;
             if is_temporary || temporary::reads_any(road, &reads) {
                 let message = "materialized views must not use temporary tables or views";
                 return Err(Error::new(SqlState::FeatureNotSupported, message));
             }
-            let view = super::create_view::kept(road, text, reads);
+            let view = super::create_view::kept(road, &text, reads);
             Some(Materialized { view, populated: !statement.no_data })
         }
         _ => None,
@@ -90,7 +93,13 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateTable) -> Result<
 
 /// Whether the catalog surely has no entry. After an error of the store it may have one, which needs its files.
 fn is_refusal(error: &Error) -> bool {
-    matches!(error.sqlstate(), SqlState::DuplicateTable | SqlState::InvalidSchemaName | SqlState::SerializationFailure)
+    matches!(
+        error.sqlstate(),
+        SqlState::DuplicateTable
+            | SqlState::InvalidSchemaName
+            | SqlState::InvalidTableDefinition
+            | SqlState::SerializationFailure
+    )
 }
 
 fn table_of(relation: Option<&Relation>) -> Option<&Table> {
@@ -185,8 +194,12 @@ async fn make_empty(
             .with_hint("Name columns, or a LOCATION that holds a Delta table."));
     }
     check_columns(&columns)?;
-    for (definition, column) in statement.columns.iter().zip(&columns) {
-        super::stored::check_definition(road, name, &columns, definition, column)?;
+    for (index, definition) in statement.columns.iter().enumerate() {
+        let Some(column) = columns.get(index) else { continue };
+        let column = super::stored::settled(road, name, &columns, definition, column)?;
+        if let Some(slot) = columns.get_mut(index) {
+            *slot = column;
+        }
     }
     let checks = road.bind_checks(name, &columns, &statement.checks)?;
     let spec = spec_of(statement, location, columns, &checks)?;
@@ -390,6 +403,7 @@ async fn record(
     let location = road.ground.lake.stores().portable(made.table.location());
     let (schema, name) = (schema.to_owned(), name.to_owned());
     let replaced = replaced.map(|relation| relation.oid);
+    let lake = Arc::clone(&road.ground.lake);
     road.define(move |document| {
         let (schema, name) = (schema.as_str(), name.as_str());
         let existing = document.relation(schema, name).cloned();
@@ -401,6 +415,7 @@ async fn record(
             }
             return Err(Error::new(SqlState::DuplicateTable, format!("relation \"{name}\" already exists")));
         }
+        check_place(document, lake.stores(), &location, replaced)?;
         let table_oid = existing.as_ref().map_or_else(|| document.take_oid(), |relation| relation.oid);
         let kind = RelationKind::Table(Table {
             location: location.clone(),

@@ -8,7 +8,7 @@ use crate::error::{Error, Result, Severity, SqlState};
 use crate::sql::CreateView;
 
 pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateView) -> Result<Output> {
-    let (bound, reads) = road.bind_view(&statement.query).await?;
+    let (bound, reads, text) = road.bind_view(&statement.query, &statement.query_text).await?;
     let becomes = !statement.temporary && statement.name.schema.is_none() && temporary::reads_any(road, &reads);
     if becomes {
         let message = format!("view \"{}\" will be a temporary view", statement.name.name);
@@ -35,7 +35,7 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateView) -> Result<O
             generated: None,
         });
     }
-    let view = kept(road, &statement.query_text, reads);
+    let view = kept(road, &text, reads);
     let temporary = temporary::Making::of(road, &schema);
     let owner = road.role_oid();
     let superuser = road.session.superuser;

@@ -1,6 +1,6 @@
 //! DROP TABLE, VIEW and SCHEMA. The entry goes at once; a managed table's files after their time, by [`super::maintenance`].
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::output::Output;
 use super::road::Road;
@@ -24,8 +24,15 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &Drop) -> Result<Output>
     if statement.kind != DropKind::Schema {
         asked.names = statement.names.iter().map(|name| road.own(name)).collect();
     }
+    // At a COMMIT the names may stand for others' objects.
+    let expected = road.staged.then(|| meant(&road.snapshot, &asked, &path));
     let change = move |document: &mut Document| {
         let statement = &asked;
+        if expected.as_ref().is_some_and(|expected| *expected != meant(document, statement, &path)) {
+            let message = "could not serialize access due to concurrent update";
+            return Err(Error::new(SqlState::SerializationFailure, message)
+                .with_detail("What the transaction drops was dropped or replaced by another transaction."));
+        }
         let mut dropped = Dropped::default();
         for name in &statement.names {
             match statement.kind {
@@ -78,6 +85,28 @@ fn skipping(kind: &str, name: impl std::fmt::Display) -> Error {
     )
 }
 
+/// The relation of that name, in its schema.
+fn find<'d>(document: &'d Document, name: &'d QualifiedName, path: &'d [String]) -> Option<(&'d str, &'d Relation)> {
+    match &name.schema {
+        Some(schema) => Some((schema.as_str(), document.relation(schema, &name.name)?)),
+        None => path.iter().find_map(|schema| Some((schema.as_str(), document.relation(schema, &name.name)?))),
+    }
+}
+
+/// OIDs of the relations that the names stand for, of schemas those of all members.
+fn meant(document: &Document, statement: &Drop, path: &[String]) -> BTreeSet<u32> {
+    let mut oids = BTreeSet::new();
+    for name in &statement.names {
+        if statement.kind == DropKind::Schema {
+            let members = document.schemas.get(&name.name).into_iter().flat_map(|schema| schema.relations.values());
+            oids.extend(members.map(|relation| relation.oid));
+        } else {
+            oids.extend(find(document, name, path).map(|(_, relation)| relation.oid));
+        }
+    }
+    oids
+}
+
 fn drop_relation(
     document: &mut Document,
     statement: &Drop,
@@ -91,19 +120,17 @@ fn drop_relation(
         DropKind::MaterializedView => "materialized view",
         DropKind::Table | DropKind::Schema => "table",
     };
-    let found = match &name.schema {
-        Some(schema) if !document.schemas.contains_key(schema) && !super::road::is_system_schema(schema) => {
-            if statement.if_exists {
-                dropped.notices.push(skipping("schema", schema));
-                return Ok(());
-            }
-            return Err(Error::new(SqlState::InvalidSchemaName, format!("schema \"{schema}\" does not exist")));
+    if let Some(schema) = &name.schema
+        && !document.schemas.contains_key(schema)
+        && !super::road::is_system_schema(schema)
+    {
+        if statement.if_exists {
+            dropped.notices.push(skipping("schema", schema));
+            return Ok(());
         }
-        Some(schema) => document.relation(schema, &name.name).map(|relation| (schema.clone(), relation.clone())),
-        None => path.iter().find_map(|schema| {
-            document.relation(schema, &name.name).map(|relation| (schema.clone(), relation.clone()))
-        }),
-    };
+        return Err(Error::new(SqlState::InvalidSchemaName, format!("schema \"{schema}\" does not exist")));
+    }
+    let found = find(document, name, path).map(|(schema, relation)| (schema.to_owned(), relation.clone()));
     let Some((schema, relation)) = found else {
         if statement.if_exists {
             dropped.notices.push(skipping(wanted, &name.name));

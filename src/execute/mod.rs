@@ -29,6 +29,7 @@ pub(crate) mod drop;
 pub(crate) mod explain;
 pub(crate) mod external;
 pub(crate) mod insert;
+mod location;
 pub(crate) mod inspect;
 pub mod maintenance;
 pub mod output;

@@ -51,7 +51,7 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &Refresh) -> Result<Outp
         let turn = if road.staged { None } else { Some(road.ground.lake.turn(&target.table).await) };
         road.unpin();
         let target = road.target(&statement.name, "refresh").await?;
-        let done = refresh(road, statement, target, &materialized).await;
+        let done = refresh(road, statement, target, (&materialized, relation.owner)).await;
         drop(turn);
         match done {
             Err(error)
@@ -96,7 +96,7 @@ async fn refresh(
     road: &mut Road<'_>,
     statement: &Refresh,
     target: Target,
-    materialized: &Materialized,
+    (materialized, owner): (&Materialized, u32),
 ) -> Result<()> {
     if statement.no_data {
         let gate = road.gate(&target)?;
@@ -105,7 +105,7 @@ async fn refresh(
     }
     let view = &materialized.view;
     let query = crate::sql::parse_query(&view.query)?;
-    let mut relations = road.resolve_materialized(&query, view).await?;
+    let mut relations = road.resolve_materialized(&query, view, owner).await?;
     let sources = if road.staged || !is_repeatable(&query) { None } else { sources(road, &relations)? };
     let now = match &sources {
         Some(sources) => followed(road, &view.query, sources)?,

@@ -69,7 +69,10 @@ pub(crate) struct Target {
 /// Whose names are resolved.
 enum Names<'n> {
     Of(&'n [plan::relations::RelationName]),
-    OfView(&'n ast::Query, &'n catalog::View),
+    /// And its owner.
+    OfView(&'n ast::Query, &'n catalog::View, u32),
+    /// None: the table at that place is pinned.
+    Place(&'n str),
 }
 
 /// Schemas that no user may write to.
@@ -193,8 +196,13 @@ impl<'a> Road<'a> {
     }
 
     /// What the query of a materialized view reads.
-    pub(crate) async fn resolve_materialized(&mut self, query: &ast::Query, view: &catalog::View) -> Result<Relations> {
-        self.resolve_without(Names::OfView(query, view), None).await
+    pub(crate) async fn resolve_materialized(
+        &mut self,
+        query: &ast::Query,
+        view: &catalog::View,
+        owner: u32,
+    ) -> Result<Relations> {
+        self.resolve_without(Names::OfView(query, view, owner), None).await
     }
 
     /// Binds the query that a materialized view is made of.
@@ -246,7 +254,11 @@ impl<'a> Road<'a> {
         };
         let relations = match of {
             Names::Of(names) => Box::pin(resolver.resolve(names)).await?,
-            Names::OfView(query, view) => Box::pin(resolver.resolve_view(query, view)).await?,
+            Names::OfView(query, view, owner) => Box::pin(resolver.resolve_view(query, view, owner)).await?,
+            Names::Place(location) => {
+                Box::pin(resolver.pin(location)).await?;
+                Relations::default()
+            }
         };
         for (oid, table) in std::mem::take(&mut resolver.news) {
             Box::pin(self.record_news(oid, &table)).await;
@@ -275,7 +287,7 @@ impl<'a> Road<'a> {
             let Some(view) = relation.kind.query() else { continue };
             let query = crate::sql::parse_query(&view.query)?;
             let hidden = Some((oid, column.to_owned()));
-            let relations = self.resolve_without(Names::OfView(&query, view), hidden).await?;
+            let relations = self.resolve_without(Names::OfView(&query, view, relation.owner), hidden).await?;
             let bound = plan::bind_query(&query, &self.context, &relations, &view.query, &mut Parameters::none());
             if !bound.is_ok_and(|bound| bound.columns.len() >= relation.columns.len()) {
                 found.push((schema, name));
@@ -291,14 +303,19 @@ impl<'a> Road<'a> {
         plan::bind_query(query, &self.context, &relations, &self.source, &mut self.parameters)
     }
 
-    /// Binds a view's query: also answers what it reads. Parameters and files are refused.
-    pub(crate) async fn bind_view(&mut self, query: &ast::Query) -> Result<(BoundQuery, Vec<ViewRead>)> {
+    /// Binds a view's query: also answers what it reads, and its text as it is kept. Parameters and files are refused.
+    pub(crate) async fn bind_view(
+        &mut self,
+        query: &ast::Query,
+        text: &str,
+    ) -> Result<(BoundQuery, Vec<ViewRead>, String)> {
         let names = plan::relations::names(query, &self.source);
         if let Some(file) = names.iter().find(|name| name.is_file()) {
             return Err(Error::unsupported("a view over files").at(file.position));
         }
         let relations = self.resolve(&names).await?;
         let bound = plan::bind_query(query, &self.context, &relations, &self.source, &mut self.parameters)?;
+        let kept = plan::settled::query(text, &relations, &self.context).map_err(Error::without_position)?;
         let users =
             relations.by_name.iter().filter(|(_, relation)| self.snapshot.relation_by_oid(relation.oid()).is_some());
         let reads = users.map(|((schema, name), relation)| ViewRead {
@@ -313,17 +330,17 @@ impl<'a> Road<'a> {
         });
         let mut reads: Vec<ViewRead> = reads.collect();
         // A table that is read as it was is needed too.
-        for oid in &relations.version_oids {
-            if let Some((schema, name, relation)) = self.snapshot.relation_by_oid(*oid) {
+        for read in &relations.version_reads {
+            let is_known = reads.iter().any(|known| known.schema == read.schema && known.name == read.name);
+            if let Some((_, _, relation)) = self.snapshot.relation_by_oid(read.oid).filter(|_| !is_known) {
                 let columns = relation.columns.iter();
                 let columns =
                     columns.map(|column| ReadColumn { name: column.name.clone(), now: column.name.clone() }).collect();
-                let (schema, name) = (Some(schema.to_owned()), name.to_owned());
-                reads.push(ViewRead { schema, name, oid: *oid, columns });
+                reads.push(ViewRead { schema: read.schema.clone(), name: read.name.clone(), oid: read.oid, columns });
             }
         }
         reads.sort_by(|one, other| (&one.schema, &one.name).cmp(&(&other.schema, &other.name)));
-        Ok((bound, reads))
+        Ok((bound, reads, kept))
     }
 
     /// Binds INSERT's rows to the target's columns.
@@ -443,20 +460,21 @@ impl<'a> Road<'a> {
         pins.table::<lake::Table>(&place).ok_or_else(|| Error::internal("a table was not pinned"))
     }
 
+    /// The table at a place as this transaction reads it.
+    async fn pin(&mut self, location: &str) -> Result<Arc<lake::Table>> {
+        self.resolve_without(Names::Place(location), None).await?;
+        let place = self.ground.lake.place(location)?;
+        let pins = self.session.transaction.pins().unwrap_or(&self.pins);
+        pins.table::<lake::Table>(&place).ok_or_else(|| Error::internal("a table was not pinned"))
+    }
+
     /// The table as a write finds it: its newest version, or the transaction's own view.
     async fn newest(&mut self, location: &str) -> Result<Arc<lake::Table>> {
         if !self.staged {
             return self.ground.lake.table(location, Freshness::Latest).await;
         }
-        let freshness = self.freshness();
         let place = self.ground.lake.place(location)?;
-        let Some(pins) = self.session.transaction.pins_mut() else {
-            return Err(Error::internal("a staged write has no transaction"));
-        };
-        let pinned = match pins.table::<lake::Table>(&place) {
-            Some(pinned) => pinned,
-            None => self.ground.lake.table(location, freshness).await?,
-        };
+        let pinned = self.pin(location).await?;
         let private = pinned.private()?;
         if let Some(pins) = self.session.transaction.pins_mut() {
             pins.replace(&place, Arc::clone(&private));
@@ -737,7 +755,8 @@ impl<'a> Road<'a> {
         for check in checks {
             plan::bind_condition(table, &columns, &check.expression, &self.context, &self.source)?;
             let name = super::create_table::constraint_name(table, check, &bound)?;
-            bound.push((name, check.text.clone()));
+            let text = plan::settled::condition(table, &columns, &check.text, &self.context);
+            bound.push((name, text.map_err(Error::without_position)?));
         }
         Ok(bound)
     }
@@ -770,8 +789,13 @@ impl<'a> Road<'a> {
         let mut rules = Vec::with_capacity(checks.len());
         for check in checks {
             let text = check.expression.as_str();
-            let expression = crate::sql::parse_expression(text)?;
-            let expr = plan::condition_on_rows(name, &relation, &expression, rows, &self.context, text)?;
+            let unknown = |error: Error| {
+                Error::unsupported(format!("check constraint \"{}\" of another program", check.name))
+                    .with_detail(error.message().to_owned())
+            };
+            let expression = crate::sql::parse_expression(text).map_err(unknown)?;
+            let expr = plan::condition_on_rows(name, &relation, &expression, rows, &self.context, text);
+            let expr = expr.map_err(unknown)?;
             rules.push(Rule::Check { name: check.name, expr, null_passes: check.null_passes });
         }
         Ok(Gate::new(schema, name, columns, rules).with_text(Arc::new(text)))

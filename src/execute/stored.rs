@@ -12,31 +12,35 @@ use crate::plan::resolve::column_of;
 use crate::plan::{self, Purpose};
 use crate::sql::{ColumnDefinition, StoredExpression, column_names, fold, span_position};
 
-/// Refuses a column whose default or generation expression the table could not use.
-pub(super) fn check_definition(
+/// The column with the texts of its default or generation expression as they are kept.
+///
+/// # Errors
+/// What the table could not use.
+pub(super) fn settled(
     road: &Road<'_>,
     table: &str,
     columns: &[ColumnSpec],
     definition: &ColumnDefinition,
     column: &ColumnSpec,
-) -> Result<()> {
+) -> Result<ColumnSpec> {
+    let mut column = column.clone();
     if let Some(default) = &definition.default {
-        bind(road, table, &[], default, column, Purpose::Default)?;
+        column.default = Some(bind(road, table, &[], default, &column, Purpose::Default)?);
     }
     if let Some(generated) = &definition.generated {
-        check_generated(road, table, columns, generated, column)?;
+        column.generated = Some(check_generated(road, table, columns, generated, &column)?);
     }
-    Ok(())
+    Ok(column)
 }
 
-/// Refuses an expression that a column cannot be generated from.
+/// Refuses an expression that a column cannot be generated from. The text to keep.
 pub(super) fn check_generated(
     road: &Road<'_>,
     table: &str,
     columns: &[ColumnSpec],
     generated: &StoredExpression,
     column: &ColumnSpec,
-) -> Result<()> {
+) -> Result<String> {
     let names = column_names(&generated.expression);
     if let Some(other) = columns.iter().find(|other| other.generated.is_some() && names.contains(&other.name)) {
         let message = format!("cannot use generated column \"{}\" in column generation expression", other.name);
@@ -60,6 +64,7 @@ fn position_of(expression: &ast::Expr, name: &str, source: &str) -> Option<u32> 
     }
 }
 
+/// Refuses an expression that may not be kept. The text to keep.
 pub(super) fn bind(
     road: &Road<'_>,
     table: &str,
@@ -67,9 +72,9 @@ pub(super) fn bind(
     stored: &StoredExpression,
     column: &ColumnSpec,
     purpose: Purpose,
-) -> Result<()> {
+) -> Result<String> {
     let columns: Vec<RelationColumn> = columns.iter().map(column_of).collect();
     let column = column_of(column);
     plan::bind_stored((table, &columns), &column, &stored.expression, purpose, &road.context, &road.source)?;
-    Ok(())
+    plan::settled::stored(&columns, &column, purpose, &stored.text, &road.context).map_err(Error::without_position)
 }

@@ -6,15 +6,15 @@
 //! more, or both               the logs are reserved ─→ one version of the catalog decides ─→ the logs follow
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::Utc;
 
 use super::ground::Ground;
-use crate::catalog::{Catalog, Transaction};
-use crate::error::{Error, Result};
+use crate::catalog::{Catalog, Document, RelationKind, Transaction};
+use crate::error::{Error, Result, SqlState};
 use crate::lake::{self, Freshness, several::Outcomes};
 use crate::session::Pins;
 
@@ -60,7 +60,11 @@ async fn commit_all(ground: Arc<Ground>, tables: Vec<Arc<lake::Table>>, pins: Pi
             }
             replayed?;
         }
-        [table] if pins.definitions.is_empty() => lake.commit_private(table).await?,
+        [table] if pins.definitions.is_empty() => {
+            let now = ground.catalog.fresh(std::time::Duration::ZERO).await?;
+            check_named(&ground, &now, &[table.location()])?;
+            lake.commit_private(table).await?;
+        }
         _ => commit_several(&ground, known, &pins).await?,
     }
     for location in pins.left {
@@ -71,6 +75,7 @@ async fn commit_all(ground: Arc<Ground>, tables: Vec<Arc<lake::Table>>, pins: Pi
 
 async fn commit_several(ground: &Arc<Ground>, tables: Vec<Arc<lake::Table>>, pins: &Pins) -> Result<()> {
     let id = uuid::Uuid::now_v7().to_string();
+    let written: Vec<String> = tables.iter().map(|table| table.location().to_owned()).collect();
     let reserved = ground.lake.reserve(&id, tables).await?;
     let stores = ground.lake.stores();
     let tables: BTreeMap<String, u64> =
@@ -78,6 +83,7 @@ async fn commit_several(ground: &Arc<Ground>, tables: Vec<Arc<lake::Table>>, pin
     let decided = ground
         .catalog
         .update(|document| {
+            check_named(ground, document, &written)?;
             pins.definitions.iter().try_for_each(|definition| definition.apply(document))?;
             let at_ms = Utc::now().timestamp_millis();
             let (id, tables) = (id.clone(), tables.clone());
@@ -111,6 +117,25 @@ async fn commit_several(ground: &Arc<Ground>, tables: Vec<Arc<lake::Table>>, pin
     let catalog = Arc::clone(&ground.catalog);
     tokio::spawn(async move { note_applied(&catalog, &id).await });
     applied
+}
+
+/// Refuses to write tables that somebody else has dropped: the rows would be nowhere.
+fn check_named(ground: &Ground, document: &Document, places: &[impl AsRef<str>]) -> Result<()> {
+    let mut named = HashSet::new();
+    for definition in document.schemas.values() {
+        for relation in definition.relations.values() {
+            if let RelationKind::Table(table) = &relation.kind {
+                named.insert(ground.lake.place(&table.location)?);
+            }
+        }
+    }
+    let own = ground.lake.place(lake::rejected_rows::PLACE)?;
+    if places.iter().all(|place| place.as_ref() == own || named.contains(place.as_ref())) {
+        return Ok(());
+    }
+    Err(Error::new(SqlState::SerializationFailure, "could not serialize access due to concurrent update")
+        .with_detail("A table that the transaction changed was dropped by another transaction.")
+        .with_hint("Try the transaction again."))
 }
 
 async fn note_applied(catalog: &Catalog, id: &str) {
@@ -163,7 +188,7 @@ pub async fn complete(ground: &Ground) {
             match ground.lake.table(location, Freshness::Latest).await {
                 Ok(table) => complete &= !table.awaits(&transaction.id),
                 // A table that is gone needs nothing.
-                Err(error) if error.sqlstate() == crate::error::SqlState::UndefinedFile => {}
+                Err(error) if error.sqlstate() == SqlState::UndefinedFile => {}
                 Err(error) => {
                     tracing::warn!(transaction = transaction.id, %error, "could not complete a transaction");
                     complete = false;

@@ -22,7 +22,7 @@ use super::loads::LoadStep;
 use super::log::{self, Put};
 use super::rearrangement::{Rearranged, Rearrangement};
 use super::redefinition::{Redefinition, RowsUnder};
-use super::several::without_marks;
+use super::several::{with_marks_of, without_marks};
 use super::stores::{Resolved, local};
 use super::table::Table;
 use super::transaction::Private;
@@ -493,7 +493,10 @@ fn actions(
             Ok((difference(planned, table, base)?, write(table, SaveMode::Append)))
         }
         Target::Create(spec) | Target::Replace(spec) => {
-            let definition = Definition::new(spec, base)?;
+            let mut definition = Definition::new(spec, base)?;
+            if let Some(base) = base {
+                definition.metadata = with_marks_of(&definition.metadata, base)?;
+            }
             let mode = if base.is_some() { SaveMode::Overwrite } else { SaveMode::ErrorIfExists };
             let described = DeltaOperation::Create {
                 mode,

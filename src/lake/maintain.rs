@@ -44,7 +44,10 @@ pub(super) async fn remove_table(location: &Resolved, dropping: &Mutex<HashSet<S
 /// Removes the files that are there now. They are listed once: a folder that is empty in between may be given to a new table.
 async fn remove_all(location: &Resolved) -> object_store::Result<()> {
     let log = location.path.clone().join("_delta_log");
-    let found: Vec<Path> = location.store.list(Some(&location.path)).map_ok(|meta| meta.location).try_collect().await?;
+    let mut found: Vec<Path> =
+        location.store.list(Some(&location.path)).map_ok(|meta| meta.location).try_collect().await?;
+    let inner: HashSet<Path> = found.iter().filter_map(|path| inner_table(path, &location.path)).collect();
+    found.retain(|path| !lies_in_any(path, &location.path, &inner));
     // The log goes first: without it nobody takes the remaining files for a table.
     let (of_log, others): (Vec<Path>, Vec<Path>) = found.into_iter().partition(|path| path.prefix_matches(&log));
     for paths in [of_log, others] {
@@ -102,4 +105,26 @@ pub(super) fn remove_staged(location: Resolved, files: Vec<Path>) {
             }
         }
     });
+}
+
+/// The folder of another table below the root, if the path is one of that table's log.
+pub(super) fn inner_table(path: &Path, root: &Path) -> Option<Path> {
+    let parts: Vec<_> = path.prefix_match(root)?.collect();
+    let log = parts.iter().position(|part| part.as_ref() == "_delta_log").filter(|at| *at > 0)?;
+    Some(root.parts().chain(parts.into_iter().take(log)).collect())
+}
+
+/// Whether the path lies in one of these folders below the root.
+pub(super) fn lies_in_any(path: &Path, root: &Path, folders: &HashSet<Path>) -> bool {
+    if folders.is_empty() {
+        return false;
+    }
+    let mut above: Path = root.clone();
+    for part in path.prefix_match(root).into_iter().flatten() {
+        above = above.join(part);
+        if folders.contains(&above) {
+            return true;
+        }
+    }
+    false
 }

@@ -9,6 +9,7 @@ use deltalake::protocol::DeltaOperation;
 use super::Lake;
 use super::commit::{self, Target, removes_of};
 use super::past::check_files;
+use super::several::with_marks_of;
 use super::table::Table;
 use super::write::Operation;
 use crate::error::{Error, Result};
@@ -54,8 +55,9 @@ impl Rearrangement {
             }
             Rearranged::Restored(past) => {
                 let mut actions = Vec::new();
-                if past.snapshot()?.metadata() != base.snapshot()?.metadata() {
-                    actions.push(Action::Metadata(past.snapshot()?.metadata().clone()));
+                let metadata = with_marks_of(past.snapshot()?.metadata(), base)?;
+                if metadata != *base.snapshot()?.metadata() {
+                    actions.push(Action::Metadata(metadata));
                 }
                 let (wanted, here) = (past.identities(), base.identities());
                 for file in base.snapshot()?.try_log_data()?.iter() {

@@ -124,6 +124,15 @@ pub(super) fn without_marks(metadata: &Metadata) -> Result<Metadata> {
     Ok(metadata)
 }
 
+/// A definition for the version after `base`: of the transactions that reserved or changed the table, it tells what `base` does.
+pub(super) fn with_marks_of(metadata: &Metadata, base: &Table) -> Result<Metadata> {
+    let metadata = without_marks(metadata)?;
+    match base.properties().get(LAST) {
+        Some(last) => marked(metadata.add_config_key(LAST.to_owned(), last.clone())),
+        None => Ok(metadata),
+    }
+}
+
 impl Lake {
     /// Tells where decisions are found. Before that no table may be reserved.
     pub fn decide_by(&self, outcomes: Arc<dyn Outcomes>) {

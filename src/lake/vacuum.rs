@@ -9,10 +9,12 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
+use object_store::ObjectMeta;
 use object_store::path::Path;
 use tokio_util::sync::CancellationToken;
 
 use super::table::Table;
+use super::maintain::{inner_table, lies_in_any};
 use super::{Lake, maintain, vectors};
 use crate::error::{Error, Result, SqlState};
 
@@ -71,12 +73,14 @@ impl Lake {
         drop(removed);
         let partitions = table.partition_columns();
         let mut done = Vacuumed::default();
-        let mut doomed: Vec<Path> = Vec::new();
+        let mut unused: Vec<ObjectMeta> = Vec::new();
+        let mut inner: HashSet<Path> = HashSet::new();
         let mut listed = location.store.list(Some(&location.path));
         while let Some(meta) = listed.try_next().await? {
             if cancel.is_cancelled() {
                 return Err(Error::new(SqlState::QueryCanceled, "canceling statement due to user request"));
             }
+            inner.extend(inner_table(&meta.location, &location.path));
             // The log does not tell which vectors of rows the versions before had.
             let is_vector = meta.location.filename().is_some_and(|name| name.starts_with("deletion_vector_"));
             if meta.last_modified >= before
@@ -86,6 +90,11 @@ impl Lake {
             {
                 continue;
             }
+            unused.push(meta);
+        }
+        unused.retain(|meta| !lies_in_any(&meta.location, &location.path, &inner));
+        let mut doomed: Vec<Path> = Vec::new();
+        for meta in unused {
             done.files += 1;
             done.bytes += meta.size;
             if dry_run {

@@ -16,6 +16,7 @@ mod past;
 pub mod recorded;
 pub mod relations;
 pub mod resolve;
+pub mod settled;
 pub mod typing;
 mod unnest;
 mod view_reads;

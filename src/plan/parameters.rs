@@ -77,6 +77,7 @@ impl Parameters {
             parameters: RefCell::new(std::mem::take(&mut self.types)),
             parameters_allowed: self.allowed,
             contextual: Cell::new(false),
+            literals: RefCell::default(),
         };
         let bound = bind(&typing);
         self.contextual |= typing.contextual.get();

@@ -7,11 +7,11 @@ use chrono::{DateTime, Utc};
 use datafusion::scalar::ScalarValue;
 use sqlparser::ast;
 
-use super::relations::{Filled, Relation, RelationColumn, Relations, ResolvedTable, ResolvedView};
+use super::relations::{Filled, Relation, RelationColumn, Relations, ResolvedTable, ResolvedView, VersionRead};
 use super::resolve::{Resolver, column_of};
 use super::{Parameters, constant_value};
 use crate::builtins::{self, Context};
-use crate::catalog::RelationKind;
+use crate::catalog::{RelationKind, ViewRead};
 use crate::encode::types::PgType;
 use crate::error::{Error, Result, SqlState};
 use crate::lake::{self, ChangedFiles, Changes};
@@ -31,14 +31,15 @@ impl Resolver<'_> {
     pub(super) async fn version(
         &mut self,
         (schema, name): (Option<&str>, &str),
-        path: &[String],
+        whence: (&[String], &[ViewRead]),
         version: &ast::TableVersion,
-    ) -> Result<Option<(Relation, u32)>> {
+    ) -> Result<Option<(Relation, VersionRead)>> {
         let moment = self.moments().of(version)?;
-        let Some(found) = self.found(schema, name, path)? else { return Ok(None) };
+        let Some(found) = self.found(schema, name, whence)? else { return Ok(None) };
         let newest = self.pin(&found.location).await?;
         let table = self.at(&newest, moment).await?;
-        Ok(Some((Relation::Table(past_table(&found, &table)?), found.oid)))
+        let read = VersionRead { schema: schema.map(str::to_owned), name: name.to_owned(), oid: found.oid };
+        Ok(Some((Relation::Table(past_table(&found, &table)?), read)))
     }
 
     /// A call of a function over versions.
@@ -46,8 +47,8 @@ impl Resolver<'_> {
         &mut self,
         function: &str,
         arguments: &[ast::FunctionArg],
-        path: &[String],
-    ) -> Result<(Relation, u32)> {
+        whence: (&[String], &[ViewRead]),
+    ) -> Result<(Relation, VersionRead)> {
         let given = arguments.iter().map(|argument| match argument {
             ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expr)) => Ok(expr),
             _ => Err(Error::unsupported(format!("a named argument of {function}"))),
@@ -74,7 +75,7 @@ impl Resolver<'_> {
         let name = sql::parse_name(&name).map_err(Error::without_position)?;
         let moments =
             moments.iter().map(|moment| self.moments().argument(function, moment)).collect::<Result<Vec<_>>>()?;
-        let Some(found) = self.found(name.schema.as_deref(), &name.name, path)? else {
+        let Some(found) = self.found(name.schema.as_deref(), &name.name, whence)? else {
             return Err(Error::new(SqlState::UndefinedTable, format!("relation \"{}\" does not exist", shown(&name))));
         };
         let newest = self.pin(&found.location).await?;
@@ -94,7 +95,7 @@ impl Resolver<'_> {
             }
             _ => return Err(Error::internal("a function over versions without a version")),
         };
-        Ok((relation, found.oid))
+        Ok((relation, VersionRead { schema: name.schema, name: name.name, oid: found.oid }))
     }
 
     async fn at(&self, newest: &Arc<lake::Table>, moment: Moment) -> Result<Arc<lake::Table>> {
@@ -110,8 +111,21 @@ impl Resolver<'_> {
         Moments { context: self.context, source: &self.source, parameters: self.parameters }
     }
 
-    /// The table of that name. 42809 for what has no versions.
-    fn found(&self, schema: Option<&str>, name: &str, path: &[String]) -> Result<Option<Found>> {
+    /// The table of that name, in a view's query the one that it meant when it was made. 42809 for what has no versions.
+    fn found(
+        &self,
+        schema: Option<&str>,
+        name: &str,
+        (path, reads): (&[String], &[ViewRead]),
+    ) -> Result<Option<Found>> {
+        let read = reads.iter().find(|read| read.schema.as_deref() == schema && read.name == name);
+        if let Some((schema, now, relation)) = read.and_then(|read| self.snapshot.relation_by_oid(read.oid))
+            && let RelationKind::Table(table) = &relation.kind
+        {
+            self.authorise(now, relation)?;
+            let (schema, name, location) = (schema.to_owned(), now.to_owned(), table.location.clone());
+            return Ok(Some(Found { schema, name, oid: relation.oid, location }));
+        }
         let schemas: Vec<&str> = match schema {
             Some(schema) => vec![schema],
             None => path.iter().map(String::as_str).collect(),

@@ -83,11 +83,19 @@ pub struct Relations {
     /// Earlier versions (`t VERSION AS OF 3`) and functions over versions (`table_at('t', 3)`), by [`version_key`] and
     /// [`call_key`].
     pub by_version: HashMap<String, Relation>,
-    /// OIDs of the tables behind `by_version`. The relations there have none: their columns need not be those that the catalog
+    /// The tables behind `by_version`. The relations there have no OIDs: their columns need not be those that the catalog
     /// numbers.
-    pub version_oids: Vec<u32>,
+    pub version_reads: Vec<VersionRead>,
     /// Named but absent relations are not errors of the pre-pass: a CTE may have the name. The binder reports them.
     pub missing_schemas: Vec<String>,
+}
+
+/// A table that a statement reads at a version: its name as it is written, and what that means.
+#[derive(Debug, Clone)]
+pub struct VersionRead {
+    pub schema: Option<String>,
+    pub name: String,
+    pub oid: u32,
 }
 
 /// A relation that a statement names, as the asynchronous pre-pass needs it.

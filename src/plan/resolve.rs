@@ -67,12 +67,20 @@ impl Resolver<'_> {
     }
 
     /// What a view's query reads, with its owner's rights.
-    pub async fn resolve_view(&mut self, query: &sqlparser::ast::Query, view: &catalog::View) -> Result<Relations> {
+    pub async fn resolve_view(&mut self, query: &ast::Query, view: &catalog::View, owner: u32) -> Result<Relations> {
         let names = relations::names(query, &view.query);
-        let superuser = std::mem::replace(&mut self.superuser, true);
+        let rights = self.take_rights_of(owner);
         let relations = self.resolve_names(&names, &view.search_path, &view.reads, 1).await;
-        self.superuser = superuser;
+        (self.superuser, self.role_oid) = rights;
         relations
+    }
+
+    /// Takes a role's rights; the ones that it had before.
+    fn take_rights_of(&mut self, role: u32) -> (bool, u32) {
+        let before = (self.superuser, self.role_oid);
+        self.superuser = self.snapshot.roles.values().any(|other| other.oid == role && other.superuser);
+        self.role_oid = role;
+        before
     }
 
     /// Boxed, because views resolve names too.
@@ -109,18 +117,18 @@ impl Resolver<'_> {
                     continue;
                 }
                 RelationNameKind::Version { schema, name: table, version, key } => {
-                    let asked = self.version((schema.as_deref(), table.as_str()), path, version).await;
-                    if let Some((relation, oid)) = asked.map_err(|error| at(error, name.position))? {
+                    let asked = self.version((schema.as_deref(), table.as_str()), (path, reads), version).await;
+                    if let Some((relation, read)) = asked.map_err(|error| at(error, name.position))? {
                         relations.by_version.insert(key.clone(), relation);
-                        relations.version_oids.push(oid);
+                        relations.version_reads.push(read);
                     }
                     continue;
                 }
                 RelationNameKind::VersionFunction { name: function, arguments, key } => {
-                    let called = self.version_function(function, arguments, path).await;
-                    let (relation, oid) = called.map_err(|error| at(error, name.position))?;
+                    let called = self.version_function(function, arguments, (path, reads)).await;
+                    let (relation, read) = called.map_err(|error| at(error, name.position))?;
                     relations.by_version.insert(key.clone(), relation);
-                    relations.version_oids.push(oid);
+                    relations.version_reads.push(read);
                     continue;
                 }
                 RelationNameKind::Path(path) => FileCall::of_path(path),
@@ -281,11 +289,11 @@ impl Resolver<'_> {
                 let query = sql::parse_query(&view.query)?;
                 let names = relations::names(&query, &view.query);
                 // A view reads with its owner's rights, as in PostgreSQL.
-                let superuser = std::mem::replace(&mut self.superuser, true);
+                let rights = self.take_rights_of(relation.owner);
                 // Its text is not the client's: nothing in it has a position.
                 let source = std::mem::replace(&mut self.source, "".into());
                 let inner = self.resolve_names(&names, &view.search_path, &view.reads, depth + 1).await;
-                self.superuser = superuser;
+                (self.superuser, self.role_oid) = rights;
                 self.source = source;
                 Ok(Relation::View(ResolvedView {
                     schema: schema.to_owned(),

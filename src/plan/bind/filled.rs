@@ -145,6 +145,7 @@ pub(in crate::plan) fn fixed_zone(typing: &TypingContext) -> TypingContext {
         parameters: std::cell::RefCell::default(),
         parameters_allowed: false,
         contextual: std::cell::Cell::new(false),
+        literals: std::cell::RefCell::default(),
     }
 }
 

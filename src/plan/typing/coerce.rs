@@ -1,12 +1,16 @@
 //! Getting a value into a type: implicit, for assignment, by a cast.
 
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::Expr;
 
 use super::candidates::common_of;
 use super::categories::{Pathway, category, pathway};
 use super::{Coercion, Typed, TypingContext, parameter};
-use crate::builtins::functions::casts;
+use crate::builtins::functions::{casts, to_text};
+use crate::encode::TextStyle;
 use crate::encode::types::{PgType, element_of, oid, type_words};
 use crate::error::{Error, Result, SqlState};
 
@@ -53,12 +57,30 @@ fn from_unknown(ctx: &TypingContext, value: Typed, target: PgType, coercion: Coe
     let explicit = coercion == Coercion::Explicit;
     let expr = match &value.expr {
         Expr::Literal(ScalarValue::Utf8(Some(text)), _) => {
-            casts::constant(ctx.context(), text, target, explicit).map_err(|error| error.at(position))?
+            let constant = casts::constant(ctx.context(), text, target, explicit).map_err(|error| error.at(position))?;
+            note_literal(ctx, &constant, target, position)?;
+            constant
         }
         Expr::Literal(constant, _) if constant.is_null() => casts::null(target)?,
         _ => casts::cast(ctx.context(), value.expr, PgType::TEXT, target, explicit)?,
     };
     Ok(Typed { expr, ty: target, position })
+}
+
+/// Keeps the literal's value in a form that no setting changes, where that is asked for.
+fn note_literal(ctx: &TypingContext, constant: &Expr, target: PgType, position: Option<u32>) -> Result<()> {
+    let of_settings = |oid| matches!(oid, oid::DATE | oid::TIMETZ | oid::TIMESTAMP | oid::TIMESTAMPTZ | oid::INTERVAL);
+    let element = element_of(target.oid).unwrap_or(target.oid);
+    if let (Some(literals), Some(position), Expr::Literal(value, _)) =
+        (ctx.literals.borrow_mut().as_mut(), position, constant)
+        && of_settings(element)
+    {
+        let texts = to_text::texts(&value.to_array()?, target, &Arc::new(TextStyle::default()))?;
+        if let Some(text) = texts.as_string_opt::<i32>().filter(|texts| texts.len() == 1) {
+            literals.insert(position, text.value(0).to_owned());
+        }
+    }
+    Ok(())
 }
 
 /// The cast itself; that it exists is known.

@@ -13,6 +13,7 @@ mod parameter;
 mod tests;
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::common::DFSchema;
@@ -51,6 +52,8 @@ pub struct TypingContext {
     pub parameters_allowed: bool,
     /// Whether anything asked for the session's context: such a plan is good for one execution only.
     pub contextual: std::cell::Cell<bool>,
+    /// Literals whose reading depends on settings, by position, in a form that every session reads alike; where they are wanted.
+    pub literals: RefCell<Option<BTreeMap<u32, String>>>,
 }
 
 impl TypingContext {

@@ -83,6 +83,7 @@ fn typing_context() -> TypingContext {
         parameters: RefCell::new(Vec::new()),
         parameters_allowed: true,
         contextual: Default::default(),
+        literals: std::cell::RefCell::default(),
     }
 }
 

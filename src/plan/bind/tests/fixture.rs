@@ -87,6 +87,7 @@ pub(super) fn typing() -> TypingContext {
         parameters: Vec::new().into(),
         parameters_allowed: false,
         contextual: Default::default(),
+        literals: std::cell::RefCell::default(),
     }
 }
 
