@@ -218,8 +218,7 @@ impl<'a> Road<'a> {
 
     /// The table that this statement reads for a relation; `None` for a relation that is no table of the catalog.
     pub(crate) fn pinned(&self, oid: u32) -> Result<Option<Arc<lake::Table>>> {
-        let Some((_, _, CatalogRelation { kind: RelationKind::Table(table), .. })) =
-            self.snapshot.relation_by_oid(oid)
+        let Some((_, _, CatalogRelation { kind: RelationKind::Table(table), .. })) = self.snapshot.relation_by_oid(oid)
         else {
             return Ok(None);
         };

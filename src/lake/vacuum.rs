@@ -13,8 +13,8 @@ use object_store::ObjectMeta;
 use object_store::path::Path;
 use tokio_util::sync::CancellationToken;
 
-use super::table::Table;
 use super::maintain::{inner_table, lies_in_any};
+use super::table::Table;
 use super::{Lake, maintain, vectors};
 use crate::error::{Error, Result, SqlState};
 

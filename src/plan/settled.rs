@@ -43,11 +43,7 @@ pub fn query(text: &str, relations: &Relations, context: &Arc<Context>) -> Resul
     settled(text, context, |typing| Binder::new(typing, relations, text).bind_query(&query).map(drop))
 }
 
-fn settled(
-    text: &str,
-    context: &Arc<Context>,
-    bind: impl FnOnce(&TypingContext) -> Result<()>,
-) -> Result<String> {
+fn settled(text: &str, context: &Arc<Context>, bind: impl FnOnce(&TypingContext) -> Result<()>) -> Result<String> {
     let literals = Parameters::none().with(context, |typing| {
         typing.literals.replace(Some(BTreeMap::new()));
         bind(typing)?;
@@ -63,9 +59,7 @@ fn replaced(text: &str, literals: &BTreeMap<u32, String>) -> String {
     let mut done = 0;
     for (position, canonical) in literals {
         let start = usize::try_from(*position).ok().and_then(|position| starts.get(position.checked_sub(1)?)).copied();
-        let Some((start, end)) = start.and_then(|start| Some((start, start + literal_length(text.get(start..)?)?))) else {
-            continue;
-        };
+        let Some((start, end)) = start.and_then(|start| literal_at(text, start)) else { continue };
         if start < done {
             continue;
         }
@@ -77,6 +71,16 @@ fn replaced(text: &str, literals: &BTreeMap<u32, String>) -> String {
     }
     settled.push_str(text.get(done..).unwrap_or_default());
     settled
+}
+
+/// Where the plain literal lies that begins there, or after the words of a type: `DATE '…'`.
+fn literal_at(text: &str, start: usize) -> Option<(usize, usize)> {
+    let of_type = |character: char| character.is_ascii_alphanumeric() || " \n\t()_.\"".contains(character);
+    let words = text.get(start..)?.find(|character| !of_type(character))?;
+    let start = start + words;
+    let is_apart = words == 0 || text.get(..start)?.ends_with([' ', '\n', '\t', ')', '"']);
+    is_apart.then_some(())?;
+    Some((start, start + literal_length(text.get(start..)?)?))
 }
 
 /// Bytes of the plain literal that the text begins with.
@@ -102,6 +106,8 @@ mod tests {
         let literals = BTreeMap::from([(7, "2024-02-01".to_owned()), (27, "it's".to_owned()), (40, "no".to_owned())]);
         let text = "ä d >='01/02/2024' AND e <'it''s' OR f = x";
         assert_eq!(replaced(text, &literals), "ä d >='2024-02-01' AND e <'it''s' OR f = x");
+        assert_eq!(replaced("timestamp (3) '1'", &BTreeMap::from([(1, "2".to_owned())])), "timestamp (3) '2'");
+        assert_eq!(replaced("e'1'", &BTreeMap::from([(1, "2".to_owned())])), "e'1'");
         assert_eq!(literal_length("'a''b' c"), Some(6));
         assert_eq!(literal_length("E'a'"), None);
         assert_eq!(literal_length("'a"), None);

@@ -57,7 +57,8 @@ fn from_unknown(ctx: &TypingContext, value: Typed, target: PgType, coercion: Coe
     let explicit = coercion == Coercion::Explicit;
     let expr = match &value.expr {
         Expr::Literal(ScalarValue::Utf8(Some(text)), _) => {
-            let constant = casts::constant(ctx.context(), text, target, explicit).map_err(|error| error.at(position))?;
+            let constant =
+                casts::constant(ctx.context(), text, target, explicit).map_err(|error| error.at(position))?;
             note_literal(ctx, &constant, target, position)?;
             constant
         }
