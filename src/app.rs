@@ -123,7 +123,8 @@ pub async fn ground(config: &Config, metrics: Arc<Metrics>) -> Result<Ground> {
     };
     let lake = Lake::new(stores, options);
     lake.decide_by(Decisions::new(&catalog));
-    Ok(Ground { catalog, lake, engine, files: FileAccess::default(), metrics })
+    let files = FileAccess { roots: config.files.roots.clone(), warehouse: Some(lake.stores().warehouse()?.location) };
+    Ok(Ground { catalog, lake, engine, files, metrics })
 }
 
 /// The service that clients and scripts talk to.

@@ -124,6 +124,11 @@ sections! {
         dropped_retention: Duration = Duration::from_secs(24 * 3600), "How long the files of a dropped table stay.";
     }
 
+    /// Files that statements read and write.
+    FilesConfig("files") {
+        roots: Vec<PathBuf> = Vec::new(), "Folders of the server's disk that COPY, read_csv and its kin, LOCATION and exports must stay in; empty for anywhere.";
+    }
+
     /// Health and metrics.
     HttpConfig("http") {
         listen: Option<SocketAddr> = None, "Address and port of /healthz, /readyz and /metrics; none without it.";
@@ -156,6 +161,7 @@ pub fn describe() -> Vec<KeyDescription> {
     QueryConfig::describe(&mut list);
     LakeConfig::describe(&mut list);
     MaintenanceConfig::describe(&mut list);
+    FilesConfig::describe(&mut list);
     HttpConfig::describe(&mut list);
     LogConfig::describe(&mut list);
     list.push(KeyDescription {
@@ -181,6 +187,7 @@ impl Config {
             "query" => self.query.assign(key, &entry.value),
             "lake" => self.lake.assign(key, &entry.value),
             "maintenance" => self.maintenance.assign(key, &entry.value),
+            "files" => self.files.assign(key, &entry.value),
             "http" => self.http.assign(key, &entry.value),
             "log" => self.log.assign(key, &entry.value),
             "settings" => Some(put(&mut self.settings, key, &entry.value)),

@@ -22,7 +22,8 @@ use std::path::PathBuf;
 
 use crate::error::Result;
 pub use keys::{
-    HttpConfig, KeyDescription, LakeConfig, LogConfig, MaintenanceConfig, MemoryConfig, QueryConfig, ServerConfig,
+    FilesConfig, HttpConfig, KeyDescription, LakeConfig, LogConfig, MaintenanceConfig, MemoryConfig, QueryConfig,
+    ServerConfig,
 };
 pub use keys::{WarehouseConfig, describe};
 pub use value::{Bytes, LogFormat, Secret, TlsVersion};
@@ -51,6 +52,7 @@ pub struct Config {
     pub query: QueryConfig,
     pub lake: LakeConfig,
     pub maintenance: MaintenanceConfig,
+    pub files: FilesConfig,
     pub http: HttpConfig,
     pub log: LogConfig,
     /// `[settings]`: the server's values of session settings.

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use url::Url;
+
 use crate::catalog::Catalog;
 use crate::engine::Engine;
 use crate::error::{Error, Result, SqlState};
@@ -24,15 +26,23 @@ pub struct Ground {
 pub struct FileAccess {
     /// Folders that server files must lie in; empty means anywhere.
     pub roots: Vec<PathBuf>,
+    /// Its files are behind the catalog's rights.
+    pub warehouse: Option<Url>,
 }
 
 impl FileAccess {
     /// Refuses a location on the server's disk to a role that is no superuser, and one outside the allowed roots to everybody.
-    /// URLs of object stores are governed by the server's credentials and pass.
+    /// URLs of object stores are governed by the server's credentials and pass, those of the warehouse for superusers.
     pub fn check(&self, location: &str, superuser: bool, writes: bool) -> Result<()> {
         let local = match location.split_once("://") {
             Some(("file", path)) => path,
-            Some(_) => return Ok(()),
+            Some(_) if superuser || !self.is_of_warehouse(location) => return Ok(()),
+            Some(_) => {
+                let message = format!("permission denied for location \"{location}\"");
+                return Err(Error::new(SqlState::InsufficientPrivilege, message).with_detail(
+                    "It lies in the warehouse, whose files only superusers read and write by their names.",
+                ));
+            }
             None => location,
         };
         if !superuser {
@@ -49,6 +59,20 @@ impl FileAccess {
         }
         Err(Error::new(SqlState::InsufficientPrivilege, format!("path \"{local}\" is outside the allowed folders"))
             .with_hint("The setting files.roots lists the folders that may be read and written."))
+    }
+}
+
+impl FileAccess {
+    /// Whether the URL, under whichever scheme the store has, leads into the warehouse or around it.
+    fn is_of_warehouse(&self, location: &str) -> bool {
+        let Some(warehouse) = &self.warehouse else { return false };
+        let Ok(url) = Url::parse(location) else { return true };
+        let folder = |url: &Url| format!("{}/", url.path().trim_end_matches('/'));
+        // What stands before the first pattern decides.
+        let path = folder(&url);
+        let plain = path.split(['*', '?', '[', '{']).next().unwrap_or_default();
+        let root = folder(warehouse);
+        url.host_str() == warehouse.host_str() && (plain.starts_with(&root) || root.starts_with(plain))
     }
 }
 
@@ -76,9 +100,23 @@ mod tests {
     }
 
     #[test]
+    fn the_warehouse_is_not_read_by_its_urls() {
+        let warehouse = Url::parse("s3://bucket/lake").ok();
+        let access = FileAccess { warehouse, ..FileAccess::default() };
+        for url in ["s3://bucket/lake/public/t/x.parquet", "s3a://bucket/lake/", "s3://bucket/*/public", "s3://bucket/"]
+        {
+            assert_eq!(access.check(url, false, false).unwrap_err().sqlstate().code(), "42501", "{url}");
+            assert!(access.check(url, true, false).is_ok());
+        }
+        for url in ["s3://bucket/lakes/x.parquet", "s3://other/lake/x", "s3://bucket/in/*.csv"] {
+            assert!(access.check(url, false, false).is_ok(), "{url}");
+        }
+    }
+
+    #[test]
     fn paths_stay_inside_the_roots() {
         let root = tempfile::tempdir().unwrap();
-        let access = FileAccess { roots: vec![root.path().to_owned()] };
+        let access = FileAccess { roots: vec![root.path().to_owned()], warehouse: None };
         let inside = root.path().join("a.csv");
         assert!(access.check(inside.to_str().unwrap(), true, true).is_ok());
         let climbing = root.path().join("../a.csv");

@@ -14,6 +14,7 @@ use datafusion::common::ScalarValue;
 use datafusion::execution::TaskContext;
 use datafusion::execution::context::SessionState;
 use datafusion::execution::memory_pool::MemoryPool;
+use datafusion::physical_plan::common::spawn_buffered;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use futures::{StreamExt, TryStreamExt};
@@ -27,7 +28,7 @@ use super::zorder::{COLUMNS_MAX, columns_of, ordered};
 use super::{Job, Operation, canceled, commit_staged, rows, shape_of, statistics_columns};
 use crate::error::{Error, Result, SqlState};
 use crate::lake::commit::{self, Target};
-use crate::lake::data_file::Identity;
+use crate::lake::data_file::{DataFile, Identity};
 use crate::lake::rearrangement::{Rearranged, Rearrangement};
 use crate::lake::scan::LakeScan;
 use crate::lake::table::{TARGET_FILE_SIZE, Table, file_size};
@@ -39,6 +40,8 @@ const GROUP_BYTES: u64 = 16 << 30;
 /// A file of this part of the target is large enough.
 const LARGE_ENOUGH: f64 = 0.75;
 const ATTEMPTS_MAX: u32 = 5;
+/// Batches that are read before they can be written.
+const BATCHES_AHEAD: usize = 2;
 
 /// Which files are written anew.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -237,7 +240,9 @@ impl Lake {
                     [] => scan.files(state.as_ref(), &bin).await?,
                     order => ordered(&scan, &state, &bin, order).await?,
                 };
-                rows::drain(job, one_by_one(plan, Arc::new(TaskContext::from(state.as_ref())))).await
+                let rows = one_by_one(plan, Arc::new(TaskContext::from(state.as_ref())));
+                // Read and written at the same time.
+                rows::drain(job, spawn_buffered(rows, BATCHES_AHEAD)).await
             });
         }
         while !tasks.is_empty() {
@@ -274,26 +279,32 @@ fn target_file_bytes(table: &Table) -> Option<u64> {
 /// The files to write anew, together as they go into one file, or into one order.
 fn bins(arrangement: &Arrangement, target_bytes: u64) -> Vec<Bin> {
     let small = (target_bytes as f64 * LARGE_ENOUGH) as u64;
-    let mut partitions: HashMap<&[ScalarValue], usize> = HashMap::new();
+    let wanted = |(number, file): &(usize, &Arc<DataFile>)| {
+        arrangement.files.as_ref().is_none_or(|files| files.contains(number))
+            && match arrangement.scope {
+                Scope::Small => file.bytes < small || file.vector.is_some(),
+                Scope::All => true,
+                Scope::Purged => file.vector.is_some(),
+            }
+    };
+    let files: Vec<(usize, &Arc<DataFile>)> = arrangement.table.files.iter().enumerate().filter(wanted).collect();
+    // By partition: its number, and the bytes of its files.
+    let mut partitions: HashMap<&[ScalarValue], (usize, u64)> = HashMap::new();
+    for (_, file) in &files {
+        let next = partitions.len();
+        partitions.entry(&file.partition).or_insert((next, 0)).1 += file.bytes;
+    }
     let mut bins: Vec<Bin> = Vec::new();
     // The bin of each partition that has room.
     let mut open: HashMap<usize, usize> = HashMap::new();
-    for (number, file) in arrangement.table.files.iter().enumerate() {
-        let asked = arrangement.files.as_ref().is_none_or(|files| files.contains(&number));
-        let wanted = match arrangement.scope {
-            Scope::Small => file.bytes < small || file.vector.is_some(),
-            Scope::All => true,
-            Scope::Purged => file.vector.is_some(),
-        };
-        if !asked || !wanted {
-            continue;
-        }
-        let next = partitions.len();
-        let partition = *partitions.entry(&file.partition).or_insert(next);
+    for (_, file) in files {
+        let Some((partition, bytes)) = partitions.get(file.partition.as_slice()).copied() else { continue };
+        // Bins of one size are done at one time.
+        let even = bytes.div_ceil(bytes.div_ceil(target_bytes.max(1)).max(1));
         // What is put in order as a whole cannot be cut before.
         let whole = arrangement.scope == Scope::All && !arrangement.order.is_empty();
         let room = open.get(&partition).and_then(|bin| bins.get_mut(*bin));
-        match room.filter(|bin| whole || bin.bytes + file.bytes <= target_bytes) {
+        match room.filter(|bin| whole || bin.bytes < even && bin.bytes + file.bytes <= target_bytes) {
             Some(bin) => {
                 bin.files.push(file.identity());
                 bin.bytes += file.bytes;
