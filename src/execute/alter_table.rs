@@ -23,7 +23,7 @@ use super::{create_table, stored};
 use crate::catalog::Relation;
 use crate::encode::types::{PgType, format_type, type_words};
 use crate::error::{Error, Result, Severity, SqlState};
-use crate::lake::{ColumnSpec, Input, WriteMode};
+use crate::lake::{self, ColumnSpec, Input, Operation, WriteMode};
 use crate::plan::bind::BoundQuery;
 use crate::plan::recorded::{Recorded, relation_mut};
 use crate::plan::relations::RelationColumn;
@@ -48,6 +48,11 @@ pub(super) async fn run(road: &mut Road<'_>, name: &QualifiedName, relation: &Re
     loop {
         let mut target = road.target(name, "alter").await?;
         let turn = road.ground.lake.turn(&target.table).await;
+        // Appends do not wait for the turn: the second time they do.
+        let held = match attempt > 1 && !road.staged {
+            true => Some(road.ground.lake.hold(&target.table).await),
+            false => None,
+        };
         road.unpin();
         target = road.target(name, "alter").await?;
         let mut draft = Draft::new((&target.schema, &target.name), &target.table);
@@ -55,13 +60,14 @@ pub(super) async fn run(road: &mut Road<'_>, name: &QualifiedName, relation: &Re
             Edit::Change(change) => apply(road, &mut draft, relation, change).await?,
             Edit::Comment(column, text) => comment(&mut draft, column, text)?,
         }
-        let done = finish(road, &target, relation.oid, &draft).await;
-        drop(turn);
+        let done = finish(road, &target, relation.oid, &draft, held.is_some()).await;
+        drop((held, turn));
         match done {
             Err(error)
                 if error.sqlstate() == SqlState::SerializationFailure && attempt < ATTEMPTS_MAX && !road.staged =>
             {
                 attempt += 1;
+                tokio::time::sleep(lake::pause(attempt)).await;
             }
             done => return done,
         }
@@ -91,7 +97,7 @@ async fn apply(road: &mut Road<'_>, draft: &mut Draft, relation: &Relation, chan
             }
             Ok(())
         }
-        AlterChange::RenameTo(_) | AlterChange::SetSchema(_) => Ok(()),
+        AlterChange::RenameTo(_) | AlterChange::SetSchema(_) | AlterChange::Refresh(_) => Ok(()),
     }
 }
 
@@ -443,7 +449,7 @@ fn unset_properties(draft: &mut Draft, keys: &[String], must_exist: bool) -> Res
 }
 
 /// Asks or rewrites the rows, commits, and records the new definition in the catalog.
-async fn finish(road: &mut Road<'_>, target: &Target, oid: u32, draft: &Draft) -> Result<()> {
+async fn finish(road: &mut Road<'_>, target: &Target, oid: u32, draft: &Draft, alone: bool) -> Result<()> {
     let mut table = Arc::clone(&target.table);
     if draft.changes_table {
         let redefinition = Arc::new(draft.redefinition());
@@ -469,7 +475,8 @@ async fn finish(road: &mut Road<'_>, target: &Target, oid: u32, draft: &Draft) -
             }
             Input::Streams(Vec::new())
         };
-        let written = road.write(WriteMode::Redefine(redefinition), input, gate, "ALTER TABLE").await;
+        let operation = Operation { alone, ..Operation::new("ALTER TABLE") };
+        let written = road.write(WriteMode::Redefine(redefinition), input, gate, operation).await;
         let written = written.map_err(|error| of_old_row(error, draft))?;
         if let Some(written) = written.table {
             table = written;

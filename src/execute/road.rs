@@ -29,7 +29,8 @@ use crate::encode::types::{OutputColumn, PgType};
 use crate::engine::Tuning;
 use crate::error::{Error, Result, SqlState};
 use crate::lake::{
-    self, ColumnSpec, Freshness, Input, MadeTable, Operation, TableCheck, TableSpec, WriteMode, WriteRequest, Written,
+    self, ColumnSpec, Decision, Freshness, Input, MadeTable, Operation, TableCheck, TableSpec, WriteMode, WriteRequest,
+    Written,
 };
 use crate::plan::bind::BoundQuery;
 use crate::plan::recorded::Recorded;
@@ -53,6 +54,8 @@ pub(crate) struct Road<'a> {
     pub(crate) source: Arc<str>,
     pub(crate) parameters: Parameters,
     pub(crate) token: CancellationToken,
+    /// Until when the statement can be ended.
+    pub(crate) decision: Decision,
     /// Tables as this statement saw them first, outside a transaction.
     pins: Pins,
     /// Whether writes wait for the transaction's commit.
@@ -98,7 +101,8 @@ impl<'a> Road<'a> {
             pins.catalog.get_or_insert_with(|| Arc::clone(&snapshot));
         }
         let context = Arc::new(statement_context(session, &snapshot, server_start));
-        Ok(Self { ground, session, snapshot, context, source, parameters, token, pins: Pins::default(), staged: false })
+        let (pins, decision) = (Pins::default(), Decision::default());
+        Ok(Self { ground, session, snapshot, context, source, parameters, token, decision, pins, staged: false })
     }
 
     /// Changes the catalog, in a transaction its own view of it. The closure may run several times, each time on a newer
@@ -136,8 +140,8 @@ impl<'a> Road<'a> {
     }
 
     /// Guards a table that this statement has made, until the catalog names it.
-    pub(crate) fn guard_made(&mut self, location: &str) -> Arc<MadeTable> {
-        let made = Arc::new(MadeTable::new(&self.ground.lake, location));
+    pub(crate) fn guard_made(&mut self, location: &str, managed: bool) -> Arc<MadeTable> {
+        let made = Arc::new(MadeTable::new(&self.ground.lake, location, managed));
         if let Some(pins) = self.session.transaction.pins_mut().filter(|_| self.staged) {
             pins.made.push(Arc::clone(&made));
         }
@@ -424,7 +428,7 @@ impl<'a> Road<'a> {
     }
 
     /// The table as a write finds it: its newest version, or the transaction's own view.
-    async fn newest(&mut self, location: &str) -> Result<Arc<lake::Table>> {
+    pub(super) async fn newest(&mut self, location: &str) -> Result<Arc<lake::Table>> {
         if !self.staged {
             return self.ground.lake.table(location, Freshness::Latest).await;
         }
@@ -808,7 +812,11 @@ impl<'a> Road<'a> {
             mode,
             input,
             gate,
-            operation: Operation { user: Some(self.context.user.clone()), ..operation.into() },
+            operation: Operation {
+                user: Some(self.context.user.clone()),
+                decision: self.decision.clone(),
+                ..operation.into()
+            },
             memory: Arc::clone(self.ground.engine.memory_pool()),
             cancel: self.token.clone(),
         };
@@ -818,7 +826,8 @@ impl<'a> Road<'a> {
 
     /// What a commit tells of this statement.
     pub(crate) fn operation(&self, name: &str) -> Operation {
-        Operation { user: Some(self.context.user.clone()), ..Operation::new(name) }
+        let (user, decision) = (Some(self.context.user.clone()), self.decision.clone());
+        Operation { user, decision, ..Operation::new(name) }
     }
 
     /// How many streams work on one statement.

@@ -13,6 +13,7 @@ use crate::encode::input::InputContext;
 use crate::encode::params::decode_parameter;
 use crate::encode::types::{Format, OutputColumn, PgType};
 use crate::error::{Error, Result, SqlState};
+use crate::lake::Decision;
 use crate::plan::Parameters;
 use crate::sql;
 
@@ -173,7 +174,7 @@ impl Conversation {
     pub async fn sync(&mut self) -> Result<()> {
         let committed = match self.session.transaction.in_block() {
             true => Ok(()),
-            false => self.commit_writes().await,
+            false => self.commit_writes(&Decision::default()).await,
         };
         if let Err(error) = &committed {
             self.fail(error);

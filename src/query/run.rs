@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::execute::output::Output;
 use crate::execute::select::Reusable;
 use crate::execute::{self, Road};
+use crate::lake::Decision;
 use crate::plan::Parameters;
 use crate::session::{Isolation, Modes, Pins};
 use crate::sql::{self, Discard, Statement};
@@ -67,7 +68,7 @@ impl Conversation {
                 done(if *start { "START TRANSACTION" } else { "BEGIN" })
             }
             Statement::Commit { chain } => {
-                if let Err(error) = self.commit_writes().await {
+                if let Err(error) = guard.run(self.commit_writes(guard.decision())).await {
                     self.session.rollback(false, now)?;
                     self.close_transaction_portals(false);
                     return Err(error);
@@ -195,11 +196,13 @@ impl Conversation {
         let ground = Arc::clone(&self.service.ground);
         let (session, started) = (&mut self.session, self.service.started);
         let (token, source) = (guard.token().clone(), Arc::clone(&prepared.parsed.source));
+        let decision = guard.decision().clone();
         let statement = &prepared.parsed.statement;
         let output = guard
             .run(async move {
                 let mut road = Road::new(&ground, session, source, parameters, token, started).await?;
                 road.staged = staged;
+                road.decision = decision;
                 // A described statement is executed again and again: what can be planned once is.
                 if let (Statement::Query(query), true, None) = (statement, prepared.described, prepared.reusable.get())
                 {
@@ -221,9 +224,10 @@ impl Conversation {
     }
 
     /// Commits what the transaction has staged; what reads on sees newer versions.
-    pub(super) async fn commit_writes(&mut self) -> Result<()> {
+    pub(super) async fn commit_writes(&mut self, decision: &Decision) -> Result<()> {
+        let user = self.session.user.clone();
         let Some(pins) = self.session.transaction.pins_mut() else { return Ok(()) };
-        Box::pin(execute::transaction::commit(&self.service.ground, pins)).await?;
+        Box::pin(execute::transaction::commit(&self.service.ground, pins, &user, decision)).await?;
         if let Some(pins) = self.session.transaction.pins_mut() {
             *pins = Pins::default();
         }

@@ -34,6 +34,7 @@ pub(crate) fn empty(name: QualifiedName) -> CreateTable {
         no_data: false,
         temporary: false,
         materialized: None,
+        refresh_every: None,
     }
 }
 

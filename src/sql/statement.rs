@@ -176,6 +176,8 @@ pub struct CreateTable {
     pub temporary: bool,
     /// CREATE MATERIALIZED VIEW: the text of the query as the user wrote it.
     pub materialized: Option<String>,
+    /// Of a materialized view: how often it is refreshed.
+    pub refresh_every: Option<RefreshEvery>,
 }
 
 /// REFRESH MATERIALIZED VIEW.
@@ -473,6 +475,13 @@ pub struct AlterRole {
     pub name: Name,
     pub options: RoleOptions,
     pub rename_to: Option<Name>,
+}
+
+/// REFRESH EVERY: an interval's text, and where it stands.
+#[derive(Debug, Clone)]
+pub struct RefreshEvery {
+    pub interval: String,
+    pub position: u32,
 }
 
 #[derive(Debug, Clone)]

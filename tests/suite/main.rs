@@ -22,6 +22,7 @@ mod files;
 mod gaps;
 mod http;
 mod lake;
+mod logged;
 mod logs;
 mod pg;
 mod postgres;

@@ -57,7 +57,7 @@ const REFUSED: &[(&str, &[&[&str]])] = &[
     ("INHERITS", &[&["CREATE TABLE u (a int) INHERITS (t)"]]),
     ("PARTITION BY", &[&["CREATE TABLE u (a int) PARTITION BY RANGE (a)"]]),
     ("TABLESPACE", &[&["CREATE TABLE u (a int) TABLESPACE fast"]]),
-    ("REFRESH EVERY", &[&["CREATE MATERIALIZED VIEW u REFRESH EVERY '1 hour' AS SELECT 1 AS a"]]),
+    ("SCHEDULE", &[&["CREATE MATERIALIZED VIEW u SCHEDULE EVERY 1 HOUR AS SELECT 1 AS a"]]),
     ("views that are recursive", &[&["CREATE RECURSIVE VIEW u (a) AS SELECT 1"]]),
     ("over files", &[&["CREATE VIEW u AS SELECT * FROM 'a.parquet'"]]),
     ("databases", &[&["CREATE DATABASE d"], &["DROP DATABASE d"], &["ALTER DATABASE lakegate SET work_mem = '1MB'"]]),

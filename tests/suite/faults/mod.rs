@@ -2,6 +2,7 @@
 //! slowly, too many connections, too little memory.
 
 mod crash;
+mod disk;
 mod histories;
 mod kills;
 mod limits;
