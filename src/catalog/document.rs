@@ -153,6 +153,16 @@ pub struct Table {
     /// Of a materialized view: what its rows are.
     #[serde(default)]
     pub materialized: Option<Materialized>,
+    /// Of a temporary table that does not keep its rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_commit: Option<OnCommit>,
+}
+
+/// What becomes of a temporary table when a transaction commits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OnCommit {
+    DeleteRows,
+    Drop,
 }
 
 /// The definition of a materialized view.

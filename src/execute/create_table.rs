@@ -9,13 +9,13 @@ use std::sync::Arc;
 use super::output::Output;
 use super::road::Road;
 use super::{refresh, temporary};
-use crate::catalog::{Materialized, Relation, RelationKind, Table};
+use crate::catalog::{Materialized, OnCommit, Relation, RelationKind, Table};
 use crate::encode::types::{PgType, element_of, format_type, oid};
 use crate::error::{Error, Result, Severity, SqlState};
 use crate::lake::{self, ColumnSpec, CreateMode, Freshness, Input, TableSpec, WriteMode};
 use crate::plan::recorded::Recorded;
 use crate::quality::Gate;
-use crate::sql::{CheckConstraint, CreateTable};
+use crate::sql::{self, CheckConstraint, CreateTable};
 
 /// Most columns of a table: PostgreSQL's own limit.
 const COLUMNS_MAX: usize = 1600;
@@ -44,6 +44,8 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateTable) -> Result<
             return Err(Error::new(SqlState::InsufficientPrivilege, format!("must be owner of table {name}")));
         }
     }
+    let on_commit = on_commit(statement, is_temporary)?;
+    road.session.has_on_commit |= on_commit.is_some();
     if is_temporary && statement.location.is_some() {
         return Err(Error::unsupported("LOCATION of a temporary table"));
     }
@@ -80,7 +82,7 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateTable) -> Result<
     let adopts = statement.location.is_some() && statement.columns.is_empty() && statement.query.is_none();
     let made = make(road, (&schema, &name), statement, &location, making).await?;
     let guard = (!adopts && !in_place).then(|| road.guard_made(&location, managed));
-    let recorded = record(road, (&schema, &name), &made, managed, existing.as_ref(), materialized).await;
+    let recorded = record(road, (&schema, &name), &made, (managed, on_commit), existing.as_ref(), materialized).await;
     if let (Some(guard), false) = (&guard, road.staged)
         && recorded.as_ref().err().is_none_or(|error| !is_refusal(error))
     {
@@ -91,6 +93,18 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateTable) -> Result<
         road.leave(left.location.clone()).await?;
     }
     Ok(Output::Done(tag(statement, made.rows)))
+}
+
+fn on_commit(statement: &CreateTable, is_temporary: bool) -> Result<Option<OnCommit>> {
+    match statement.on_commit {
+        Some(_) if !is_temporary => {
+            let message = "ON COMMIT can only be used on temporary tables";
+            Err(Error::new(SqlState::InvalidTableDefinition, message))
+        }
+        Some(sql::OnCommit::DeleteRows) => Ok(Some(OnCommit::DeleteRows)),
+        Some(sql::OnCommit::Drop) => Ok(Some(OnCommit::Drop)),
+        Some(sql::OnCommit::PreserveRows) | None => Ok(None),
+    }
 }
 
 /// Whether the catalog surely has no entry. After an error of the store it may have one, which needs its files.
@@ -417,7 +431,7 @@ async fn record(
     road: &mut Road<'_>,
     (schema, name): (&str, &str),
     made: &Made,
-    managed: bool,
+    (managed, on_commit): (bool, Option<OnCommit>),
     replaced: Option<&Relation>,
     materialized: Option<Materialized>,
 ) -> Result<()> {
@@ -446,6 +460,7 @@ async fn record(
             checks: Vec::new(),
             version: 0,
             materialized: materialized.clone(),
+            on_commit,
         });
         let relation = Relation {
             oid: table_oid,

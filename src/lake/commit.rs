@@ -109,6 +109,21 @@ pub(super) async fn commit_files(
     adds: &[Add],
     operation: &Operation,
 ) -> Result<Committed, Failure> {
+    let committed = commit_in_turn(lake, location, target, adds, operation).await;
+    if let Err(Failure { may_appear: false, .. }) = &committed {
+        // The statement may be tried again, and ended before that.
+        operation.decision.reopen();
+    }
+    committed
+}
+
+async fn commit_in_turn(
+    lake: &Lake,
+    location: &Resolved,
+    target: &Target,
+    adds: &[Add],
+    operation: &Operation,
+) -> Result<Committed, Failure> {
     lake.stores.trust(location).await?;
     flush(lake, location, target, adds).await?;
     let queue = lake.queue(location);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use chrono::Utc;
 use datafusion::scalar::ScalarValue;
+use tokio_util::sync::CancellationToken;
 
 use super::conversation::Conversation;
 use super::guard::Guard;
@@ -68,7 +69,7 @@ impl Conversation {
                 done(if *start { "START TRANSACTION" } else { "BEGIN" })
             }
             Statement::Commit { chain } => {
-                if let Err(error) = guard.run(self.commit_writes(guard.decision())).await {
+                if let Err(error) = guard.run(self.commit_block(guard)).await {
                     self.session.rollback(false, now)?;
                     self.close_transaction_portals(false);
                     return Err(error);
@@ -220,7 +221,38 @@ impl Conversation {
                 output
             })
             .await?;
+        if matches!(access, Access::Writes(_)) && !staged {
+            self.end_temporary(false, guard.token(), guard.decision()).await?;
+        }
         Ok(output)
+    }
+
+    async fn commit_block(&mut self, guard: &Guard) -> Result<()> {
+        self.end_temporary(true, guard.token(), guard.decision()).await?;
+        self.commit_writes(guard.decision()).await
+    }
+
+    /// What ON COMMIT wants of the session's temporary tables, before the transaction's commit or after a statement's own.
+    pub(super) async fn end_temporary(
+        &mut self,
+        staged: bool,
+        token: &CancellationToken,
+        decision: &Decision,
+    ) -> Result<()> {
+        if !self.session.has_on_commit || staged && self.session.transaction.pins_mut().is_none() {
+            return Ok(());
+        }
+        if let Some(pins) = self.session.transaction.pins_mut().filter(|_| !staged) {
+            // The statement may have made the table.
+            pins.catalog = None;
+        }
+        let ground = Arc::clone(&self.service.ground);
+        let (source, started) = (Arc::from(""), self.service.started);
+        let road = Road::new(&ground, &mut self.session, source, Parameters::none(), token.clone(), started).await;
+        let mut road = road?;
+        road.staged = staged;
+        road.decision = decision.clone();
+        Box::pin(execute::temporary::on_commit(&mut road)).await
     }
 
     /// Commits what the transaction has staged; what reads on sees newer versions.

@@ -176,6 +176,7 @@ pub struct CreateTable {
     pub temporary: bool,
     /// CREATE MATERIALIZED VIEW: the text of the query as the user wrote it.
     pub materialized: Option<String>,
+    pub on_commit: Option<OnCommit>,
     /// Of a materialized view: how often it is refreshed.
     pub refresh_every: Option<RefreshEvery>,
 }
@@ -475,6 +476,14 @@ pub struct AlterRole {
     pub name: Name,
     pub options: RoleOptions,
     pub rename_to: Option<Name>,
+}
+
+/// What becomes of a temporary table at the end of a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnCommit {
+    PreserveRows,
+    DeleteRows,
+    Drop,
 }
 
 /// REFRESH EVERY: an interval's text, and where it stands.

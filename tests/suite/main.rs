@@ -27,6 +27,7 @@ mod logs;
 mod pg;
 mod postgres;
 mod protocol;
+mod refreshed;
 mod repeated;
 mod server;
 mod slt;

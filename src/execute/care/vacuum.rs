@@ -25,6 +25,7 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &Vacuum) -> Result<Outpu
         let retention = retention(road, &target, statement)?;
         if statement.full && !statement.dry_run {
             arrange(road, &target, None, Scope::Small, Vec::new()).await?;
+            road.decision.reopen();
         }
         let lake = Arc::clone(&road.ground.lake);
         let newest = lake.table(target.table.location(), Freshness::Latest).await?;

@@ -51,8 +51,6 @@ const REFUSED: &[(&str, &[&[&str]])] = &[
     ("EXCLUDE", &[&["CREATE TABLE u (a int, EXCLUDE USING gist (a WITH =))"]]),
     ("a CHECK with a subquery", &[&["CREATE TABLE u (a int CHECK (a IN (SELECT a FROM t)))"]]),
     ("a CHECK with a volatile function", &[&["CREATE TABLE u (a float8 CHECK (a > random()))"]]),
-    ("ON COMMIT DROP", &[&["CREATE TEMP TABLE u (a int) ON COMMIT DROP"]]),
-    ("ON COMMIT DELETE ROWS", &[&["CREATE TEMP TABLE u (a int) ON COMMIT DELETE ROWS"]]),
     ("UNLOGGED", &[&["CREATE UNLOGGED TABLE u (a int)"]]),
     ("INHERITS", &[&["CREATE TABLE u (a int) INHERITS (t)"]]),
     ("PARTITION BY", &[&["CREATE TABLE u (a int) PARTITION BY RANGE (a)"]]),
