@@ -20,7 +20,7 @@ use crate::execute::{self, Decisions, FileAccess, Ground, complete};
 use crate::lake::stores::counted::{Operation, Outcome};
 use crate::lake::{Lake, LakeOptions, Stores};
 use crate::observe::{Metrics, Source};
-use crate::query::Service;
+use crate::query::{Service, refresher};
 use crate::server::{self, ClientCertificates, Counters, ServerConfig, TlsFiles, TlsSettings};
 use crate::session::Registry;
 use crate::session::registry::Limits;
@@ -55,6 +55,8 @@ pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    /// A file grew beyond the process's limit: who writes it is told so, and nobody ends.
+    _file_size: Signal,
 }
 
 impl Signals {
@@ -64,6 +66,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
+            _file_size: signal(SignalKind::from_raw(libc::SIGXFSZ))?,
         })
     }
 }
@@ -290,6 +293,10 @@ impl App {
             tokio::spawn(console::run(listener, metrics, Arc::clone(&self.readiness), http_shutdown.clone()))
         });
         let ground = Arc::clone(self.service.ground());
+        let refresher = self.habits.as_ref().map(|habits| {
+            let service = Arc::clone(&self.service);
+            tokio::spawn(refresher::run(service, habits.interval, shutdown.clone()))
+        });
         let upkeep = self.habits.map(|habits| tokio::spawn(maintenance::run(ground, habits, shutdown.clone())));
         let tls = self.server.tls.clone();
         let serving = server::run(self.listeners, self.server, Arc::clone(&self.service), shutdown.clone());
@@ -318,10 +325,10 @@ impl App {
             }
         };
         shutdown.cancel();
-        if let Some(mut upkeep) = upkeep
-            && tokio::time::timeout(UPKEEP_END, &mut upkeep).await.is_err()
-        {
-            upkeep.abort();
+        for mut background in [upkeep, refresher].into_iter().flatten() {
+            if tokio::time::timeout(UPKEEP_END, &mut background).await.is_err() {
+                background.abort();
+            }
         }
         http_shutdown.cancel();
         if let Some(http) = http {

@@ -532,12 +532,18 @@ impl From<object_store::Error> for Error {
     }
 }
 
-/// Whether an ENOSPC stands anywhere in the chain.
+/// Whether there is no room: on the disk, in a quota, below the limit of a file's size.
+fn is_full(kind: std::io::ErrorKind) -> bool {
+    use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(kind, StorageFull | QuotaExceeded | FileTooLarge)
+}
+
+/// Whether that stands anywhere in the chain.
 fn is_disk_full(error: &(dyn std::error::Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(current) = next {
         if let Some(io) = current.downcast_ref::<std::io::Error>()
-            && io.kind() == std::io::ErrorKind::StorageFull
+            && is_full(io.kind())
         {
             return true;
         }
@@ -551,10 +557,14 @@ impl From<std::io::Error> for Error {
         if let Some(own) = own_error(&error) {
             return own;
         }
+        // A store's error comes in another one's clothes.
+        if is_disk_full(&error) {
+            let text = first_line(&error.to_string());
+            return Self::new(SqlState::DiskFull, "no space left on the device").with_detail(text).with_source(error);
+        }
         let state = match error.kind() {
             std::io::ErrorKind::NotFound => SqlState::UndefinedFile,
             std::io::ErrorKind::PermissionDenied => SqlState::InsufficientPrivilege,
-            std::io::ErrorKind::StorageFull => SqlState::DiskFull,
             std::io::ErrorKind::AlreadyExists => SqlState::DuplicateFile,
             _ => SqlState::IoError,
         };

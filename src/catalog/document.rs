@@ -155,6 +155,16 @@ pub struct Table {
     /// Of a materialized view: what its rows are.
     #[serde(default)]
     pub materialized: Option<Materialized>,
+    /// Of a temporary table that does not keep its rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_commit: Option<OnCommit>,
+}
+
+/// What becomes of a temporary table when a transaction commits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OnCommit {
+    DeleteRows,
+    Drop,
 }
 
 /// The definition of a materialized view.
@@ -163,6 +173,30 @@ pub struct Materialized {
     pub view: View,
     /// Whether it has been filled.
     pub populated: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refreshing: Option<Refreshing>,
+}
+
+/// How often a materialized view is refreshed by itself, and how that went. Times are milliseconds since 1970.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refreshing {
+    pub every_ms: i64,
+    /// As the user gave it.
+    pub interval: String,
+    /// When it was last begun, or told to begin.
+    pub last_ms: i64,
+    /// The server that refreshes it has it for itself until then.
+    #[serde(default)]
+    pub claimed_until_ms: i64,
+    /// What the last refresh ended with.
+    #[serde(default)]
+    pub failure: Option<String>,
+}
+
+impl Refreshing {
+    pub fn is_due(&self, now_ms: i64) -> bool {
+        now_ms >= self.last_ms.saturating_add(self.every_ms) && now_ms >= self.claimed_until_ms
+    }
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

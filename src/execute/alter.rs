@@ -4,11 +4,12 @@ use super::alter_table::{self, Edit};
 use super::drop;
 use super::drop::require_owner;
 use super::output::Output;
+use super::refresh;
 use super::road::{Road, is_system_schema};
 use crate::catalog::{Document, Relation, RelationKind};
 use crate::error::{Error, Result, Severity, SqlState};
 use crate::plan::recorded::relation_mut;
-use crate::sql::{Alter, AlterAction, AlterChange, AlterKind, Name};
+use crate::sql::{Alter, AlterAction, AlterChange, AlterKind, Name, RefreshEvery};
 
 pub(crate) async fn run(road: &mut Road<'_>, alter: &Alter) -> Result<Output> {
     let tag = match alter.kind {
@@ -31,6 +32,7 @@ pub(crate) async fn run(road: &mut Road<'_>, alter: &Alter) -> Result<Output> {
     match &alter.change {
         AlterChange::RenameTo(to) => rename(road, (&schema, &name.name), &relation, to).await?,
         AlterChange::SetSchema(to) => set_schema(road, (&schema, &name.name), &relation, to).await?,
+        AlterChange::Refresh(every) => set_refresh(road, &relation, every.as_ref()).await?,
         AlterChange::RenameColumn { .. } if relation.kind.noun() == "materialized view" => {
             return Err(Error::unsupported("renaming a column of a materialized view"));
         }
@@ -66,7 +68,10 @@ fn check_kind(alter: &Alter, relation: &Relation) -> Result<()> {
     }
     let is_view = noun != "table";
     let of_tables = match &alter.change {
-        AlterChange::RenameTo(_) | AlterChange::SetSchema(_) | AlterChange::RenameColumn { .. } => None,
+        AlterChange::RenameTo(_)
+        | AlterChange::SetSchema(_)
+        | AlterChange::RenameColumn { .. }
+        | AlterChange::Refresh(_) => None,
         AlterChange::RenameConstraint { .. } => Some("RENAME CONSTRAINT"),
         AlterChange::Actions(actions) => actions.iter().find_map(of_tables_only),
     };
@@ -173,6 +178,18 @@ async fn set_owner(road: &mut Road<'_>, relation: &Relation, owner: &Name) -> Re
     road.define(move |document| {
         if let Some(relation) = relation_mut(document, oid) {
             relation.owner = owner;
+        }
+        Ok(())
+    })
+    .await
+}
+
+async fn set_refresh(road: &mut Road<'_>, relation: &Relation, every: Option<&RefreshEvery>) -> Result<()> {
+    let oid = relation.oid;
+    let refreshing = every.map(|every| refresh::every(road, every)).transpose()?;
+    road.define(move |document| {
+        if let Some(materialized) = refresh::materialized_mut(document, oid) {
+            materialized.refreshing.clone_from(&refreshing);
         }
         Ok(())
     })

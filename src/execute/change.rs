@@ -12,7 +12,7 @@ use super::output::{Output, RowsTag};
 use super::road::Road;
 use crate::encode::types::OutputColumn;
 use crate::error::{Error, Result, SqlState};
-use crate::lake::{Change, Counts, Input, Returned, WriteMode};
+use crate::lake::{self, Change, Counts, Input, Operation, Returned, WriteMode};
 use crate::plan::Changing;
 use crate::sql::{ConflictAction, Replaces};
 
@@ -27,10 +27,11 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: Changing<'_>) -> Result<
 pub(crate) async fn run_planned(road: &mut Road<'_>, statement: Changing<'_>) -> Result<(Output, Explained)> {
     let mut attempt = 1;
     loop {
-        match attempt_once(road, statement).await {
+        match attempt_once(road, statement, attempt).await {
             Err(error) if error.sqlstate() == SqlState::SerializationFailure && attempt < ATTEMPTS_MAX => {
                 attempt += 1;
                 road.unpin();
+                tokio::time::sleep(lake::pause(attempt)).await;
             }
             outcome => return outcome,
         }
@@ -68,7 +69,7 @@ pub(crate) async fn columns(road: &mut Road<'_>, statement: Changing<'_>) -> Res
     Ok(road.bind_change(statement, &relation).await?.returning)
 }
 
-async fn attempt_once(road: &mut Road<'_>, statement: Changing<'_>) -> Result<(Output, Explained)> {
+async fn attempt_once(road: &mut Road<'_>, statement: Changing<'_>, attempt: u32) -> Result<(Output, Explained)> {
     // Only who changes rows that are there waits for others who do.
     let appends = matches!(statement, Changing::Insert(insert)
         if insert.on_conflict.is_none() && matches!(insert.replaces, Replaces::None));
@@ -76,7 +77,13 @@ async fn attempt_once(road: &mut Road<'_>, statement: Changing<'_>) -> Result<(O
     let (mut target, mut relation) = road.changed(&name, verb(statement)).await?;
     let mut turn = None;
     if !appends {
-        turn = Some(road.ground.lake.turn(&target.table).await);
+        let first = road.ground.lake.turn(&target.table).await;
+        // Appends do not wait for the turn: once they have been faster too often they do.
+        let held = match attempt > ATTEMPTS_MAX / 2 && !road.staged {
+            true => Some(road.ground.lake.hold(&target.table).await),
+            false => None,
+        };
+        turn = Some((first, held));
         road.unpin();
         (target, relation) = road.changed(&name, verb(statement)).await?;
     }
@@ -93,7 +100,8 @@ async fn attempt_once(road: &mut Road<'_>, statement: Changing<'_>) -> Result<(O
         returned: spool.clone().map(|spool| spool as Arc<dyn Returned>),
         only_removes: matches!(statement, Changing::Delete(_)) && spool.is_none(),
     };
-    let operation = operation(statement);
+    let alone = matches!(&turn, Some((_, Some(_))));
+    let operation = Operation { alone, ..Operation::new(operation(statement)) };
     let mode = WriteMode::Change(Arc::new(change));
     let explained = Explained { title: title(statement, &relation.name), plan: Arc::clone(&plan) };
     let written = road.write(mode, Input::Plan(plan, context), gate, operation).await?;

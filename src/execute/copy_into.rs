@@ -260,8 +260,8 @@ async fn write(
         let Some(table) = written.table else {
             return Err(Error::internal("a transaction's own version could not be read"));
         };
-        let lake = Arc::clone(&road.ground.lake);
-        let commit = async move { lake.commit_private_as(&table, Operation::new("COPY INTO")).await };
+        let (lake, operation) = (Arc::clone(&road.ground.lake), road.operation("COPY INTO"));
+        let commit = async move { lake.commit_private(&table, &operation).await };
         road.ground.engine.compute(commit).await?;
     } else {
         written = road.write(mode, input, gate, operation).await?;

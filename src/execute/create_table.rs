@@ -9,13 +9,14 @@ use std::sync::Arc;
 use super::location::check_place;
 use super::output::Output;
 use super::road::Road;
-use super::temporary;
-use crate::catalog::{Materialized, Relation, RelationKind, Table};
+use super::{refresh, temporary};
+use crate::catalog::{Materialized, OnCommit, Relation, RelationKind, Table};
 use crate::encode::types::{PgType, element_of, format_type, oid};
 use crate::error::{Error, Result, Severity, SqlState};
 use crate::lake::{self, ColumnSpec, CreateMode, Freshness, Input, TableSpec, WriteMode};
 use crate::plan::recorded::Recorded;
-use crate::sql::{CheckConstraint, CreateTable};
+use crate::quality::Gate;
+use crate::sql::{self, CheckConstraint, CreateTable};
 
 /// Most columns of a table: PostgreSQL's own limit.
 const COLUMNS_MAX: usize = 1600;
@@ -44,6 +45,8 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateTable) -> Result<
             return Err(Error::new(SqlState::InsufficientPrivilege, format!("must be owner of table {name}")));
         }
     }
+    let on_commit = on_commit(statement, is_temporary)?;
+    road.session.has_on_commit |= on_commit.is_some();
     if is_temporary && statement.location.is_some() {
         return Err(Error::unsupported("LOCATION of a temporary table"));
     }
@@ -58,10 +61,6 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateTable) -> Result<
         Some(table) => is_same_place(road, &table.location, &location)?,
         None => false,
     };
-    if in_place && road.staged {
-        let message = "CREATE OR REPLACE TABLE with the LOCATION of the table in a transaction";
-        return Err(Error::unsupported(message));
-    }
     // What stays in its place stays whose it was: the files of a LOCATION never become ours to remove.
     let managed = replaced.filter(|_| in_place).map_or(statement.location.is_none(), |table| table.managed);
     let materialized = match (&statement.materialized, &statement.query) {
@@ -72,13 +71,21 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateTable) -> Result<
                 return Err(Error::new(SqlState::FeatureNotSupported, message));
             }
             let view = super::create_view::kept(road, &text, reads);
-            Some(Materialized { view, populated: !statement.no_data })
+            let refreshing = statement.refresh_every.as_ref().map(|every| refresh::every(road, every)).transpose()?;
+            Some(Materialized { view, populated: !statement.no_data, refreshing })
         }
         _ => None,
     };
-    let made = make(road, (&schema, &name), statement, &location, in_place).await?;
-    let guard = (managed && !in_place).then(|| road.guard_made(&location));
-    let recorded = record(road, (&schema, &name), &made, managed, existing.as_ref(), materialized).await;
+    let making = match in_place {
+        false => Making::New,
+        // What others read stays as it is until COMMIT.
+        true if road.staged => Making::Private(road.newest(&location).await?),
+        true => Making::InPlace,
+    };
+    let adopts = statement.location.is_some() && statement.columns.is_empty() && statement.query.is_none();
+    let made = make(road, (&schema, &name), statement, &location, making).await?;
+    let guard = (!adopts && !in_place).then(|| road.guard_made(&location, managed));
+    let recorded = record(road, (&schema, &name), &made, (managed, on_commit), existing.as_ref(), materialized).await;
     if let (Some(guard), false) = (&guard, road.staged)
         && recorded.as_ref().err().is_none_or(|error| !is_refusal(error))
     {
@@ -89,6 +96,18 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateTable) -> Result<
         road.leave(left.location.clone()).await?;
     }
     Ok(Output::Done(tag(statement, made.rows)))
+}
+
+fn on_commit(statement: &CreateTable, is_temporary: bool) -> Result<Option<OnCommit>> {
+    match statement.on_commit {
+        Some(_) if !is_temporary => {
+            let message = "ON COMMIT can only be used on temporary tables";
+            Err(Error::new(SqlState::InvalidTableDefinition, message))
+        }
+        Some(sql::OnCommit::DeleteRows) => Ok(Some(OnCommit::DeleteRows)),
+        Some(sql::OnCommit::Drop) => Ok(Some(OnCommit::Drop)),
+        Some(sql::OnCommit::PreserveRows) | None => Ok(None),
+    }
 }
 
 /// Whether the catalog surely has no entry. After an error of the store it may have one, which needs its files.
@@ -139,11 +158,29 @@ async fn location_for(
     if let Some(location) = &statement.location {
         return Ok(location.clone());
     }
-    // What others read stays as it is until COMMIT.
-    if let Some(table) = table_of(existing).filter(|table| !(road.staged && table.managed)) {
+    if let Some(table) = table_of(existing) {
         return Ok(table.location.clone());
     }
     road.ground.lake.free_location(schema, name).await
+}
+
+/// Where the table comes into being.
+enum Making {
+    New,
+    /// As a new version of the one that is there.
+    InPlace,
+    /// The same in a transaction's own view of it.
+    Private(Arc<lake::Table>),
+}
+
+impl Making {
+    fn mode(self, spec: TableSpec) -> WriteMode {
+        match self {
+            Self::New => WriteMode::Create(spec),
+            Self::InPlace => WriteMode::Replace(spec, None),
+            Self::Private(table) => WriteMode::Replace(spec, Some(table)),
+        }
+    }
 }
 
 /// The Delta table as it was made.
@@ -157,20 +194,20 @@ async fn make(
     (schema, name): (&str, &str),
     statement: &CreateTable,
     location: &str,
-    replaces: bool,
+    making: Making,
 ) -> Result<Made> {
     match &statement.query {
-        Some(query) => make_from_query(road, (schema, name), statement, query, location, replaces).await,
-        None => make_empty(road, name, statement, location, replaces).await,
+        Some(query) => make_from_query(road, (schema, name), statement, query, location, making).await,
+        None => make_empty(road, (schema, name), statement, location, making).await,
     }
 }
 
 async fn make_empty(
     road: &mut Road<'_>,
-    name: &str,
+    (schema, name): (&str, &str),
     statement: &CreateTable,
     location: &str,
-    replaces: bool,
+    making: Making,
 ) -> Result<Made> {
     let mut columns = Vec::with_capacity(statement.columns.len());
     for definition in &statement.columns {
@@ -187,7 +224,6 @@ async fn make_empty(
             generated: definition.generated.as_ref().map(|generated| generated.text.clone()),
         });
     }
-    let mode = if replaces { CreateMode::Replace } else { CreateMode::New };
     let adopts = columns.is_empty() && statement.location.is_some();
     if columns.is_empty() && !adopts {
         return Err(Error::new(SqlState::InvalidTableDefinition, "a table needs at least one column")
@@ -203,7 +239,15 @@ async fn make_empty(
     }
     let checks = road.bind_checks(name, &columns, &statement.checks)?;
     let spec = spec_of(statement, location, columns, &checks)?;
-    let table = road.ground.lake.create(&spec, mode).await?;
+    let mode = match making {
+        Making::New => CreateMode::New,
+        Making::InPlace => CreateMode::Replace,
+        Making::Private(_) => {
+            let gate = road.gate_of_new((schema, name), &spec)?;
+            return written(road, making.mode(spec), Input::Streams(Vec::new()), gate, "CREATE TABLE").await;
+        }
+    };
+    let table = road.ground.lake.create_as(&spec, mode, road.operation("CREATE TABLE")).await?;
     Ok(Made { table, rows: 0 })
 }
 
@@ -213,7 +257,7 @@ async fn make_from_query(
     statement: &CreateTable,
     query: &sqlparser::ast::Query,
     location: &str,
-    replaces: bool,
+    making: Making,
 ) -> Result<Made> {
     let bound = road.bind_query(query).await?;
     if statement.columns.len() > bound.columns.len() {
@@ -231,11 +275,18 @@ async fn make_from_query(
     let (plan, context) = road.physical(plan).await?;
     let input = if statement.no_data { Input::Streams(Vec::new()) } else { Input::Plan(plan, context) };
     let gate = road.gate_of_new((schema, name), &spec)?;
-    let mode = if replaces { WriteMode::Replace(spec) } else { WriteMode::Create(spec) };
-    let written = road.write(mode, input, gate, "CREATE TABLE AS SELECT").await?;
+    written(road, making.mode(spec), input, gate, "CREATE TABLE AS SELECT").await
+}
+
+async fn written(road: &mut Road<'_>, mode: WriteMode, input: Input, gate: Gate, operation: &str) -> Result<Made> {
+    let location = match &mode {
+        WriteMode::Create(spec) | WriteMode::Replace(spec, _) => spec.location.clone(),
+        _ => return Err(Error::internal("a table is made by other means")),
+    };
+    let written = road.write(mode, input, gate, operation).await?;
     let table = match written.table {
         Some(table) => table,
-        None => road.ground.lake.table(location, Freshness::AtLeast(written.version)).await?,
+        None => road.ground.lake.table(&location, Freshness::AtLeast(written.version)).await?,
     };
     Ok(Made { table, rows: written.rows })
 }
@@ -393,7 +444,7 @@ async fn record(
     road: &mut Road<'_>,
     (schema, name): (&str, &str),
     made: &Made,
-    managed: bool,
+    (managed, on_commit): (bool, Option<OnCommit>),
     replaced: Option<&Relation>,
     materialized: Option<Materialized>,
 ) -> Result<()> {
@@ -424,6 +475,7 @@ async fn record(
             checks: Vec::new(),
             version: 0,
             materialized: materialized.clone(),
+            on_commit,
         });
         let relation = Relation {
             oid: table_oid,

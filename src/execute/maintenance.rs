@@ -15,7 +15,7 @@ use super::ground::Ground;
 use crate::catalog::RelationKind;
 use crate::engine::Tuning;
 use crate::error::Result;
-use crate::lake::{Arrangement, Freshness, Operation, Scope, Table};
+use crate::lake::{Arrangement, Freshness, Operation, Scope, Table, Told};
 
 /// What is done, and how often.
 #[derive(Debug, Clone)]
@@ -141,7 +141,7 @@ async fn sweep(ground: &Arc<Ground>, habits: &Habits, shutdown: &CancellationTok
             .compute(async move {
                 let table = lake.table(&place, Freshness::Latest).await?;
                 let retention = lake.retention_of(&table);
-                lake.vacuum(&table, retention, false, &cancel).await
+                lake.vacuum(&table, retention, false, &cancel, &Told::default()).await
             })
             .await;
         match vacuumed {

@@ -16,7 +16,8 @@ use sha2::{Digest, Sha256};
 use super::drop::require_owner;
 use super::output::Output;
 use super::road::{Road, Target};
-use crate::catalog::{Materialized, Relation as CatalogRelation, RelationKind};
+use crate::catalog::{Document, Materialized, Refreshing, Relation as CatalogRelation, RelationKind};
+use crate::encode::input::interval;
 use crate::encode::types::PgType;
 use crate::error::{Error, Result, SqlState};
 use crate::lake::{Input, Operation, Refreshed, Source, Table, WriteMode};
@@ -25,11 +26,36 @@ use crate::plan::bind::BoundQuery;
 use crate::plan::incremental::{SETTINGS, is_repeatable, is_row_by_row};
 use crate::plan::recorded::relation_mut;
 use crate::plan::relations::{Relation, Relations};
-use crate::sql::Refresh;
+use crate::sql::{Refresh, RefreshEvery};
 
 const NAME: &str = "REFRESH MATERIALIZED VIEW";
 /// Times that it is run before another server's changes end it with 40001.
 const ATTEMPTS_MAX: u32 = 10;
+/// The shortest time between two refreshes.
+const EVERY_MIN_MS: i64 = 1_000;
+const MS_PER_DAY: i64 = 24 * 3600 * 1000;
+
+/// What REFRESH EVERY asks for, from now on. A month has 30 days, as where PostgreSQL compares intervals.
+pub(super) fn every(road: &Road<'_>, clause: &RefreshEvery) -> Result<Refreshing> {
+    let at = |error: Error| error.at(clause.position);
+    let value = interval(&clause.interval, -1, &road.input_context()).map_err(at)?;
+    let days = i64::from(value.months) * 30 + i64::from(value.days);
+    let every_ms = days.saturating_mul(MS_PER_DAY).saturating_add(value.micros / 1000);
+    if every_ms < EVERY_MIN_MS {
+        let error = Error::new(SqlState::InvalidParameterValue, "REFRESH EVERY must be at least one second");
+        return Err(at(error));
+    }
+    let last_ms = chrono::Utc::now().timestamp_millis();
+    Ok(Refreshing { every_ms, interval: clause.interval.clone(), last_ms, claimed_until_ms: 0, failure: None })
+}
+
+/// The materialized view of that OID.
+pub(crate) fn materialized_mut(document: &mut Document, oid: u32) -> Option<&mut Materialized> {
+    match &mut relation_mut(document, oid)?.kind {
+        RelationKind::Table(table) => table.materialized.as_mut(),
+        RelationKind::View(_) => None,
+    }
+}
 
 pub(crate) async fn run(road: &mut Road<'_>, statement: &Refresh) -> Result<Output> {
     let (_, relation) = road.find(&statement.name).map_err(Error::without_position)?;
@@ -81,10 +107,7 @@ async fn record(
         return Ok(());
     }
     road.define(move |document| {
-        if let Some(relation) = relation_mut(document, oid)
-            && let RelationKind::Table(table) = &mut relation.kind
-            && let Some(materialized) = &mut table.materialized
-        {
+        if let Some(materialized) = materialized_mut(document, oid) {
             materialized.populated = populated;
         }
         Ok(())

@@ -9,9 +9,11 @@ use chrono::Utc;
 
 use super::ground::Ground;
 use super::road::Road;
-use crate::catalog::{Document, RelationKind, Schema, TemporaryOf, ViewRead};
+use crate::catalog::{Document, OnCommit, RelationKind, Schema, TemporaryOf, ViewRead};
 use crate::error::Result;
+use crate::lake::{Input, WriteMode};
 use crate::session::Session;
+use crate::sql::{Drop, DropKind, QualifiedName};
 
 /// Of another host one cannot tell whether the process is there: its schemas are removed after this time.
 const FOREIGN_DAYS_MAX: i64 = 7;
@@ -30,6 +32,37 @@ pub(super) fn reads_any(road: &Road<'_>, reads: &[ViewRead]) -> bool {
     temporary.is_some_and(|schema| {
         reads.iter().any(|read| schema.relations.values().any(|relation| relation.oid == read.oid))
     })
+}
+
+/// Does what the session's temporary tables want at the end of a transaction that commits.
+///
+/// # Errors
+/// The store's: then the transaction has not committed.
+pub(crate) async fn on_commit(road: &mut Road<'_>) -> Result<()> {
+    let Some(schema) = road.session.temporary.clone() else { return Ok(()) };
+    let relations = road.snapshot.schemas.get(&schema).map(|schema| schema.relations.iter());
+    let wanting = relations.into_iter().flatten().filter_map(|(name, relation)| match &relation.kind {
+        RelationKind::Table(table) => Some((name.clone(), table.on_commit?)),
+        RelationKind::View(_) => None,
+    });
+    for (name, wanted) in wanting.collect::<Vec<_>>() {
+        let name = QualifiedName { database: None, schema: Some(schema.clone()), name, position: 0 };
+        match wanted {
+            OnCommit::DeleteRows => {
+                let target = road.target(&name, "truncate").await?;
+                if target.table.num_files() > 0 {
+                    let gate = road.gate(&target)?;
+                    let nothing = Input::Streams(Vec::new());
+                    road.write(WriteMode::Overwrite(target.table), nothing, gate, "TRUNCATE").await?;
+                }
+            }
+            OnCommit::Drop => {
+                let drop = Drop { kind: DropKind::Table, if_exists: true, names: vec![name], cascade: true };
+                super::drop::run(road, &drop).await?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A temporary relation that is being made: its schema comes into being with it.

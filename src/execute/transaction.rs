@@ -15,26 +15,33 @@ use chrono::Utc;
 use super::ground::Ground;
 use crate::catalog::{Catalog, Document, RelationKind, Transaction};
 use crate::error::{Error, Result, SqlState};
-use crate::lake::{self, Freshness, several::Outcomes};
+use crate::lake::{self, Decision, Freshness, Operation, several::Outcomes};
 use crate::session::Pins;
 
 /// Commits what the transaction has staged.
 ///
 /// # Errors
 /// 40001 when another transaction's commit forbids it, and what a definition finds in the way; nothing is visible then.
-pub(crate) async fn commit(ground: &Arc<Ground>, pins: &Pins) -> Result<()> {
+pub(crate) async fn commit(ground: &Arc<Ground>, pins: &Pins, user: &str, decision: &Decision) -> Result<()> {
     let tables = changed(pins);
     if tables.is_empty() && pins.definitions.is_empty() {
         return Ok(());
     }
     let (ground_of_task, pins) = (Arc::clone(ground), pins.clone());
-    // From here on the work runs to its end, whoever waits for it.
-    let task = async move { tokio::spawn(commit_all(ground_of_task, tables, pins)).await };
+    let operation =
+        Operation { user: Some(user.to_owned()), decision: decision.clone(), ..Operation::new("TRANSACTION") };
+    // From here on the work runs to its end, whoever waits for it; it ends early where it has decided nothing.
+    let task = async move { tokio::spawn(commit_all(ground_of_task, tables, pins, operation)).await };
     let ended = ground.engine.compute(async move { Ok::<_, Error>(task.await) }).await?;
     ended.map_err(|error| Error::internal(format!("a commit ended early: {error}")))?
 }
 
-async fn commit_all(ground: Arc<Ground>, tables: Vec<Arc<lake::Table>>, pins: Pins) -> Result<()> {
+async fn commit_all(
+    ground: Arc<Ground>,
+    tables: Vec<Arc<lake::Table>>,
+    pins: Pins,
+    operation: Operation,
+) -> Result<()> {
     let lake = &ground.lake;
     let places: Result<Vec<String>> = pins.made.iter().map(|made| lake.place(made.location())).collect();
     let places = places?;
@@ -46,10 +53,11 @@ async fn commit_all(ground: Arc<Ground>, tables: Vec<Arc<lake::Table>>, pins: Pi
     }
     // Nobody sees these before the catalog names them.
     for table in &made {
-        lake.commit_private(table).await?;
+        lake.commit_private(table, &operation).await?;
     }
     match known.as_slice() {
         [] => {
+            operation.decision.enter()?;
             let replayed = ground
                 .catalog
                 .update(|document| pins.definitions.iter().try_for_each(|definition| definition.apply(document)))
@@ -63,9 +71,9 @@ async fn commit_all(ground: Arc<Ground>, tables: Vec<Arc<lake::Table>>, pins: Pi
         [table] if pins.definitions.is_empty() => {
             let now = ground.catalog.fresh(std::time::Duration::ZERO).await?;
             check_named(&ground, &now, &[table.location()])?;
-            lake.commit_private(table).await?;
+            lake.commit_private(table, &operation).await?;
         }
-        _ => commit_several(&ground, known, &pins).await?,
+        _ => commit_several(&ground, known, &pins, &operation).await?,
     }
     for location in pins.left {
         lake.dropped(&location)?;
@@ -73,10 +81,19 @@ async fn commit_all(ground: Arc<Ground>, tables: Vec<Arc<lake::Table>>, pins: Pi
     Ok(())
 }
 
-async fn commit_several(ground: &Arc<Ground>, tables: Vec<Arc<lake::Table>>, pins: &Pins) -> Result<()> {
+async fn commit_several(
+    ground: &Arc<Ground>,
+    tables: Vec<Arc<lake::Table>>,
+    pins: &Pins,
+    operation: &Operation,
+) -> Result<()> {
     let id = uuid::Uuid::now_v7().to_string();
     let written: Vec<String> = tables.iter().map(|table| table.location().to_owned()).collect();
-    let reserved = ground.lake.reserve(&id, tables).await?;
+    let reserved = ground.lake.reserve(&id, tables, operation).await?;
+    if let Err(ended) = operation.decision.enter() {
+        ground.lake.release(reserved).await;
+        return Err(ended);
+    }
     let stores = ground.lake.stores();
     let tables: BTreeMap<String, u64> =
         reserved.places().map(|(place, version)| (stores.portable(place), version)).collect();
@@ -203,7 +220,7 @@ pub async fn complete(ground: &Ground) {
 
 /// Whether a store failed: what it was asked to do may have been done.
 fn is_of_store(error: &Error) -> bool {
-    error.sqlstate().code().starts_with("58") || error.sqlstate().code().starts_with("XX")
+    ["53", "58", "XX"].iter().any(|class| error.sqlstate().code().starts_with(class))
 }
 
 /// Takes back what was written after a savepoint, whose pins these are.

@@ -7,7 +7,7 @@
 mod definition;
 pub(super) mod group;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,8 @@ use deltalake::kernel::{Action, Add};
 use deltalake::protocol::{DeltaOperation, SaveMode};
 use rand::Rng;
 
-use super::columns::{GENERATED_KEY, TableSpec};
+use super::columns::{COMMENT_KEY, DEFAULT_KEY, GENERATED_KEY, TableSpec};
+use super::decision::canceled;
 use super::history::OPERATION_KEY;
 use super::loads::LoadStep;
 use super::log::{self, Put};
@@ -69,8 +70,8 @@ pub(super) enum Target {
     },
     /// Makes the table: there must be none.
     Create(TableSpec),
-    /// Makes the table, or gives the one that is there a new definition and new files.
-    Replace(TableSpec),
+    /// Makes the table, or gives the one that is there a new definition and new files: in a transaction its own view of it.
+    Replace(TableSpec, Option<Arc<Table>>),
 }
 
 impl Target {
@@ -79,7 +80,8 @@ impl Target {
         match self {
             Self::Append(table) | Self::Overwrite(table) | Self::Change { table, .. } => table.private.as_ref(),
             Self::Redefine(redefinition) => redefinition.table.private.as_ref(),
-            Self::Rearrange(_) | Self::Private { .. } | Self::Create(_) | Self::Replace(_) => None,
+            Self::Replace(_, table) => table.as_ref()?.private.as_ref(),
+            Self::Rearrange(_) | Self::Private { .. } | Self::Create(_) => None,
         }
     }
 
@@ -87,9 +89,10 @@ impl Target {
     pub(super) fn reads_new_rows(&self) -> bool {
         match self {
             Self::Change { reads_new_rows, .. } | Self::Private { reads_new_rows, .. } => *reads_new_rows,
-            Self::Overwrite(_) => true,
+            // Of a transaction: whoever replaces a table by itself wins.
+            Self::Overwrite(_) | Self::Replace(..) => true,
             Self::Redefine(redefinition) => redefinition.rows != RowsUnder::Untouched,
-            Self::Append(_) | Self::Rearrange(_) | Self::Create(_) | Self::Replace(_) => false,
+            Self::Append(_) | Self::Rearrange(_) | Self::Create(_) => false,
         }
     }
 }
@@ -106,6 +109,21 @@ pub(super) async fn commit_files(
     adds: &[Add],
     operation: &Operation,
 ) -> Result<Committed, Failure> {
+    let committed = commit_in_turn(lake, location, target, adds, operation).await;
+    if let Err(Failure { may_appear: false, .. }) = &committed {
+        // The statement may be tried again, and ended before that.
+        operation.decision.reopen();
+    }
+    committed
+}
+
+async fn commit_in_turn(
+    lake: &Lake,
+    location: &Resolved,
+    target: &Target,
+    adds: &[Add],
+    operation: &Operation,
+) -> Result<Committed, Failure> {
     lake.stores.trust(location).await?;
     flush(lake, location, target, adds).await?;
     let queue = lake.queue(location);
@@ -115,11 +133,20 @@ pub(super) async fn commit_files(
         && operation.follows.is_none()
     {
         let waiting = lake.groups.join(location, table, adds, operation);
-        let _next_in_the_queue = queue.lock().await;
+        let Ok(_next_in_the_queue) = operation.decision.unless_abandoned(queue.lock()).await else {
+            lake.groups.leave(location);
+            return Err(canceled().into());
+        };
         return group::commit(lake, location, waiting).await;
     }
-    let _next_in_the_queue = queue.lock().await;
-    let base = base(lake, location, target).await?;
+    let next_in_the_queue = async {
+        match operation.alone {
+            true => None,
+            false => Some(queue.lock().await),
+        }
+    };
+    let _next_in_the_queue = operation.decision.unless_abandoned(next_in_the_queue).await?;
+    let base = operation.decision.unless_abandoned(base(lake, location, target)).await??;
     let load = load_step(target, operation, base.as_deref()).await?;
     commit_on(lake, location, base, operation, load, |base| {
         check(target, base)?;
@@ -146,7 +173,10 @@ async fn commit_on(
     let id = uuid::Uuid::new_v4().to_string();
     for attempt in 0..ATTEMPTS_MAX {
         base = match base {
-            Some(base) => Some(Box::pin(lake.settled_for_writing(base)).await?),
+            Some(base) => {
+                let settled = Box::pin(lake.settled_for_writing(base));
+                Some(operation.decision.unless_abandoned(settled).await??)
+            }
             None => None,
         };
         let (mut actions, described) = planned(base.as_deref())?;
@@ -164,6 +194,10 @@ async fn commit_on(
         let bytes = CommitData::new(actions, described, info(&id, operation), Vec::new()).get_bytes();
         let bytes = bytes.map_err(|error| Error::from(deltalake::DeltaTableError::from(error)))?;
         let began = Instant::now();
+        // A transaction's own view is nobody's business.
+        if location.log.is_none() {
+            operation.decision.enter()?;
+        }
         match log::put(location, version, bytes, &id).await {
             Put::Done => return Ok(finish(lake, location, base, version, began).await),
             Put::Failed(error) => return Err(error.into()),
@@ -175,6 +209,26 @@ async fn commit_on(
         }
     }
     Err(overtaken().into())
+}
+
+/// Commits words alone: what is done to the table's folder.
+pub(super) async fn tell(
+    lake: &Lake,
+    table: &Table,
+    described: &DeltaOperation,
+    operation: &Operation,
+) -> Result<(), Failure> {
+    let location = &table.location;
+    lake.stores.trust(location).await?;
+    let queue = lake.queue(location);
+    let _next_in_the_queue = operation.decision.unless_abandoned(queue.lock()).await?;
+    let base = lake.cache.table(location, Freshness::AtLeast(table.version())).await?;
+    commit_on(lake, location, Some(base), operation, None, |_| Ok((Vec::new(), described.clone()))).await.map(drop)
+}
+
+/// Whether we may put commits into the table's log.
+pub(super) fn can_write_to(table: &Table) -> Result<bool> {
+    Ok(PROTOCOL.can_write_to(table.delta.snapshot()?).is_ok())
 }
 
 /// 40001 when the table of that version is no longer there.
@@ -204,7 +258,7 @@ async fn load_step(target: &Target, operation: &Operation, base: Option<&Table>)
         Target::Private { base, table, .. } if table.private.as_ref().is_some_and(|private| private.loads()) => {
             LoadStep::between(base, table).await
         }
-        Target::Replace(_) => match base {
+        Target::Replace(..) => match base {
             Some(base) => LoadStep::forgetting(base).await,
             None => Ok(None),
         },
@@ -230,7 +284,7 @@ async fn flush(lake: &Lake, location: &Resolved, target: &Target, adds: &[Add]) 
         | Target::Rearrange(_)
         | Target::Redefine(_)
         | Target::Private { .. } => false,
-        Target::Create(_) | Target::Replace(_) => true,
+        Target::Create(_) | Target::Replace(..) => true,
     };
     let files = adds.iter().map(|add| root.join(&add.path)).collect();
     match local::flush(root, files, is_new).await {
@@ -259,7 +313,7 @@ pub(super) async fn check_early(location: &Resolved, target: &Target) -> Result<
             PROTOCOL.can_write_to(redefinition.table.delta.snapshot()?).map_err(not_writable)
         }
         Target::Create(_) => check(target, newest(location, None).await?.as_deref()),
-        Target::Replace(spec) => spec.validate(),
+        Target::Replace(spec, _) => spec.validate(),
         Target::Private { .. } => Ok(()),
     }
 }
@@ -329,7 +383,8 @@ async fn base(lake: &Lake, location: &Resolved, target: &Target) -> Result<Optio
             let version = redefinition.table.version();
             Ok(Some(lake.cache.table(location, Freshness::AtLeast(version)).await?))
         }
-        Target::Create(_) | Target::Replace(_) => newest(location, None).await,
+        Target::Replace(_, Some(table)) => Ok(Some(Arc::clone(table))),
+        Target::Create(_) | Target::Replace(_, None) => newest(location, None).await,
     }
 }
 
@@ -356,7 +411,11 @@ async fn newest(location: &Resolved, before: Option<&Table>) -> Result<Option<Ar
 /// Whether the target can be done on the newest version.
 fn check(target: &Target, base: Option<&Table>) -> Result<()> {
     match (target, base) {
-        (Target::Append(planned) | Target::Overwrite(planned), Some(base)) => {
+        (Target::Append(planned), Some(base)) => {
+            writable(base)?;
+            same_rules(planned, base)
+        }
+        (Target::Overwrite(planned), Some(base)) => {
             writable(base)?;
             same_definition(planned, base)
         }
@@ -368,6 +427,9 @@ fn check(target: &Target, base: Option<&Table>) -> Result<()> {
         }
         (Target::Private { base: planned, table, reads_new_rows }, Some(base)) => {
             writable(base)?;
+            if is_append(planned, table)? {
+                return same_rules(planned, base);
+            }
             same_definition(planned, base)?;
             let staying: HashSet<&str> = table.files.iter().map(|file| file.name.as_str()).collect();
             let files = planned.files.iter().enumerate();
@@ -411,7 +473,7 @@ fn check(target: &Target, base: Option<&Table>) -> Result<()> {
             Err(Error::new(SqlState::DuplicateTable, message)
                 .with_hint("Leave the columns out to use the table that is there, or choose another location."))
         }
-        (Target::Create(spec) | Target::Replace(spec), _) => spec.validate(),
+        (Target::Create(spec) | Target::Replace(spec, _), _) => spec.validate(),
     }
 }
 
@@ -424,7 +486,46 @@ fn same_definition(planned: &Table, base: &Table) -> Result<()> {
     {
         return Ok(());
     }
-    Err(conflict("The table's definition was changed by another transaction."))
+    Err(redefined())
+}
+
+/// Rows that are only added may land under a definition that differs in words: comments, defaults, the user's properties.
+fn same_rules(planned: &Table, base: &Table) -> Result<()> {
+    let fields = |table: &Table| -> Result<Vec<_>> {
+        let schema = table.snapshot()?.schema();
+        Ok(schema
+            .fields()
+            .map(|field| {
+                let metadata =
+                    field.metadata().iter().filter(|(key, _)| !matches!(key.as_str(), COMMENT_KEY | DEFAULT_KEY));
+                let metadata: BTreeMap<_, _> = metadata.map(|(key, value)| (key.clone(), value.clone())).collect();
+                (field.name().clone(), field.data_type().clone(), field.is_nullable(), metadata)
+            })
+            .collect())
+    };
+    let rules = |table: &Table| -> BTreeMap<String, String> {
+        let rules = table.properties().iter().filter(|(key, _)| key.starts_with("delta."));
+        rules.map(|(key, value)| (key.clone(), value.clone())).collect()
+    };
+    let same = planned.version() == base.version()
+        || planned.snapshot()?.protocol() == base.snapshot()?.protocol()
+            && planned.partition_columns() == base.partition_columns()
+            && rules(planned) == rules(base)
+            && fields(planned)? == fields(base)?;
+    if same { Ok(()) } else { Err(redefined()) }
+}
+
+/// Whether a transaction has only added files to the version that it read.
+fn is_append(planned: &Table, made: &Table) -> Result<bool> {
+    let (before, after) = (planned.snapshot()?, made.snapshot()?);
+    let staying: HashSet<&str> = made.files.iter().map(|file| file.name.as_str()).collect();
+    Ok(before.protocol() == after.protocol()
+        && before.metadata() == after.metadata()
+        && planned.files.iter().all(|file| staying.contains(file.name.as_str())))
+}
+
+fn redefined() -> Error {
+    conflict("The table's definition was changed by another transaction.")
 }
 
 /// Refuses tables with promises that our writer does not keep.
@@ -492,7 +593,7 @@ fn actions(
         Target::Private { base: planned, table, .. } => {
             Ok((difference(planned, table, base)?, write(table, SaveMode::Append)))
         }
-        Target::Create(spec) | Target::Replace(spec) => {
+        Target::Create(spec) | Target::Replace(spec, _) => {
             let mut definition = Definition::new(spec, base)?;
             if let Some(base) = base {
                 definition.metadata = with_marks_of(&definition.metadata, base)?;
@@ -671,7 +772,7 @@ pub(super) fn overtaken() -> Error {
 }
 
 /// A random pause that grows with the attempts, so that racing servers draw apart.
-pub(super) fn pause(attempt: u32) -> Duration {
+pub fn pause(attempt: u32) -> Duration {
     let most = Duration::from_millis(2 << attempt.min(7)).min(PAUSE_MAX);
     rand::rng().random_range(Duration::ZERO..=most)
 }

@@ -182,7 +182,7 @@ impl LoadStep {
     /// What a transaction did as one step, if it loaded files.
     pub(super) async fn between(before: &Table, after: &Table) -> Result<Option<Self>> {
         let (before, after) = (load_head(before).await?, load_head(after).await?);
-        Ok(after.filter(|_| before != after).map(|after| Self { before, after }))
+        Ok((before != after).then(|| Self { before, after: after.unwrap_or(0) }))
     }
 
     /// A table that replaces one has loaded nothing.

@@ -9,7 +9,9 @@ use object_store::path::Path;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use super::log;
 use super::stores::Resolved;
+use super::table::Table;
 
 /// Writes a checkpoint of the loaded version in the background, so that opening the table stays cheap.
 pub(super) fn checkpoint(table: DeltaTable) {
@@ -27,6 +29,30 @@ pub(super) fn drop_files(location: Resolved, dropping: Arc<Mutex<HashSet<String>
             tracing::warn!(table = %location.location, %error, "could not remove the files of a table");
         }
     });
+}
+
+/// Removes the table alone from a folder that may hold more, in the background.
+pub(super) fn drop_named_files(location: Resolved, dropping: Arc<Mutex<HashSet<String>>>) {
+    tokio::spawn(async move {
+        if let Err(error) = remove_named(&location).await {
+            tracing::warn!(table = %location.location, %error, "could not remove a table that was rolled back");
+        }
+        if let Ok(folder) = location.location.to_file_path() {
+            let _ = tokio::task::spawn_blocking(move || remove_empty_folders(&folder)).await;
+        }
+        dropping.lock().remove(location.location.as_str());
+    });
+}
+
+async fn remove_named(location: &Resolved) -> crate::error::Result<()> {
+    let Some(delta) = log::load(location).await? else { return Ok(()) };
+    let table = Table::read(location.clone(), delta, None).await?;
+    let folder = location.path.clone().join("_delta_log");
+    // The log goes first: without it nobody takes the remaining files for a table.
+    let of_log: Vec<Path> = location.store.list(Some(&folder)).map_ok(|meta| meta.location).try_collect().await?;
+    let files = table.files.iter().map(|file| file.path.clone());
+    let all = of_log.into_iter().chain(files).collect();
+    remove(location, all, &CancellationToken::new()).await
 }
 
 /// Removes a table's folder. The place is in `dropping` until it is done.

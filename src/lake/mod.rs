@@ -17,6 +17,7 @@ pub mod columns;
 mod commit;
 mod convert;
 mod data_file;
+mod decision;
 mod dropped;
 mod evolve;
 pub mod files;
@@ -54,6 +55,8 @@ use crate::error::Result;
 pub use change::{Change, Counts, Returned, RowAction};
 pub use changes::{ChangedFiles, Changes};
 pub use columns::{ColumnSpec, TableCheck, TableSpec};
+pub use commit::pause;
+pub use decision::Decision;
 pub use dropped::DroppedTable;
 pub use history::{Detail, History, HistoryEntry};
 pub use loads::{FileKey, LoadStep, Loads};
@@ -64,7 +67,7 @@ pub use scan::FILES_SKIPPED;
 pub use stores::{Resolved, Stores};
 pub use table::{CLUSTER_COLUMNS, Table};
 pub use transaction::MadeTable;
-pub use vacuum::Vacuumed;
+pub use vacuum::{Told, Vacuumed};
 pub use write::{Arranged, Arrangement, Input, Operation, Scope, WriteMode, WriteRequest, Written};
 
 /// How new a table must be.
@@ -220,17 +223,26 @@ impl Lake {
     /// # Errors
     /// 42P07 when a table is there already (with [`CreateMode::New`]), 0A000 for types and properties that we cannot write,
     /// 40001 when others kept changing the table.
-    pub async fn create(self: &Arc<Self>, spec: &TableSpec, mode: CreateMode) -> Result<Arc<Table>> {
+    pub async fn create_as(
+        self: &Arc<Self>,
+        spec: &TableSpec,
+        mode: CreateMode,
+        operation: Operation,
+    ) -> Result<Arc<Table>> {
         let location = self.stores.resolve(&spec.location)?;
         if spec.columns.is_empty() && mode == CreateMode::New {
             return self.cache.table(&location, Freshness::Latest).await;
         }
         let target = match mode {
             CreateMode::New => commit::Target::Create(spec.clone()),
-            CreateMode::Replace => commit::Target::Replace(spec.clone()),
+            CreateMode::Replace => commit::Target::Replace(spec.clone(), None),
         };
-        let operation = Operation::new("CREATE TABLE");
         commit::commit(Arc::clone(self), location, target, Vec::new(), operation).await
+    }
+
+    #[cfg(test)]
+    async fn create(self: &Arc<Self>, spec: &TableSpec, mode: CreateMode) -> Result<Arc<Table>> {
+        self.create_as(spec, mode, Operation::new("CREATE TABLE")).await
     }
 
     /// Runs the rows of a request through its gate into the table, all of them or none.
@@ -273,10 +285,25 @@ impl Lake {
         Ok(())
     }
 
+    /// Removes a table that nobody has seen from a folder that may hold more: its log, and the files that it names.
+    pub fn drop_named_files(self: &Arc<Self>, location: &str) -> Result<()> {
+        let location = self.stores.resolve(location)?;
+        self.cache.forget(&location);
+        self.dropping.lock().insert(location.location.to_string());
+        maintain::drop_named_files(location, Arc::clone(&self.dropping));
+        Ok(())
+    }
+
     /// A place in the queue of the statements of this process that change rows of a table: they would undo each other's work
     /// otherwise, each seeing only at its end that another one changed the same files. Appends do not wait.
     pub async fn turn(&self, table: &Table) -> tokio::sync::OwnedMutexGuard<()> {
         self.queue_named(format!("changes of {}", table.location())).lock_owned().await
+    }
+
+    /// The queue of the table's commits: while it is held nobody else of this process commits. For a statement that others'
+    /// appends have overtaken; its commit says so by [`Operation::alone`].
+    pub async fn hold(&self, table: &Table) -> tokio::sync::OwnedMutexGuard<()> {
+        self.queue(&table.location).lock_owned().await
     }
 
     fn is_being_dropped(&self, location: &Resolved) -> bool {

@@ -107,7 +107,7 @@ impl Lake {
             comment,
             ..TableSpec::default()
         };
-        match self.create(&spec, CreateMode::New).await {
+        match self.create_as(&spec, CreateMode::New, Operation::new("CREATE TABLE")).await {
             // Another statement was faster.
             Err(error) if error.sqlstate() == SqlState::DuplicateTable => self.table(PLACE, Freshness::Latest).await,
             made => made,

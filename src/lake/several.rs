@@ -148,12 +148,12 @@ impl Lake {
     /// # Errors
     /// 40001 when another transaction's commit forbids it; no table is reserved then, nor after the store's errors if the
     /// store lets them be freed again.
-    pub async fn reserve(&self, id: &str, mut tables: Vec<Arc<Table>>) -> Result<Reserved> {
+    pub async fn reserve(&self, id: &str, mut tables: Vec<Arc<Table>>, operation: &Operation) -> Result<Reserved> {
         // In one order for all, so that no two wait for each other.
         tables.sort_by(|one, other| one.location().cmp(other.location()));
         let mut reserved = Reserved { id: id.to_owned(), tables: Vec::new() };
         for (number, table) in tables.into_iter().enumerate() {
-            match self.reserve_one(&format!("{id}/{number}"), table).await {
+            match self.reserve_one(&format!("{id}/{number}"), table, operation).await {
                 Ok(one) => reserved.tables.push(one),
                 Err(error) => {
                     self.release(reserved).await;
@@ -164,11 +164,13 @@ impl Lake {
         Ok(reserved)
     }
 
-    async fn reserve_one(&self, pending: &str, table: Arc<Table>) -> Result<ReservedTable> {
+    async fn reserve_one(&self, pending: &str, table: Arc<Table>, operation: &Operation) -> Result<ReservedTable> {
         let Some(private) = table.private.clone() else { return Err(Error::internal("a table without changes")) };
         let location = private.base.location.clone();
         self.stores.trust(&location).await?;
-        let queue = self.queue(&location).lock_owned().await;
+        let decision = &operation.decision;
+        let operation = private.described(table.version(), operation);
+        let queue = decision.unless_abandoned(self.queue(&location).lock_owned()).await?;
         let target = Target::Private {
             base: Arc::clone(&private.base),
             table: Arc::clone(&table),
@@ -177,8 +179,8 @@ impl Lake {
         let mut base = self.cache.table(&location, Freshness::AtLeast(private.base.version())).await?;
         commit::check_stands(&base).await?;
         for attempt in 0..ATTEMPTS_MAX {
-            base = self.settled_for_writing(base).await?;
-            let commit = recorded(&location, &target, &base, pending).await?;
+            base = decision.unless_abandoned(self.settled_for_writing(base)).await??;
+            let commit = recorded(&location, &target, &base, pending, &operation).await?;
             let record = self.record(pending)?;
             record.store.put(&record.path, PutPayload::from_bytes(commit)).await?;
             let version = base.version() + 1;
@@ -402,7 +404,13 @@ fn applied_mark(pending: &str) -> String {
 }
 
 /// The commit that takes the reservation away and makes the transaction's changes.
-async fn recorded(location: &Resolved, target: &Target, base: &Arc<Table>, pending: &str) -> Result<Bytes> {
+async fn recorded(
+    location: &Resolved,
+    target: &Target,
+    base: &Arc<Table>,
+    pending: &str,
+    operation: &Operation,
+) -> Result<Bytes> {
     let (mut actions, described) = commit::checked_actions(location, target, base).await?;
     let made = actions.iter().position(|action| matches!(action, Action::Metadata(_)));
     let metadata = match made.map(|at| actions.remove(at)) {
@@ -411,9 +419,8 @@ async fn recorded(location: &Resolved, target: &Target, base: &Arc<Table>, pendi
     };
     let id = pending.split('/').next().unwrap_or(pending);
     actions.insert(0, Action::Metadata(marked(metadata.add_config_key(LAST.to_owned(), id.to_owned()))?));
-    let operation = Operation::new("TRANSACTION");
-    actions.insert(0, commit::commit_info(&operation, &described, Some(base)));
-    let mut info = commit::info(id, &operation);
+    actions.insert(0, commit::commit_info(operation, &described, Some(base)));
+    let mut info = commit::info(id, operation);
     info.insert(APPLIED_KEY.to_owned(), applied_mark(pending).into());
     let bytes = CommitData::new(actions, described, info, Vec::new()).get_bytes();
     bytes.map_err(|error| deltalake::DeltaTableError::from(error).into())

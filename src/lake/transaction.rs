@@ -39,6 +39,8 @@ pub(super) struct Private {
     _begun: Arc<()>,
     /// Whether COPY INTO has written to it.
     loads: AtomicBool,
+    /// What each of its versions was made by.
+    notes: Mutex<Vec<(u64, Operation)>>,
 }
 
 impl Private {
@@ -48,6 +50,30 @@ impl Private {
 
     pub(super) fn loads(&self) -> bool {
         self.loads.load(Ordering::Relaxed)
+    }
+
+    /// A statement has made that version.
+    pub(super) fn note(&self, version: u64, operation: &Operation) {
+        let mut notes = self.notes.lock();
+        // Of statements that a savepoint took back.
+        notes.retain(|(noted, _)| *noted < version);
+        notes.push((version, operation.clone()));
+    }
+
+    /// What the log is to say of all that led to that version.
+    pub(super) fn described(&self, version: u64, operation: &Operation) -> Operation {
+        let mut described = operation.clone();
+        let notes = self.notes.lock();
+        let notes: Vec<&Operation> =
+            notes.iter().filter(|(noted, _)| *noted <= version).map(|(_, operation)| operation).collect();
+        let mut names: Vec<&str> = notes.iter().map(|note| note.name.as_str()).collect();
+        described.parameters.push(("statements".to_owned(), names.len().to_string()));
+        names.dedup();
+        described.parameters.push(("operations".to_owned(), names.join(", ")));
+        for (key, value) in notes.iter().flat_map(|note| &note.metrics) {
+            described.add_metric(key, *value);
+        }
+        described
     }
 
     /// Takes over what one statement staged.
@@ -95,6 +121,7 @@ impl Table {
             reads_new_rows: AtomicBool::new(false),
             _begun: self.location.live.begin(self.location()),
             loads: AtomicBool::new(false),
+            notes: Mutex::default(),
         };
         let mark = self.mark.clone();
         Ok(Arc::new(Self::new(location, delta, mark, Some(self), Some(Arc::new(private)))?))
@@ -123,21 +150,14 @@ impl Lake {
     ///
     /// # Errors
     /// 40001 when another transaction's commit forbids it. Nothing is visible then.
-    pub async fn commit_private(self: &Arc<Self>, table: &Arc<Table>) -> Result<()> {
-        self.commit_private_as(table, Operation::new("TRANSACTION")).await
-    }
-
-    /// The same, with what the log is to say about it.
-    ///
-    /// # Errors
-    /// As [`Lake::commit_private`].
-    pub async fn commit_private_as(self: &Arc<Self>, table: &Arc<Table>, operation: Operation) -> Result<()> {
+    pub async fn commit_private(self: &Arc<Self>, table: &Arc<Table>, operation: &Operation) -> Result<()> {
         let Some(private) = table.private.clone().filter(|_| table.is_changed_privately()) else { return Ok(()) };
         let target = Target::Private {
             base: Arc::clone(&private.base),
             table: Arc::clone(table),
             reads_new_rows: private.reads_new_rows(),
         };
+        let operation = private.described(table.version(), operation);
         let lake = Arc::clone(self);
         let made = Arc::clone(table);
         // From here on the work runs to its end, whoever waits for it.
@@ -162,13 +182,16 @@ impl Lake {
 pub struct MadeTable {
     lake: Arc<Lake>,
     location: String,
+    /// Whether its folder is its own.
+    managed: bool,
     kept: AtomicBool,
 }
 
 impl MadeTable {
     /// Guards the table at a location.
-    pub fn new(lake: &Arc<Lake>, location: &str) -> Self {
-        Self { lake: Arc::clone(lake), location: location.to_owned(), kept: AtomicBool::new(false) }
+    pub fn new(lake: &Arc<Lake>, location: &str, managed: bool) -> Self {
+        let (lake, location, kept) = (Arc::clone(lake), location.to_owned(), AtomicBool::new(false));
+        Self { lake, location, managed, kept }
     }
 
     pub fn location(&self) -> &str {
@@ -184,10 +207,14 @@ impl MadeTable {
 impl Drop for MadeTable {
     fn drop(&mut self) {
         // At the end of the process there is no runtime to remove them.
-        if !self.kept.load(Ordering::Relaxed)
-            && tokio::runtime::Handle::try_current().is_ok()
-            && let Err(error) = self.lake.drop_files(&self.location)
-        {
+        if self.kept.load(Ordering::Relaxed) || tokio::runtime::Handle::try_current().is_err() {
+            return;
+        }
+        let dropped = match self.managed {
+            true => self.lake.drop_files(&self.location),
+            false => self.lake.drop_named_files(&self.location),
+        };
+        if let Err(error) = dropped {
             tracing::warn!(table = self.location, %error, "could not remove a table that was rolled back");
         }
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use deltalake::protocol::DeltaOperation;
 use futures::TryStreamExt;
 use object_store::ObjectMeta;
 use object_store::path::Path;
@@ -15,13 +16,26 @@ use tokio_util::sync::CancellationToken;
 
 use super::maintain::{inner_table, lies_in_any};
 use super::table::Table;
-use super::{Lake, maintain, vectors};
+use super::write::Operation;
+use super::{Lake, commit, maintain, vectors};
 use crate::error::{Error, Result, SqlState};
 
 /// Names that a dry run tells.
 const NAMES_MAX: usize = 10_000;
 /// Delta's folder of files with changed rows, which the log names only in the commits that made them.
 const CHANGES: &str = "_change_data";
+
+/// What the table's log is told of a removal.
+#[derive(Debug, Clone, Default)]
+pub struct Told {
+    /// Who does it.
+    pub operation: Operation,
+    /// Also when there is nothing to remove.
+    pub always: bool,
+    /// Whether the time was given, and whether a time too short would be refused.
+    pub specified: bool,
+    pub retention_check: bool,
+}
 
 /// What was, or would be, removed.
 #[derive(Debug, Clone, Default)]
@@ -50,6 +64,7 @@ impl Lake {
         retention: Duration,
         dry_run: bool,
         cancel: &CancellationToken,
+        told: &Told,
     ) -> Result<Vacuumed> {
         let location = &table.location;
         let age = chrono::TimeDelta::from_std(retention).unwrap_or(chrono::TimeDelta::MAX);
@@ -72,8 +87,7 @@ impl Lake {
         }
         drop(removed);
         let partitions = table.partition_columns();
-        let mut done = Vacuumed::default();
-        let mut unused: Vec<ObjectMeta> = Vec::new();
+        let mut doomed: Vec<ObjectMeta> = Vec::new();
         let mut inner: HashSet<Path> = HashSet::new();
         let mut listed = location.store.list(Some(&location.path));
         while let Some(meta) = listed.try_next().await? {
@@ -90,34 +104,70 @@ impl Lake {
             {
                 continue;
             }
-            unused.push(meta);
+            doomed.push(meta);
         }
-        unused.retain(|meta| !lies_in_any(&meta.location, &location.path, &inner));
-        let mut doomed: Vec<Path> = Vec::new();
-        for meta in unused {
-            done.files += 1;
-            done.bytes += meta.size;
-            if dry_run {
-                if done.names.len() < NAMES_MAX {
-                    let name: Vec<_> = meta.location.prefix_match(&location.path).into_iter().flatten().collect();
-                    let name: Vec<&str> = name.iter().map(AsRef::as_ref).collect();
-                    done.names.push(format!("{}/{}", location.location, name.join("/")));
-                }
-            } else {
-                doomed.push(meta.location);
-            }
-        }
-        if dry_run {
-            return Ok(done);
-        }
+        doomed.retain(|file| !lies_in_any(&file.location, &location.path, &inner));
         // Asked last: what was listed as unused before may be in use now, never the other way round.
         self.past.forget(table.location());
         let needed = location.live.needed(table.location());
-        doomed.retain(|path| !needed.contains(path));
-        done.files = doomed.len() as u64;
-        maintain::remove(location, doomed, cancel).await?;
+        doomed.retain(|file| !needed.contains(&file.location));
+        let (files, bytes) = (doomed.len() as u64, doomed.iter().map(|file| file.size).sum());
+        let mut done = Vacuumed { files, bytes, names: Vec::new() };
+        if dry_run {
+            let name = |file: &ObjectMeta| {
+                let name: Vec<_> = file.location.prefix_match(&location.path).into_iter().flatten().collect();
+                let name: Vec<&str> = name.iter().map(AsRef::as_ref).collect();
+                format!("{}/{}", location.location, name.join("/"))
+            };
+            done.names = doomed.iter().take(NAMES_MAX).map(name).collect();
+            return Ok(done);
+        }
+        let tells = (told.always || files > 0) && commit::can_write_to(table)?;
+        if tells {
+            self.tell_start(table, told, retention, &done).await?;
+        }
+        let removed = maintain::remove(location, doomed.into_iter().map(|file| file.location).collect(), cancel).await;
+        if tells {
+            self.tell_end(table, told, &done, removed.is_ok()).await?;
+        }
+        removed?;
         self.clean_log(table).await;
         Ok(done)
+    }
+
+    /// The log says that files are about to go.
+    async fn tell_start(&self, table: &Table, told: &Told, retention: Duration, done: &Vacuumed) -> Result<()> {
+        let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+        let described = DeltaOperation::VacuumStart {
+            retention_check_enabled: told.retention_check,
+            specified_retention_millis: told.specified.then(|| millis(retention)),
+            default_retention_millis: millis(self.retention_of(table)),
+        };
+        let metrics = vec![("numFilesToDelete", done.files), ("sizeOfDataToDelete", done.bytes)];
+        self.tell(table, told, "VACUUM START", described, metrics).await
+    }
+
+    /// The log says what became of it.
+    async fn tell_end(&self, table: &Table, told: &Told, done: &Vacuumed, completed: bool) -> Result<()> {
+        let status = if completed { "COMPLETED" } else { "FAILED" };
+        let described = DeltaOperation::VacuumEnd { status: status.to_owned() };
+        let metrics = if completed { vec![("numDeletedFiles", done.files)] } else { Vec::new() };
+        self.tell(table, told, "VACUUM END", described, metrics).await
+    }
+
+    async fn tell(
+        &self,
+        table: &Table,
+        told: &Told,
+        name: &str,
+        described: DeltaOperation,
+        metrics: Vec<(&'static str, u64)>,
+    ) -> Result<()> {
+        let operation = Operation { name: name.to_owned(), metrics, ..told.operation.clone() };
+        let committed = commit::tell(self, table, &described, &operation).await;
+        // The files that go now are no part of a commit.
+        operation.decision.reopen();
+        committed.map_err(|failure| failure.error)
     }
 
     /// Removes commits that a checkpoint stands for and that are older than the table keeps its history.

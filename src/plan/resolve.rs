@@ -409,6 +409,7 @@ pub fn system_relation(schema: &str, name: &str) -> Option<catalog::Relation> {
             partition_columns: vec!["day".to_owned()],
             checks: Vec::new(),
             materialized: None,
+            on_commit: None,
             version: 0,
         }),
     })

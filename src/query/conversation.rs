@@ -16,6 +16,7 @@ use super::service::Service;
 use super::statement;
 use crate::encode::TextStyle;
 use crate::error::{Error, Result, SqlState};
+use crate::lake::Decision;
 use crate::session::{Entry, Session};
 use crate::sql::{self, Parsed, Statement};
 
@@ -192,7 +193,9 @@ impl Conversation {
     pub async fn complete(&mut self) -> Result<()> {
         // As in PostgreSQL the last statement of a message is done when all of it is committed.
         if self.several && self.simple_left == 0 && !self.session.transaction.in_block() {
-            self.commit_writes().await?;
+            let decision = Decision::default();
+            self.end_temporary(true, &self.cancel_token(), &decision).await?;
+            self.commit_writes(&decision).await?;
         }
         self.note_end("00000");
         Ok(())

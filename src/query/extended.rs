@@ -13,6 +13,7 @@ use crate::encode::input::InputContext;
 use crate::encode::params::decode_parameter;
 use crate::encode::types::{Format, OutputColumn, PgType};
 use crate::error::{Error, Result, SqlState};
+use crate::lake::Decision;
 use crate::plan::Parameters;
 use crate::sql;
 
@@ -173,13 +174,21 @@ impl Conversation {
     pub async fn sync(&mut self) -> Result<()> {
         let committed = match self.session.transaction.in_block() {
             true => Ok(()),
-            false => self.commit_writes().await,
+            false => self.commit_pipeline().await,
         };
         if let Err(error) = &committed {
             self.fail(error);
         }
         self.end_message();
         committed
+    }
+
+    async fn commit_pipeline(&mut self) -> Result<()> {
+        let decision = Decision::default();
+        if self.pipelined {
+            self.end_temporary(true, &self.cancel_token(), &decision).await?;
+        }
+        self.commit_writes(&decision).await
     }
 
     /// Tells that more than Sync follows the Execute that comes: what both write is committed at Sync.

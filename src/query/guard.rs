@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result, SqlState};
+use crate::lake::Decision;
 
 /// When a statement must have ended, and whose limit that is.
 #[derive(Debug, Clone, Copy)]
@@ -55,24 +56,52 @@ pub(crate) fn transaction_timeout() -> Error {
 pub(crate) struct Guard {
     token: CancellationToken,
     deadline: Option<Deadline>,
+    decision: Decision,
 }
+
+/// The longest that a statement's end waits for a commit that has begun.
+const SETTLING_MAX: Duration = Duration::from_secs(10);
 
 impl Guard {
     pub(crate) fn new(token: CancellationToken, deadline: Option<Deadline>) -> Self {
-        Self { token, deadline }
+        Self { token, deadline, decision: Decision::default() }
     }
 
-    /// Runs the future until it ends, is cancelled (57014) or is too late (57014, 25P04). What it was doing is dropped.
+    /// Runs the future until it ends, is cancelled (57014) or is too late (57014, 25P04). What it was doing is dropped, unless
+    /// it commits: then that has its end first, if the store gives it one soon.
     pub(crate) async fn run<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        tokio::select! {
+        let done = tokio::select! {
             biased;
             error = self.ended() => Err(error),
             result = work => result,
+        };
+        self.decision.reopen();
+        done
+    }
+
+    /// Resolves when the statement must end, with the error that says why. What has not begun to commit then never will.
+    pub(crate) async fn ended(&self) -> Error {
+        let error = self.wanted().await;
+        let settled = async {
+            while !self.decision.abandon() {
+                self.decision.opened().await;
+            }
+        };
+        match tokio::time::timeout(SETTLING_MAX, settled).await {
+            Ok(()) => error,
+            Err(_) => error
+                .with_detail("The object store has not told yet whether the statement's commit was taken.")
+                .with_hint("Look at the table before the statement is run again."),
         }
     }
 
-    /// Resolves when the statement must end, with the error that says why.
-    pub(crate) async fn ended(&self) -> Error {
+    /// Until when the statement can be ended.
+    pub(crate) fn decision(&self) -> &Decision {
+        &self.decision
+    }
+
+    /// Resolves when somebody wants the statement to end.
+    async fn wanted(&self) -> Error {
         let late = async {
             match self.deadline {
                 Some(deadline) => {

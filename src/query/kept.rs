@@ -65,13 +65,12 @@ impl Conversation {
         let started = self.service.started;
         let session = &mut self.session;
         let token = guard.token().clone();
-        guard
-            .run(async move {
-                let source = Arc::clone(&parsed.source);
-                let mut road = Road::new(&ground, session, source, parameters, token, started).await?;
-                prepared::prepare(&mut road, parsed).await
-            })
-            .await
+        let prepared = async move {
+            let source = Arc::clone(&parsed.source);
+            let mut road = Road::new(&ground, session, source, parameters, token, started).await?;
+            prepared::prepare(&mut road, parsed).await
+        };
+        guard.run(Box::pin(prepared)).await
     }
 
     fn control_columns(&self, statement: &Statement) -> Result<Option<Arc<[OutputColumn]>>> {

@@ -14,6 +14,7 @@ mod kept;
 mod log;
 mod portal;
 mod prepared;
+pub mod refresher;
 mod run;
 mod scroll;
 mod service;

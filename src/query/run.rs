@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use chrono::Utc;
 use datafusion::scalar::ScalarValue;
+use tokio_util::sync::CancellationToken;
 
 use super::conversation::Conversation;
 use super::guard::Guard;
@@ -17,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::execute::output::Output;
 use crate::execute::select::Reusable;
 use crate::execute::{self, Road};
+use crate::lake::Decision;
 use crate::plan::Parameters;
 use crate::session::{Isolation, Modes, Pins};
 use crate::sql::{self, Discard, Statement};
@@ -67,7 +69,7 @@ impl Conversation {
                 done(if *start { "START TRANSACTION" } else { "BEGIN" })
             }
             Statement::Commit { chain } => {
-                if let Err(error) = self.commit_writes().await {
+                if let Err(error) = guard.run(self.commit_block(guard)).await {
                     self.session.rollback(false, now)?;
                     self.close_transaction_portals(false);
                     return Err(error);
@@ -195,11 +197,13 @@ impl Conversation {
         let ground = Arc::clone(&self.service.ground);
         let (session, started) = (&mut self.session, self.service.started);
         let (token, source) = (guard.token().clone(), Arc::clone(&prepared.parsed.source));
+        let decision = guard.decision().clone();
         let statement = &prepared.parsed.statement;
         let output = guard
             .run(async move {
                 let mut road = Road::new(&ground, session, source, parameters, token, started).await?;
                 road.staged = staged;
+                road.decision = decision;
                 // A described statement is executed again and again: what can be planned once is.
                 if let (Statement::Query(query), true, None) = (statement, prepared.described, prepared.reusable.get())
                 {
@@ -217,13 +221,45 @@ impl Conversation {
                 output
             })
             .await?;
+        if matches!(access, Access::Writes(_)) && !staged {
+            self.end_temporary(false, guard.token(), guard.decision()).await?;
+        }
         Ok(output)
     }
 
+    async fn commit_block(&mut self, guard: &Guard) -> Result<()> {
+        self.end_temporary(true, guard.token(), guard.decision()).await?;
+        self.commit_writes(guard.decision()).await
+    }
+
+    /// What ON COMMIT wants of the session's temporary tables, before the transaction's commit or after a statement's own.
+    pub(super) async fn end_temporary(
+        &mut self,
+        staged: bool,
+        token: &CancellationToken,
+        decision: &Decision,
+    ) -> Result<()> {
+        if !self.session.has_on_commit || staged && self.session.transaction.pins_mut().is_none() {
+            return Ok(());
+        }
+        if let Some(pins) = self.session.transaction.pins_mut().filter(|_| !staged) {
+            // The statement may have made the table.
+            pins.catalog = None;
+        }
+        let ground = Arc::clone(&self.service.ground);
+        let (source, started) = (Arc::from(""), self.service.started);
+        let road = Road::new(&ground, &mut self.session, source, Parameters::none(), token.clone(), started).await;
+        let mut road = road?;
+        road.staged = staged;
+        road.decision = decision.clone();
+        Box::pin(execute::temporary::on_commit(&mut road)).await
+    }
+
     /// Commits what the transaction has staged; what reads on sees newer versions.
-    pub(super) async fn commit_writes(&mut self) -> Result<()> {
+    pub(super) async fn commit_writes(&mut self, decision: &Decision) -> Result<()> {
+        let user = self.session.user.clone();
         let Some(pins) = self.session.transaction.pins_mut() else { return Ok(()) };
-        Box::pin(execute::transaction::commit(&self.service.ground, pins)).await?;
+        Box::pin(execute::transaction::commit(&self.service.ground, pins, &user, decision)).await?;
         if let Some(pins) = self.session.transaction.pins_mut() {
             *pins = Pins::default();
         }

@@ -40,6 +40,8 @@ pub struct Session {
     pub server_address: Option<SocketAddr>,
     /// The schema of its temporary relations, once there was one.
     pub temporary: Option<String>,
+    /// Whether any of them does not outlive a transaction as it is.
+    pub has_on_commit: bool,
 }
 
 impl Session {
@@ -55,6 +57,7 @@ impl Session {
             transaction: Transaction::Idle,
             server_address,
             temporary: None,
+            has_on_commit: false,
         }
     }
 

@@ -5,7 +5,7 @@ use sqlparser::ast;
 use super::create_table;
 use super::data_type::pg_type;
 use super::grammar::Grammar;
-use super::statement::{CheckConstraint, ColumnDefinition, Name, QualifiedName, Statement};
+use super::statement::{CheckConstraint, ColumnDefinition, Name, QualifiedName, RefreshEvery, Statement};
 use crate::encode::types::PgType;
 use crate::error::{Error, Result};
 
@@ -37,6 +37,8 @@ pub enum AlterChange {
         to: Name,
     },
     SetSchema(Name),
+    /// ALTER MATERIALIZED VIEW … REFRESH EVERY, or DROP REFRESH.
+    Refresh(Option<RefreshEvery>),
     /// One or more, in the order of the text.
     Actions(Vec<AlterAction>),
 }
@@ -184,6 +186,14 @@ impl Grammar<'_> {
         }
         if self.take(&["set", "schema"]) {
             return Ok(AlterChange::SetSchema(self.name()?));
+        }
+        if kind == AlterKind::MaterializedView {
+            if self.take(&["refresh", "every"]) {
+                return Ok(AlterChange::Refresh(Some(self.refresh_every()?)));
+            }
+            if self.take(&["drop", "refresh"]) {
+                return Ok(AlterChange::Refresh(None));
+            }
         }
         let actions = self.list(Self::alter_actions)?.into_iter().flatten().collect::<Vec<_>>();
         if kind != AlterKind::Table && actions.iter().any(|action| !matches!(action, AlterAction::Owner(_))) {

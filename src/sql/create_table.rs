@@ -3,7 +3,7 @@
 use super::alter::StoredExpression;
 use super::data_type::pg_type;
 use super::grammar::{Grammar, fold};
-use super::statement::{CheckConstraint, ColumnDefinition, CreateTable, Name, QualifiedName, Statement};
+use super::statement::{CheckConstraint, ColumnDefinition, CreateTable, Name, OnCommit, QualifiedName, Statement};
 use super::token::Kind;
 use crate::error::{Error, Result, SqlState};
 
@@ -34,6 +34,8 @@ pub(crate) fn empty(name: QualifiedName) -> CreateTable {
         no_data: false,
         temporary: false,
         materialized: None,
+        refresh_every: None,
+        on_commit: None,
     }
 }
 
@@ -246,10 +248,8 @@ impl Grammar<'_> {
             } else if self.accept("cluster") {
                 self.expect("by")?;
                 table.cluster_by = Some(self.parenthesized(Self::name)?);
-            } else if table.temporary && self.take(&["on", "commit"]) {
-                if !self.take(&["preserve", "rows"]) {
-                    return self.unsupported(&format!("ON COMMIT {}", self.token().value.to_ascii_uppercase()));
-                }
+            } else if self.take(&["on", "commit"]) {
+                table.on_commit = Some(self.on_commit()?);
             } else if self.accept("location") {
                 table.location = Some(self.string()?);
             } else if self.accept("comment") {
@@ -264,6 +264,19 @@ impl Grammar<'_> {
                 return self.refuse_table_clause();
             }
         }
+    }
+
+    fn on_commit(&mut self) -> Result<OnCommit> {
+        if self.take(&["preserve", "rows"]) {
+            return Ok(OnCommit::PreserveRows);
+        }
+        if self.take(&["delete", "rows"]) {
+            return Ok(OnCommit::DeleteRows);
+        }
+        if self.accept("drop") {
+            return Ok(OnCommit::Drop);
+        }
+        self.syntax()
     }
 
     fn refuse_table_clause(&self) -> Result<()> {

@@ -3,8 +3,8 @@
 use super::create_table;
 use super::grammar::Grammar;
 use super::statement::{
-    ColumnDefinition, CreateSchema, CreateTable, CreateView, Drop, DropKind, QualifiedName, Refresh, Statement,
-    Truncate,
+    ColumnDefinition, CreateSchema, CreateTable, CreateView, Drop, DropKind, QualifiedName, Refresh, RefreshEvery,
+    Statement, Truncate,
 };
 use crate::error::{Error, Result};
 
@@ -74,8 +74,12 @@ impl Grammar<'_> {
             self.parenthesized(|grammar| grammar.bare_column(&mut table))?;
         }
         self.table_clauses(&mut table)?;
-        if self.are(&["refresh", "every"]) || self.is("schedule") {
-            return self.unsupported("REFRESH EVERY");
+        if self.take(&["refresh", "every"]) {
+            table.refresh_every = Some(self.refresh_every()?);
+            self.table_clauses(&mut table)?;
+        }
+        if self.is("schedule") {
+            return self.unsupported("SCHEDULE");
         }
         if let Some(location) = &table.location {
             return Err(Error::unsupported(format!("LOCATION '{location}' of a materialized view")));
@@ -90,6 +94,19 @@ impl Grammar<'_> {
             self.take(&["with", "data"]);
         }
         Ok(Statement::CreateTable(Box::new(table)))
+    }
+
+    /// After REFRESH EVERY: `[INTERVAL] '15 minutes'`, or `15 MINUTES`.
+    pub fn refresh_every(&mut self) -> Result<RefreshEvery> {
+        let position = self.token().position;
+        if self.is("interval") {
+            self.advance();
+        }
+        if self.is_string() {
+            return Ok(RefreshEvery { interval: self.string()?, position });
+        }
+        let number = self.integer()?;
+        Ok(RefreshEvery { interval: format!("{number} {}", self.non_reserved_word()?.value), position })
     }
 
     /// A column's name alone.

@@ -176,6 +176,9 @@ pub struct CreateTable {
     pub temporary: bool,
     /// CREATE MATERIALIZED VIEW: the text of the query as the user wrote it.
     pub materialized: Option<String>,
+    pub on_commit: Option<OnCommit>,
+    /// Of a materialized view: how often it is refreshed.
+    pub refresh_every: Option<RefreshEvery>,
 }
 
 /// REFRESH MATERIALIZED VIEW.
@@ -473,6 +476,21 @@ pub struct AlterRole {
     pub name: Name,
     pub options: RoleOptions,
     pub rename_to: Option<Name>,
+}
+
+/// What becomes of a temporary table at the end of a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnCommit {
+    PreserveRows,
+    DeleteRows,
+    Drop,
+}
+
+/// REFRESH EVERY: an interval's text, and where it stands.
+#[derive(Debug, Clone)]
+pub struct RefreshEvery {
+    pub interval: String,
+    pub position: u32,
 }
 
 #[derive(Debug, Clone)]

@@ -2,6 +2,8 @@
 //! installs), and GCS as `gcs.py` does, because no emulator of it knows the conditional writes that a warehouse needs.
 
 mod emulator;
+mod faults;
+mod unreliable;
 
 use crate::protocol::{Connection, Failure};
 use crate::server::{Home, Server};

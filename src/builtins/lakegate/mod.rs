@@ -1,16 +1,44 @@
 //! The schema `lakegate`: what PostgreSQL's catalogs have no place for.
 
 use arrow::record_batch::RecordBatch;
+use chrono::DateTime;
 
 use super::tables::listing::{Listed, relations, role_name};
 use super::tables::rows::Request;
+use crate::catalog::Refreshing;
 use crate::error::Result;
 
 pub(super) fn rows(request: &Request<'_>) -> Result<RecordBatch> {
     match request.name() {
         "tables" => tables(request),
+        "refreshes" => refreshes(request),
         _ => request.empty(),
     }
+}
+
+/// `lakegate.refreshes`: the materialized views that are refreshed by themselves, and how that went last.
+fn refreshes(request: &Request<'_>) -> Result<RecordBatch> {
+    let context = request.context();
+    let views: Vec<(Listed<'_>, &Refreshing)> = relations(context)
+        .into_iter()
+        .filter(|relation| relation.is_accessible(context))
+        .filter_map(|relation| {
+            let refreshing = relation.table()?.materialized.as_ref()?.refreshing.as_ref()?;
+            Some((relation, refreshing))
+        })
+        .collect();
+    let now = context.statement_start.timestamp_millis();
+    request
+        .rows(&views)
+        .set("view_oid", |(view, _)| view.oid)
+        .set("view_schema", |(view, _)| view.schema)
+        .set("view_name", |(view, _)| view.name)
+        .set("view_owner", |(view, _)| role_name(context, view.owner))
+        .set("every", |(_, refreshing)| refreshing.interval.as_str())
+        .set("last_begun", |(_, refreshing)| DateTime::from_timestamp_millis(refreshing.last_ms))
+        .set("running", |(_, refreshing)| refreshing.claimed_until_ms > now)
+        .set("failure", |(_, refreshing)| refreshing.failure.as_deref())
+        .finish()
 }
 
 /// `lakegate.tables`: where each table's files are.

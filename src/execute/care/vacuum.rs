@@ -11,7 +11,7 @@ use crate::encode::types::PgType;
 use crate::error::{Error, Result, Severity, SqlState};
 use crate::execute::output::{Output, RowsTag};
 use crate::execute::road::{Road, Target};
-use crate::lake::{Freshness, Scope};
+use crate::lake::{Freshness, Scope, Told};
 use crate::sql::Vacuum;
 
 pub(super) const COLUMNS: &[(&str, PgType)] = &[("path", PgType::TEXT)];
@@ -25,12 +25,20 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &Vacuum) -> Result<Outpu
         let retention = retention(road, &target, statement)?;
         if statement.full && !statement.dry_run {
             arrange(road, &target, None, Scope::Small, Vec::new()).await?;
+            road.decision.reopen();
         }
         let lake = Arc::clone(&road.ground.lake);
         let newest = lake.table(target.table.location(), Freshness::Latest).await?;
         let (cancel, dry_run) = (road.token.clone(), statement.dry_run);
-        let vacuumed =
-            road.ground.engine.compute(async move { lake.vacuum(&newest, retention, dry_run, &cancel).await }).await?;
+        let told = Told {
+            operation: road.operation("VACUUM"),
+            // Of all tables those alone that lose something.
+            always: !statement.tables.is_empty(),
+            specified: statement.retain_hours.is_some(),
+            retention_check: road.session.settings().retention_check(),
+        };
+        let vacuumed = async move { lake.vacuum(&newest, retention, dry_run, &cancel, &told).await };
+        let vacuumed = road.ground.engine.compute(vacuumed).await?;
         if statement.verbose {
             let verb = if statement.dry_run { "would remove" } else { "removed" };
             let message = format!(

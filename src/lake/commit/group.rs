@@ -49,16 +49,25 @@ impl Groups {
         waiting
     }
 
-    /// The appends that have waited longest.
-    fn take(&self, location: &Resolved) -> Vec<Member> {
+    /// Takes those out of the line whose statements were ended.
+    pub(in crate::lake) fn leave(&self, location: &Resolved) {
         let mut groups = self.0.lock();
-        let Some(waiting) = groups.get_mut(location.location.as_str()) else { return Vec::new() };
+        if let Some(waiting) = groups.get_mut(location.location.as_str()) {
+            waiting.retain(|member| !member.operation.decision.is_abandoned());
+        }
+        groups.retain(|_, waiting| !waiting.is_empty());
+    }
+
+    /// The appends that have waited longest; `None` when none has.
+    fn take(&self, location: &Resolved) -> Option<Vec<Member>> {
+        let mut groups = self.0.lock();
+        let waiting = groups.get_mut(location.location.as_str())?;
         let rest = waiting.split_off(waiting.len().min(GROUP_MAX));
         let taken = std::mem::replace(waiting, rest);
         if waiting.is_empty() {
             groups.remove(location.location.as_str());
         }
-        taken
+        Some(taken)
     }
 }
 
@@ -72,12 +81,26 @@ pub(in crate::lake) async fn commit(
         if let Ok(answer) = waiting.try_recv() {
             return answer;
         }
-        let members = lake.groups.take(location);
-        if members.is_empty() {
+        let Some(members) = lake.groups.take(location) else {
             return Err(Error::internal("an append was lost in the queue").into());
+        };
+        let members = entered(members);
+        if !members.is_empty() {
+            commit_members(lake, location, members).await;
         }
-        commit_members(lake, location, members).await;
     }
+}
+
+/// Those whose statements were not ended while they waited.
+fn entered(members: Vec<Member>) -> Vec<Member> {
+    let enter = |member: Member| match member.operation.decision.enter() {
+        Ok(()) => Some(member),
+        Err(error) => {
+            let _ = member.answer.send(Err(error.into()));
+            None
+        }
+    };
+    members.into_iter().filter_map(enter).collect()
 }
 
 async fn commit_members(lake: &Lake, location: &Resolved, mut members: Vec<Member>) {
@@ -129,10 +152,7 @@ fn operation(members: &[Member]) -> Operation {
             let mut operation = Operation::new("INSERT");
             operation.parameters.push(("statements".to_owned(), many.len().to_string()));
             for (name, value) in many.iter().flat_map(|member| &member.operation.metrics) {
-                match operation.metrics.iter_mut().find(|(known, _)| known == name) {
-                    Some((_, sum)) => *sum += value,
-                    None => operation.metrics.push((name, *value)),
-                }
+                operation.add_metric(name, *value);
             }
             operation
         }

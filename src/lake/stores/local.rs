@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -61,14 +62,14 @@ impl ObjectStore for LocalDisk {
         }
         let path = self.inner.path_to_filesystem(location)?;
         let lasts = self.must_last(location, &opts.mode);
-        blocking(move || {
+        unless_abandoned(move |abandoned| {
             let staged = StagedFile::create(path)?;
             let mut offset = 0;
             for bytes in &payload {
                 staged.write_at(bytes, offset)?;
                 offset += bytes.len() as u64;
             }
-            staged.publish(&opts.mode, lasts)
+            staged.publish(&opts.mode, lasts, abandoned)
         })
         .await
     }
@@ -148,7 +149,7 @@ impl MultipartUpload for Upload {
     async fn complete(&mut self) -> Result<PutResult> {
         let staged = self.staged.take().ok_or_else(ended)?;
         let lasts = self.lasts;
-        blocking(move || staged.publish(&PutMode::Overwrite, lasts)).await
+        unless_abandoned(move |abandoned| staged.publish(&PutMode::Overwrite, lasts, abandoned)).await
     }
 
     async fn abort(&mut self) -> Result<()> {
@@ -168,6 +169,21 @@ impl Drop for Upload {
             drop(runtime.spawn_blocking(move || drop(staged)));
         }
     }
+}
+
+/// Work that is told when nobody waits for it any more: it cannot be stopped, and must not leave what nobody knows of.
+async fn unless_abandoned<T: Send + 'static>(
+    work: impl FnOnce(&AtomicBool) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    struct Waiting(Arc<AtomicBool>);
+    impl Drop for Waiting {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+    let abandoned = Arc::new(AtomicBool::new(false));
+    let _waiting = Waiting(Arc::clone(&abandoned));
+    blocking(move || work(&abandoned)).await
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {

@@ -84,7 +84,7 @@ async fn replace_changes_definition_and_rows_in_one_version() {
     let other = spec("memory://lake/t", vec![ColumnSpec::new("t", PgType::TIMESTAMP)]);
     let array: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![0]));
     let batch = RecordBatch::try_from_iter([("t", array)]).unwrap();
-    let written = lake.write(request(WriteMode::Replace(other), vec![batch])).await.unwrap();
+    let written = lake.write(request(WriteMode::Replace(other, None), vec![batch])).await.unwrap();
     assert_eq!(written.version, 2);
     let expected = "+---------------------+\n| t                   |\n+---------------------+\n| 1970-01-01T00:00:00 |\n+---------------------+";
     assert_eq!(text(&written.table.unwrap(), "SELECT * FROM t").await, expected);

@@ -66,7 +66,7 @@ fn request(mode: WriteMode, batches: Vec<RecordBatch>) -> WriteRequest {
     let columns = match &mode {
         WriteMode::Append(table) | WriteMode::Overwrite(table) => write::gate_columns(table.columns()),
         WriteMode::Change(change) => write::gate_columns(change.table.columns()),
-        WriteMode::Create(spec) | WriteMode::Replace(spec) => write::gate_columns(&spec.columns),
+        WriteMode::Create(spec) | WriteMode::Replace(spec, _) => write::gate_columns(&spec.columns),
         WriteMode::Redefine(redefinition) => write::gate_columns(redefinition.table.columns()),
     };
     WriteRequest {

@@ -61,7 +61,7 @@ async fn changed(lake: &Arc<Lake>, rows: std::ops::Range<i32>) -> Vec<Arc<Table>
 }
 
 async fn reserved(lake: &Arc<Lake>, id: &str, rows: std::ops::Range<i32>) -> Reserved {
-    lake.reserve(id, changed(lake, rows).await).await.unwrap()
+    lake.reserve(id, changed(lake, rows).await, &Operation::new("TRANSACTION")).await.unwrap()
 }
 
 async fn rows(lake: &Arc<Lake>, place: &str) -> Vec<i32> {
@@ -106,7 +106,7 @@ async fn a_conflict_in_one_table_frees_the_other() {
     let tables = changed(&lakes[0], 5..8).await;
     let other = lakes[1].table(PLACES[1], Freshness::Latest).await.unwrap();
     lakes[1].write(request(WriteMode::Overwrite(other), vec![ints(3..4)])).await.unwrap();
-    let error = lakes[0].reserve("late", tables).await.unwrap_err();
+    let error = lakes[0].reserve("late", tables, &Operation::new("TRANSACTION")).await.unwrap_err();
     assert_eq!(error.sqlstate(), SqlState::SerializationFailure);
     append(&lakes[1], PLACES[0], 2..3).await.unwrap();
     assert!(decided.given_up.lock().is_empty(), "a writer had to wait");
@@ -123,7 +123,7 @@ async fn answers_that_the_store_loses_do_no_harm() {
         let tables = changed(&lakes[0], rows_of_round.clone()).await;
         faulty.fail_puts_after_effect(1);
         let id = format!("round {round}");
-        let reserved = lakes[0].reserve(&id, tables).await.unwrap();
+        let reserved = lakes[0].reserve(&id, tables, &Operation::new("TRANSACTION")).await.unwrap();
         decided.committed.lock().insert(id);
         if round == 1 {
             faulty.fail_puts(1);

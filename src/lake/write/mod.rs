@@ -28,13 +28,14 @@ use tokio_util::sync::CancellationToken;
 use super::change::{Change, Changing, Counts};
 use super::columns::{ColumnSpec, TableSpec, stored_type};
 use super::commit::{self, Committed, Failure, Target};
+use super::decision::{Decision, canceled};
 use super::loads::LoadStep;
 use super::redefinition::Redefinition;
 use super::refreshed::Refreshed;
 use super::stores::Resolved;
 use super::table::Table;
 use super::{Lake, LakeOptions};
-use crate::error::{Error, Result, SqlState};
+use crate::error::{Error, Result};
 use crate::quality::Gate;
 pub use arrange::{Arranged, Arrangement, Scope};
 use encode::Encoding;
@@ -61,8 +62,8 @@ pub enum WriteMode {
     Redefine(Arc<Redefinition>),
     /// CREATE TABLE … AS: definition and rows in one commit.
     Create(TableSpec),
-    /// CREATE OR REPLACE TABLE … AS: the same where a table may be already.
-    Replace(TableSpec),
+    /// CREATE OR REPLACE TABLE … AS: the same where a table may be already; in a transaction its own view of that one.
+    Replace(TableSpec, Option<Arc<Table>>),
 }
 
 /// What the commit's info in the log says about the statement.
@@ -80,11 +81,22 @@ pub struct Operation {
     pub refreshed: Option<Refreshed>,
     /// The version whose rows the commit builds on, all of them: others than these are a conflict.
     pub follows: Option<Arc<Table>>,
+    /// Until when the statement can be ended.
+    pub decision: Decision,
+    /// Whether the statement holds the queue of the table's commits itself (see [`Lake::hold`]).
+    pub alone: bool,
 }
 
 impl Operation {
     pub fn new(name: impl Into<String>) -> Self {
         Self { name: name.into(), ..Self::default() }
+    }
+
+    pub(super) fn add_metric(&mut self, name: &'static str, value: u64) {
+        match self.metrics.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, sum)) => *sum += value,
+            None => self.metrics.push((name, value)),
+        }
     }
 }
 
@@ -157,7 +169,7 @@ pub(super) async fn write(lake: Arc<Lake>, request: WriteRequest) -> Result<Writ
         | WriteMode::Overwrite(_)
         | WriteMode::Redefine(_)
         | WriteMode::Create(_)
-        | WriteMode::Replace(_) => None,
+        | WriteMode::Replace(..) => None,
     };
     let (location, mut target) = target(&lake, mode)?;
     let shape = shape(&target)?;
@@ -243,7 +255,9 @@ async fn commit_staged(
         if made.table.is_none() {
             return Err(Error::internal("a transaction lost sight of a table that it wrote"));
         }
-        if operation.load.is_some() {
+        private.note(made.version, &operation);
+        // What replaces a table has loaded nothing.
+        if operation.load.is_some() || matches!(target, Target::Replace(..)) {
             private.note_load();
         }
         private.adopt(&adds, Arc::clone(&job.staged), target.reads_new_rows());
@@ -266,7 +280,8 @@ fn target(lake: &Lake, mode: WriteMode) -> Result<(Resolved, Target)> {
         }
         WriteMode::Redefine(redefinition) => (redefinition.table.location.clone(), Target::Redefine(redefinition)),
         WriteMode::Create(spec) => (lake.stores.resolve(&spec.location)?, Target::Create(spec)),
-        WriteMode::Replace(spec) => (lake.stores.resolve(&spec.location)?, Target::Replace(spec)),
+        WriteMode::Replace(spec, Some(table)) => (table.location.clone(), Target::Replace(spec, Some(table))),
+        WriteMode::Replace(spec, None) => (lake.stores.resolve(&spec.location)?, Target::Replace(spec, None)),
     })
 }
 
@@ -289,7 +304,7 @@ fn shape(target: &Target) -> Result<Shape> {
             stored: redefinition.stored_types()?,
             partition_columns: redefinition.partition_columns.clone(),
         }),
-        Target::Create(spec) | Target::Replace(spec) => {
+        Target::Create(spec) | Target::Replace(spec, _) => {
             spec.validate()?;
             let engine = spec.engine_schema();
             let stored = engine.fields().iter().map(|field| stored_type(field.data_type())).collect();
@@ -317,7 +332,7 @@ pub(super) fn statistics_columns(target: &Target) -> usize {
         | Target::Private { table, .. } => table.properties().get(KEY).cloned(),
         Target::Rearrange(rearrangement) => rearrangement.table.properties().get(KEY).cloned(),
         Target::Redefine(redefinition) => redefinition.table.properties().get(KEY).cloned(),
-        Target::Create(spec) | Target::Replace(spec) => {
+        Target::Create(spec) | Target::Replace(spec, _) => {
             spec.properties.iter().find(|(key, _)| key == KEY).map(|(_, value)| value.clone())
         }
     };
@@ -339,7 +354,7 @@ fn unchanged(target: &Target, files: &[StagedFile]) -> Option<Arc<Table>> {
         | Target::Private { .. }
         | Target::Overwrite(_)
         | Target::Create(_)
-        | Target::Replace(_) => None,
+        | Target::Replace(..) => None,
     }
 }
 
@@ -360,10 +375,6 @@ async fn joined(mut tasks: JoinSet<Result<Vec<StagedFile>>>) -> Result<Vec<Stage
         files.extend(staged?);
     }
     Ok(files)
-}
-
-fn canceled() -> Error {
-    Error::new(SqlState::QueryCanceled, "canceling statement due to user request")
 }
 
 /// The columns of a spec behind a gate that checks NOT NULL only: what CREATE TABLE AS of plain columns needs.

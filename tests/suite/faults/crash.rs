@@ -1,6 +1,8 @@
 //! kill -9 at any moment of a COPY or an INSERT leaves all of the statement's rows or none.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::protocol::{Connection, message, query};
 use crate::server::{Home, Server};
@@ -17,8 +19,16 @@ pub(super) fn pause(round: u64) -> Duration {
     Duration::from_micros(round.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(12_345) % 250_000)
 }
 
+/// Waits until so much was acknowledged, however slow the machine is; with a limit, so that a defect ends the test.
+pub(super) async fn await_progress(acknowledged: &AtomicU64, wanted: u64) {
+    let started = Instant::now();
+    while acknowledged.load(Ordering::Relaxed) < wanted && started.elapsed() < Duration::from_secs(20) {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
 /// Writes statement after statement until the connection breaks; how many were acknowledged.
-async fn write(address: std::net::SocketAddr, round: u64) -> Vec<u64> {
+async fn write(address: std::net::SocketAddr, round: u64, count: Arc<AtomicU64>) -> Vec<u64> {
     let mut acknowledged = Vec::new();
     let Ok(mut connection) = Connection::superuser(address).await else { return acknowledged };
     for statement in 0.. {
@@ -37,6 +47,7 @@ async fn write(address: std::net::SocketAddr, round: u64) -> Vec<u64> {
             Ok(answer) => {
                 assert!(answer.tag.ends_with(&ROWS.to_string()), "{}", answer.tag);
                 acknowledged.push(batch);
+                count.fetch_add(1, Ordering::Relaxed);
             }
             Err(_) => break,
         }
@@ -55,8 +66,10 @@ async fn kill_leaves_all_rows_of_a_statement_or_none() {
     }
     for round in 0..rounds() {
         let mut server = Server::start_in(&home, &[]);
-        let writer = tokio::spawn(write(server.address(), round));
-        tokio::time::sleep(Duration::from_millis(50) + pause(round)).await;
+        let count = Arc::new(AtomicU64::new(0));
+        let writer = tokio::spawn(write(server.address(), round, Arc::clone(&count)));
+        await_progress(&count, round % 4).await;
+        tokio::time::sleep(pause(round)).await;
         server.kill();
         acknowledged.extend(writer.await.unwrap());
     }
@@ -88,7 +101,7 @@ async fn a_copy_without_its_end_commits_nothing() {
     }
     let active =
         "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
-    super::eventually(Duration::from_secs(10), &mut connection, active, "0").await.unwrap();
+    super::eventually(super::SOON, &mut connection, active, "0").await.unwrap();
     assert_eq!(connection.value("SELECT count(*) FROM t").await.unwrap(), "0");
 }
 

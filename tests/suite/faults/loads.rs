@@ -1,26 +1,29 @@
 //! COPY INTO loads each file once, whoever else loads and whatever crashes.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::crash::{await_progress, pause};
 use crate::protocol::{Connection, Failure};
 use crate::server::{Home, Server};
 
 const ROWS: usize = 200;
 
 /// A file appears whole, as an uploaded one does.
-fn put(folder: &Path, number: usize) {
+pub(super) fn put(folder: &Path, number: usize) {
     let rows: String = (0..ROWS).map(|row| format!("{number},{row}\n")).collect();
     let hidden = folder.join(format!(".{number}"));
     std::fs::write(&hidden, rows).unwrap();
     std::fs::rename(hidden, folder.join(format!("{number}.csv"))).unwrap();
 }
 
-fn load(folder: &Path) -> String {
+pub(super) fn load(folder: &Path) -> String {
     format!("COPY INTO t FROM '{}/' FILEFORMAT = CSV", folder.display())
 }
 
-async fn check(connection: &mut Connection, files: usize) {
+pub(super) async fn check(connection: &mut Connection, files: usize) {
     let counts = "SELECT count(*), count(DISTINCT (file, row)), count(DISTINCT file) FROM t";
     let rows = (files * ROWS).to_string();
     assert_eq!(connection.rows(counts).await.unwrap(), [[rows.clone(), rows, files.to_string()]]);
@@ -82,11 +85,17 @@ async fn a_load_that_is_killed_is_finished_by_the_next() {
         (0..5).for_each(|file| put(folder.path(), round * 5 + file));
         let mut server = Server::start_in(&home, &[]);
         let (address, statement) = (server.address(), load(folder.path()));
+        let loads = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&loads);
         let loader = tokio::spawn(async move {
-            let mut connection = Connection::superuser(address).await.unwrap();
-            while connection.rows(&statement).await.is_ok() {}
+            let Ok(mut connection) = Connection::superuser(address).await else { return };
+            while connection.rows(&statement).await.is_ok() {
+                counted.fetch_add(1, Ordering::Relaxed);
+            }
         });
-        tokio::time::sleep(Duration::from_millis(20 + 23 * round as u64)).await;
+        // Half of the blows fall while the new files are loaded, the others after that.
+        await_progress(&loads, round as u64 % 2).await;
+        tokio::time::sleep(pause(round as u64)).await;
         server.kill();
         loader.await.unwrap();
     }

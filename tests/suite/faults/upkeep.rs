@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use super::SOON;
 use crate::protocol::Connection;
 use crate::server::{Home, Server};
 
-const SOON: Duration = Duration::from_secs(20);
 const BUSY: &[&str] = &["--set", "maintenance.interval=100ms"];
 
 fn files_below(folder: &Path, ending: &str) -> usize {

@@ -74,10 +74,19 @@ impl Emulator {
         emulator
     }
 
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Options that lead to S3 at that address.
+    pub(crate) fn at(address: SocketAddr) -> Self {
+        Self { options: s3_options(address), address, process: None, folder: tempfile::tempdir().unwrap() }
+    }
+
     /// Options that lead to a port nobody listens on.
     pub(crate) fn nobody() -> Self {
-        let address = free_port();
-        Self { options: s3_options(address), address, process: None, folder: tempfile::tempdir().unwrap() }
+        Self::at(free_port())
     }
 
     async fn run(mut command: Command, address: SocketAddr, options: Vec<String>) -> Self {

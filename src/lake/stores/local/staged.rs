@@ -67,13 +67,14 @@ impl StagedFile {
         self.file.write_all_at(bytes, offset).map_err(|error| failed(&self.destination, error))
     }
 
-    /// Gives the file its name. When it `lasts`, its content is on the disk before, and the name after.
-    pub(super) fn publish(&self, mode: &PutMode, lasts: bool) -> Result<PutResult> {
-        self.name(mode, lasts).map_err(|error| failed(&self.destination, error))?;
+    /// Gives the file its name. When it `lasts`, its content is on the disk before, and the name after. A name that is new, and
+    /// that nobody waits for any more, goes again: who gave up may have looked for the file before it was there.
+    pub(super) fn publish(&self, mode: &PutMode, lasts: bool, abandoned: &AtomicBool) -> Result<PutResult> {
+        self.name(mode, lasts, abandoned).map_err(|error| failed(&self.destination, error))?;
         Ok(PutResult { e_tag: None, version: None })
     }
 
-    fn name(&self, mode: &PutMode, lasts: bool) -> io::Result<()> {
+    fn name(&self, mode: &PutMode, lasts: bool, abandoned: &AtomicBool) -> io::Result<()> {
         if lasts {
             self.file.sync_all()?;
         }
@@ -81,8 +82,12 @@ impl StagedFile {
             // The staged name goes when this is dropped.
             std::fs::hard_link(&self.staging, &self.destination)?;
         } else {
+            let is_new = !self.destination.exists();
             std::fs::rename(&self.staging, &self.destination)?;
             self.published.store(true, Ordering::Release);
+            if is_new && abandoned.load(Ordering::SeqCst) {
+                return std::fs::remove_file(&self.destination);
+            }
         }
         if lasts {
             self.destination

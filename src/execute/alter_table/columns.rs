@@ -1,0 +1,254 @@
+//! Columns that ALTER TABLE adds, drops, renames and gives another type, default or nullability.
+
+use datafusion::logical_expr::Expr;
+use sqlparser::ast;
+
+use super::rules::add_check;
+use crate::catalog::Relation;
+use crate::encode::types::{PgType, format_type, type_words};
+use crate::error::{Error, Result, Severity, SqlState};
+use crate::execute::alter_draft::{Draft, Scan};
+use crate::execute::road::Road;
+use crate::execute::{create_table, properties, stored};
+use crate::lake::ColumnSpec;
+use crate::plan::resolve::column_of;
+use crate::plan::{self, Purpose};
+use crate::sql::{CheckConstraint, ColumnDefinition, Name, StoredExpression};
+
+pub(super) fn add_column(
+    road: &Road<'_>,
+    draft: &mut Draft,
+    column: &ColumnDefinition,
+    checks: &[CheckConstraint],
+    if_not_exists: bool,
+) -> Result<()> {
+    let Some(ty) = column.ty else { return Err(Error::internal("a column without a type was added")) };
+    let name = &column.name.value;
+    if draft.find(name).is_some() {
+        let message = format!("column \"{name}\" of relation \"{}\" already exists", draft.name);
+        if if_not_exists {
+            road.notice(Error::notice(Severity::Notice, SqlState::DuplicateColumn, format!("{message}, skipping")));
+            return Ok(());
+        }
+        return Err(Error::new(SqlState::DuplicateColumn, message));
+    }
+    let spec = ColumnSpec {
+        name: name.clone(),
+        ty,
+        not_null: column.not_null,
+        comment: column.comment.clone(),
+        default: column.default.as_ref().map(|default| default.text.clone()),
+        generated: column.generated.as_ref().map(|generated| generated.text.clone()),
+    };
+    let mut all = draft.specs();
+    all.push(spec.clone());
+    create_table::check_columns(&all)?;
+    let spec = stored::settled(road, &draft.name, &all, column, &spec).map_err(Error::without_position)?;
+    let value = match (&column.default, &column.generated) {
+        (Some(default), _) => {
+            let value = bound(road, draft, &spec, default, Purpose::Default)?;
+            if draft.has_rows() && is_volatile(&value)? {
+                let message = "ADD COLUMN with a volatile DEFAULT to a table with rows";
+                return Err(Error::unsupported(message).at(column.name.position));
+            }
+            Some(value)
+        }
+        (None, Some(generated)) => Some(bound(road, draft, &spec, generated, Purpose::Generated)?),
+        (None, None) => None,
+    };
+    draft.add_column(spec, value);
+    checks.iter().try_for_each(|check| add_check(road, draft, check))
+}
+
+/// An expression over the old columns.
+pub(super) fn bound(
+    road: &Road<'_>,
+    draft: &Draft,
+    column: &ColumnSpec,
+    stored: &StoredExpression,
+    purpose: Purpose,
+) -> Result<Expr> {
+    let over = (draft.name.as_str(), draft.old.as_slice());
+    plan::bind_stored(over, &column_of(column), &stored.expression, purpose, &road.context, &road.source)
+}
+
+pub(super) fn is_volatile(expr: &Expr) -> Result<bool> {
+    use datafusion::common::tree_node::TreeNode as _;
+    use datafusion::logical_expr::Volatility;
+    Ok(expr.exists(|expr| {
+        Ok(matches!(expr, Expr::ScalarFunction(call) if call.func.signature().volatility == Volatility::Volatile))
+    })?)
+}
+
+pub(super) async fn drop_column(
+    road: &mut Road<'_>,
+    draft: &mut Draft,
+    relation: &Relation,
+    name: &Name,
+    if_exists: bool,
+    cascade: bool,
+) -> Result<()> {
+    let Some(index) = draft.find(&name.value) else {
+        if if_exists {
+            let message = format!("column \"{}\" of relation \"{}\" does not exist, skipping", name.value, draft.name);
+            road.notice(Error::notice(Severity::Notice, SqlState::SuccessfulCompletion, message));
+            return Ok(());
+        }
+        return draft.column(&name.value).map(drop);
+    };
+    let generated = draft.generated_from(&name.value);
+    let views = road.views_reading(relation.oid, &name.value).await?;
+    if !cascade && (!generated.is_empty() || !views.is_empty()) {
+        let (table, column) = (&draft.name, &name.value);
+        let columns = generated
+            .iter()
+            .map(|other| format!("column {other} of table {table} depends on column {column} of table {table}"));
+        let views = crate::execute::drop::told(&road.snapshot, &format!("column {column} of table {table}"), &views);
+        let message = format!("cannot drop column {column} of table {table} because other objects depend on it");
+        return Err(Error::new(SqlState::DependentObjectsStillExist, message)
+            .with_detail(columns.chain(views).collect::<Vec<_>>().join("\n"))
+            .with_hint("Use DROP ... CASCADE to drop the dependent objects too."));
+    }
+    draft.drop_column(index)?;
+    for other in generated {
+        let message = format!("drop cascades to column {other} of table {}", draft.name);
+        road.notice(Error::notice(Severity::Notice, SqlState::SuccessfulCompletion, message));
+        let index = draft.column(&other)?;
+        draft.drop_column(index)?;
+    }
+    draft.views.extend(views);
+    Ok(())
+}
+
+pub(super) async fn set_type(
+    road: &mut Road<'_>,
+    draft: &mut Draft,
+    relation: &Relation,
+    name: &Name,
+    ty: PgType,
+    using: Option<&ast::Expr>,
+) -> Result<()> {
+    let index = draft.column(&name.value)?;
+    let old = draft.spec(index)?.clone();
+    if let Some(generated) = draft.generated_from(&name.value).first() {
+        return Err(Error::new(
+            SqlState::FeatureNotSupported,
+            "cannot alter type of a column used by a generated column",
+        )
+        .with_detail(format!("Column \"{}\" is used by generated column \"{generated}\".", name.value)));
+    }
+    if let Some((_, view)) = road.views_reading(relation.oid, &name.value).await?.first() {
+        return Err(Error::new(SqlState::FeatureNotSupported, "cannot alter type of a column used by a view or rule")
+            .with_detail(format!("rule _RETURN on view {view} depends on column \"{}\"", name.value)));
+    }
+    let spec = ColumnSpec { ty, ..old.clone() };
+    let mut all = draft.specs();
+    if let Some(slot) = all.get_mut(index) {
+        slot.clone_from(&spec);
+    }
+    create_table::check_columns(&all)?;
+    let own = ast::Expr::Identifier(ast::Ident::with_quote('"', &name.value));
+    let over = (draft.name.as_str(), draft.old.as_slice());
+    let value = match using {
+        Some(using) => {
+            plan::bind_stored(over, &column_of(&spec), using, Purpose::Transform, &road.context, &road.source)?
+        }
+        None => plan::bind_stored(over, &column_of(&spec), &own, Purpose::Transform, &road.context, "")
+            .map_err(|error| no_cast(error, &spec))?,
+    };
+    if let Some(text) = &old.default {
+        let default =
+            StoredExpression { expression: Box::new(crate::sql::parse_expression(text)?), text: text.clone() };
+        stored::bind(road, &draft.name, &[], &default, &spec, Purpose::Default).map_err(|error| {
+            if error.sqlstate() != SqlState::DatatypeMismatch {
+                return error.without_position();
+            }
+            let message = format!(
+                "default for column \"{}\" cannot be cast automatically to type {}",
+                spec.name,
+                type_words(ty.oid)
+            );
+            Error::new(SqlState::DatatypeMismatch, message)
+        })?;
+    }
+    if ty != old.ty || using.is_some() {
+        draft.set_type(index, ty, value)?;
+    }
+    Ok(())
+}
+
+pub(super) fn no_cast(error: Error, spec: &ColumnSpec) -> Error {
+    if error.sqlstate() != SqlState::DatatypeMismatch {
+        return error.without_position();
+    }
+    let message = format!("column \"{}\" cannot be cast automatically to type {}", spec.name, type_words(spec.ty.oid));
+    let column = properties::quoted(&spec.name);
+    Error::new(SqlState::DatatypeMismatch, message)
+        .with_hint(format!("You might need to specify \"USING {column}::{}\".", format_type(spec.ty)))
+}
+
+pub(super) fn set_not_null(draft: &mut Draft, column: &Name, set: bool) -> Result<()> {
+    let index = draft.column(&column.value)?;
+    let spec = draft.spec_mut(index)?;
+    let had = std::mem::replace(&mut spec.not_null, set);
+    if set && !had {
+        draft.scans.push(Scan::NotNull(index));
+    }
+    Ok(())
+}
+
+pub(super) fn set_default(
+    road: &Road<'_>,
+    draft: &mut Draft,
+    column: &Name,
+    value: Option<&StoredExpression>,
+) -> Result<()> {
+    let index = draft.column(&column.value)?;
+    let spec = draft.spec(index)?.clone();
+    if spec.generated.is_some() {
+        let message = format!("column \"{}\" of relation \"{}\" is a generated column", spec.name, draft.name);
+        let error = Error::new(SqlState::SyntaxError, message);
+        return Err(if value.is_none() {
+            error.with_hint("Use ALTER TABLE ... ALTER COLUMN ... DROP EXPRESSION instead.")
+        } else {
+            error
+        });
+    }
+    let kept = match value {
+        Some(value) => {
+            let kept = stored::bind(road, &draft.name, &[], value, &spec, Purpose::Default);
+            Some(kept.map_err(Error::without_position)?)
+        }
+        None => None,
+    };
+    draft.spec_mut(index)?.default = kept;
+    Ok(())
+}
+
+pub(super) fn drop_expression(road: &Road<'_>, draft: &mut Draft, column: &Name, if_exists: bool) -> Result<()> {
+    let index = draft.column(&column.value)?;
+    if draft.spec(index)?.generated.is_none() {
+        let message =
+            format!("column \"{}\" of relation \"{}\" is not a stored generated column", column.value, draft.name);
+        if if_exists {
+            let message = format!("{message}, skipping");
+            road.notice(Error::notice(Severity::Notice, SqlState::SuccessfulCompletion, message));
+            return Ok(());
+        }
+        return Err(Error::new(SqlState::ObjectNotInPrerequisiteState, message));
+    }
+    draft.spec_mut(index)?.generated = None;
+    Ok(())
+}
+
+pub(super) fn rename_column(draft: &mut Draft, from: &Name, to: &Name) -> Result<()> {
+    let Some(index) = draft.find(&from.value) else {
+        return Err(Error::new(SqlState::UndefinedColumn, format!("column \"{}\" does not exist", from.value)));
+    };
+    if draft.find(&to.value).is_some() {
+        let message = format!("column \"{}\" of relation \"{}\" already exists", to.value, draft.name);
+        return Err(Error::new(SqlState::DuplicateColumn, message));
+    }
+    draft.rename_column(index, &to.value)?;
+    create_table::check_columns(&draft.specs())
+}
