@@ -467,6 +467,17 @@ impl<'a> Road<'a> {
         plan::bind_change(statement, target, &self.context, &relations, &self.source, &mut self.parameters)
     }
 
+    /// The columns that a MERGE WITH SCHEMA EVOLUTION adds to the table that [`Road::changed`] gave.
+    pub(crate) async fn merge_news(
+        &mut self,
+        merge: &crate::sql::Merge,
+        target: &ResolvedTable,
+    ) -> Result<Vec<(String, PgType)>> {
+        let names = Changing::Merge(merge).names(&self.source);
+        let relations = self.resolve(&names).await?;
+        plan::merge_news(merge, target, &self.context, &relations, &self.source, &mut self.parameters)
+    }
+
     /// Forgets the versions that this statement saw, to run it again on newer ones.
     pub(crate) fn unpin(&mut self) {
         self.pins = Pins::default();

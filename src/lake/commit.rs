@@ -8,15 +8,18 @@ mod definition;
 pub(super) mod group;
 
 use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use deltalake::kernel::transaction::{CommitData, PROTOCOL, TransactionError};
-use deltalake::kernel::{Action, Add};
+use deltalake::kernel::{Action, Add, AddCDCFile};
 use deltalake::protocol::{DeltaOperation, SaveMode};
 use rand::Rng;
 
-use super::columns::{GENERATED_KEY, TableSpec};
+use super::columns::TableSpec;
+use super::feed::FEED;
+use super::generation;
 use super::history::OPERATION_KEY;
 use super::loads::LoadStep;
 use super::log::{self, Put};
@@ -36,8 +39,6 @@ const ATTEMPTS_MAX: u32 = 40;
 const PAUSE_MAX: Duration = Duration::from_millis(250);
 /// Key of a commit's info that holds the unique text which tells our commit from others.
 pub(super) const ID_KEY: &str = "lakegate.commit";
-/// Delta's key for the expression of a generated column.
-const GENERATION_EXPRESSION: &str = "delta.generationExpression";
 const DROPPED: &str = "The table was dropped by another transaction.";
 
 /// What the commit does to the table.
@@ -52,6 +53,8 @@ pub(super) enum Target {
         table: Arc<Table>,
         /// By their numbers in the table's list.
         removes: Vec<usize>,
+        /// The changed rows, where the table's change data feed needs them.
+        changes: Vec<AddCDCFile>,
         /// Whether files that others added meanwhile are a conflict.
         reads_new_rows: bool,
     },
@@ -80,6 +83,20 @@ impl Target {
             Self::Append(table) | Self::Overwrite(table) | Self::Change { table, .. } => table.private.as_ref(),
             Self::Redefine(redefinition) => redefinition.table.private.as_ref(),
             Self::Rearrange(_) | Self::Private { .. } | Self::Create(_) | Self::Replace(_) => None,
+        }
+    }
+
+    /// Files of changed rows that the commit names beside its others.
+    pub(super) fn changes(&self) -> &[AddCDCFile] {
+        match self {
+            Self::Change { changes, .. } => changes,
+            Self::Append(_)
+            | Self::Overwrite(_)
+            | Self::Rearrange(_)
+            | Self::Redefine(_)
+            | Self::Private { .. }
+            | Self::Create(_)
+            | Self::Replace(_) => &[],
         }
     }
 
@@ -228,7 +245,19 @@ async fn flush(lake: &Lake, location: &Resolved, target: &Target, adds: &[Add]) 
         | Target::Private { .. } => false,
         Target::Create(_) | Target::Replace(_) => true,
     };
-    let files = adds.iter().map(|add| root.join(&add.path)).collect();
+    let names = adds.iter().map(|add| &add.path).chain(target.changes().iter().map(|change| &change.path));
+    flush_files(root.clone(), names.map(|name| root.join(name)).collect(), is_new).await
+}
+
+/// The same for files that only a transaction's last commit will name.
+pub(super) async fn flush_changes(lake: &Lake, location: &Resolved, changes: &[AddCDCFile]) -> Result<()> {
+    let Some(root) = location.location.to_file_path().ok().filter(|_| lake.stores.flushes(location)) else {
+        return Ok(());
+    };
+    flush_files(root.clone(), changes.iter().map(|change| root.join(&change.path)).collect(), false).await
+}
+
+async fn flush_files(root: PathBuf, files: Vec<PathBuf>, is_new: bool) -> Result<()> {
     match local::flush(root, files, is_new).await {
         // Another server's DROP takes what it finds in the folder.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(conflict(DROPPED)),
@@ -356,7 +385,7 @@ fn check(target: &Target, base: Option<&Table>) -> Result<()> {
             writable(base)?;
             same_definition(planned, base)
         }
-        (Target::Change { table, removes, reads_new_rows }, Some(base)) => {
+        (Target::Change { table, removes, reads_new_rows, .. }, Some(base)) => {
             writable(base)?;
             same_definition(table, base)?;
             unchanged_files(table, removes, base)?;
@@ -387,8 +416,17 @@ fn check(target: &Target, base: Option<&Table>) -> Result<()> {
             writable(base)?;
             same_definition(planned, base)?;
             redefinition.validate()?;
+            feed_stays(redefinition)?;
             if redefinition.rows == RowsUnder::Rewritten {
                 changeable(base)?;
+                if base.keeps_changes() {
+                    return Err(Error::unsupported(
+                        "writing all rows of a table with a change data feed in another shape",
+                    )
+                    .with_hint(format!(
+                        "Switch the feed off before: ALTER TABLE ... SET TBLPROPERTIES ('{FEED}' = 'false')."
+                    )));
+                }
                 unchanged_files(planned, &(0..planned.files.len()).collect::<Vec<_>>(), base)?;
             }
             if redefinition.rows == RowsUnder::Untouched { Ok(()) } else { no_new_files(planned, base) }
@@ -425,18 +463,16 @@ fn same_definition(planned: &Table, base: &Table) -> Result<()> {
 
 /// Refuses tables with promises that our writer does not keep.
 pub(super) fn writable(table: &Table) -> Result<()> {
-    let refused = [
-        (GENERATION_EXPRESSION, "generated columns"),
-        ("delta.identity.start", "identity columns"),
-        ("delta.invariants", "column invariants"),
-    ];
-    for field in table.snapshot()?.schema().fields() {
-        // What we know to compute is written beside Delta's own expression.
-        let ours = field.metadata().contains_key(GENERATED_KEY);
+    let refused = [("delta.identity.start", "identity columns"), ("delta.invariants", "column invariants")];
+    for (field, column) in table.snapshot()?.schema().fields().zip(table.columns()) {
         for (key, what) in refused {
-            if !(ours && key == GENERATION_EXPRESSION) && field.metadata().contains_key(key) {
+            if field.metadata().contains_key(key) {
                 return Err(Error::unsupported(format!("writing to a table with {what}")));
             }
+        }
+        if let (None, Some(text)) = (&column.generated, generation::expression_of(field)) {
+            let what = format!("writing to a table whose column \"{}\" is generated by another program", column.name);
+            return Err(Error::unsupported(what).with_detail(format!("Its expression has no translation: {text}")));
         }
     }
     if table.properties().get("delta.columnMapping.mode").is_some_and(|mode| mode != "none") {
@@ -463,10 +499,11 @@ fn actions(
             let actions = removes_of(base, |_| true)?.into_iter().chain(added).collect();
             Ok((actions, write(table, SaveMode::Overwrite)))
         }
-        Target::Change { table, removes, .. } => {
+        Target::Change { table, removes, changes, .. } => {
             let removed = removes.iter().filter_map(|number| table.files.get(*number));
             let names: HashSet<&str> = removed.map(|file| file.name.as_str()).collect();
-            let actions = removes_of(base, |name| names.contains(name))?.into_iter().chain(added).collect();
+            let told = changes.iter().cloned().map(Action::Cdc);
+            let actions = removes_of(base, |name| names.contains(name))?.into_iter().chain(added).chain(told).collect();
             Ok((actions, write(table, SaveMode::Overwrite)))
         }
         Target::Rearrange(rearrangement) => rearrangement.actions(base, adds),
@@ -528,7 +565,20 @@ fn difference(planned: &Table, made: &Table, base: Option<&Table>) -> Result<Vec
         let add = made.private.as_ref().and_then(|private| private.add(&file.name));
         actions.push(Action::Add(add.ok_or_else(|| Error::internal("a transaction lost a file"))?));
     }
+    if let Some(private) = &made.private {
+        actions.extend(private.feed().files(made).into_iter().map(Action::Cdc));
+    }
     Ok(actions)
+}
+
+/// Refuses to begin or end a change data feed in the midst of a transaction's changes: half of them would be told.
+fn feed_stays(redefinition: &Redefinition) -> Result<()> {
+    let table = &redefinition.table;
+    let stays = redefinition.properties.get(FEED).is_none_or(|value| value.as_ref() == table.properties().get(FEED));
+    if stays || !table.is_changed_privately() {
+        return Ok(());
+    }
+    Err(Error::unsupported(format!("changing the table property \"{FEED}\" after other changes in a transaction")))
 }
 
 /// The files whose rows were changed must all be there still, as they were.
@@ -559,9 +609,6 @@ fn no_new_files(planned: &Table, base: &Table) -> Result<()> {
 fn changeable(table: &Table) -> Result<()> {
     if table.special {
         return Err(Error::unsupported("changing rows of a table with column mapping or with files elsewhere"));
-    }
-    if table.properties().get("delta.enableChangeDataFeed").is_some_and(|enabled| enabled == "true") {
-        return Err(Error::unsupported("changing rows of a table with a change data feed"));
     }
     Ok(())
 }

@@ -12,14 +12,13 @@ use futures::TryStreamExt;
 use object_store::path::Path;
 use tokio_util::sync::CancellationToken;
 
+use super::feed::FOLDER;
 use super::table::Table;
 use super::{Lake, maintain, vectors};
 use crate::error::{Error, Result, SqlState};
 
 /// Names that a dry run tells.
 const NAMES_MAX: usize = 10_000;
-/// Delta's folder of files with changed rows, which the log names only in the commits that made them.
-const CHANGES: &str = "_change_data";
 
 /// What was, or would be, removed.
 #[derive(Debug, Clone, Default)]
@@ -133,7 +132,8 @@ fn is_hidden(path: &Path, root: &Path, partition_columns: &[String]) -> bool {
         let part = part.as_ref();
         let of_partition =
             part.split_once('=').is_some_and(|(name, _)| partition_columns.iter().any(|column| column == name));
-        let of_changes = is_first && part == CHANGES;
+        // The log names changed rows only in the commits that made them: they go by their age.
+        let of_changes = is_first && part == FOLDER;
         if (part.starts_with('_') || part.starts_with('.')) && !of_partition && !of_changes {
             return true;
         }
