@@ -18,7 +18,7 @@ use deltalake::protocol::{DeltaOperation, SaveMode};
 use rand::Rng;
 
 use super::columns::TableSpec;
-use super::feed::FEED;
+use super::feed;
 use super::generation;
 use super::history::OPERATION_KEY;
 use super::loads::LoadStep;
@@ -416,17 +416,9 @@ fn check(target: &Target, base: Option<&Table>) -> Result<()> {
             writable(base)?;
             same_definition(planned, base)?;
             redefinition.validate()?;
-            feed_stays(redefinition)?;
+            feed::check_redefinition(redefinition, base)?;
             if redefinition.rows == RowsUnder::Rewritten {
                 changeable(base)?;
-                if base.keeps_changes() {
-                    return Err(Error::unsupported(
-                        "writing all rows of a table with a change data feed in another shape",
-                    )
-                    .with_hint(format!(
-                        "Switch the feed off before: ALTER TABLE ... SET TBLPROPERTIES ('{FEED}' = 'false')."
-                    )));
-                }
                 unchanged_files(planned, &(0..planned.files.len()).collect::<Vec<_>>(), base)?;
             }
             if redefinition.rows == RowsUnder::Untouched { Ok(()) } else { no_new_files(planned, base) }
@@ -569,16 +561,6 @@ fn difference(planned: &Table, made: &Table, base: Option<&Table>) -> Result<Vec
         actions.extend(private.feed().files(made).into_iter().map(Action::Cdc));
     }
     Ok(actions)
-}
-
-/// Refuses to begin or end a change data feed in the midst of a transaction's changes: half of them would be told.
-fn feed_stays(redefinition: &Redefinition) -> Result<()> {
-    let table = &redefinition.table;
-    let stays = redefinition.properties.get(FEED).is_none_or(|value| value.as_ref() == table.properties().get(FEED));
-    if stays || !table.is_changed_privately() {
-        return Ok(());
-    }
-    Err(Error::unsupported(format!("changing the table property \"{FEED}\" after other changes in a transaction")))
 }
 
 /// The files whose rows were changed must all be there still, as they were.

@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use deltalake::kernel::AddCDCFile;
 
+use super::redefinition::{Redefinition, RowsUnder};
 use super::table::Table;
 use crate::error::{Error, Result};
 
@@ -146,6 +147,22 @@ impl Table {
     pub(super) fn tells_changes(&self) -> bool {
         self.keeps_changes() && self.private.as_ref().is_none_or(|private| !private.feed().is_everything())
     }
+}
+
+/// Refuses to write all rows of a table with a feed under another definition, of which no change could be told; and to begin
+/// or end a feed in the midst of a transaction's changes, of which it would tell a half.
+pub(super) fn check_redefinition(redefinition: &Redefinition, base: &Table) -> Result<()> {
+    if redefinition.rows == RowsUnder::Rewritten && base.keeps_changes() {
+        let what = "writing all rows of a table with a change data feed in another shape";
+        let hint = format!("Switch the feed off before: ALTER TABLE ... SET TBLPROPERTIES ('{FEED}' = 'false').");
+        return Err(Error::unsupported(what).with_hint(hint));
+    }
+    let table = &redefinition.table;
+    let stays = redefinition.properties.get(FEED).is_none_or(|value| value.as_ref() == table.properties().get(FEED));
+    if stays || !table.is_changed_privately() {
+        return Ok(());
+    }
+    Err(Error::unsupported(format!("changing the table property \"{FEED}\" after other changes in a transaction")))
 }
 
 /// Refuses a table whose columns would be taken for the feed's.

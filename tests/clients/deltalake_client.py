@@ -286,6 +286,28 @@ with psycopg.connect("", autocommit=True) as connection:
     connection.execute("DROP TABLE deltalake_feed")
     connection.execute("DROP TABLE deltalake_fed")
 
+    # Generated columns that deltalake can compute are its own too.
+    connection.execute("CREATE TABLE deltalake_generated (id int, day date, twice bigint GENERATED ALWAYS AS (id * 2) STORED, "
+                       "year int GENERATED ALWAYS AS (extract(year FROM day)) STORED)")
+    connection.execute("INSERT INTO deltalake_generated VALUES (1, '2024-05-01')")
+    generated = folder_of("deltalake_generated")
+    assert DeltaTable(generated).schema().fields[2].metadata["delta.generationExpression"] == "CAST((id * 2) AS BIGINT)"
+    write_deltalake(generated, batch([2], ["x"]).select(["id", "day"]), mode="append", schema_mode="merge")
+    assert ask("SELECT id, twice, year FROM deltalake_generated ORDER BY id") == [(1, 2, 2024), (2, 4, 2024)]
+    wrong = Table.from_pydict({"id": Array([3], DataType.int32()), "twice": Array([99], DataType.int64())})
+    refused = None
+    try:
+        write_deltalake(generated, wrong, mode="append", schema_mode="merge")
+    except Exception as error:
+        refused = str(error)
+    assert refused and "failed validation check" in refused, refused
+
+    # Columns that MERGE adds are deltalake's at once.
+    connection.execute("MERGE WITH SCHEMA EVOLUTION INTO deltalake_generated t USING (SELECT 2 AS id, 1.5::float8 AS more) s ON t.id = s.id "
+                       "WHEN MATCHED THEN UPDATE SET *")
+    assert rows(DeltaTable(generated), "SELECT id, more FROM t ORDER BY id") == [(1, None), (2, 1.5)]
+    connection.execute("DROP TABLE deltalake_generated")
+
     # Files without statistics get them.
     bare = os.path.join(warehouse, "bare")
     write_deltalake(bare, batch([7, 8], ["x", None]), mode="overwrite")

@@ -28,10 +28,13 @@ spark = (
 )
 spark.sparkContext.setLogLevel("OFF")
 failed = []
+passed = 0
 
 
 def check(what, got, wanted):
+    global passed
     if got == wanted:
+        passed += 1
         print(f"ok      {what}")
     else:
         print(f"FAILED  {what}: {got!r}, not {wanted!r}")
@@ -143,14 +146,17 @@ with psycopg.connect("", autocommit=True) as connection:
     check("Spark's vectors again", ask("SELECT count(*) FROM i_vectors"), [(890,)])
 
     # Change data feeds.
+    def in_order(row):
+        return row[0], row[1], str(row)
+
     def feed(folder, columns, start):
         frame = spark.read.format("delta").option("readChangeFeed", "true").option("startingVersion", start).load(folder)
-        return sorted(rows(frame.select("_commit_version", "_change_type", *columns)), key=str)
+        return sorted(rows(frame.select("_commit_version", "_change_type", *columns)), key=in_order)
 
     def told(name, columns, start):
-        return sorted(ask(f"SELECT _commit_version, _change_type, {', '.join(columns)} FROM table_changes('{name}', {start})"), key=str)
+        return sorted(ask(f"SELECT _commit_version, _change_type, {', '.join(columns)} FROM table_changes('{name}', {start})"), key=in_order)
 
-    run("CREATE TABLE i_feed (id int, part text, v numeric(8,2)) PARTITIONED BY (part) TBLPROPERTIES ('delta.enableChangeDataFeed' = 'true')",
+    run("CREATE TABLE i_feed (id int, part text, v numeric(8,2), at timestamp) PARTITIONED BY (part) TBLPROPERTIES ('delta.enableChangeDataFeed' = 'true')",
         "INSERT INTO i_feed SELECT g, CASE WHEN g % 2 = 0 THEN 'even / %' END, g FROM generate_series(1, 6) g",
         "UPDATE i_feed SET v = v * 2 WHERE id IN (1, 2)", "DELETE FROM i_feed WHERE id = 3", "OPTIMIZE i_feed",
         "MERGE WITH SCHEMA EVOLUTION INTO i_feed USING (VALUES (4, 'merged', 1.5::float8), (9, 'made', NULL)) s(id, part, extra) ON s.id = i_feed.id "
@@ -165,7 +171,7 @@ with psycopg.connect("", autocommit=True) as connection:
     check("a feed of a transaction", [row[1:5] for row in feed(fed, columns, 6) if row[0] == 6], [
         ("delete", 5, None, Decimal("5.00")), ("insert", 11, "block", Decimal("11.00")),
         ("update_postimage", 1, None, Decimal("1.00")), ("update_preimage", 1, None, Decimal("2.00"))])
-    spark.sql(f"INSERT INTO delta.`{fed}` VALUES (20, 'spark', 1, 1), (21, 'spark', 2, 2)")
+    spark.sql(f"INSERT INTO delta.`{fed}` VALUES (20, 'spark', 1, NULL, 1), (21, 'spark', 2, NULL, 2)")
     spark.sql(f"UPDATE delta.`{fed}` SET v = 5 WHERE id = 20")
     check("Spark's changes of the server's table", told("i_feed", ["id", "v"], 9), [
         (9, "insert", 20, Decimal("1.00")), (9, "insert", 21, Decimal("2.00")),
@@ -182,19 +188,19 @@ with psycopg.connect("", autocommit=True) as connection:
     check("VACUUM leaves young changes", len(feed(theirs, ["id"], 0)), 8)
 
     # Generated columns: Spark fills and checks the server's, and the server Spark's.
-    run("""CREATE TABLE i_generated (id int, at timestamptz, name text, price numeric(8,2),
+    run("""CREATE TABLE i_generated (id int, at timestamptz, local timestamp DEFAULT '2024-02-03 04:05:06', name text, price numeric(8,2),
             day date GENERATED ALWAYS AS (at::date) STORED, year int GENERATED ALWAYS AS (extract(year FROM at)) STORED,
             twice bigint GENERATED ALWAYS AS (id * 2) STORED, label text GENERATED ALWAYS AS (upper(name) || '!') STORED,
             total numeric(12,2) GENERATED ALWAYS AS (price * id) STORED, month date GENERATED ALWAYS AS (date_trunc('month', at)::date) STORED,
-            length int GENERATED ALWAYS AS (length(name)) STORED)
+            length int GENERATED ALWAYS AS (length(name)) STORED, hour smallint GENERATED ALWAYS AS (extract(hour FROM local)) STORED)
         PARTITIONED BY (day)""",
         "INSERT INTO i_generated (id, at, name, price) VALUES (1, '2024-05-01 23:30:00+00', 'one', 1.25)")
     generated = folder_of("i_generated")
-    spark.sql(f"INSERT INTO delta.`{generated}` (id, at, name, price, length) VALUES (2, TIMESTAMP'2024-06-30 10:00:00', 'two', 2.50, 3)")
+    spark.sql(f"INSERT INTO delta.`{generated}` (id, at, local, name, price, length) VALUES (2, TIMESTAMP'2024-06-30 10:00:00', TIMESTAMP_NTZ'2024-06-30 07:00:00', 'two', 2.50, 3)")
     spark.sql(f"UPDATE delta.`{generated}` SET id = 3 WHERE id = 1")
-    check("Spark fills generated columns", ask("SELECT id, day, year, twice, label, total, month FROM i_generated ORDER BY id"), [
-        (2, date(2024, 6, 30), 2024, 4, "TWO!", Decimal("5.00"), date(2024, 6, 1)),
-        (3, date(2024, 5, 1), 2024, 6, "ONE!", Decimal("3.75"), date(2024, 5, 1))])
+    check("Spark fills generated columns", ask("SELECT id, day, year, twice, label, total, month, hour FROM i_generated ORDER BY id"), [
+        (2, date(2024, 6, 30), 2024, 4, "TWO!", Decimal("5.00"), date(2024, 6, 1), 7),
+        (3, date(2024, 5, 1), 2024, 6, "ONE!", Decimal("3.75"), date(2024, 5, 1), 4)])
     try:
         spark.sql(f"INSERT INTO delta.`{generated}` (id, at, name, price, twice, length) VALUES (4, TIMESTAMP'2024-06-30 10:00:00', 'x', 1, 99, 1)")
         check("a generated column in Spark", "taken", "refused")
@@ -215,7 +221,7 @@ with psycopg.connect("", autocommit=True) as connection:
         builder.execute()
         return folder
 
-    theirs = made_by_spark("generated-by-spark", ("day", "DATE", "CAST(seen AS DATE)"), ("hour", "INT", "HOUR(seen)"), ("big", "BIGINT", "id * 10"))
+    theirs = made_by_spark("generated-by-spark", ("day", "DATE", "CAST(seen AS DATE)"), ("hour", "INT", "HOUR(seen)"), ("big", "BIGINT", "CAST(id AS BIGINT) * 10"))
     run(f"CREATE TABLE i_generated_spark LOCATION '{theirs}'",
         "INSERT INTO i_generated_spark (id, seen, name) VALUES (1, '2024-05-01 22:15:00+00', 'x'), (2, NULL, 'y')", "UPDATE i_generated_spark SET id = 5 WHERE id = 2")
     spark.sql(f"INSERT INTO delta.`{theirs}` (id, seen) VALUES (7, TIMESTAMP'2024-05-02 01:00:00')")
@@ -285,5 +291,5 @@ with psycopg.connect("", autocommit=True) as connection:
     check("Spark's folders", ask(f"SELECT part, count(*) FROM read_parquet('{warehouse}/by-spark/') GROUP BY part ORDER BY part"), [(0, 4), (1, 3), (2, 3)])
 
 spark.stop()
-print(f"{len(failed)} failed")
+print(f"{passed} passed, {len(failed)} failed")
 sys.exit(1 if failed else 0)
