@@ -51,7 +51,7 @@ pub(crate) struct Explained {
 pub(crate) async fn plan(road: &mut Road<'_>, statement: Changing<'_>) -> Result<Explained> {
     let (target, relation) = road.changed(&statement.table(), verb(statement)).await?;
     let before = Arc::clone(&target.table);
-    let (_, relation, _) = evolved(road, statement, target, relation).await?;
+    let (_, relation, _) = Box::pin(evolved(road, statement, target, relation)).await?;
     let bound = road.bind_change(statement, &relation).await;
     before.cut();
     let (plan, _) = road.physical(bound?.plan).await?;
@@ -72,7 +72,7 @@ fn title(statement: Changing<'_>, relation: &str) -> String {
 pub(crate) async fn columns(road: &mut Road<'_>, statement: Changing<'_>) -> Result<Vec<OutputColumn>> {
     let (target, relation) = road.changed(&statement.table(), verb(statement)).await?;
     let before = Arc::clone(&target.table);
-    let (_, relation, _) = evolved(road, statement, target, relation).await?;
+    let (_, relation, _) = Box::pin(evolved(road, statement, target, relation)).await?;
     let bound = road.bind_change(statement, &relation).await;
     before.cut();
     Ok(bound?.returning)
@@ -113,7 +113,7 @@ async fn attempt_once(road: &mut Road<'_>, statement: Changing<'_>) -> Result<(O
         (target, relation) = road.changed(&name, verb(statement)).await?;
     }
     let added;
-    (target, relation, added) = evolved(road, statement, target, relation).await?;
+    (target, relation, added) = Box::pin(evolved(road, statement, target, relation)).await?;
     let bound = road.bind_change(statement, &relation).await?;
     let gate = road.gate(&target)?;
     let (plan, context) = road.physical(bound.plan).await?;

@@ -202,7 +202,7 @@ impl Type {
     }
 }
 
-/// Parts of a time that are whole numbers of the same meaning.
+/// Parts of a time that are whole numbers of the same meaning, and Spark's functions for them.
 const FIELDS: [(&str, &str); 8] = [
     ("year", "YEAR"),
     ("quarter", "QUARTER"),
@@ -250,8 +250,10 @@ impl Node {
             Self::Number(text, _) => text.clone(),
             Self::Word(text) => format!("'{text}'"),
             Self::Cast(of, ty) => format!("CAST({} AS {})", inner(of), ty.spark()),
+            // delta-rs knows no function of the field's name.
             Self::Field(field, of) => {
-                format!("{}({})", FIELDS.get(*field).map_or("", |(_, spark)| spark), inner(of))
+                let field = FIELDS.get(*field).map_or("", |(ours, _)| ours);
+                format!("EXTRACT({} FROM {})", field.to_uppercase(), inner(of))
             }
             Self::Trunc(unit, of) => format!("DATE_TRUNC('{}', {})", unit.to_uppercase(), inner(of)),
             Self::Negative(of) => format!("(- {})", inner(of)),

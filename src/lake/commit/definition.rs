@@ -252,7 +252,7 @@ impl Needs {
             (self.feed, feed::FEATURE),
             (self.generated, GENERATED),
         ];
-        features.into_iter().filter_map(|(is_needed, feature)| is_needed.then(|| feature.to_owned()))
+        features.into_iter().filter(|(is_needed, _)| *is_needed).map(|(_, feature)| feature.to_owned())
     }
 }
 

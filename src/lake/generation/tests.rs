@@ -26,8 +26,8 @@ fn what_both_sides_can_say_is_translated_both_ways() {
     for (ty, ours, spark) in [
         (PgType::DATE, "at::date", "CAST(at AS DATE)"),
         (PgType::DATE, "CAST(local AS date)", "CAST(local AS DATE)"),
-        (PgType::INT4, "extract(year FROM day)", "YEAR(day)"),
-        (PgType::INT2, "date_part('month', at)", "CAST(MONTH(at) AS SMALLINT)"),
+        (PgType::INT4, "extract(year FROM day)", "EXTRACT(YEAR FROM day)"),
+        (PgType::INT2, "date_part('month', at)", "CAST(EXTRACT(MONTH FROM at) AS SMALLINT)"),
         (PgType::INT8, "id * 2 + big", "((id * 2) + big)"),
         (PgType::INT4, "id % 10", "(id % 10)"),
         (PgType::numeric(12, 2), "price * id", "CAST((price * id) AS DECIMAL(12,2))"),
