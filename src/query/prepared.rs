@@ -105,7 +105,7 @@ pub(crate) async fn prepare(road: &mut Road<'_>, parsed: Parsed) -> Result<Prepa
 }
 
 async fn returning(road: &mut Road<'_>, statement: Changing<'_>) -> Result<Option<Arc<[OutputColumn]>>> {
-    let columns = change::columns(road, statement).await?;
+    let columns = Box::pin(change::columns(road, statement)).await?;
     Ok((!columns.is_empty()).then(|| columns.into()))
 }
 
