@@ -360,6 +360,10 @@ impl Reader<'_> {
     }
 
     fn cast(&self, of: &Expr, wanted: Type) -> Option<Node> {
+        let mut of = of;
+        while let Expr::Nested(inner) = of {
+            of = inner;
+        }
         let node = match of {
             Expr::Function(call) if wanted == Type::Date => match self.truncated(call) {
                 // The day is the same whatever the zone.
