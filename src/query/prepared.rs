@@ -53,7 +53,7 @@ pub(crate) async fn prepare(road: &mut Road<'_>, parsed: Parsed) -> Result<Prepa
         Statement::Explain(explain) => {
             match explain.statement.as_ref() {
                 Statement::Query(query) => drop(road.bind_query(query).await?),
-                Statement::Insert(insert) => drop(insert::plan(road, insert).await?),
+                Statement::Insert(insert) => drop(Box::pin(insert::plan(road, insert)).await?),
                 Statement::Update(update) => drop(returning(road, Changing::Update(update)).await?),
                 Statement::Delete(delete) => drop(returning(road, Changing::Delete(delete)).await?),
                 Statement::Merge(merge) => drop(returning(road, Changing::Merge(merge)).await?),
