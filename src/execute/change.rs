@@ -8,12 +8,15 @@ use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReser
 use datafusion::physical_plan::ExecutionPlan;
 use parking_lot::Mutex;
 
+use super::create_table::check_columns;
+use super::evolve;
 use super::output::{Output, RowsTag};
-use super::road::Road;
+use super::road::{Road, Target, relation_columns};
 use crate::encode::types::OutputColumn;
 use crate::error::{Error, Result, SqlState};
-use crate::lake::{self, Change, Counts, Input, Operation, Returned, WriteMode};
+use crate::lake::{self, Change, ColumnSpec, Counts, Input, Operation, Returned, WriteMode};
 use crate::plan::Changing;
+use crate::plan::relations::ResolvedTable;
 use crate::sql::{ConflictAction, Replaces};
 
 /// Times that a statement is run before another server's changes end it with 40001.
@@ -47,9 +50,12 @@ pub(crate) struct Explained {
 
 /// The plan alone.
 pub(crate) async fn plan(road: &mut Road<'_>, statement: Changing<'_>) -> Result<Explained> {
-    let (_, relation) = road.changed(&statement.table(), verb(statement)).await?;
-    let bound = road.bind_change(statement, &relation).await?;
-    let (plan, _) = road.physical(bound.plan).await?;
+    let (target, relation) = road.changed(&statement.table(), verb(statement)).await?;
+    let before = Arc::clone(&target.table);
+    let (_, relation, _) = Box::pin(evolved(road, statement, target, relation)).await?;
+    let bound = road.bind_change(statement, &relation).await;
+    before.cut();
+    let (plan, _) = road.physical(bound?.plan).await?;
     Ok(Explained { title: title(statement, &relation.name), plan })
 }
 
@@ -65,8 +71,34 @@ fn title(statement: Changing<'_>, relation: &str) -> String {
 
 /// The columns of RETURNING: what Describe tells.
 pub(crate) async fn columns(road: &mut Road<'_>, statement: Changing<'_>) -> Result<Vec<OutputColumn>> {
-    let (_, relation) = road.changed(&statement.table(), verb(statement)).await?;
-    Ok(road.bind_change(statement, &relation).await?.returning)
+    let (target, relation) = road.changed(&statement.table(), verb(statement)).await?;
+    let before = Arc::clone(&target.table);
+    let (_, relation, _) = Box::pin(evolved(road, statement, target, relation)).await?;
+    let bound = road.bind_change(statement, &relation).await;
+    before.cut();
+    Ok(bound?.returning)
+}
+
+/// The table with the columns that the statement adds to it, in a transaction of its own outside one: nobody else sees them yet.
+async fn evolved(
+    road: &mut Road<'_>,
+    statement: Changing<'_>,
+    target: Target,
+    relation: ResolvedTable,
+) -> Result<(Target, ResolvedTable, Vec<ColumnSpec>)> {
+    let news = match statement {
+        Changing::Merge(merge) if merge.evolves => road.merge_news(merge, &relation).await?,
+        Changing::Merge(_) | Changing::Insert(_) | Changing::Update(_) | Changing::Delete(_) => Vec::new(),
+    };
+    if news.is_empty() {
+        return Ok((target, relation, Vec::new()));
+    }
+    let added: Vec<ColumnSpec> = news.into_iter().map(|(name, ty)| ColumnSpec::new(name, ty)).collect();
+    let all: Vec<ColumnSpec> = target.table.columns().iter().chain(&added).cloned().collect();
+    check_columns(&all)?;
+    let target = evolve::evolve(target, &added).await?;
+    let (columns, provider) = (relation_columns(&target.table), target.table.tagged_provider()?);
+    Ok((target, ResolvedTable { columns, provider, ..relation }, added))
 }
 
 async fn attempt_once(road: &mut Road<'_>, statement: Changing<'_>, attempt: u32) -> Result<(Output, Explained)> {
@@ -87,6 +119,8 @@ async fn attempt_once(road: &mut Road<'_>, statement: Changing<'_>, attempt: u32
         road.unpin();
         (target, relation) = road.changed(&name, verb(statement)).await?;
     }
+    let added;
+    (target, relation, added) = Box::pin(evolved(road, statement, target, relation)).await?;
     let bound = road.bind_change(statement, &relation).await?;
     let gate = road.gate(&target)?;
     let (plan, context) = road.physical(bound.plan).await?;
@@ -99,13 +133,30 @@ async fn attempt_once(road: &mut Road<'_>, statement: Changing<'_>, attempt: u32
         reads_new_rows: reads_new_rows(statement),
         returned: spool.clone().map(|spool| spool as Arc<dyn Returned>),
         only_removes: matches!(statement, Changing::Delete(_)) && spool.is_none(),
+        only_adds: only_adds(statement),
     };
     let alone = matches!(&turn, Some((_, Some(_))));
     let operation = Operation { alone, ..Operation::new(operation(statement)) };
     let mode = WriteMode::Change(Arc::new(change));
     let explained = Explained { title: title(statement, &relation.name), plan: Arc::clone(&plan) };
-    let written = road.write(mode, Input::Plan(plan, context), gate, operation).await?;
+    let input = Input::Plan(plan, context);
+    let written;
+    if added.is_empty() || road.staged {
+        written = road.write(mode, input, gate, operation).await?;
+    } else {
+        // The new columns and the rows are one transaction of this statement's own.
+        written = road.write_apart(mode, input, gate, operation).await?;
+        let Some(table) = written.table.clone() else {
+            return Err(Error::internal("a transaction's own version could not be read"));
+        };
+        let (lake, operation) = (Arc::clone(&road.ground.lake), road.operation(self::operation(statement)));
+        road.ground.engine.compute(async move { lake.commit_private(&table, &operation).await }).await?;
+    }
     drop(turn);
+    if !added.is_empty() {
+        evolve::record(road, (target.schema, target.name.clone()), added.clone()).await?;
+        evolve::tell_added(road, &target.name, &added, None);
+    }
     let tag = tag(statement, written.counts);
     let output = match spool {
         None => Output::Done(tag),
@@ -176,6 +227,13 @@ fn failure(statement: Changing<'_>, relation: &str) -> Option<Error> {
         return Some(Error::new(SqlState::CheckViolation, message));
     }
     Some(twice_by_conflict())
+}
+
+/// Whether no row that is there changes.
+fn only_adds(statement: Changing<'_>) -> bool {
+    let Changing::Insert(insert) = statement else { return false };
+    let keeps = insert.on_conflict.as_ref().is_none_or(|conflict| matches!(conflict.action, ConflictAction::Nothing));
+    keeps && matches!(insert.replaces, Replaces::None)
 }
 
 /// Whether a row that another statement adds meanwhile could have been one that this one found missing.

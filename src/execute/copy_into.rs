@@ -13,22 +13,21 @@ use arrow::datatypes::{DataType, Field, Schema};
 use arrow::record_batch::RecordBatch;
 
 use super::copy_into_options::LoadOptions;
+use super::evolve::{evolve, record, tell_added};
 use super::output::{Output, RowsTag};
 use super::rejected_rows::RejectedRows;
 use super::road::{Road, Target};
-use crate::encode::types::{OutputColumn, PgType, format_type};
-use crate::error::{Error, Result, Severity, SqlState};
+use crate::encode::types::{OutputColumn, PgType};
+use crate::error::{Error, Result, SqlState};
 use crate::lake::files::{FileFormat, FileSet, FileTable, HeaderChoice};
 use crate::lake::{ColumnSpec, FileKey, Input, LoadStep, Operation, WriteMode, files};
 use crate::observe::CopyDirection;
-use crate::plan::recorded::catalog_column;
 use crate::plan::relations::{Filled, Relation, RelationColumn, ResolvedTable};
 use crate::sql::{CopyInto, Name};
 
 /// Times that a load is begun before others' loads end it with 40001.
 const ATTEMPTS_MAX: u32 = 10;
-/// Columns that a notice names.
-const TOLD_MAX: usize = 20;
+const GUESSED: &str = "Types of columns in CSV and JSON files are guessed from a sample of their rows.";
 
 /// The columns of its one row.
 pub(crate) fn columns() -> Vec<OutputColumn> {
@@ -268,15 +267,9 @@ async fn write(
     }
     if is_evolved {
         record(road, (target.schema, target.name.clone()), added.clone()).await?;
-        tell_added(road, &target.name, &added);
+        tell_added(road, &target.name, &added, Some(GUESSED));
     }
     Ok(written.rows)
-}
-
-/// The target with more columns, seen by this statement's transaction only.
-async fn evolve(target: Target, added: &[ColumnSpec]) -> Result<Target> {
-    let table = target.table.private()?.evolved(added).await?;
-    Ok(Target { table, ..target })
 }
 
 /// Columns that the catalog does not know yet: another program added them, or a server that crashed before it could tell.
@@ -284,30 +277,6 @@ fn unrecorded(road: &Road<'_>, target: &Target) -> Vec<ColumnSpec> {
     let Some(relation) = road.snapshot.relation(&target.schema, &target.name) else { return Vec::new() };
     let known = |name: &str| relation.columns.iter().any(|column| column.name == name);
     target.table.columns().iter().filter(|column| !known(&column.name)).cloned().collect()
-}
-
-/// The catalog learns of the columns.
-async fn record(road: &mut Road<'_>, (schema, name): (String, String), added: Vec<ColumnSpec>) -> Result<()> {
-    road.define(move |document| {
-        let relation = document.schemas.get_mut(&schema).and_then(|schema| schema.relations.get_mut(&name));
-        let Some(relation) = relation else { return Ok(()) };
-        for column in &added {
-            if !relation.columns.iter().any(|known| known.name == column.name) {
-                relation.columns.push(catalog_column(column));
-            }
-        }
-        Ok(())
-    })
-    .await
-}
-
-fn tell_added(road: &Road<'_>, relation: &str, added: &[ColumnSpec]) {
-    let named = added.iter().take(TOLD_MAX).map(|column| format!("{} {}", column.name, format_type(column.ty)));
-    let message = format!("relation \"{relation}\" was extended by: {}", named.collect::<Vec<_>>().join(", "));
-    road.notice(
-        Error::notice(Severity::Notice, SqlState::SuccessfulCompletion, message)
-            .with_detail("Types of columns in CSV and JSON files are guessed from a sample of their rows."),
-    );
 }
 
 fn relation_of(location: &str, table: FileTable) -> Relation {

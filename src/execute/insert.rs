@@ -32,7 +32,7 @@ pub(crate) async fn run_planned(road: &mut Road<'_>, statement: &Insert) -> Resu
 /// The plan alone.
 pub(crate) async fn plan(road: &mut Road<'_>, statement: &Insert) -> Result<Explained> {
     if !is_plain(statement) {
-        return super::change::plan(road, Changing::Insert(statement)).await;
+        return Box::pin(super::change::plan(road, Changing::Insert(statement))).await;
     }
     let (target, plan, _) = planned(road, statement).await?;
     Ok(Explained { title: format!("Insert on {}", target.name), plan })

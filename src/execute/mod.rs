@@ -26,6 +26,7 @@ pub(crate) mod create_schema;
 pub(crate) mod create_table;
 pub(crate) mod create_view;
 pub(crate) mod drop;
+mod evolve;
 pub(crate) mod explain;
 pub(crate) mod external;
 pub(crate) mod insert;

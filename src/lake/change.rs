@@ -6,12 +6,13 @@
 //!                                                         └→ a bit for each claimed row
 //! files with some claimed rows ─→ the other rows, unchecked → files        files whose every row is claimed: no read
 //! ```
+//! Where the table has a change data feed, claimed rows are read in the second pass and told of ([`super::feed`]).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, BooleanBufferBuilder};
-use arrow::compute::filter_record_batch;
+use arrow::compute::{filter_record_batch, or};
 use arrow::datatypes::{Int8Type, Int32Type, Int64Type};
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
@@ -20,6 +21,7 @@ use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReser
 use datafusion::physical_plan::ExecutionPlan;
 use parking_lot::Mutex;
 
+use super::feed::{ChangeType, Content, Origin};
 use super::scan::whole_files;
 use super::table::Table;
 use crate::error::{Error, Result};
@@ -78,6 +80,8 @@ pub struct Change {
     pub returned: Option<Arc<dyn Returned>>,
     /// Whether each row of the plan removes the row that it names, and nobody wants to know which.
     pub only_removes: bool,
+    /// Whether no row of the plan names one.
+    pub only_adds: bool,
 }
 
 /// How many rows a change made.
@@ -109,20 +113,49 @@ pub(super) struct Changing {
     /// Files whose every row is claimed, without a bit for each.
     whole: Mutex<BTreeSet<usize>>,
     memory: Mutex<MemoryReservation>,
+    /// Whether the change data feed may have to tell of the rows.
+    told: bool,
+    /// Of the table's files, in the order of its list.
+    origins: Vec<Origin>,
 }
 
 /// The claimed rows of one file.
 #[derive(Debug, Default)]
 struct Claims {
     words: Vec<u64>,
+    /// Those of them whose place a new row takes, where that is told.
+    updated: Vec<u64>,
     count: u64,
+}
+
+/// The rows of a batch that count, and those that make new ones, by what they are told as.
+struct Claimed {
+    kept: BooleanArray,
+    inserted: BooleanArray,
+    updated: BooleanArray,
+}
+
+/// What the rows of a file that loses some become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Written(Content),
+    Forgotten,
 }
 
 impl Changing {
     pub(super) fn new(change: Arc<Change>, pool: &Arc<dyn MemoryPool>) -> Self {
         let claims = change.table.files.iter().map(|_| Mutex::default()).collect();
         let memory = Mutex::new(MemoryConsumer::new("ChangedRows").register(pool));
-        Self { change, claims, counts: Mutex::default(), whole: Mutex::default(), memory }
+        let table = &change.table;
+        let told = table.tells_changes() && (table.is_private() || !change.only_adds);
+        let origins = match table.private.as_ref().filter(|_| told) {
+            Some(private) => {
+                let feed = private.feed();
+                table.files.iter().map(|file| feed.origin(&file.name)).collect()
+            }
+            None => vec![Origin::Read; table.files.len()],
+        };
+        Self { change, claims, counts: Mutex::default(), whole: Mutex::default(), memory, told, origins }
     }
 
     pub(super) fn counts(&self) -> Counts {
@@ -131,7 +164,8 @@ impl Changing {
 
     /// Claims every row of the files that a plan gives whole. `false` when the plan must be run.
     pub(super) fn take_whole(&self, plan: &Arc<dyn ExecutionPlan>) -> bool {
-        if !self.change.only_removes {
+        // At the end of a transaction the log alone would not tell these rows from others.
+        if !self.change.only_removes || self.told && self.change.table.is_private() {
             return false;
         }
         let Some(files) = whole_files(plan) else { return false };
@@ -142,53 +176,58 @@ impl Changing {
         true
     }
 
-    /// Claims the rows that a batch names and gives the rows that it makes, in the table's columns.
+    /// Claims the rows that a batch names and gives the rows that it makes, in the table's columns, by what they are.
     ///
     /// # Errors
     /// [`Change::repeated`] and [`Change::failure`]; 53200 when the pool has no room for the claims.
-    pub(super) async fn take(&self, batch: &RecordBatch) -> Result<RecordBatch> {
-        let (kept, written) = self.claim(batch)?;
+    pub(super) async fn take(&self, batch: &RecordBatch) -> Result<Vec<(Content, RecordBatch)>> {
+        let Claimed { kept, inserted, updated } = self.claim(batch)?;
         let width = LEADING + self.change.table.columns().len();
         if let Some(returned) = &self.change.returned {
             let columns: Vec<usize> = (width..batch.num_columns()).collect();
             returned.take(filter_record_batch(&batch.project(&columns)?, &kept)?).await?;
         }
         let columns: Vec<usize> = (LEADING..width).collect();
-        Ok(filter_record_batch(&batch.project(&columns)?, &written)?)
+        let rows = batch.project(&columns)?;
+        if !self.told {
+            // One batch: rows are checked in their order.
+            return Ok(vec![(Content::Rows, filter_record_batch(&rows, &or(&inserted, &updated)?)?)]);
+        }
+        let parts = [(ChangeType::Insert, inserted), (ChangeType::After, updated)].into_iter();
+        parts.map(|(kind, of)| Ok((Content::New(kind), filter_record_batch(&rows, &of)?))).collect()
     }
 
     /// Which rows count, and which of them make a row.
-    fn claim(&self, batch: &RecordBatch) -> Result<(BooleanArray, BooleanArray)> {
+    fn claim(&self, batch: &RecordBatch) -> Result<Claimed> {
         let shape = || Error::internal("a change's plan has not the columns of a change");
         let [files, rows, actions] = batch.columns().get(..LEADING).ok_or_else(shape)? else { return Err(shape()) };
         let files = files.as_primitive_opt::<Int32Type>().ok_or_else(shape)?;
         let rows = rows.as_primitive_opt::<Int64Type>().ok_or_else(shape)?;
         let actions = actions.as_primitive_opt::<Int8Type>().ok_or_else(shape)?;
         let mut kept = BooleanBufferBuilder::new(batch.num_rows());
-        let mut written = BooleanBufferBuilder::new(batch.num_rows());
+        let mut inserted = BooleanBufferBuilder::new(batch.num_rows());
+        let mut updated = BooleanBufferBuilder::new(batch.num_rows());
         let mut counts = Counts::default();
         for index in 0..batch.num_rows() {
             let action = if actions.is_null(index) { None } else { RowAction::of(actions.value(index)) };
             let named =
                 || (!files.is_null(index) && !rows.is_null(index)).then(|| (files.value(index), rows.value(index)));
-            let counted = match action.ok_or_else(shape)? {
+            // Whether it counts, and what its new row is told as.
+            let (counted, made) = match action.ok_or_else(shape)? {
                 RowAction::Insert => {
                     counts.inserted += 1;
-                    true
+                    (true, Some(ChangeType::Insert))
                 }
-                RowAction::Update | RowAction::Delete => {
+                action @ (RowAction::Update | RowAction::Delete) => {
                     let (file, row) = named().ok_or_else(shape)?;
-                    let first = self.claim_row(file, row)?;
+                    let updates = action == RowAction::Update;
+                    let first = self.claim_row(file, row, updates)?;
                     if let (false, Some(error)) = (first, &self.change.repeated) {
                         return Err(error.clone());
                     }
-                    let of_kind = if actions.value(index) == RowAction::Update.code() {
-                        &mut counts.updated
-                    } else {
-                        &mut counts.deleted
-                    };
-                    *of_kind += u64::from(first);
-                    first
+                    *(if updates { &mut counts.updated } else { &mut counts.deleted }) += u64::from(first);
+                    let made = if updates { Some(self.told_as(file)?) } else { None };
+                    (first, made)
                 }
                 RowAction::Fail => {
                     let failure = self.change.failure.clone();
@@ -196,14 +235,30 @@ impl Changing {
                 }
             };
             kept.append(counted);
-            written.append(counted && actions.value(index) != RowAction::Delete.code());
+            inserted.append(counted && made == Some(ChangeType::Insert));
+            updated.append(counted && made == Some(ChangeType::After));
         }
         self.counts.lock().add(counts);
-        Ok((BooleanArray::new(kept.finish(), None), BooleanArray::new(written.finish(), None)))
+        let [kept, inserted, updated] =
+            [kept, inserted, updated].map(|mut rows| BooleanArray::new(rows.finish(), None));
+        Ok(Claimed { kept, inserted, updated })
+    }
+
+    fn origin(&self, file: i32) -> Result<Origin> {
+        let origin = usize::try_from(file).ok().and_then(|file| self.origins.get(file)).copied();
+        origin.ok_or_else(|| Error::internal("a change names a file that is none of the table's"))
+    }
+
+    /// What the row is told as that takes the place of one in that file.
+    fn told_as(&self, file: i32) -> Result<ChangeType> {
+        Ok(match self.origin(file)? {
+            Origin::Made(ChangeType::Insert) => ChangeType::Insert,
+            Origin::Read | Origin::Made(_) => ChangeType::After,
+        })
     }
 
     /// Whether the row was not claimed before.
-    fn claim_row(&self, file: i32, row: i64) -> Result<bool> {
+    fn claim_row(&self, file: i32, row: i64, updates: bool) -> Result<bool> {
         let unknown = || Error::internal("a change names a row that is in no file");
         let claims = usize::try_from(file).ok().and_then(|file| self.claims.get(file)).ok_or_else(unknown)?;
         let row = usize::try_from(row).map_err(|_| unknown())?;
@@ -214,11 +269,50 @@ impl Changing {
             self.memory.lock().try_grow((grown - claims.words.len()) * size_of::<u64>())?;
             claims.words.resize(grown, 0);
         }
-        let Some(word) = claims.words.get_mut(word) else { return Err(unknown()) };
-        let first = *word & bit == 0;
-        *word |= bit;
+        let Some(claimed) = claims.words.get_mut(word) else { return Err(unknown()) };
+        let first = *claimed & bit == 0;
+        *claimed |= bit;
         claims.count += u64::from(first);
+        if self.told && first {
+            match self.origin(file)? {
+                Origin::Read if updates => {
+                    let (known, wanted) = (claims.updated.len(), claims.words.len());
+                    if known < wanted {
+                        self.memory.lock().try_grow((wanted - known) * size_of::<u64>())?;
+                        claims.updated.resize(wanted, 0);
+                    }
+                    let Some(updated) = claims.updated.get_mut(word) else { return Err(unknown()) };
+                    *updated |= bit;
+                }
+                // Its row of before was told as updated, and nothing leads back to it.
+                Origin::Made(ChangeType::After) if !updates => {
+                    let what = "deleting rows of a table with a change data feed that the same transaction has updated";
+                    return Err(Error::unsupported(what));
+                }
+                Origin::Read | Origin::Made(_) => {}
+            }
+        }
         Ok(first)
+    }
+
+    /// Whether the commit has to tell of rows in files of their own: not when its other files tell the same.
+    pub(super) fn needs_telling(&self) -> bool {
+        if !self.told {
+            return false;
+        }
+        let touched = self.touched();
+        if self.change.table.is_private() {
+            return touched.iter().any(|(file, _)| self.origins.get(*file) == Some(&Origin::Read));
+        }
+        self.counts.lock().updated > 0 || touched.iter().any(|(_, stays)| *stays)
+    }
+
+    /// The files that have rows to write again, or rows to tell of.
+    pub(super) fn files_to_read(&self) -> Vec<usize> {
+        let told = self.needs_telling();
+        let is_read = |file: usize| self.origins.get(file) == Some(&Origin::Read);
+        let files = self.touched().into_iter().filter(|(file, stays)| *stays || told && is_read(*file));
+        files.map(|(file, _)| file).collect()
     }
 
     /// The files that lose rows, by number, and whether any of a file's rows stays.
@@ -234,28 +328,52 @@ impl Changing {
             .collect()
     }
 
-    /// Of rows that a scan with files and rows gave, last two columns, those that stay.
-    pub(super) fn remaining(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+    /// Rows that a scan with files and rows gave, last two columns: those that stay, and those that are told of.
+    pub(super) fn remaining(&self, batch: &RecordBatch) -> Result<Vec<(Content, RecordBatch)>> {
         let shape = || Error::internal("a scan for a change does not tell its rows");
         let width = batch.num_columns().checked_sub(2).ok_or_else(shape)?;
         let numbers = |column: &ArrayRef| Arc::clone(column);
         let (files, rows) = (numbers(batch.column(width)), numbers(batch.column(width + 1)));
         let files = files.as_primitive_opt::<Int32Type>().ok_or_else(shape)?;
         let rows = rows.as_primitive_opt::<Int64Type>().ok_or_else(shape)?;
-        let mut stays = BooleanBufferBuilder::new(batch.num_rows());
+        let mut fates = Vec::with_capacity(batch.num_rows());
         let mut at = 0;
         while at < batch.num_rows() {
             // A batch is of few files: each one's claims are locked once.
             let file = files.value(at);
+            let [stays, updated, deleted] = self.fates(file)?;
             let claims = usize::try_from(file).ok().and_then(|file| self.claims.get(file)).ok_or_else(shape)?.lock();
             while at < batch.num_rows() && files.value(at) == file {
                 let row = usize::try_from(rows.value(at)).map_err(|_| shape())?;
-                let claimed = claims.words.get(row / 64).is_some_and(|word| word & (1 << (row % 64)) != 0);
-                stays.append(!claimed);
+                let is_in = |words: &[u64]| words.get(row / 64).is_some_and(|word| word & (1 << (row % 64)) != 0);
+                fates.push(match is_in(&claims.words) {
+                    false => stays,
+                    true if is_in(&claims.updated) => updated,
+                    true => deleted,
+                });
                 at += 1;
             }
         }
         let columns: Vec<usize> = (0..width).collect();
-        Ok(filter_record_batch(&batch.project(&columns)?, &BooleanArray::new(stays.finish(), None))?)
+        let own = batch.project(&columns)?;
+        let mut parts: Vec<(Content, RecordBatch)> = Vec::new();
+        for fate in &fates {
+            if let Fate::Written(content) = fate
+                && !parts.iter().any(|(known, _)| known == content)
+            {
+                let of: BooleanArray = fates.iter().map(|other| Some(other == fate)).collect();
+                parts.push((*content, filter_record_batch(&own, &of)?));
+            }
+        }
+        Ok(parts)
+    }
+
+    /// Of rows in a file that stay, are updated, and are deleted.
+    fn fates(&self, file: i32) -> Result<[Fate; 3]> {
+        let told = |kind| if self.told { Fate::Written(Content::Gone(kind)) } else { Fate::Forgotten };
+        Ok(match self.origin(file)? {
+            Origin::Read => [Fate::Written(Content::Rows), told(ChangeType::Before), told(ChangeType::Delete)],
+            Origin::Made(kind) => [Fate::Written(Content::New(kind)), Fate::Forgotten, Fate::Forgotten],
+        })
     }
 }

@@ -11,6 +11,7 @@ use object_store::ObjectStoreExt;
 use object_store::path::Path;
 
 use super::data_file::{DataFile, Layout};
+use super::feed::COLUMNS;
 use super::history::{self, Commit, LoggedFile};
 use super::past::{Listing, commit_times, missing};
 use super::scan::LakeScan;
@@ -19,7 +20,6 @@ use super::{ColumnSpec, Lake};
 use crate::error::{Error, Result, SqlState};
 
 const COMMITS_AT_A_TIME: usize = 16;
-const COLUMNS: [&str; 3] = ["_change_type", "_commit_version", "_commit_timestamp"];
 
 /// The changes as files, each with its commit's version and time behind the table's columns.
 #[derive(Debug)]
@@ -69,6 +69,11 @@ impl Lake {
         }
         if to.maps_columns() {
             return Err(Error::unsupported("table_changes of a table with column mapping"));
+        }
+        if to.keeps_changes() && to.is_changed_privately() {
+            return Err(Error::unsupported(
+                "table_changes of a table with a change data feed that this transaction has changed",
+            ));
         }
         let listing = Listing::read(&to.location).await?;
         let times = commit_times(to, &listing).await?;

@@ -8,16 +8,19 @@ mod definition;
 pub(super) mod group;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use deltalake::kernel::transaction::{CommitData, PROTOCOL, TransactionError};
-use deltalake::kernel::{Action, Add};
+use deltalake::kernel::{Action, Add, AddCDCFile};
 use deltalake::protocol::{DeltaOperation, SaveMode};
 use rand::Rng;
 
-use super::columns::{COMMENT_KEY, DEFAULT_KEY, GENERATED_KEY, TableSpec};
+use super::columns::{COMMENT_KEY, DEFAULT_KEY, TableSpec};
 use super::decision::canceled;
+use super::feed;
+use super::generation;
 use super::history::OPERATION_KEY;
 use super::loads::LoadStep;
 use super::log::{self, Put};
@@ -37,8 +40,6 @@ const ATTEMPTS_MAX: u32 = 40;
 const PAUSE_MAX: Duration = Duration::from_millis(250);
 /// Key of a commit's info that holds the unique text which tells our commit from others.
 pub(super) const ID_KEY: &str = "lakegate.commit";
-/// Delta's key for the expression of a generated column.
-const GENERATION_EXPRESSION: &str = "delta.generationExpression";
 const DROPPED: &str = "The table was dropped by another transaction.";
 
 /// What the commit does to the table.
@@ -53,6 +54,8 @@ pub(super) enum Target {
         table: Arc<Table>,
         /// By their numbers in the table's list.
         removes: Vec<usize>,
+        /// The changed rows, where the table's change data feed needs them.
+        changes: Vec<AddCDCFile>,
         /// Whether files that others added meanwhile are a conflict.
         reads_new_rows: bool,
     },
@@ -82,6 +85,20 @@ impl Target {
             Self::Redefine(redefinition) => redefinition.table.private.as_ref(),
             Self::Replace(_, table) => table.as_ref()?.private.as_ref(),
             Self::Rearrange(_) | Self::Private { .. } | Self::Create(_) => None,
+        }
+    }
+
+    /// Files of changed rows that the commit names beside its others.
+    pub(super) fn changes(&self) -> &[AddCDCFile] {
+        match self {
+            Self::Change { changes, .. } => changes,
+            Self::Append(_)
+            | Self::Overwrite(_)
+            | Self::Rearrange(_)
+            | Self::Redefine(_)
+            | Self::Private { .. }
+            | Self::Create(_)
+            | Self::Replace(..) => &[],
         }
     }
 
@@ -286,7 +303,19 @@ async fn flush(lake: &Lake, location: &Resolved, target: &Target, adds: &[Add]) 
         | Target::Private { .. } => false,
         Target::Create(_) | Target::Replace(..) => true,
     };
-    let files = adds.iter().map(|add| root.join(&add.path)).collect();
+    let names = adds.iter().map(|add| &add.path).chain(target.changes().iter().map(|change| &change.path));
+    flush_files(root.clone(), names.map(|name| root.join(name)).collect(), is_new).await
+}
+
+/// The same for files that only a transaction's last commit will name.
+pub(super) async fn flush_changes(lake: &Lake, location: &Resolved, changes: &[AddCDCFile]) -> Result<()> {
+    let Some(root) = location.location.to_file_path().ok().filter(|_| lake.stores.flushes(location)) else {
+        return Ok(());
+    };
+    flush_files(root.clone(), changes.iter().map(|change| root.join(&change.path)).collect(), false).await
+}
+
+async fn flush_files(root: PathBuf, files: Vec<PathBuf>, is_new: bool) -> Result<()> {
     match local::flush(root, files, is_new).await {
         // Another server's DROP takes what it finds in the folder.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(conflict(DROPPED)),
@@ -419,7 +448,7 @@ fn check(target: &Target, base: Option<&Table>) -> Result<()> {
             writable(base)?;
             same_definition(planned, base)
         }
-        (Target::Change { table, removes, reads_new_rows }, Some(base)) => {
+        (Target::Change { table, removes, reads_new_rows, .. }, Some(base)) => {
             writable(base)?;
             same_definition(table, base)?;
             unchanged_files(table, removes, base)?;
@@ -453,6 +482,7 @@ fn check(target: &Target, base: Option<&Table>) -> Result<()> {
             writable(base)?;
             same_definition(planned, base)?;
             redefinition.validate()?;
+            feed::check_redefinition(redefinition, base)?;
             if redefinition.rows == RowsUnder::Rewritten {
                 changeable(base)?;
                 unchanged_files(planned, &(0..planned.files.len()).collect::<Vec<_>>(), base)?;
@@ -530,18 +560,16 @@ fn redefined() -> Error {
 
 /// Refuses tables with promises that our writer does not keep.
 pub(super) fn writable(table: &Table) -> Result<()> {
-    let refused = [
-        (GENERATION_EXPRESSION, "generated columns"),
-        ("delta.identity.start", "identity columns"),
-        ("delta.invariants", "column invariants"),
-    ];
-    for field in table.snapshot()?.schema().fields() {
-        // What we know to compute is written beside Delta's own expression.
-        let ours = field.metadata().contains_key(GENERATED_KEY);
+    let refused = [("delta.identity.start", "identity columns"), ("delta.invariants", "column invariants")];
+    for (field, column) in table.snapshot()?.schema().fields().zip(table.columns()) {
         for (key, what) in refused {
-            if !(ours && key == GENERATION_EXPRESSION) && field.metadata().contains_key(key) {
+            if field.metadata().contains_key(key) {
                 return Err(Error::unsupported(format!("writing to a table with {what}")));
             }
+        }
+        if let (None, Some(text)) = (&column.generated, generation::expression_of(field)) {
+            let what = format!("writing to a table whose column \"{}\" is generated by another program", column.name);
+            return Err(Error::unsupported(what).with_detail(format!("Its expression has no translation: {text}")));
         }
     }
     if table.properties().get("delta.columnMapping.mode").is_some_and(|mode| mode != "none") {
@@ -568,10 +596,11 @@ fn actions(
             let actions = removes_of(base, |_| true)?.into_iter().chain(added).collect();
             Ok((actions, write(table, SaveMode::Overwrite)))
         }
-        Target::Change { table, removes, .. } => {
+        Target::Change { table, removes, changes, .. } => {
             let removed = removes.iter().filter_map(|number| table.files.get(*number));
             let names: HashSet<&str> = removed.map(|file| file.name.as_str()).collect();
-            let actions = removes_of(base, |name| names.contains(name))?.into_iter().chain(added).collect();
+            let told = changes.iter().cloned().map(Action::Cdc);
+            let actions = removes_of(base, |name| names.contains(name))?.into_iter().chain(added).chain(told).collect();
             Ok((actions, write(table, SaveMode::Overwrite)))
         }
         Target::Rearrange(rearrangement) => rearrangement.actions(base, adds),
@@ -636,6 +665,9 @@ fn difference(planned: &Table, made: &Table, base: Option<&Table>) -> Result<Vec
         let add = made.private.as_ref().and_then(|private| private.add(&file.name));
         actions.push(Action::Add(add.ok_or_else(|| Error::internal("a transaction lost a file"))?));
     }
+    if let Some(private) = &made.private {
+        actions.extend(private.feed().files(made).into_iter().map(Action::Cdc));
+    }
     Ok(actions)
 }
 
@@ -667,9 +699,6 @@ fn no_new_files(planned: &Table, base: &Table) -> Result<()> {
 fn changeable(table: &Table) -> Result<()> {
     if table.special {
         return Err(Error::unsupported("changing rows of a table with column mapping or with files elsewhere"));
-    }
-    if table.properties().get("delta.enableChangeDataFeed").is_some_and(|enabled| enabled == "true") {
-        return Err(Error::unsupported("changing rows of a table with a change data feed"));
     }
     Ok(())
 }

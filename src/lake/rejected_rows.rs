@@ -155,7 +155,7 @@ impl Lake {
             return;
         }
         let location = table.location.clone();
-        let target = Target::Change { table, removes, reads_new_rows: false };
+        let target = Target::Change { table, removes, changes: Vec::new(), reads_new_rows: false };
         let expired = commit::commit(Arc::clone(self), location, target, Vec::new(), Operation::new("DELETE")).await;
         if let Err(error) = expired {
             tracing::warn!(%error, "old rejected rows could not be taken out of their log");

@@ -13,6 +13,7 @@ use deltalake::kernel::engine::arrow_conversion::TryIntoArrow;
 
 use super::columns::{ColumnSpec, TableCheck, from_delta, scanned_type, stored_type};
 use super::data_file::{Identity, Layout, read_all};
+use super::generation;
 use super::live::Files;
 use super::log::{self, Mark};
 use super::scan::LakeScan;
@@ -75,7 +76,9 @@ impl Table {
         let state = delta.snapshot()?;
         let snapshot = state.snapshot();
         let delta_schema: Schema = snapshot.schema().as_ref().try_into_arrow()?;
-        let (columns, fields): (Vec<_>, Vec<_>) = delta_schema.fields().iter().map(|field| from_delta(field)).unzip();
+        let (mut columns, fields): (Vec<_>, Vec<_>) =
+            delta_schema.fields().iter().map(|field| from_delta(field)).unzip();
+        generation::adopt(snapshot.schema().as_ref(), &mut columns);
         let metadata = snapshot.metadata();
         let partition_columns = metadata.partition_columns().to_vec();
         let properties: BTreeMap<String, String> =

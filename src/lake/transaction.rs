@@ -13,13 +13,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use deltalake::DeltaTable;
 use deltalake::kernel::Add;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::commit::{self, Target};
+use super::feed::{Content, PrivateFeed};
 use super::stores::overlay::Overlay;
 use super::table::Table;
-use super::write::Operation;
 use super::write::staged::Staged;
+use super::write::{Operation, StagedFile};
 use super::{Lake, log};
 use crate::error::Result;
 
@@ -41,6 +42,8 @@ pub(super) struct Private {
     loads: AtomicBool,
     /// What each of its versions was made by.
     notes: Mutex<Vec<(u64, Operation)>>,
+    /// What its commit tells of changed rows.
+    feed: Mutex<PrivateFeed>,
 }
 
 impl Private {
@@ -83,13 +86,45 @@ impl Private {
         self.reads_new_rows.fetch_or(reads_new_rows, Ordering::Relaxed);
     }
 
+    pub(super) fn feed(&self) -> MutexGuard<'_, PrivateFeed> {
+        self.feed.lock()
+    }
+
+    /// Notes what one statement, whose own version that is, tells of rows.
+    pub(super) fn tell(&self, version: u64, target: &Target, files: &[StagedFile]) {
+        let mut feed = self.feed.lock();
+        let mut gone = Vec::new();
+        for file in files {
+            let Some(change) = &file.change else { continue };
+            match (file.content, &file.add) {
+                (Content::New(kind), Some(add)) => feed.note_new(&add.path, kind, change.clone()),
+                (Content::Gone(_) | Content::New(_) | Content::Rows, _) => gone.push(change.clone()),
+            }
+        }
+        match target {
+            Target::Overwrite(_) => feed.note_everything(version),
+            Target::Append(_)
+            | Target::Change { .. }
+            | Target::Rearrange(_)
+            | Target::Redefine(_)
+            | Target::Private { .. }
+            | Target::Create(_)
+            | Target::Replace(..) => {
+                if !gone.is_empty() {
+                    feed.note_gone(version, gone);
+                }
+            }
+        }
+    }
+
     pub(super) fn reads_new_rows(&self) -> bool {
         self.reads_new_rows.load(Ordering::Relaxed)
     }
 
-    /// The files that the table has now stay.
+    /// The files that the table has now stay, and those that tell of its changes.
     pub(super) fn keep(&self, table: &Table) {
-        let kept: Vec<String> = table.files.iter().map(|file| file.name.clone()).collect();
+        let told = self.feed.lock().files(table).into_iter().map(|change| change.path);
+        let kept: Vec<String> = table.files.iter().map(|file| file.name.clone()).chain(told).collect();
         self.staged.lock().iter().for_each(|staged| staged.keep_named(&kept));
     }
 
@@ -122,6 +157,7 @@ impl Table {
             _begun: self.location.live.begin(self.location()),
             loads: AtomicBool::new(false),
             notes: Mutex::default(),
+            feed: Mutex::default(),
         };
         let mark = self.mark.clone();
         Ok(Arc::new(Self::new(location, delta, mark, Some(self), Some(Arc::new(private)))?))
@@ -141,6 +177,7 @@ impl Table {
     pub fn cut(&self) {
         if let Some(private) = &self.private {
             private.overlay.cut(self.version());
+            private.feed.lock().cut(self.version());
         }
     }
 }

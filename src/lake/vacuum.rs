@@ -14,6 +14,7 @@ use object_store::ObjectMeta;
 use object_store::path::Path;
 use tokio_util::sync::CancellationToken;
 
+use super::feed::FOLDER;
 use super::maintain::{inner_table, lies_in_any};
 use super::table::Table;
 use super::write::Operation;
@@ -22,8 +23,6 @@ use crate::error::{Error, Result, SqlState};
 
 /// Names that a dry run tells.
 const NAMES_MAX: usize = 10_000;
-/// Delta's folder of files with changed rows, which the log names only in the commits that made them.
-const CHANGES: &str = "_change_data";
 
 /// What the table's log is told of a removal.
 #[derive(Debug, Clone, Default)]
@@ -192,7 +191,8 @@ fn is_hidden(path: &Path, root: &Path, partition_columns: &[String]) -> bool {
         let part = part.as_ref();
         let of_partition =
             part.split_once('=').is_some_and(|(name, _)| partition_columns.iter().any(|column| column == name));
-        let of_changes = is_first && part == CHANGES;
+        // The log names changed rows only in the commits that made them: they go by their age.
+        let of_changes = is_first && part == FOLDER;
         if (part.starts_with('_') || part.starts_with('.')) && !of_partition && !of_changes {
             return true;
         }

@@ -7,6 +7,7 @@ use super::bind::Binder;
 use super::bind::change::BoundChange;
 use super::relations::{NamesOf, RelationName, Relations, ResolvedTable};
 use crate::builtins::Context;
+use crate::encode::types::PgType;
 use crate::error::Result;
 use crate::sql::{
     Assignment, ConflictAction, Delete, Insert, Merge, MergeAction, MergeClause, QualifiedName, Replaces, Update,
@@ -33,6 +34,18 @@ pub fn bind_change(
     })?;
     bound.plan = parameters.fill_plan(bound.plan)?;
     Ok(bound)
+}
+
+/// The columns that a MERGE WITH SCHEMA EVOLUTION adds to its table: names and types.
+pub fn merge_news(
+    merge: &Merge,
+    target: &ResolvedTable,
+    context: &Arc<Context>,
+    relations: &Relations,
+    source: &str,
+    parameters: &mut Parameters,
+) -> Result<Vec<(String, PgType)>> {
+    parameters.with(context, |typing| Binder::new(typing, relations, source).merge_news(target, merge))
 }
 
 /// A statement that changes rows.

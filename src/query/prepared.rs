@@ -53,7 +53,7 @@ pub(crate) async fn prepare(road: &mut Road<'_>, parsed: Parsed) -> Result<Prepa
         Statement::Explain(explain) => {
             match explain.statement.as_ref() {
                 Statement::Query(query) => drop(road.bind_query(query).await?),
-                Statement::Insert(insert) => drop(insert::plan(road, insert).await?),
+                Statement::Insert(insert) => drop(Box::pin(insert::plan(road, insert)).await?),
                 Statement::Update(update) => drop(returning(road, Changing::Update(update)).await?),
                 Statement::Delete(delete) => drop(returning(road, Changing::Delete(delete)).await?),
                 Statement::Merge(merge) => drop(returning(road, Changing::Merge(merge)).await?),
@@ -105,7 +105,7 @@ pub(crate) async fn prepare(road: &mut Road<'_>, parsed: Parsed) -> Result<Prepa
 }
 
 async fn returning(road: &mut Road<'_>, statement: Changing<'_>) -> Result<Option<Arc<[OutputColumn]>>> {
-    let columns = change::columns(road, statement).await?;
+    let columns = Box::pin(change::columns(road, statement)).await?;
     Ok((!columns.is_empty()).then(|| columns.into()))
 }
 

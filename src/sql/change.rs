@@ -40,10 +40,12 @@ pub struct Assignment {
     pub value: ast::Expr,
 }
 
-/// MERGE INTO … USING … ON … WHEN ….
+/// MERGE [WITH SCHEMA EVOLUTION] INTO … USING … ON … WHEN ….
 #[derive(Debug, Clone)]
 pub struct Merge {
     pub with: Option<ast::With>,
+    /// Whether the table gets the source's columns that it lacks.
+    pub evolves: bool,
     pub table: QualifiedName,
     /// Without column names.
     pub alias: Option<ast::TableAlias>,
@@ -86,6 +88,20 @@ pub enum MergeAction {
         /// `None` is DEFAULT VALUES.
         values: Option<Vec<ast::Expr>>,
     },
+}
+
+impl MergeAction {
+    /// Whether a source's column of that name gives a column of the table its value, or may.
+    pub fn assigns(&self, column: &str) -> bool {
+        match self {
+            Self::DoNothing | Self::Delete => false,
+            Self::UpdateAll | Self::InsertAll => true,
+            Self::Update(assignments) => {
+                assignments.iter().flat_map(|assignment| &assignment.columns).any(|name| name.value == column)
+            }
+            Self::Insert { columns, .. } => columns.iter().any(|name| name.value == column),
+        }
+    }
 }
 
 /// INSERT … ON CONFLICT.

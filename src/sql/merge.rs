@@ -10,8 +10,9 @@ use crate::error::Result;
 impl Grammar<'_> {
     pub fn merge(&mut self, with: Option<With>) -> Result<Statement> {
         self.expect("merge")?;
-        if self.is("with") {
-            return self.unsupported("WITH SCHEMA EVOLUTION");
+        let evolves = self.accept("with");
+        if evolves {
+            self.expect_all(&["schema", "evolution"])?;
         }
         self.expect("into")?;
         let table = self.changed_table()?;
@@ -28,7 +29,7 @@ impl Grammar<'_> {
             return self.syntax();
         }
         let returning = self.returning()?;
-        let merge = Merge { with, table, alias, source, condition, clauses, returning };
+        let merge = Merge { with, evolves, table, alias, source, condition, clauses, returning };
         Ok(Statement::Merge(Box::new(merge)))
     }
 

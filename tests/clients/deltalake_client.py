@@ -248,7 +248,65 @@ with psycopg.connect("", autocommit=True) as connection:
         (2, "B", date(2024, 5, 2), "update_postimage", 1), (2, "b", date(2024, 5, 2), "update_preimage", 1),
         (3, "c", date(2024, 5, 2), "delete", 2), (4, "d", date(2024, 5, 9), "insert", 3)]
     assert ask("SELECT count(*) FROM table_changes('deltalake_fed', 1, 1) WHERE _change_type = 'update_preimage'") == [(1,)]
+    # And what the server records there, and in its own tables, deltalake tells.
+    def feed(folder, names, start=0):
+        answer = DeltaTable(folder).load_cdf(starting_version=start).read_all()
+        columns = [[value.as_py() for value in answer.column(name)] for name in names + ["_change_type", "_commit_version"]]
+        return sorted(zip(*columns), key=lambda row: (row[-1], row[-2], str(row)))
+
+    connection.execute("MERGE INTO deltalake_fed t USING (VALUES (1, 'm'), (9, 'n')) s(id, name) ON t.id = s.id "
+                       "WHEN MATCHED THEN UPDATE SET name = s.name WHEN NOT MATCHED THEN INSERT VALUES (s.id, s.name, '2024-05-09')")
+    connection.execute("DELETE FROM deltalake_fed WHERE id = 9")
+    assert feed(fed, ["id", "name", "day"], 4) == [
+        (9, "n", date(2024, 5, 9), "insert", 4), (1, "m", date(2024, 5, 2), "update_postimage", 4),
+        (1, "a", date(2024, 5, 2), "update_preimage", 4), (9, "n", date(2024, 5, 9), "delete", 5)]
+    connection.execute("""
+        CREATE TABLE deltalake_feed (id int, part text, v numeric(8,2)) PARTITIONED BY (part)
+        TBLPROPERTIES ('delta.enableChangeDataFeed' = 'true')""")
+    connection.execute("INSERT INTO deltalake_feed SELECT g, CASE WHEN g % 2 = 0 THEN 'even / %' END, g FROM generate_series(1, 6) g")
+    with connection.transaction():
+        connection.execute("UPDATE deltalake_feed SET v = v + 1 WHERE id <= 2")
+        connection.execute("UPDATE deltalake_feed SET v = v + 1, part = 'moved' WHERE id = 2")
+        connection.execute("INSERT INTO deltalake_feed VALUES (7, NULL, 7), (8, NULL, 8)")
+        connection.execute("DELETE FROM deltalake_feed WHERE id IN (3, 8)")
+    connection.execute("OPTIMIZE deltalake_feed")
+    own_feed = folder_of("deltalake_feed")
+    told = [(3, None, Decimal("3.00"), "delete", 2), (7, None, Decimal("7.00"), "insert", 2),
+            (1, None, Decimal("2.00"), "update_postimage", 2), (2, "moved", Decimal("4.00"), "update_postimage", 2),
+            (1, None, Decimal("1.00"), "update_preimage", 2), (2, "even / %", Decimal("2.00"), "update_preimage", 2)]
+    assert feed(own_feed, ["id", "part", "v"], 2) == told, feed(own_feed, ["id", "part", "v"], 2)
+    # deltalake goes on with the server's feed.
+    DeltaTable(own_feed).delete("id = 1")
+    assert ask("SELECT id, v, _change_type FROM table_changes('deltalake_feed', 4)") == [(1, Decimal("2.00"), "delete")]
+    # Files of changes that are young stay.
+    before = len(os.listdir(os.path.join(own_feed, "_change_data")))
+    connection.execute("VACUUM deltalake_feed")
+    assert len(os.listdir(os.path.join(own_feed, "_change_data"))) == before > 0
+    assert feed(own_feed, ["id", "part", "v"], 2)[:6] == told
+    connection.execute("DROP TABLE deltalake_feed")
     connection.execute("DROP TABLE deltalake_fed")
+
+    # Generated columns that deltalake can compute are its own too.
+    connection.execute("CREATE TABLE deltalake_generated (id int, day date, twice bigint GENERATED ALWAYS AS (id * 2) STORED, "
+                       "year int GENERATED ALWAYS AS (extract(year FROM day)) STORED)")
+    connection.execute("INSERT INTO deltalake_generated VALUES (1, '2024-05-01')")
+    generated = folder_of("deltalake_generated")
+    assert DeltaTable(generated).schema().fields[2].metadata["delta.generationExpression"] == "CAST((id * 2) AS BIGINT)"
+    write_deltalake(generated, batch([2], ["x"]).select(["id", "day"]), mode="append", schema_mode="merge")
+    assert ask("SELECT id, twice, year FROM deltalake_generated ORDER BY id") == [(1, 2, 2024), (2, 4, 2024)]
+    wrong = Table.from_pydict({"id": Array([3], DataType.int32()), "twice": Array([99], DataType.int64())})
+    refused = None
+    try:
+        write_deltalake(generated, wrong, mode="append", schema_mode="merge")
+    except Exception as error:
+        refused = str(error)
+    assert refused and "failed validation check" in refused, refused
+
+    # Columns that MERGE adds are deltalake's at once.
+    connection.execute("MERGE WITH SCHEMA EVOLUTION INTO deltalake_generated t USING (SELECT 2 AS id, 1.5::float8 AS more) s ON t.id = s.id "
+                       "WHEN MATCHED THEN UPDATE SET *")
+    assert rows(DeltaTable(generated), "SELECT id, more FROM t ORDER BY id") == [(1, None), (2, 1.5)]
+    connection.execute("DROP TABLE deltalake_generated")
 
     # Files without statistics get them.
     bare = os.path.join(warehouse, "bare")

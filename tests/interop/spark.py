@@ -28,10 +28,13 @@ spark = (
 )
 spark.sparkContext.setLogLevel("OFF")
 failed = []
+passed = 0
 
 
 def check(what, got, wanted):
+    global passed
     if got == wanted:
+        passed += 1
         print(f"ok      {what}")
     else:
         print(f"FAILED  {what}: {got!r}, not {wanted!r}")
@@ -136,6 +139,144 @@ with psycopg.connect("", autocommit=True) as connection:
     spark.sql(f"DELETE FROM delta.`{vectors}` WHERE id % 10 = 0")
     check("deletion vectors", ask(f"SELECT count(*), min(id) FROM read_delta('{vectors}')"), [(900, 1)])
 
+    # The server changes rows of a table with deletion vectors, Spark goes on.
+    run(f"CREATE TABLE i_vectors LOCATION '{vectors}'", "UPDATE i_vectors SET id = -id WHERE id < 5", "DELETE FROM i_vectors WHERE id > 990")
+    check("the server's changes beside vectors", rows(spark.read.format("delta").load(vectors).selectExpr("count(*)", "min(id)", "max(id)")), [(891, -4, 989)])
+    spark.sql(f"DELETE FROM delta.`{vectors}` WHERE id = 11")
+    check("Spark's vectors again", ask("SELECT count(*) FROM i_vectors"), [(890,)])
+
+    # Change data feeds.
+    def in_order(row):
+        return row[0], row[1], str(row)
+
+    def feed(folder, columns, start):
+        frame = spark.read.format("delta").option("readChangeFeed", "true").option("startingVersion", start).load(folder)
+        return sorted(rows(frame.select("_commit_version", "_change_type", *columns)), key=in_order)
+
+    def told(name, columns, start):
+        return sorted(ask(f"SELECT _commit_version, _change_type, {', '.join(columns)} FROM table_changes('{name}', {start})"), key=in_order)
+
+    run("CREATE TABLE i_feed (id int, part text, v numeric(8,2), at timestamp) PARTITIONED BY (part) TBLPROPERTIES ('delta.enableChangeDataFeed' = 'true')",
+        "INSERT INTO i_feed SELECT g, CASE WHEN g % 2 = 0 THEN 'even / %' END, g FROM generate_series(1, 6) g",
+        "UPDATE i_feed SET v = v * 2 WHERE id IN (1, 2)", "DELETE FROM i_feed WHERE id = 3", "OPTIMIZE i_feed",
+        "MERGE WITH SCHEMA EVOLUTION INTO i_feed USING (VALUES (4, 'merged', 1.5::float8), (9, 'made', NULL)) s(id, part, extra) ON s.id = i_feed.id "
+        "WHEN MATCHED THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *")
+    with connection.transaction():
+        run("UPDATE i_feed SET v = 0 WHERE id = 1", "UPDATE i_feed SET v = 1 WHERE id = 1", "INSERT INTO i_feed VALUES (10, 'block', 10), (11, 'block', 11)",
+            "DELETE FROM i_feed WHERE id IN (5, 10)")
+    run("INSERT INTO i_feed REPLACE WHERE part = 'block' VALUES (12, 'block', 12)", "TRUNCATE i_feed")
+    fed = folder_of("i_feed")
+    columns = ["id", "part", "v", "extra"]
+    check("the server's feed", feed(fed, columns, 0), told("i_feed", columns, 0))
+    check("a feed of a transaction", [row[1:5] for row in feed(fed, columns, 6) if row[0] == 6], [
+        ("delete", 5, None, Decimal("5.00")), ("insert", 11, "block", Decimal("11.00")),
+        ("update_postimage", 1, None, Decimal("1.00")), ("update_preimage", 1, None, Decimal("2.00"))])
+    spark.sql(f"INSERT INTO delta.`{fed}` VALUES (20, 'spark', 1, NULL, 1), (21, 'spark', 2, NULL, 2)")
+    spark.sql(f"UPDATE delta.`{fed}` SET v = 5 WHERE id = 20")
+    check("Spark's changes of the server's table", told("i_feed", ["id", "v"], 9), [
+        (9, "insert", 20, Decimal("1.00")), (9, "insert", 21, Decimal("2.00")),
+        (10, "update_postimage", 20, Decimal("5.00")), (10, "update_preimage", 20, Decimal("1.00"))])
+    theirs = os.path.join(warehouse, "feed-by-spark")
+    spark.sql(f"CREATE TABLE delta.`{theirs}` (id BIGINT, name STRING) USING DELTA TBLPROPERTIES ('delta.enableChangeDataFeed' = 'true')")
+    spark.sql(f"INSERT INTO delta.`{theirs}` VALUES (1, 'a'), (2, 'b'), (3, 'c')")
+    spark.sql(f"MERGE INTO delta.`{theirs}` t USING (SELECT 1 AS id, 'A' AS name) s ON s.id = t.id WHEN MATCHED THEN UPDATE SET *")
+    run(f"CREATE TABLE i_feed_spark LOCATION '{theirs}'", "UPDATE i_feed_spark SET name = 'B' WHERE id = 2", "DELETE FROM i_feed_spark WHERE id = 1")
+    check("a feed by both", feed(theirs, ["id", "name"], 0), told("i_feed_spark", ["id", "name"], 0))
+    check("the server's part of it", feed(theirs, ["id", "name"], 3), [
+        (3, "update_postimage", 2, "B"), (3, "update_preimage", 2, "b"), (4, "delete", 1, "A")])
+    run("VACUUM i_feed_spark")
+    check("VACUUM leaves young changes", len(feed(theirs, ["id"], 0)), 8)
+
+    # Generated columns: Spark fills and checks the server's, and the server Spark's.
+    run("""CREATE TABLE i_generated (id int, at timestamptz, local timestamp DEFAULT '2024-02-03 04:05:06', name text, price numeric(8,2),
+            day date GENERATED ALWAYS AS (at::date) STORED, year int GENERATED ALWAYS AS (extract(year FROM at)) STORED,
+            twice bigint GENERATED ALWAYS AS (id * 2) STORED, label text GENERATED ALWAYS AS (upper(name) || '!') STORED,
+            total numeric(12,2) GENERATED ALWAYS AS (price * id) STORED, month date GENERATED ALWAYS AS (date_trunc('month', at)::date) STORED,
+            length int GENERATED ALWAYS AS (length(name)) STORED, hour smallint GENERATED ALWAYS AS (extract(hour FROM local)) STORED)
+        PARTITIONED BY (day)""",
+        "INSERT INTO i_generated (id, at, name, price) VALUES (1, '2024-05-01 23:30:00+00', 'one', 1.25)")
+    generated = folder_of("i_generated")
+    spark.sql(f"INSERT INTO delta.`{generated}` (id, at, local, name, price, length) VALUES (2, TIMESTAMP'2024-06-30 10:00:00', TIMESTAMP_NTZ'2024-06-30 07:00:00', 'two', 2.50, 3)")
+    spark.sql(f"UPDATE delta.`{generated}` SET id = 3 WHERE id = 1")
+    check("Spark fills generated columns", ask("SELECT id, day, year, twice, label, total, month, hour FROM i_generated ORDER BY id"), [
+        (2, date(2024, 6, 30), 2024, 4, "TWO!", Decimal("5.00"), date(2024, 6, 1), 7),
+        (3, date(2024, 5, 1), 2024, 6, "ONE!", Decimal("3.75"), date(2024, 5, 1), 4)])
+    try:
+        spark.sql(f"INSERT INTO delta.`{generated}` (id, at, name, price, twice, length) VALUES (4, TIMESTAMP'2024-06-30 10:00:00', 'x', 1, 99, 1)")
+        check("a generated column in Spark", "taken", "refused")
+    except Exception as error:
+        check("a generated column in Spark", "CHECK constraint" in str(error) or "DELTA_VIOLATE_CONSTRAINT" in str(error), True)
+    try:
+        run("INSERT INTO i_generated (id, twice) VALUES (4, 99)")
+        check("a generated column in the server", "taken", "refused")
+    except psycopg.Error as error:
+        check("a generated column in the server", error.sqlstate, "428C9")
+
+    def made_by_spark(name, *expressions):
+        delta = spark._jvm.io.delta.tables.DeltaTable
+        folder = os.path.join(warehouse, name)
+        builder = delta.create(spark._jsparkSession).location(folder).addColumn("id", "INT").addColumn("seen", "TIMESTAMP").addColumn("name", "STRING")
+        for column, kind, expression in expressions:
+            builder = builder.addColumn(delta.columnBuilder(spark._jsparkSession, column).dataType(kind).generatedAlwaysAs(expression).build())
+        builder.execute()
+        return folder
+
+    theirs = made_by_spark("generated-by-spark", ("day", "DATE", "CAST(seen AS DATE)"), ("hour", "INT", "HOUR(seen)"), ("big", "BIGINT", "CAST(id AS BIGINT) * 10"))
+    run(f"CREATE TABLE i_generated_spark LOCATION '{theirs}'",
+        "INSERT INTO i_generated_spark (id, seen, name) VALUES (1, '2024-05-01 22:15:00+00', 'x'), (2, NULL, 'y')", "UPDATE i_generated_spark SET id = 5 WHERE id = 2")
+    spark.sql(f"INSERT INTO delta.`{theirs}` (id, seen) VALUES (7, TIMESTAMP'2024-05-02 01:00:00')")
+    check("Spark's generated columns", rows(spark.read.format("delta").load(theirs).select("id", "day", "hour", "big").orderBy("id")), [
+        (1, date(2024, 5, 1), 22, 10), (5, None, None, 50), (7, date(2024, 5, 2), 1, 70)])
+    spark.sql(f"UPDATE delta.`{theirs}` SET name = 'all' WHERE id > 0")
+    check("they pass Spark's check", ask("SELECT count(*), sum(big) FROM i_generated_spark WHERE name = 'all'"), [(3, Decimal(130))])
+    theirs = made_by_spark("untold-by-spark", ("word", "STRING", "date_format(seen, 'yyyy-MM')"))
+    spark.sql(f"INSERT INTO delta.`{theirs}` (id, seen) VALUES (1, TIMESTAMP'2024-05-02 01:00:00')")
+    run(f"CREATE TABLE i_untold LOCATION '{theirs}'")
+    check("an expression without translation", ask("SELECT id, word FROM i_untold"), [(1, "2024-05")])
+    try:
+        run("INSERT INTO i_untold (id) VALUES (2)")
+        check("a column that cannot be generated", "taken", "refused")
+    except psycopg.Error as error:
+        check("a column that cannot be generated", (error.sqlstate, '"word"' in str(error)), ("0A000", True))
+
+    # Order of rows, both ways; history; VACUUM.
+    run("CREATE TABLE i_ordered AS SELECT g AS id, (g * 7919) % 1000 AS k FROM generate_series(1, 1000) g", "INSERT INTO i_ordered VALUES (2000, 5)",
+        "OPTIMIZE i_ordered ZORDER BY (id, k)")
+    ordered = folder_of("i_ordered")
+    check("the server's order", rows(spark.read.format("delta").load(ordered).selectExpr("count(*)", "sum(id)", "sum(k)")), [(1001, 502500, 499505)])
+    spark.sql(f"INSERT INTO delta.`{ordered}` VALUES (3000, 6)")
+    spark.sql(f"OPTIMIZE delta.`{ordered}` ZORDER BY (k)")
+    run("UPDATE i_ordered SET k = -1 WHERE id = 3000")
+    check("Spark's order", ask("SELECT count(*), sum(id), sum(k) FROM i_ordered"), [(1002, 505500, 499504)])
+    history = rows(spark.sql(f"DESCRIBE HISTORY delta.`{ordered}`").select("version", "operation"))
+    check("one history", history, [(version, operation) for version, _, _, operation, *_ in ask("DESCRIBE HISTORY i_ordered")])
+    check("what is in it", [operation for _, operation in history], ["UPDATE", "OPTIMIZE", "WRITE", "OPTIMIZE", "WRITE", "CREATE TABLE AS SELECT"])
+    connection.execute("VACUUM i_ordered")
+    check("VACUUM by the server", rows(spark.read.format("delta").option("versionAsOf", 1).load(ordered).selectExpr("count(*)")), [(1001,)])
+    check("versions of Spark's", ask("SELECT count(*) FROM i_ordered VERSION AS OF 3"), [(1002,)])
+
+    # Definitions: the server's ALTER TABLE, Spark's mergeSchema.
+    run("CREATE TABLE i_altered (id int, v text)", "INSERT INTO i_altered VALUES (1, 'a')", "ALTER TABLE i_altered ADD COLUMN w int DEFAULT 3, ADD CHECK (w < 10)",
+        "ALTER TABLE i_altered RENAME v TO name", "INSERT INTO i_altered (id) VALUES (2)")
+    altered = folder_of("i_altered")
+    check("altered by the server", rows(spark.read.format("delta").load(altered).orderBy("id")), [(1, "a", 3), (2, None, 3)])
+    spark.sql("SELECT 3 AS id, 'c' AS name, 4 AS w, 2.5D AS more").write.format("delta").mode("append").option("mergeSchema", "true").save(altered)
+    run("UPDATE i_altered SET more = 1 WHERE id = 1")
+    check("evolved by Spark", ask("SELECT id, name, w, more FROM i_altered ORDER BY id"), [(1, "a", 3, 1.0), (2, None, 3, None), (3, "c", 4, 2.5)])
+
+    # Column mapping is Spark's to write, and the server's to read.
+    mapped = os.path.join(warehouse, "mapped")
+    spark.sql(f"CREATE TABLE delta.`{mapped}` (id BIGINT, old STRING) USING DELTA TBLPROPERTIES ('delta.columnMapping.mode' = 'name')")
+    spark.sql(f"INSERT INTO delta.`{mapped}` VALUES (1, 'x'), (2, 'y')")
+    spark.sql(f"ALTER TABLE delta.`{mapped}` RENAME COLUMN old TO new")
+    check("column mapping", ask(f"SELECT id, new FROM read_delta('{mapped}') ORDER BY id"), [(1, "x"), (2, "y")])
+    run(f"CREATE TABLE i_mapped LOCATION '{mapped}'")
+    try:
+        run("INSERT INTO i_mapped VALUES (3, 'z')")
+        check("writing under column mapping", "taken", "refused")
+    except psycopg.Error as error:
+        check("writing under column mapping", error.sqlstate, "0A000")
+
     # Nested Parquet.
     nested = os.path.join(warehouse, "nested.parquet")
     spark.sql("SELECT 1 AS id, named_struct('a', 1, 'b', 'x') AS s, map('k', 2) AS m, array(named_struct('z', 3)) AS l").write.parquet(nested)
@@ -150,5 +291,5 @@ with psycopg.connect("", autocommit=True) as connection:
     check("Spark's folders", ask(f"SELECT part, count(*) FROM read_parquet('{warehouse}/by-spark/') GROUP BY part ORDER BY part"), [(0, 4), (1, 3), (2, 3)])
 
 spark.stop()
-print(f"{len(failed)} failed")
+print(f"{passed} passed, {len(failed)} failed")
 sys.exit(1 if failed else 0)

@@ -211,6 +211,17 @@ impl Road<'_> {
         plan::bind_change(statement, target, &self.context, &relations, &self.source, &mut self.parameters)
     }
 
+    /// The columns that a MERGE WITH SCHEMA EVOLUTION adds to the table that [`Road::changed`] gave.
+    pub(crate) async fn merge_news(
+        &mut self,
+        merge: &crate::sql::Merge,
+        target: &ResolvedTable,
+    ) -> Result<Vec<(String, PgType)>> {
+        let names = Changing::Merge(merge).names(&self.source);
+        let relations = self.resolve(&names).await?;
+        plan::merge_news(merge, target, &self.context, &relations, &self.source, &mut self.parameters)
+    }
+
     /// The rows of another relation, such as a file, as INSERT … SELECT would put them into the target.
     pub(crate) fn bind_rows_of(
         &mut self,

@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 
 use crate::error::{Error, Result, SqlState};
 use crate::lake::columns::{COMMENT_KEY, ColumnSpec, DEFAULT_KEY, GENERATED_KEY, TableSpec, delta_field};
+use crate::lake::feed::{self, FEED};
+use crate::lake::generation;
 use crate::lake::redefinition::Redefinition;
 use crate::lake::table::{CHECKPOINT_INTERVAL, CONSTRAINT_PREFIX, TARGET_FILE_SIZE, Table, constraint_text, file_size};
 
@@ -17,6 +19,7 @@ const PROPERTIES: &[&str] = &[
     "delta.appendOnly",
     "delta.dataSkippingNumIndexedCols",
     "delta.deletedFileRetentionDuration",
+    FEED,
     "delta.enableExpiredLogCleanup",
     "delta.logRetentionDuration",
     TARGET_FILE_SIZE,
@@ -28,13 +31,14 @@ const LEGACY_WRITER_FEATURES: &[(u64, &str)] = &[
     (2, "appendOnly"),
     (2, "invariants"),
     (3, "checkConstraints"),
-    (4, "changeDataFeed"),
-    (4, "generatedColumns"),
+    (4, feed::FEATURE),
+    (4, GENERATED),
     (5, "columnMapping"),
     (6, "identityColumns"),
 ];
 
 const TIMESTAMP_NTZ: &str = "timestampNtz";
+const GENERATED: &str = "generatedColumns";
 
 pub(in crate::lake) struct Definition {
     pub(in crate::lake) protocol: Protocol,
@@ -46,6 +50,7 @@ impl Definition {
     pub(super) fn new(spec: &TableSpec, base: Option<&Table>) -> Result<Self> {
         let schema = Schema::new(spec.columns.iter().map(delta_field).collect::<Vec<_>>());
         let delta_schema: StructType = (&schema).try_into_kernel()?;
+        let (delta_schema, generated) = with_expressions(&delta_schema, &spec.columns)?;
         let metadata =
             new_metadata(&delta_schema, &spec.partition_columns, configuration(spec)?).map_err(unwritable)?;
         let metadata = match &spec.comment {
@@ -53,7 +58,10 @@ impl Definition {
             None => metadata,
         };
         let without_zone = schema.fields().iter().any(|field| has_timestamp_ntz(field.data_type()));
-        let protocol = protocol(without_zone, !spec.checks.is_empty(), base)?;
+        let properties: BTreeMap<String, String> = spec.properties.iter().cloned().collect();
+        feed::check_columns(spec.columns.iter().map(|column| column.name.as_str()), &properties)?;
+        let needs = Needs { without_zone, checks: !spec.checks.is_empty(), feed: has_feed(&properties), generated };
+        let protocol = protocol(needs, base)?;
         Ok(Self { protocol, metadata })
     }
 
@@ -68,13 +76,15 @@ impl Definition {
             }
             all.push(column.clone());
         }
+        feed::check_columns(columns.iter().map(|column| column.name.as_str()), base.properties())?;
         let added = Schema::new(columns.iter().map(delta_field).collect::<Vec<_>>());
         let added_fields: StructType = (&added).try_into_kernel()?;
         let fields = snapshot.schema().fields().chain(added_fields.fields()).cloned().collect::<Vec<_>>();
         let schema = StructType::try_new(fields).map_err(unwritable)?;
         let metadata = snapshot.metadata().clone().with_schema(&schema).map_err(unwritable)?;
         let without_zone = added.fields().iter().any(|field| has_timestamp_ntz(field.data_type()));
-        let protocol = if without_zone { protocol(true, false, Some(base))? } else { snapshot.protocol().clone() };
+        let needs = Needs { without_zone, ..Needs::default() };
+        let protocol = if without_zone { protocol(needs, Some(base))? } else { snapshot.protocol().clone() };
         Ok(Self { protocol, metadata })
     }
 
@@ -88,7 +98,9 @@ impl Definition {
             Some(field) => Ok(renamed(field.clone(), &column.spec)),
             None => new_field(&column.spec),
         });
-        let fields = fields.collect::<Result<Vec<_>>>()?;
+        let mut fields = fields.collect::<Result<Vec<_>>>()?;
+        let specs: Vec<ColumnSpec> = redefinition.columns.iter().map(|column| column.spec.clone()).collect();
+        let generated = generation::describe(&mut fields, &specs);
         let mut configuration: BTreeMap<String, String> = base.properties().clone();
         for (key, value) in &redefinition.properties {
             match value {
@@ -104,6 +116,8 @@ impl Definition {
         let checks = configuration.keys().any(|key| key.starts_with(CONSTRAINT_PREFIX));
         let without_zone =
             redefinition.engine_schema().fields().iter().any(|field| has_timestamp_ntz(field.data_type()));
+        feed::check_columns(redefinition.columns.iter().map(|column| column.spec.name.as_str()), &configuration)?;
+        let needs = Needs { without_zone, checks, feed: has_feed(&configuration), generated };
         let schema = json!({ "type": "struct", "fields": fields }).to_string();
         set(&mut metadata, "schemaString", schema.into());
         set(&mut metadata, "partitionColumns", json!(redefinition.partition_columns));
@@ -112,8 +126,16 @@ impl Definition {
             set(&mut metadata, "description", json!(comment));
         }
         let metadata = serde_json::from_value(metadata).map_err(unwritable)?;
-        Ok(Self { protocol: protocol(without_zone, checks, Some(base))?, metadata })
+        Ok(Self { protocol: protocol(needs, Some(base))?, metadata })
     }
+}
+
+/// The schema with the expressions of its generated columns that Delta can say, and whether there are any.
+fn with_expressions(schema: &StructType, columns: &[ColumnSpec]) -> Result<(StructType, bool)> {
+    let mut described = serde_json::to_value(schema).map_err(unwritable)?;
+    let fields = described.get_mut("fields").and_then(Value::as_array_mut);
+    let any = fields.is_some_and(|fields| generation::describe(fields, columns));
+    Ok((serde_json::from_value(described).map_err(unwritable)?, any))
 }
 
 fn set(object: &mut Value, key: &str, value: Value) {
@@ -172,7 +194,7 @@ fn check_property(key: &str, value: &str) -> Result<()> {
 /// Whether Delta's property can have the value; what is no property of Delta's can have any.
 fn is_property_value(key: &str, value: &str) -> bool {
     match key {
-        "delta.appendOnly" | "delta.enableExpiredLogCleanup" => matches!(value, "true" | "false"),
+        "delta.appendOnly" | "delta.enableExpiredLogCleanup" | FEED => matches!(value, "true" | "false"),
         "delta.dataSkippingNumIndexedCols" => value.parse().is_ok_and(|columns: i32| columns >= -1),
         "delta.deletedFileRetentionDuration" | "delta.logRetentionDuration" => is_interval(value),
         TARGET_FILE_SIZE => file_size(value).is_some(),
@@ -197,8 +219,46 @@ fn has_timestamp_ntz(data_type: &DataType) -> bool {
     }
 }
 
+fn has_feed(properties: &BTreeMap<String, String>) -> bool {
+    properties.get(FEED).is_some_and(|enabled| enabled == "true")
+}
+
+/// What a table asks of its writers and readers beyond the least.
+#[derive(Debug, Clone, Copy, Default)]
+struct Needs {
+    /// Times without a zone.
+    without_zone: bool,
+    checks: bool,
+    feed: bool,
+    /// Columns with an expression that Delta knows.
+    generated: bool,
+}
+
+impl Needs {
+    /// The lowest writer version below 7 that stands for it.
+    fn writer_version(self) -> u64 {
+        match self {
+            Self { feed: true, .. } | Self { generated: true, .. } => 4,
+            Self { checks: true, .. } => 3,
+            Self { .. } => 2,
+        }
+    }
+
+    fn writer_features(self) -> impl Iterator<Item = String> {
+        let features = [
+            (true, "appendOnly"),
+            (true, "invariants"),
+            (self.checks, "checkConstraints"),
+            (self.feed, feed::FEATURE),
+            (self.generated, GENERATED),
+        ];
+        features.into_iter().filter(|(is_needed, _)| *is_needed).map(|(_, feature)| feature.to_owned())
+    }
+}
+
 /// The lowest protocol that carries the table; never lower than that of the table it replaces, whose old versions stay.
-fn protocol(without_zone: bool, checks: bool, base: Option<&Table>) -> Result<Protocol> {
+fn protocol(needs: Needs, base: Option<&Table>) -> Result<Protocol> {
+    let without_zone = needs.without_zone;
     let before = base.map(|base| base.snapshot().map(|snapshot| snapshot.protocol().clone())).transpose()?;
     let before = before.as_ref().map(serde_json::to_value).transpose().map_err(unwritable)?;
     let version = |key: &str, least: u64| {
@@ -209,7 +269,7 @@ fn protocol(without_zone: bool, checks: bool, base: Option<&Table>) -> Result<Pr
             .unwrap_or(least)
             .max(least)
     };
-    let (reader, writer) = (version("minReaderVersion", 1), version("minWriterVersion", if checks { 3 } else { 2 }));
+    let (reader, writer) = (version("minReaderVersion", 1), version("minWriterVersion", needs.writer_version()));
     let features = |key: &str| -> BTreeSet<String> {
         let listed = before.as_ref().and_then(|before| before.get(key)).and_then(serde_json::Value::as_array);
         listed.into_iter().flatten().filter_map(|feature| feature.as_str().map(str::to_owned)).collect()
@@ -222,8 +282,7 @@ fn protocol(without_zone: bool, checks: bool, base: Option<&Table>) -> Result<Pr
             let legacy = LEGACY_WRITER_FEATURES.iter().filter(|(since, _)| *since <= writer);
             of_writers.extend(legacy.map(|(_, feature)| (*feature).to_owned()));
         } else {
-            of_writers.extend(["appendOnly", "invariants"].map(str::to_owned));
-            of_writers.extend(checks.then(|| "checkConstraints".to_owned()));
+            of_writers.extend(needs.writer_features());
         }
         if reader == 2 {
             of_readers.insert("columnMapping".to_owned());

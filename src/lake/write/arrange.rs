@@ -25,10 +25,11 @@ use super::encode::Encoding;
 use super::file::StagedFile;
 use super::staged::Staged;
 use super::zorder::{COLUMNS_MAX, columns_of, ordered};
-use super::{Job, Operation, canceled, commit_staged, rows, shape_of, statistics_columns};
+use super::{Job, Operation, Step, canceled, commit_staged, rows, shape_of, statistics_columns};
 use crate::error::{Error, Result, SqlState};
 use crate::lake::commit::{self, Target};
 use crate::lake::data_file::{DataFile, Identity};
+use crate::lake::feed::Content;
 use crate::lake::rearrangement::{Rearranged, Rearrangement};
 use crate::lake::scan::LakeScan;
 use crate::lake::table::{TARGET_FILE_SIZE, Table, file_size};
@@ -183,7 +184,7 @@ impl Lake {
             staged: Arc::new(Staged::new(table.location.clone())),
             memory: Arc::clone(&arrangement.memory),
             cancel: arrangement.cancel.clone(),
-            changing: None,
+            step: Step::Write(Content::Rows),
         });
         let staged = self.written(arrangement, table, bins, &job).await?;
         let of = |number: &usize| table.files.get(*number);
@@ -203,9 +204,8 @@ impl Lake {
             ("numRemovedBytes", removed_bytes),
             ("numOutputRows", rows),
         ];
-        let adds = staged.into_iter().map(|file| file.add).collect();
         let location = table.location.clone();
-        let task = tokio::spawn(commit_staged(Arc::clone(self), location, target, adds, operation, job));
+        let task = tokio::spawn(commit_staged(Arc::clone(self), location, target, staged, operation, job));
         let committed = task.await.map_err(|error| Error::internal(format!("a commit ended early: {error}")))??;
         done.added_files += added_files;
         done.added_bytes += added_bytes;

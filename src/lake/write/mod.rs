@@ -21,7 +21,7 @@ use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::ExecutionPlan;
-use deltalake::kernel::Add;
+use deltalake::kernel::{Add, AddCDCFile};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -29,6 +29,7 @@ use super::change::{Change, Changing, Counts};
 use super::columns::{ColumnSpec, TableSpec, stored_type};
 use super::commit::{self, Committed, Failure, Target};
 use super::decision::{Decision, canceled};
+use super::feed::{ChangeType, Content};
 use super::loads::LoadStep;
 use super::redefinition::Redefinition;
 use super::refreshed::Refreshed;
@@ -39,7 +40,7 @@ use crate::error::{Error, Result};
 use crate::quality::Gate;
 pub use arrange::{Arranged, Arrangement, Scope};
 use encode::Encoding;
-use file::StagedFile;
+pub(super) use file::StagedFile;
 use staged::Staged;
 
 /// Where the rows come from. Columns are those of the table, in its order, in the engine's types.
@@ -141,13 +142,23 @@ struct Job {
     staged: Arc<Staged>,
     memory: Arc<dyn MemoryPool>,
     cancel: CancellationToken,
-    /// Of a change: its plan's rows are taken by it.
-    changing: Option<Arc<Changing>>,
+    step: Step,
+}
+
+/// What is done with rows before they are written.
+#[derive(Debug, Clone)]
+enum Step {
+    /// Nothing: they are this.
+    Write(Content),
+    /// They are a change's plan's.
+    Change(Arc<Changing>),
+    /// They are those of files that lose some.
+    Remain(Arc<Changing>),
 }
 
 impl Job {
-    /// The same for rows that stay as they are.
-    fn unchecked(&self) -> Self {
+    /// The same for the rows of files that lose some.
+    fn remaining(&self, changing: &Arc<Changing>) -> Self {
         Self {
             encoding: self.encoding.clone(),
             gate: Gate::new("", "", Vec::new(), Vec::new()),
@@ -156,7 +167,7 @@ impl Job {
             staged: Arc::clone(&self.staged),
             memory: Arc::clone(&self.memory),
             cancel: self.cancel.clone(),
-            changing: None,
+            step: Step::Remain(Arc::clone(changing)),
         }
     }
 }
@@ -171,6 +182,7 @@ pub(super) async fn write(lake: Arc<Lake>, request: WriteRequest) -> Result<Writ
         | WriteMode::Create(_)
         | WriteMode::Replace(..) => None,
     };
+    let content = content(&mode);
     let (location, mut target) = target(&lake, mode)?;
     let shape = shape(&target)?;
     commit::check_early(&location, &target).await?;
@@ -182,18 +194,21 @@ pub(super) async fn write(lake: Arc<Lake>, request: WriteRequest) -> Result<Writ
         staged: Arc::new(Staged::new(location.clone())),
         memory,
         cancel,
-        changing,
+        step: changing.as_ref().map_or(Step::Write(content), |changing| Step::Change(Arc::clone(changing))),
     });
-    let is_known = match (&job.changing, &input) {
+    let is_known = match (&changing, &input) {
         (Some(changing), Input::Plan(plan, _)) => changing.take_whole(plan),
         _ => false,
     };
     let mut files = if is_known { Vec::new() } else { stage(&job, input).await? };
-    let counts = match &job.changing {
+    let counts = match &changing {
         Some(changing) => {
-            files.extend(rewrite::remaining(&Arc::new(job.unchecked()), changing).await?);
-            if let Target::Change { removes, .. } = &mut target {
+            files.extend(rewrite::remaining(&Arc::new(job.remaining(changing)), changing).await?);
+            if let Target::Change { removes, changes, .. } = &mut target {
                 *removes = changing.touched().into_iter().map(|(file, _)| file).collect();
+                if changing.needs_telling() {
+                    *changes = files.iter().filter_map(|file| file.change.clone()).collect();
+                }
             }
             changing.counts()
         }
@@ -202,7 +217,7 @@ pub(super) async fn write(lake: Arc<Lake>, request: WriteRequest) -> Result<Writ
     let empty = Written {
         rows: files.iter().map(|file| file.rows).sum(),
         bytes: files.iter().map(|file| file.bytes).sum(),
-        files: files.len(),
+        files: files.iter().filter(|file| file.add.is_some()).count(),
         counts,
         version: 0,
         table: None,
@@ -216,9 +231,8 @@ pub(super) async fn write(lake: Arc<Lake>, request: WriteRequest) -> Result<Writ
         return Err(canceled());
     }
     operation.metrics = metrics(&target, &empty);
-    let adds = files.into_iter().map(|file| file.add).collect();
     // From here on the work runs to its end, whoever waits for it.
-    let task = tokio::spawn(commit_staged(lake, location, target, adds, operation, job));
+    let task = tokio::spawn(commit_staged(lake, location, target, files, operation, job));
     let committed = task.await.map_err(|error| Error::internal(format!("a commit ended early: {error}")))??;
     Ok(Written { version: committed.version, table: committed.table, ..empty })
 }
@@ -226,11 +240,11 @@ pub(super) async fn write(lake: Arc<Lake>, request: WriteRequest) -> Result<Writ
 /// Delta's metrics of the operation.
 fn metrics(target: &Target, written: &Written) -> Vec<(&'static str, u64)> {
     let files = written.files as u64;
-    let Target::Change { removes, .. } = target else {
+    let Target::Change { removes, changes, .. } = target else {
         return vec![("numFiles", files), ("numOutputRows", written.rows), ("numOutputBytes", written.bytes)];
     };
     let Counts { inserted, updated, deleted } = written.counts;
-    vec![
+    let mut metrics = vec![
         ("numAddedFiles", files),
         ("numRemovedFiles", removes.len() as u64),
         ("numAddedBytes", written.bytes),
@@ -239,17 +253,40 @@ fn metrics(target: &Target, written: &Written) -> Vec<(&'static str, u64)> {
         ("numUpdatedRows", updated),
         ("numDeletedRows", deleted),
         ("numCopiedRows", written.rows.saturating_sub(inserted + updated)),
-    ]
+    ];
+    if !changes.is_empty() {
+        metrics.push(("numAddedChangeFiles", changes.len() as u64));
+    }
+    metrics
+}
+
+/// What rows are that are no change's.
+fn content(mode: &WriteMode) -> Content {
+    match mode {
+        // Whether COMMIT has to tell of them depends on what else the transaction does.
+        WriteMode::Append(table) if table.is_private() && table.tells_changes() => Content::New(ChangeType::Insert),
+        WriteMode::Append(_)
+        | WriteMode::Overwrite(_)
+        | WriteMode::Change(_)
+        | WriteMode::Redefine(_)
+        | WriteMode::Create(_)
+        | WriteMode::Replace(..) => Content::Rows,
+    }
 }
 
 async fn commit_staged(
     lake: Arc<Lake>,
     location: Resolved,
     target: Target,
-    adds: Vec<Add>,
+    files: Vec<StagedFile>,
     operation: Operation,
     job: Arc<Job>,
 ) -> Result<Committed> {
+    let adds: Vec<Add> = files.iter().filter_map(|file| file.add.clone()).collect();
+    if target.private().is_some() {
+        let changes: Vec<AddCDCFile> = files.iter().filter_map(|file| file.change.clone()).collect();
+        commit::flush_changes(&lake, &location, &changes).await?;
+    }
     let committed = commit::commit_files(&lake, &location, &target, &adds, &operation).await;
     if let (Some(private), Ok(made)) = (target.private(), &committed) {
         if made.table.is_none() {
@@ -261,10 +298,14 @@ async fn commit_staged(
             private.note_load();
         }
         private.adopt(&adds, Arc::clone(&job.staged), target.reads_new_rows());
+        private.tell(made.version, &target, &files);
         return committed.map_err(|failure| failure.error);
     }
     match &committed {
-        Ok(_) | Err(Failure { may_appear: true, .. }) => job.staged.keep(),
+        Ok(_) | Err(Failure { may_appear: true, .. }) => {
+            let told = target.changes().iter().map(|change| change.path.clone());
+            job.staged.keep_named(&adds.iter().map(|add| add.path.clone()).chain(told).collect::<Vec<_>>());
+        }
         Err(Failure { may_appear: false, .. }) => {}
     }
     committed.map_err(|failure| failure.error)
@@ -276,7 +317,7 @@ fn target(lake: &Lake, mode: WriteMode) -> Result<(Resolved, Target)> {
         WriteMode::Overwrite(table) => (table.location.clone(), Target::Overwrite(table)),
         WriteMode::Change(change) => {
             let (table, reads_new_rows) = (Arc::clone(&change.table), change.reads_new_rows);
-            (table.location.clone(), Target::Change { table, removes: Vec::new(), reads_new_rows })
+            (table.location.clone(), Target::Change { table, removes: Vec::new(), changes: Vec::new(), reads_new_rows })
         }
         WriteMode::Redefine(redefinition) => (redefinition.table.location.clone(), Target::Redefine(redefinition)),
         WriteMode::Create(spec) => (lake.stores.resolve(&spec.location)?, Target::Create(spec)),

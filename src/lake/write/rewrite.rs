@@ -4,20 +4,18 @@ use std::sync::Arc;
 
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::execute_stream_partitioned;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use futures::StreamExt;
 use tokio::task::JoinSet;
 
 use super::file::StagedFile;
 use super::{Job, rows};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::lake::change::Changing;
 use crate::lake::scan::LakeScan;
 
-/// Writes what stays of the touched files. Rows are not checked again: they were when they came.
+/// Writes what stays of the touched files, and what the change data feed tells of the others of their rows. Rows are not checked
+/// again: they were when they came.
 pub(super) async fn remaining(job: &Arc<Job>, changing: &Arc<Changing>) -> Result<Vec<StagedFile>> {
-    let some_stay = changing.touched().into_iter().filter_map(|(file, stays)| stays.then_some(file));
-    let files: Vec<usize> = some_stay.collect();
+    let files = changing.files_to_read();
     if files.is_empty() {
         return Ok(Vec::new());
     }
@@ -26,11 +24,7 @@ pub(super) async fn remaining(job: &Arc<Job>, changing: &Arc<Changing>) -> Resul
     let context = Arc::new(TaskContext::from(change.state.as_ref()));
     let mut tasks = JoinSet::new();
     for stream in execute_stream_partitioned(plan, context)? {
-        let changing = Arc::clone(changing);
-        let schema = Arc::clone(change.table.arrow_schema());
-        let staying = stream.map(move |batch| changing.remaining(&batch?).map_err(Error::into_datafusion));
-        let staying = Box::pin(RecordBatchStreamAdapter::new(schema, staying));
-        tasks.spawn(rows::drain(Arc::clone(job), staying));
+        tasks.spawn(rows::drain(Arc::clone(job), stream));
     }
     super::joined(tasks).await
 }

@@ -1,6 +1,6 @@
 //! One task's share of the rows: drawn from its stream, checked, encoded, split by partition, written.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
@@ -18,8 +18,9 @@ use tokio::task::JoinSet;
 use super::file::{FileWriter, StagedFile};
 use super::gathered::Gathered;
 use super::partition::{Splitter, Values, values};
-use super::{Input, Job, canceled};
+use super::{Input, Job, Step, canceled};
 use crate::error::{Error, Result};
+use crate::lake::feed::Content;
 
 /// Batches that wait for a task which is behind.
 const WAITING_BATCHES_MAX: usize = 2;
@@ -86,7 +87,7 @@ fn received(schema: SchemaRef, receiver: mpsc::Receiver<DataFusionResult<RecordB
 
 /// Writes all rows of a stream into staged files.
 pub(super) async fn drain(job: Arc<Job>, stream: SendableRecordBatchStream) -> Result<Vec<StagedFile>> {
-    let mut writer = RowWriter::new(Arc::clone(&job))?;
+    let mut writer = Writers { job: Arc::clone(&job), open: BTreeMap::new() };
     match draw(&job, stream, &mut writer).await {
         Ok(()) => writer.close().await,
         Err(error) => {
@@ -96,7 +97,7 @@ pub(super) async fn drain(job: Arc<Job>, stream: SendableRecordBatchStream) -> R
     }
 }
 
-async fn draw(job: &Job, mut stream: SendableRecordBatchStream, writer: &mut RowWriter) -> Result<()> {
+async fn draw(job: &Job, mut stream: SendableRecordBatchStream, writer: &mut Writers) -> Result<()> {
     loop {
         let batch = tokio::select! {
             biased;
@@ -106,21 +107,58 @@ async fn draw(job: &Job, mut stream: SendableRecordBatchStream, writer: &mut Row
         match batch {
             None => return Ok(()),
             Some(batch) => {
-                let mut batch = batch?;
-                if let Some(changing) = &job.changing {
-                    batch = changing.take(&batch).await?;
-                }
-                if batch.num_rows() > 0 {
-                    writer.write(job.gate.apply(batch)?).await?;
+                let batch = batch?;
+                let parts = match &job.step {
+                    Step::Write(content) => vec![(*content, batch)],
+                    Step::Change(changing) => changing.take(&batch).await?,
+                    Step::Remain(changing) => changing.remaining(&batch)?,
+                };
+                for (content, rows) in parts {
+                    if rows.num_rows() > 0 {
+                        writer.write(content, job.gate.apply(rows)?).await?;
+                    }
                 }
             }
         }
     }
 }
 
-/// The open files of one task.
+/// The open files of one task, by what their rows are.
+struct Writers {
+    job: Arc<Job>,
+    open: BTreeMap<Content, RowWriter>,
+}
+
+impl Writers {
+    async fn write(&mut self, content: Content, rows: RecordBatch) -> Result<()> {
+        let writer = match self.open.entry(content) {
+            std::collections::btree_map::Entry::Occupied(open) => open.into_mut(),
+            std::collections::btree_map::Entry::Vacant(free) => {
+                free.insert(RowWriter::new(Arc::clone(&self.job), content)?)
+            }
+        };
+        writer.write(rows).await
+    }
+
+    async fn close(self) -> Result<Vec<StagedFile>> {
+        let mut files = Vec::new();
+        for writer in self.open.into_values() {
+            files.extend(writer.close().await?);
+        }
+        Ok(files)
+    }
+
+    async fn abort(self) {
+        for writer in self.open.into_values() {
+            writer.abort().await;
+        }
+    }
+}
+
+/// The open files of one task for rows of one kind.
 struct RowWriter {
     job: Arc<Job>,
+    content: Content,
     splitter: Option<Splitter>,
     /// By partition; a table without partitions has one under `None`.
     open: HashMap<Option<OwnedRow>, FileWriter>,
@@ -132,11 +170,11 @@ struct RowWriter {
 }
 
 impl RowWriter {
-    fn new(job: Arc<Job>) -> Result<Self> {
+    fn new(job: Arc<Job>, content: Content) -> Result<Self> {
         let encoding = &job.encoding;
         let splitter = encoding.is_partitioned().then(|| Splitter::new(encoding.partition_fields())).transpose()?;
         let memory = MemoryConsumer::new("ParquetWriter").register(&job.memory);
-        Ok(Self { splitter, open: HashMap::new(), gathered: None, opened: 0, closed: Vec::new(), memory, job })
+        Ok(Self { splitter, open: HashMap::new(), gathered: None, opened: 0, closed: Vec::new(), memory, job, content })
     }
 
     async fn write(&mut self, batch: RecordBatch) -> Result<()> {
@@ -195,7 +233,7 @@ impl RowWriter {
     }
 
     fn open_file(&mut self, values: Values) -> Result<FileWriter> {
-        let file = FileWriter::open(&self.job, self.opened, values)?;
+        let file = FileWriter::open(&self.job, self.opened, values, self.content)?;
         self.opened += 1;
         Ok(file)
     }

@@ -28,12 +28,6 @@ impl Staged {
         self.files.lock().push(file);
     }
 
-    /// The files belong to the table now.
-    pub(in crate::lake) fn keep(&self) {
-        let files = std::mem::take(&mut *self.files.lock());
-        self.location.live.unstage(self.location.location.as_str(), files.iter());
-    }
-
     /// The files of these names belong to the table now; the others go.
     pub(in crate::lake) fn keep_named(&self, names: &[String]) {
         let root = &self.location.path;

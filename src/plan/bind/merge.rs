@@ -11,6 +11,7 @@ use super::from::From;
 use super::insert::check_count;
 use super::scope::{Environment, Item, Scope};
 use super::{Binder, plan_columns};
+use crate::encode::types::PgType;
 use crate::error::{Error, Result, SqlState};
 use crate::lake::RowAction;
 use crate::plan::relations::{RelationColumn, ResolvedTable};
@@ -57,7 +58,9 @@ impl Binder<'_> {
         for (number, what) in merge.clauses.iter().enumerate() {
             let code = clause_code(number, what)?;
             let this = clause.clone().eq(code);
-            let Some((action, values)) = self.made(target, what, &sides, &from, &environment)? else { continue };
+            let Some((action, values)) = self.made(target, (what, merge.evolves), &sides, &from, &environment)? else {
+                continue;
+            };
             actions.push((this.clone(), lit(action.code())));
             for ((column, value), old) in made.iter_mut().zip(values).zip(&old) {
                 // What no clause assigns needs no CASE.
@@ -70,6 +73,22 @@ impl Binder<'_> {
         let action = first_of(actions, lit(ScalarValue::Int8(None)))?;
         let changed = Changed { plan: from.plan, items: from.items, target: sides.target, file, row, action, values };
         self.returned(target, changed, &merge.returning, true, &environment)
+    }
+
+    /// Columns of the source that its clauses name and the table lacks, with their types, in the source's order.
+    pub fn merge_news(&self, target: &ResolvedTable, merge: &Merge) -> Result<Vec<(String, PgType)>> {
+        let environment = self.with_clause(merge.with.as_ref(), &Environment::default())?;
+        let source = self.bind_tables(std::slice::from_ref(&merge.source), &environment)?;
+        let mut news: Vec<(String, PgType)> = Vec::new();
+        for column in source.items.iter().filter(|item| item.columns_visible).flat_map(|item| &item.columns) {
+            let is_known = target.columns.iter().any(|known| known.name == column.name)
+                || news.iter().any(|(known, _)| *known == column.name);
+            if !is_known && merge.clauses.iter().any(|clause| clause.action.assigns(&column.name)) {
+                let is_unknown = column.ty == PgType::UNKNOWN;
+                news.push((column.name.clone(), if is_unknown { PgType::TEXT } else { column.ty }));
+            }
+        }
+        Ok(news)
     }
 
     /// The source with a column that tells, above an outer join, whether there is a row of it.
@@ -129,7 +148,7 @@ impl Binder<'_> {
     fn made(
         &self,
         target: &ResolvedTable,
-        clause: &MergeClause,
+        (clause, evolves): (&MergeClause, bool),
         sides: &Sides,
         from: &From,
         environment: &Environment<'_>,
@@ -143,25 +162,33 @@ impl Binder<'_> {
             MergeAction::Update(assignments) => {
                 (RowAction::Update, self.assignments(&target.name, columns, assignments, &scope)?)
             }
-            MergeAction::UpdateAll => (RowAction::Update, self.all_by_name(columns, &source_scope, clause)?),
-            MergeAction::InsertAll => (RowAction::Insert, self.all_by_name(columns, &source_scope, clause)?),
+            MergeAction::UpdateAll => (RowAction::Update, self.all_by_name(columns, &source_scope, clause, evolves)?),
+            MergeAction::InsertAll => (RowAction::Insert, self.all_by_name(columns, &source_scope, clause, evolves)?),
             MergeAction::Insert { columns: named, values } => {
                 (RowAction::Insert, self.merge_insert(target, named, values.as_deref(), &source_scope)?)
             }
         }))
     }
 
-    /// `*`: each column of the table from the source's column of its name.
+    /// `*`: each column of the table from the source's column of its name. What an evolving source lacks stays as it is, or
+    /// gets its default.
     fn all_by_name(
         &self,
         columns: &[RelationColumn],
         source: &Scope<'_>,
         clause: &MergeClause,
+        evolves: bool,
     ) -> Result<Vec<Option<Expr>>> {
         let context = Context::new(source, Clause::Update);
         let values = columns.iter().map(|column| {
             if column.is_generated() {
                 return Ok(None);
+            }
+            if evolves && !source.has_column(&column.name) {
+                return match clause.action {
+                    MergeAction::InsertAll => Ok(Some(self.default_of(column)?.expr)),
+                    _ => Ok(None),
+                };
             }
             if !source.has_column(&column.name) {
                 let message = format!("the source has no column \"{}\", which * would assign", column.name);

@@ -6,12 +6,10 @@ use super::cells;
 use crate::protocol::{Connection, Failure};
 use crate::server::Server;
 
+const FEED: &str = "ALTER TABLE t SET TBLPROPERTIES ('delta.enableChangeDataFeed' = 'true')";
+
 /// What the page calls it, and statements of it. Of a group in one line the last statement is the refused one.
 const REFUSED: &[(&str, &[&[&str]])] = &[
-    (
-        "WITH SCHEMA EVOLUTION",
-        &[&["MERGE WITH SCHEMA EVOLUTION INTO t USING t s ON t.a = s.a WHEN MATCHED THEN UPDATE SET *"]],
-    ),
     ("WHERE CURRENT OF", &[&["UPDATE t SET a = 1 WHERE CURRENT OF c"], &["DELETE FROM t WHERE CURRENT OF c"]]),
     ("assignment to a field or element", &[&["UPDATE t SET a[1] = 1"], &["UPDATE t SET a.b = 1"]]),
     ("ON CONFLICT ON CONSTRAINT", &[&["INSERT INTO t VALUES (1) ON CONFLICT ON CONSTRAINT c DO NOTHING"]]),
@@ -22,6 +20,18 @@ const REFUSED: &[(&str, &[&[&str]])] = &[
             &["WITH d AS (DELETE FROM t RETURNING a) SELECT * FROM d"],
             &["WITH d AS (INSERT INTO t VALUES (1) RETURNING a) SELECT * FROM d"],
         ],
+    ),
+    (
+        "DELETE of a row that the same transaction has updated in a table with a change data feed",
+        &[&["BEGIN", FEED, "UPDATE t SET b = 'x'", "DELETE FROM t"]],
+    ),
+    (
+        "another shape of all rows of a table with a change data feed",
+        &[&["BEGIN", FEED, "ALTER TABLE t ALTER a TYPE bigint"], &["BEGIN", FEED, "ALTER TABLE t DROP b"]],
+    ),
+    (
+        "a change data feed that begins or ends after other changes of a transaction",
+        &[&["BEGIN", "UPDATE t SET b = 'x'", FEED]],
     ),
     ("ADD COLUMN … FIRST", &[&["ALTER TABLE t ADD COLUMN c int FIRST"]]),
     (
