@@ -115,7 +115,7 @@ async fn vacuum_leaves_what_somebody_holds() {
     let newest = lake.table("memory://lake/t", Freshness::Latest).await.unwrap();
     let cancel = CancellationToken::new();
     let dry = lake.vacuum(&newest, Duration::ZERO, true, &cancel, &Told::default()).await.unwrap();
-    assert_eq!(dry.names.len(), 5);
+    assert_eq!(dry.names.len(), 0, "{table:?} is held");
     assert_eq!(
         lake.vacuum(&newest, Duration::from_secs(3600), false, &cancel, &Told::default()).await.unwrap().files,
         0
@@ -127,6 +127,8 @@ async fn vacuum_leaves_what_somebody_holds() {
     );
     assert_eq!(sum(&table).await, sum(&newest).await);
     drop(table);
+    let dry = lake.vacuum(&newest, Duration::ZERO, true, &cancel, &Told::default()).await.unwrap();
+    assert_eq!(dry.names.len(), 5);
     assert_eq!(lake.vacuum(&newest, Duration::ZERO, false, &cancel, &Told::default()).await.unwrap().files, 5);
     assert_eq!(newest.num_rows(), Some(50));
     let gone = lake.version(&newest, 3).await.unwrap_err();
