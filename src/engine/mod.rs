@@ -6,8 +6,10 @@
 //! There is no global SessionContext: a statement gets a [`SessionState`] that is shared by all statements with the same
 //! [`Tuning`], and holds no tables, no functions and no user's state. It knows no SQL and no catalog.
 
+mod guard;
 mod interest;
 mod memory;
+mod subqueries;
 mod threads;
 
 use std::collections::HashMap;
@@ -32,6 +34,7 @@ use tokio::runtime::Handle;
 
 use crate::error::{Error, Result, SqlState};
 
+pub use guard::guarded_value;
 pub use interest::Interest;
 pub use memory::machine_memory_bytes;
 pub use threads::ThreadsRunner;
@@ -170,7 +173,10 @@ impl Engine {
     /// Optimises a bound plan and makes its physical plan.
     pub async fn physical(&self, state: Arc<SessionState>, plan: LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
         let in_place = is_row_of_constants(&plan);
-        let planning = async move { Ok(interest::interruptible(state.create_physical_plan(&plan).await?)?) };
+        let planning = async move {
+            let plan = guard::guarded(state.create_physical_plan(&plan).await?)?;
+            Ok(interest::interruptible(plan)?)
+        };
         // Optimising is one computation without a pause: on a client's thread nothing could cancel it.
         let plan: Arc<dyn ExecutionPlan> = if in_place { planning.await? } else { self.compute(planning).await? };
         if plan.boundedness().is_unbounded() {

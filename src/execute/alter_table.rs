@@ -290,6 +290,7 @@ async fn set_type(
             .map_err(|error| no_cast(error, &spec))?,
     };
     if let Some(text) = &old.default {
+        let text = &if ty == old.ty { text.clone() } else { fixed_default(road, text, old.ty)? };
         let default =
             StoredExpression { expression: Box::new(crate::sql::parse_expression(text)?), text: text.clone() };
         stored::bind(road, &draft.name, &[], &default, &spec, Purpose::Default).map_err(|error| {
@@ -303,11 +304,19 @@ async fn set_type(
             );
             Error::new(SqlState::DatatypeMismatch, message)
         })?;
+        draft.spec_mut(index)?.default = Some(default.text);
     }
     if ty != old.ty || using.is_some() {
         draft.set_type(index, ty, value)?;
     }
     Ok(())
+}
+
+/// The default as what it was in the column's old type, which the new one is made of: 1.7 of an integer column is 2.
+fn fixed_default(road: &Road<'_>, text: &str, ty: PgType) -> Result<String> {
+    let expression = crate::sql::parse_expression(text)?;
+    let own = plan::type_of_default(&expression, &road.context, text)?;
+    Ok(if own == ty { text.to_owned() } else { format!("({text})::{}", format_type(ty)) })
 }
 
 fn no_cast(error: Error, spec: &ColumnSpec) -> Error {

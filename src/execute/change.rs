@@ -46,8 +46,8 @@ pub(crate) struct Explained {
 
 /// The plan alone.
 pub(crate) async fn plan(road: &mut Road<'_>, statement: Changing<'_>) -> Result<Explained> {
-    let (_, relation) = road.changed(&statement.table(), verb(statement)).await?;
-    let bound = road.bind_change(statement, &relation).await?;
+    let (target, relation) = road.changed(&statement.table(), verb(statement)).await?;
+    let bound = road.bind_change(statement, &target, &relation).await?;
     let (plan, _) = road.physical(bound.plan).await?;
     Ok(Explained { title: title(statement, &relation.name), plan })
 }
@@ -64,8 +64,8 @@ fn title(statement: Changing<'_>, relation: &str) -> String {
 
 /// The columns of RETURNING: what Describe tells.
 pub(crate) async fn columns(road: &mut Road<'_>, statement: Changing<'_>) -> Result<Vec<OutputColumn>> {
-    let (_, relation) = road.changed(&statement.table(), verb(statement)).await?;
-    Ok(road.bind_change(statement, &relation).await?.returning)
+    let (target, relation) = road.changed(&statement.table(), verb(statement)).await?;
+    Ok(road.bind_change(statement, &target, &relation).await?.returning)
 }
 
 async fn attempt_once(road: &mut Road<'_>, statement: Changing<'_>) -> Result<(Output, Explained)> {
@@ -80,7 +80,7 @@ async fn attempt_once(road: &mut Road<'_>, statement: Changing<'_>) -> Result<(O
         road.unpin();
         (target, relation) = road.changed(&name, verb(statement)).await?;
     }
-    let bound = road.bind_change(statement, &relation).await?;
+    let bound = road.bind_change(statement, &target, &relation).await?;
     let gate = road.gate(&target)?;
     let (plan, context) = road.physical(bound.plan).await?;
     let spool = (!bound.returning.is_empty()).then(|| Arc::new(Spool::new(road.ground.engine.memory_pool())));

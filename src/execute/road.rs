@@ -210,8 +210,7 @@ impl<'a> Road<'a> {
 
     /// The table that this statement reads for a relation; `None` for a relation that is no table of the catalog.
     pub(crate) fn pinned(&self, oid: u32) -> Result<Option<Arc<lake::Table>>> {
-        let Some((_, _, CatalogRelation { kind: RelationKind::Table(table), .. })) =
-            self.snapshot.relation_by_oid(oid)
+        let Some((_, _, CatalogRelation { kind: RelationKind::Table(table), .. })) = self.snapshot.relation_by_oid(oid)
         else {
             return Ok(None);
         };
@@ -481,10 +480,16 @@ impl<'a> Road<'a> {
     }
 
     /// Binds a statement that changes rows of a table that [`Road::changed`] gave.
-    pub(crate) async fn bind_change(&mut self, statement: Changing<'_>, target: &ResolvedTable) -> Result<BoundChange> {
+    pub(crate) async fn bind_change(
+        &mut self,
+        statement: Changing<'_>,
+        target: &Target,
+        relation: &ResolvedTable,
+    ) -> Result<BoundChange> {
+        let checks = target.table.check_constraints();
         let names = statement.names(&self.source);
         let relations = self.resolve(&names).await?;
-        plan::bind_change(statement, target, &self.context, &relations, &self.source, &mut self.parameters)
+        plan::bind_change(statement, (relation, &checks), &self.context, &relations, &self.source, &mut self.parameters)
     }
 
     /// Forgets the versions that this statement saw, to run it again on newer ones.

@@ -9,7 +9,9 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, ParamValues};
 use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{ColumnarValue, Expr, LogicalPlan, LogicalPlanBuilder, cast};
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion::scalar::ScalarValue;
 use sqlparser::ast;
@@ -172,7 +174,7 @@ pub fn constant_value(
     })?;
     let Some(expr) = exprs.into_iter().next() else { return Err(Error::internal("a constant was not bound")) };
     let schema = DFSchema::empty();
-    let expr = create_physical_expr(&expr, &schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())?;
+    let expr = evaluable(expr, &schema)?;
     let options = RecordBatchOptions::new().with_row_count(Some(1));
     let row = RecordBatch::try_new_with_options(Arc::clone(schema.inner()), Vec::new(), &options)?;
     match expr.evaluate(&row)? {
@@ -204,8 +206,7 @@ pub fn condition_on_rows(
     source: &str,
 ) -> Result<Arc<dyn PhysicalExpr>> {
     let expr = over_rows(bind_condition(table, columns, condition, context, source)?, columns, rows)?;
-    let schema = DFSchema::try_from(rows.as_ref().clone())?;
-    Ok(create_physical_expr(&expr, &schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())?)
+    evaluable(expr, &DFSchema::try_from(rows.as_ref().clone())?)
 }
 
 /// An expression of a table's definition: a default, what a column is generated from, USING. Columns are unqualified.
@@ -226,6 +227,12 @@ pub fn bind_stored(
     })
 }
 
+/// The type that a default's expression has by itself.
+pub fn type_of_default(expression: &ast::Expr, context: &Arc<Context>, source: &str) -> Result<PgType> {
+    let relations = Relations::default();
+    Parameters::none().with(context, |typing| Binder::new(typing, &relations, source).type_of_default(expression))
+}
+
 /// The same, ready to be evaluated on batches of the schema.
 pub fn stored_on_rows(
     (table, columns): (&str, &[RelationColumn]),
@@ -238,8 +245,15 @@ pub fn stored_on_rows(
     let expression = crate::sql::parse_expression(text)?;
     let bound = bind_stored((table, columns), column, &expression, purpose, context, text)?;
     let expr = over_rows(bound, columns, rows)?;
-    let schema = DFSchema::try_from(rows.as_ref().clone())?;
-    Ok(create_physical_expr(&expr, &schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())?)
+    evaluable(expr, &DFSchema::try_from(rows.as_ref().clone())?)
+}
+
+/// An expression that no plan holds, made ready as the optimizer would: functions that others stand for, texts as views or not.
+fn evaluable(expr: Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
+    let simplifier = ExprSimplifier::new(SimplifyContext::builder().with_schema(Arc::new(schema.clone())).build());
+    let expr = simplifier.simplify(simplifier.coerce(expr, schema)?)?;
+    let expr = create_physical_expr(&expr, schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())?;
+    Ok(crate::engine::guarded_value(&expr)?)
 }
 
 /// The condition over rows whose columns have other carriers than those that it was bound to: texts come as views or not,

@@ -40,6 +40,8 @@ pub struct Session {
     pub server_address: Option<SocketAddr>,
     /// The schema of its temporary relations, once there was one.
     pub temporary: Option<String>,
+    /// Whether the statement is one of several in its message: they are one transaction.
+    pub in_message_block: bool,
 }
 
 impl Session {
@@ -55,6 +57,7 @@ impl Session {
             transaction: Transaction::Idle,
             server_address,
             temporary: None,
+            in_message_block: false,
         }
     }
 

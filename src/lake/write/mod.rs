@@ -240,13 +240,13 @@ async fn commit_staged(
 ) -> Result<Committed> {
     let committed = commit::commit_files(&lake, &location, &target, &adds, &operation).await;
     if let (Some(private), Ok(made)) = (target.private(), &committed) {
-        if made.table.is_none() {
+        let Some(table) = &made.table else {
             return Err(Error::internal("a transaction lost sight of a table that it wrote"));
-        }
+        };
         if operation.load.is_some() {
             private.note_load();
         }
-        private.adopt(&adds, Arc::clone(&job.staged), target.reads_new_rows());
+        private.adopt(&adds, Arc::clone(&job.staged), target.reads_new_rows().then(|| table.version()));
         return committed.map_err(|failure| failure.error);
     }
     match &committed {

@@ -152,7 +152,33 @@ impl Binder<'_> {
                 let grouping = AggregateFunction::new_udf(udaf, arguments, false, None, Vec::new(), None);
                 Ok(Some(Typed { expr: Expr::AggregateFunction(grouping), ty: PgType::INT4, position }))
             }
+            "merge_action" => self.merge_action(list, context, position).map(Some),
             _ => Ok(None),
+        }
+    }
+
+    /// What became of the row that RETURNING tells of.
+    fn merge_action(
+        &self,
+        list: &ast::FunctionArgumentList,
+        context: &Context<'_, '_>,
+        position: Option<u32>,
+    ) -> Result<Typed> {
+        if let Some(argument) = list.args.first() {
+            let message = format!("syntax error at or near \"{argument}\"");
+            return Err(Error::new(SqlState::SyntaxError, message).at(self.position(argument.span())));
+        }
+        match self.merge_action.borrow().as_ref() {
+            Some(expr) if context.clause == Clause::Returning => {
+                Ok(Typed { expr: expr.clone(), ty: PgType::TEXT, position })
+            }
+            Some(_) if context.scope.environment.outer.is_some() => {
+                Err(Error::unsupported("merge_action() in a subquery").at(position))
+            }
+            _ => {
+                let message = "MERGE_ACTION() can only be used in the RETURNING list of a MERGE command";
+                Err(Error::new(SqlState::SyntaxError, message).at(position))
+            }
         }
     }
 
