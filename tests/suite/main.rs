@@ -15,6 +15,7 @@ mod altered;
 mod auth;
 mod cli;
 mod clients;
+mod concurrent;
 mod decode;
 mod docs;
 mod faults;
