@@ -18,14 +18,17 @@ use arrow::compute::{and_kleene, or_kleene};
 use arrow::datatypes::{FieldRef, Schema};
 use arrow::record_batch::RecordBatch;
 use datafusion::common::tree_node::{Transformed, TreeNode as _};
+use datafusion::config::ConfigOptions;
 use datafusion::error::Result;
+use datafusion::logical_expr::sort_properties::ExprProperties;
 use datafusion::logical_expr::{ColumnarValue, Operator};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{
-    BinaryExpr, Column, InListExpr, IsNotNullExpr, IsNullExpr, LikeExpr, Literal, NotExpr,
+    BinaryExpr, Column, InListExpr, IsNotNullExpr, IsNullExpr, LikeExpr, Literal, NotExpr, lit,
 };
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::aggregates::{AggregateExec, AggregateInputMode};
+use datafusion::physical_plan::aggregates::{AggregateExec, AggregateInputMode, PhysicalGroupBy};
 use datafusion::physical_plan::filter::{FilterExec, FilterExecBuilder};
 use datafusion::physical_plan::joins::utils::JoinFilter;
 use datafusion::physical_plan::joins::{HashJoinExec, NestedLoopJoinExec, NestedLoopJoinExecBuilder};
@@ -42,6 +45,31 @@ pub(super) fn guarded(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionP
         })
     })?;
     Ok(changed.data)
+}
+
+/// The same for projections alone, before the engine's rules hand them to the scans of files.
+#[derive(Debug)]
+pub(super) struct GuardProjections;
+
+impl PhysicalOptimizerRule for GuardProjections {
+    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
+        let changed = plan.transform_up(|node| {
+            let projection = node.downcast_ref::<ProjectionExec>().map(guarded_projection);
+            Ok(match projection.transpose()?.flatten() {
+                Some(node) => Transformed::yes(node),
+                None => Transformed::no(node),
+            })
+        })?;
+        Ok(changed.data)
+    }
+
+    fn name(&self) -> &'static str {
+        "guard_projections"
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
 }
 
 fn guarded_node(node: &Arc<dyn ExecutionPlan>) -> Result<Option<Arc<dyn ExecutionPlan>>> {
@@ -89,45 +117,35 @@ fn guarded_projection(projection: &ProjectionExec) -> Result<Option<Arc<dyn Exec
     Ok(Some(Arc::new(ProjectionExec::try_new_with_schema_metadata(columns, input, &schema)?)))
 }
 
-/// FILTER's condition guards itself and the aggregate's arguments.
 fn guarded_aggregate(aggregate: &AggregateExec) -> Result<Option<Arc<dyn ExecutionPlan>>> {
     if aggregate.mode().input_mode() != AggregateInputMode::Raw {
         return Ok(None);
     }
-    let mut changed = false;
+    let groups = aggregate.group_expr();
+    let mut changed = groups.expr().iter().any(|(expr, _)| needs_guard(expr));
     let (mut calls, mut filters) = (Vec::new(), Vec::new());
     for (call, filter) in aggregate.aggr_expr().iter().zip(aggregate.filter_expr()) {
-        let Some(filter) = filter else {
-            calls.push(Arc::clone(call));
-            filters.push(None);
-            continue;
-        };
         let arguments = call.expressions();
         // A call that reads its rows in an order is made for that order.
-        let guard = call.order_bys().is_empty() && arguments.iter().any(may_fail);
-        let with_guard = guard.then(|| {
-            let guarded = arguments.into_iter().map(|argument| {
-                let filter = Arc::clone(filter);
-                Arc::new(Chosen { argument, filter }) as Arc<dyn PhysicalExpr>
-            });
-            call.with_new_expressions(guarded.collect(), Vec::new())
-        });
-        match with_guard.flatten() {
-            Some(call) => {
-                changed = true;
-                calls.push(Arc::new(call));
+        let guarded = match call.order_bys().is_empty() && arguments.iter().any(needs_guard) {
+            true => {
+                let arguments = arguments.iter().map(guarded_value).collect::<Result<_>>()?;
+                call.with_new_expressions(arguments, Vec::new()).map(Arc::new)
             }
-            None => calls.push(Arc::clone(call)),
-        }
-        let condition = guarded_condition(filter)?;
-        changed |= condition.is_some();
-        filters.push(Some(condition.unwrap_or_else(|| Arc::clone(filter))));
+            false => None,
+        };
+        let condition = filter.as_ref().map(guarded_condition).transpose()?.flatten();
+        changed |= guarded.is_some() || condition.is_some();
+        calls.push(guarded.unwrap_or_else(|| Arc::clone(call)));
+        filters.push(condition.or_else(|| filter.clone()));
     }
     if !changed {
         return Ok(None);
     }
+    let exprs = groups.expr().iter().map(|(expr, name)| Ok((guarded_value(expr)?, name.clone())));
+    let (nulls, sets) = (groups.null_expr().to_vec(), groups.groups().to_vec());
+    let groups = PhysicalGroupBy::new(exprs.collect::<Result<_>>()?, nulls, sets, groups.has_grouping_set());
     let input = Arc::clone(aggregate.input());
-    let groups = aggregate.group_expr().clone();
     let node = AggregateExec::try_new(*aggregate.mode(), groups, calls, filters, input, aggregate.input_schema())?;
     Ok(Some(Arc::new(node.with_limit_options(aggregate.limit_options()))))
 }
@@ -137,16 +155,16 @@ fn guarded_condition(condition: &Arc<dyn PhysicalExpr>) -> Result<Option<Arc<dyn
     if !needs_guard(condition) {
         return Ok(None);
     }
-    Ok(Some(match chain(condition) {
-        Some((Operator::And, _)) => Arc::new(Guard::new(condition, true)?),
-        _ => guarded_value(condition)?,
-    }))
+    let Some((Operator::And, operands)) = chain(condition) else { return guarded_value(condition).map(Some) };
+    // The engine goes on knowing what comparisons say of columns.
+    let (risky, harmless): (Vec<_>, Vec<_>) = operands.into_iter().cloned().partition(may_fail);
+    let guard = Guard::of_filter(conjunction(risky), harmless.clone())?;
+    Ok(Some(conjunction(harmless.into_iter().chain([Arc::new(guard) as Arc<dyn PhysicalExpr>]).collect())))
 }
 
-/// Whether the expression has an AND or OR and something that may fail.
+/// Whether the expression has an AND or OR without a guard and with something that may fail.
 fn needs_guard(expr: &Arc<dyn PhysicalExpr>) -> bool {
-    let joins = |expr: &Arc<dyn PhysicalExpr>| Ok(chain(expr).is_some());
-    may_fail(expr) && expr.exists(joins).unwrap_or(true)
+    !expr.is::<Guard>() && may_fail(expr) && (chain(expr).is_some() || expr.children().into_iter().any(needs_guard))
 }
 
 /// Whether it is more than comparisons of columns and constants.
@@ -164,6 +182,11 @@ fn may_fail(expr: &Arc<dyn PhysicalExpr>) -> bool {
         }
     };
     expr.exists(|expr| Ok(!harmless(expr))).unwrap_or(true)
+}
+
+fn conjunction(conjuncts: Vec<Arc<dyn PhysicalExpr>>) -> Arc<dyn PhysicalExpr> {
+    let both = |left, right| Arc::new(BinaryExpr::new(left, Operator::And, right)) as Arc<dyn PhysicalExpr>;
+    conjuncts.into_iter().reduce(both).unwrap_or_else(|| lit(true))
 }
 
 /// The operands of `a AND b AND …` or `a OR b OR …`, in order.
@@ -189,7 +212,7 @@ pub fn guarded_value(expr: &Arc<dyn PhysicalExpr>) -> Result<Arc<dyn PhysicalExp
         return Ok(Arc::clone(expr));
     }
     if chain(expr).is_some() {
-        return Ok(Arc::new(Guard::new(expr, false)?));
+        return Ok(Arc::new(Guard::of_value(expr)?));
     }
     let children = expr.children().into_iter().map(guarded_value).collect::<Result<Vec<_>>>()?;
     Arc::clone(expr).with_new_children(children)
@@ -200,21 +223,28 @@ pub fn guarded_value(expr: &Arc<dyn PhysicalExpr>) -> Result<Arc<dyn PhysicalExp
 struct Guard {
     /// As the engine evaluates it.
     whole: Arc<dyn PhysicalExpr>,
+    /// Of a filter's condition: the other conjuncts, which cannot fail.
+    beside: Option<Vec<Arc<dyn PhysicalExpr>>>,
     op: Operator,
     operands: Vec<Arc<dyn PhysicalExpr>>,
-    /// Whether it is all of a filter's condition.
-    filters: bool,
 }
 
 impl Guard {
-    fn new(whole: &Arc<dyn PhysicalExpr>, filters: bool) -> Result<Self> {
-        let (op, operands) = chain(whole).unwrap_or((Operator::And, vec![whole]));
-        // A chain of one would be without end.
-        let operands = match operands.as_slice() {
-            [only] => vec![Arc::clone(*only)],
-            operands => operands.iter().map(|operand| guarded_value(operand)).collect::<Result<_>>()?,
+    fn of_value(whole: &Arc<dyn PhysicalExpr>) -> Result<Self> {
+        Self::new(Arc::clone(whole), None)
+    }
+
+    fn of_filter(whole: Arc<dyn PhysicalExpr>, beside: Vec<Arc<dyn PhysicalExpr>>) -> Result<Self> {
+        Self::new(whole, Some(beside))
+    }
+
+    fn new(whole: Arc<dyn PhysicalExpr>, beside: Option<Vec<Arc<dyn PhysicalExpr>>>) -> Result<Self> {
+        let (op, own) = match chain(&whole) {
+            Some((op, own)) if beside.is_none() || op == Operator::And => (op, own),
+            _ => (Operator::And, vec![&whole]),
         };
-        Ok(Self { whole: Arc::clone(whole), op, operands, filters })
+        let operands = beside.iter().flatten().chain(own).map(guarded_value).collect::<Result<_>>()?;
+        Ok(Self { whole, beside, op, operands })
     }
 
     /// From left to right, each operand for the rows that those before it leave undecided.
@@ -276,7 +306,7 @@ fn rows_with(array: &BooleanArray, value: bool) -> BooleanBuffer {
 
 impl PartialEq for Guard {
     fn eq(&self, other: &Self) -> bool {
-        self.filters == other.filters && self.whole.eq(&other.whole)
+        self.whole.eq(&other.whole) && self.beside == other.beside
     }
 }
 
@@ -299,7 +329,7 @@ impl PhysicalExpr for Guard {
         if let Ok(value) = self.whole.evaluate(batch) {
             return Ok(value);
         }
-        let value = if self.filters { self.in_any_order(batch)? } else { self.in_order(batch)? };
+        let value = if self.beside.is_some() { self.in_any_order(batch)? } else { self.in_order(batch)? };
         Ok(ColumnarValue::Array(Arc::new(value)))
     }
 
@@ -308,75 +338,21 @@ impl PhysicalExpr for Guard {
     }
 
     fn children(&self) -> Vec<&Arc<dyn PhysicalExpr>> {
-        vec![&self.whole]
+        std::iter::once(&self.whole).chain(self.beside.iter().flatten()).collect()
     }
 
     fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn PhysicalExpr>>) -> Result<Arc<dyn PhysicalExpr>> {
-        let Some(whole) = children.first() else { return Ok(self) };
-        Ok(Arc::new(Self::new(whole, self.filters)?))
+        let mut children = children.into_iter();
+        let Some(whole) = children.next() else { return Ok(self) };
+        let beside = self.beside.is_some().then(|| children.collect());
+        Ok(Arc::new(Self::new(whole, beside)?))
+    }
+
+    fn get_properties(&self, children: &[ExprProperties]) -> Result<ExprProperties> {
+        Ok(children.first().cloned().unwrap_or_else(ExprProperties::new_unknown))
     }
 
     fn fmt_sql(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.whole.fmt_sql(f)
-    }
-}
-
-/// An aggregate's argument, which counts for the rows of FILTER only.
-#[derive(Debug)]
-struct Chosen {
-    argument: Arc<dyn PhysicalExpr>,
-    filter: Arc<dyn PhysicalExpr>,
-}
-
-impl PartialEq for Chosen {
-    fn eq(&self, other: &Self) -> bool {
-        self.argument.eq(&other.argument) && self.filter.eq(&other.filter)
-    }
-}
-
-impl Eq for Chosen {}
-
-impl Hash for Chosen {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.argument.hash(state);
-        self.filter.hash(state);
-    }
-}
-
-impl fmt::Display for Chosen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.argument, f)
-    }
-}
-
-impl PhysicalExpr for Chosen {
-    fn evaluate(&self, batch: &RecordBatch) -> Result<ColumnarValue> {
-        if let Ok(value) = self.argument.evaluate(batch) {
-            return Ok(value);
-        }
-        let condition = match guarded_condition(&self.filter)? {
-            Some(condition) => condition.evaluate(batch)?,
-            None => self.filter.evaluate(batch)?,
-        };
-        let condition = condition.into_array(batch.num_rows())?;
-        let chosen = BooleanArray::new(rows_with(condition.as_boolean(), true), None);
-        self.argument.evaluate_selection(batch, &chosen)
-    }
-
-    fn return_field(&self, input_schema: &Schema) -> Result<FieldRef> {
-        self.argument.return_field(input_schema)
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn PhysicalExpr>> {
-        vec![&self.argument, &self.filter]
-    }
-
-    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn PhysicalExpr>>) -> Result<Arc<dyn PhysicalExpr>> {
-        let Ok([argument, filter]) = <[Arc<dyn PhysicalExpr>; 2]>::try_from(children) else { return Ok(self) };
-        Ok(Arc::new(Self { argument, filter }))
-    }
-
-    fn fmt_sql(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.argument.fmt_sql(f)
     }
 }

@@ -26,6 +26,8 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, execute_stream};
 use futures::StreamExt;
@@ -276,11 +278,18 @@ fn session_config(tuning: &Tuning) -> SessionConfig {
     config
 }
 
+fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+    let mut rules = PhysicalOptimizer::new().rules;
+    rules.insert(0, Arc::new(guard::GuardProjections));
+    rules
+}
+
 fn build_state(tuning: &Tuning, runtime: Arc<RuntimeEnv>) -> SessionState {
     SessionStateBuilder::new()
         .with_config(session_config(tuning))
         .with_runtime_env(runtime)
         // Optimiser rules ask for aggregates by name, e.g. `first_value` for DISTINCT ON.
         .with_aggregate_functions(SessionStateDefaults::default_aggregate_functions())
+        .with_physical_optimizer_rules(physical_rules())
         .build()
 }

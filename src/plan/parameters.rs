@@ -8,8 +8,9 @@ use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, ParamValues};
 use datafusion::execution::context::ExecutionProps;
+use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion::logical_expr::simplify::SimplifyContext;
+use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{ColumnarValue, Expr, LogicalPlan, LogicalPlanBuilder, cast};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
@@ -249,9 +250,21 @@ pub fn stored_on_rows(
 }
 
 /// An expression that no plan holds, made ready as the optimizer would: functions that others stand for, texts as views or not.
+/// Nothing else is simplified: batches have other texts than their schema says.
 fn evaluable(expr: Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
-    let simplifier = ExprSimplifier::new(SimplifyContext::builder().with_schema(Arc::new(schema.clone())).build());
-    let expr = simplifier.simplify(simplifier.coerce(expr, schema)?)?;
+    let context = SimplifyContext::builder().with_schema(Arc::new(schema.clone())).build();
+    let coerced = ExprSimplifier::new(context.clone()).coerce(expr, schema)?;
+    let expr = coerced.transform_up(|expr| {
+        let Expr::ScalarFunction(call) = expr else { return Ok(Transformed::no(expr)) };
+        let func = Arc::clone(&call.func);
+        Ok(match func.simplify(call.args, &context)? {
+            ExprSimplifyResult::Simplified(expr) => Transformed::yes(expr),
+            ExprSimplifyResult::Original(args) => {
+                Transformed::no(Expr::ScalarFunction(ScalarFunction::new_udf(func, args)))
+            }
+        })
+    })?;
+    let expr = expr.data;
     let expr = create_physical_expr(&expr, schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())?;
     Ok(crate::engine::guarded_value(&expr)?)
 }

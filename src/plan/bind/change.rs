@@ -154,10 +154,11 @@ impl Binder<'_> {
     /// `(a, b) = …` as one assignment for each column.
     fn assigned_values<'v>(&self, assignment: &'v Assignment) -> Result<Vec<(&'v Name, ast::Expr)>> {
         if let [column] = assignment.columns.as_slice() {
-            let value = match &assignment.value {
-                // `(a) = ROW(1)` and `(a) = (SELECT …)` are a row of one.
-                ast::Expr::Tuple(values) if values.len() == 1 => values.first().unwrap_or(&assignment.value),
-                value => value,
+            // `(a) = ROW(1)` and `(a) = (SELECT …)` are a row of one.
+            let row = if assignment.is_row { row::elements(&assignment.value) } else { None };
+            let value = match row.as_deref() {
+                Some(&[value]) => value,
+                _ => &assignment.value,
             };
             return Ok(vec![(column, value.clone())]);
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::common::{Column, DFSchema, ScalarValue, TableReference};
-use datafusion::functions_window::expr_fn::{lead, row_number};
+use datafusion::functions_window::expr_fn::row_number;
 use datafusion::logical_expr::{
     Expr, ExprFunctionExt as _, JoinType, LogicalPlan, LogicalPlanBuilder, Projection, Sort, lit,
 };
@@ -242,17 +242,17 @@ impl Binder<'_> {
         }
         let ordinal = super::plan_columns(&from.plan).into_iter().find(|column| named(column, ordinal));
         let ordinal = ordinal.ok_or_else(|| Error::internal("new rows without their order"))?;
-        let order = || vec![ordinal.clone().sort(true, false)];
-        let (number, next) = (self.unique("number"), self.unique("next"));
-        let windows = [
-            row_number().partition_by(partition.clone()).order_by(order()).build()?.alias(&number),
-            lead(ordinal.clone(), None, None).partition_by(partition).order_by(order()).build()?.alias(&next),
-        ];
+        let (first, last) = (self.unique("first"), self.unique("last"));
+        let number = |ascending: bool| {
+            let order = vec![ordinal.clone().sort(ascending, false)];
+            row_number().partition_by(partition.clone()).order_by(order).build()
+        };
+        let windows = [number(true)?.alias(&first), number(false)?.alias(&last)];
         let (again, before_another) = (self.unique("again"), self.unique("before"));
         let column = |name: &str| Expr::Column(Column::from_name(name));
         let mut out = plan_columns(&from.plan);
-        out.push(column(&number).gt(lit(1_u64)).and(present.clone()).alias(&again));
-        out.push(column(&next).is_not_null().and(present).alias(&before_another));
+        out.push(column(&first).gt(lit(1_u64)).and(present.clone()).alias(&again));
+        out.push(column(&last).gt(lit(1_u64)).and(present).alias(&before_another));
         let plan = LogicalPlanBuilder::from(from.plan).window(windows)?.project(out)?.build()?;
         let places = Places { again: column(&again), before_another: column(&before_another) };
         Ok((From { plan, items: from.items }, places))
