@@ -247,13 +247,13 @@ impl Binder<'_> {
             let order = vec![ordinal.clone().sort(ascending, false)];
             row_number().partition_by(partition.clone()).order_by(order).build()
         };
-        let windows = [number(true)?.alias(&first), number(false)?.alias(&last)];
+        let (forward, backward) = (number(true)?.alias(&first), number(false)?.alias(&last));
         let (again, before_another) = (self.unique("again"), self.unique("before"));
         let column = |name: &str| Expr::Column(Column::from_name(name));
         let mut out = plan_columns(&from.plan);
         out.push(column(&first).gt(lit(1_u64)).and(present.clone()).alias(&again));
         out.push(column(&last).gt(lit(1_u64)).and(present).alias(&before_another));
-        let plan = LogicalPlanBuilder::from(from.plan).window(windows)?.project(out)?.build()?;
+        let plan = LogicalPlanBuilder::from(from.plan).window([forward])?.window([backward])?.project(out)?.build()?;
         let places = Places { again: column(&again), before_another: column(&before_another) };
         Ok((From { plan, items: from.items }, places))
     }
