@@ -47,7 +47,7 @@ pub(crate) struct Explained {
 /// The plan alone.
 pub(crate) async fn plan(road: &mut Road<'_>, statement: Changing<'_>) -> Result<Explained> {
     let (target, relation) = road.changed(&statement.table(), verb(statement)).await?;
-    let bound = road.bind_change(statement, &target, &relation).await?;
+    let bound = Box::pin(road.bind_change(statement, &target, &relation)).await?;
     let (plan, _) = road.physical(bound.plan).await?;
     Ok(Explained { title: title(statement, &relation.name), plan })
 }
@@ -65,7 +65,7 @@ fn title(statement: Changing<'_>, relation: &str) -> String {
 /// The columns of RETURNING: what Describe tells.
 pub(crate) async fn columns(road: &mut Road<'_>, statement: Changing<'_>) -> Result<Vec<OutputColumn>> {
     let (target, relation) = road.changed(&statement.table(), verb(statement)).await?;
-    Ok(road.bind_change(statement, &target, &relation).await?.returning)
+    Ok(Box::pin(road.bind_change(statement, &target, &relation)).await?.returning)
 }
 
 async fn attempt_once(road: &mut Road<'_>, statement: Changing<'_>) -> Result<(Output, Explained)> {

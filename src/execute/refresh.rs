@@ -92,7 +92,12 @@ async fn record(
     .await
 }
 
-async fn refresh(road: &mut Road<'_>, statement: &Refresh, target: Target, materialized: &Materialized) -> Result<()> {
+async fn refresh(
+    road: &mut Road<'_>,
+    statement: &Refresh,
+    target: Target,
+    materialized: &Materialized,
+) -> Result<()> {
     if statement.no_data {
         let gate = road.gate(&target)?;
         let (mode, input) = (WriteMode::Overwrite(target.table), Input::Streams(Vec::new()));

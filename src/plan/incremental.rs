@@ -52,9 +52,7 @@ impl Visitor for Repeatable {
 
     fn pre_visit_expr(&mut self, expression: &ast::Expr) -> ControlFlow<()> {
         let repeats = match expression {
-            ast::Expr::Function(call) => {
-                call.name.0.last().and_then(|part| part.as_ident()).is_some_and(is_of_arguments)
-            }
+            ast::Expr::Function(call) => call.name.0.last().and_then(|part| part.as_ident()).is_some_and(is_of_arguments),
             ast::Expr::Value(value) => match &value.value {
                 ast::Value::Number(..) | ast::Value::Boolean(_) | ast::Value::Null => true,
                 other => other.clone().into_string().is_some_and(|text| {
