@@ -6,8 +6,10 @@
 //! There is no global SessionContext: a statement gets a [`SessionState`] that is shared by all statements with the same
 //! [`Tuning`], and holds no tables, no functions and no user's state. It knows no SQL and no catalog.
 
+mod guard;
 mod interest;
 mod memory;
+mod subqueries;
 mod threads;
 
 use std::collections::HashMap;
@@ -24,6 +26,8 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, execute_stream};
 use futures::StreamExt;
@@ -32,6 +36,7 @@ use tokio::runtime::Handle;
 
 use crate::error::{Error, Result, SqlState};
 
+pub use guard::guarded_value;
 pub use interest::Interest;
 pub use memory::machine_memory_bytes;
 pub use threads::ThreadsRunner;
@@ -170,7 +175,10 @@ impl Engine {
     /// Optimises a bound plan and makes its physical plan.
     pub async fn physical(&self, state: Arc<SessionState>, plan: LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
         let in_place = is_row_of_constants(&plan);
-        let planning = async move { Ok(interest::interruptible(state.create_physical_plan(&plan).await?)?) };
+        let planning = async move {
+            let plan = guard::guarded(state.create_physical_plan(&plan).await?)?;
+            Ok(interest::interruptible(plan)?)
+        };
         // Optimising is one computation without a pause: on a client's thread nothing could cancel it.
         let plan: Arc<dyn ExecutionPlan> = if in_place { planning.await? } else { self.compute(planning).await? };
         if plan.boundedness().is_unbounded() {
@@ -270,11 +278,18 @@ fn session_config(tuning: &Tuning) -> SessionConfig {
     config
 }
 
+fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+    let mut rules = PhysicalOptimizer::new().rules;
+    rules.insert(0, Arc::new(guard::GuardProjections));
+    rules
+}
+
 fn build_state(tuning: &Tuning, runtime: Arc<RuntimeEnv>) -> SessionState {
     SessionStateBuilder::new()
         .with_config(session_config(tuning))
         .with_runtime_env(runtime)
         // Optimiser rules ask for aggregates by name, e.g. `first_value` for DISTINCT ON.
         .with_aggregate_functions(SessionStateDefaults::default_aggregate_functions())
+        .with_physical_optimizer_rules(physical_rules())
         .build()
 }

@@ -52,8 +52,8 @@ pub(crate) struct Explained {
 pub(crate) async fn plan(road: &mut Road<'_>, statement: Changing<'_>) -> Result<Explained> {
     let (target, relation) = road.changed(&statement.table(), verb(statement)).await?;
     let before = Arc::clone(&target.table);
-    let (_, relation, _) = Box::pin(evolved(road, statement, target, relation)).await?;
-    let bound = road.bind_change(statement, &relation).await;
+    let (target, relation, _) = Box::pin(evolved(road, statement, target, relation)).await?;
+    let bound = Box::pin(road.bind_change(statement, &target, &relation)).await;
     before.cut();
     let (plan, _) = road.physical(bound?.plan).await?;
     Ok(Explained { title: title(statement, &relation.name), plan })
@@ -73,8 +73,8 @@ fn title(statement: Changing<'_>, relation: &str) -> String {
 pub(crate) async fn columns(road: &mut Road<'_>, statement: Changing<'_>) -> Result<Vec<OutputColumn>> {
     let (target, relation) = road.changed(&statement.table(), verb(statement)).await?;
     let before = Arc::clone(&target.table);
-    let (_, relation, _) = Box::pin(evolved(road, statement, target, relation)).await?;
-    let bound = road.bind_change(statement, &relation).await;
+    let (target, relation, _) = Box::pin(evolved(road, statement, target, relation)).await?;
+    let bound = Box::pin(road.bind_change(statement, &target, &relation)).await;
     before.cut();
     Ok(bound?.returning)
 }
@@ -121,7 +121,7 @@ async fn attempt_once(road: &mut Road<'_>, statement: Changing<'_>, attempt: u32
     }
     let added;
     (target, relation, added) = Box::pin(evolved(road, statement, target, relation)).await?;
-    let bound = road.bind_change(statement, &relation).await?;
+    let bound = Box::pin(road.bind_change(statement, &target, &relation)).await?;
     let gate = road.gate(&target)?;
     let (plan, context) = road.physical(bound.plan).await?;
     let spool = (!bound.returning.is_empty()).then(|| Arc::new(Spool::new(road.ground.engine.memory_pool())));

@@ -13,7 +13,7 @@ use object_store::path::Path;
 use super::data_file::{DataFile, Layout};
 use super::feed::COLUMNS;
 use super::history::{self, Commit, LoggedFile};
-use super::past::{Listing, commit_times, missing};
+use super::past::{Listing, commit_times, missing, public};
 use super::scan::LakeScan;
 use super::table::Table;
 use super::{ColumnSpec, Lake};
@@ -59,6 +59,8 @@ impl Lake {
     /// 22023 for a range that ends before it begins; 55000 when commits or files of it are gone; 0A000 when the changes cannot
     /// be told from the log.
     pub async fn changes(&self, newest: &Arc<Table>, from: u64, to: &Arc<Table>) -> Result<Changes> {
+        // What a transaction has not committed yet is no version.
+        let (newest, to) = (&public(newest), &public(to));
         if from > to.version() {
             let message = format!("table_changes cannot go from version {from} back to version {}", to.version());
             return Err(Error::new(SqlState::InvalidParameterValue, message));

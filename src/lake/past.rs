@@ -120,7 +120,7 @@ impl PastCache {
 }
 
 /// The version that others see: of a transaction's own view the one that it began with.
-fn public(newest: &Arc<Table>) -> Arc<Table> {
+pub(super) fn public(newest: &Arc<Table>) -> Arc<Table> {
     newest.private.as_ref().map_or_else(|| Arc::clone(newest), |private| Arc::clone(&private.base))
 }
 

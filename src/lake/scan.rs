@@ -27,7 +27,7 @@ use datafusion::datasource::table_schema::TableSchema;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::context::SessionState;
 use datafusion::logical_expr::utils::conjunction;
-use datafusion::logical_expr::{Expr, ScalarUDF, TableProviderFilterPushDown};
+use datafusion::logical_expr::{Expr, Operator, ScalarUDF, TableProviderFilterPushDown};
 use datafusion::physical_expr::expressions::{CastExpr, Column as PhysicalColumn, cast};
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
@@ -137,7 +137,7 @@ impl LakeScan {
         self.decode(state, plan, &self.schema)
     }
 
-    /// Whether the log alone decides the filter for each file.
+    /// Whether the filter says the same of all rows of a file, which the log tells.
     fn is_of_partitions(&self, filter: &Expr) -> bool {
         let columns = filter.column_refs();
         let partitions = &self.table.partition_fields;
@@ -149,10 +149,12 @@ impl LakeScan {
 
     /// Numbers of the files that hold rows for the filters of partition columns, and may hold some for the others.
     fn select(&self, state: &dyn Session, filters: &[Expr]) -> Result<(Vec<usize>, Skipped)> {
-        let (exact, others): (Vec<Expr>, Vec<Expr>) =
+        let (of_partitions, others): (Vec<Expr>, Vec<Expr>) =
             filters.iter().cloned().partition(|filter| self.is_of_partitions(filter));
         let (mut files, mut skipped) = self.prune(state, &others)?;
-        let Some(filter) = conjunction(exact) else { return Ok((files, skipped)) };
+        if of_partitions.is_empty() {
+            return Ok((files, skipped));
+        }
         let partitions = Arc::new(Schema::new(self.table.partition_fields.clone()));
         let mut columns = Vec::with_capacity(partitions.fields().len());
         for (index, field) in partitions.fields().iter().enumerate() {
@@ -169,13 +171,23 @@ impl LakeScan {
             columns.push(wanted.evaluate(&batch)?.into_array(files.len())?);
         }
         let partitions_schema = DFSchema::try_from(Arc::clone(&partitions))?;
-        let filter = state.create_physical_expr(unqualified(filter)?, &partitions_schema)?;
         let rows = RecordBatch::try_new(partitions, columns)?;
-        let kept = filter.evaluate(&rows)?.into_array(files.len())?;
-        let kept = kept.as_boolean();
-        let mut keep = kept.iter();
         let before = files.len();
-        files.retain(|_| keep.next().flatten().unwrap_or(false));
+        let mut keep = vec![true; before];
+        for filter in of_partitions {
+            let decides = cannot_fail(&filter);
+            let filter = state.create_physical_expr(unqualified(filter)?, &partitions_schema)?;
+            match filter.evaluate(&rows).and_then(|value| value.into_array(before)) {
+                Ok(value) => {
+                    keep.iter_mut().zip(value.as_boolean()).for_each(|(keep, value)| *keep &= value.unwrap_or(false));
+                }
+                Err(error) if decides => return Err(error),
+                // Another filter may reject the rows that it fails on: it runs above the scan, too.
+                Err(_) => {}
+            }
+        }
+        let mut keep = keep.into_iter();
+        files.retain(|_| keep.next().unwrap_or(true));
         skipped.partition += before - files.len();
         Ok((files, skipped))
     }
@@ -472,7 +484,7 @@ impl TableProvider for LakeScan {
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
         Ok(filters
             .iter()
-            .map(|filter| match self.is_of_partitions(filter) {
+            .map(|filter| match self.is_of_partitions(filter) && cannot_fail(filter) {
                 true => TableProviderFilterPushDown::Exact,
                 false => TableProviderFilterPushDown::Inexact,
             })
@@ -504,6 +516,27 @@ impl TableProvider for LakeScan {
         tell_skipped(plan.as_ref(), skipped);
         self.decode(state, plan, &wanted)
     }
+}
+
+/// Whether it is comparisons of columns and constants.
+fn cannot_fail(filter: &Expr) -> bool {
+    let harmless = |expr: &Expr| match expr {
+        Expr::BinaryExpr(binary) => binary.op.supports_propagation() || binary.op == Operator::Or,
+        Expr::Column(_)
+        | Expr::Literal(..)
+        | Expr::Not(_)
+        | Expr::IsNull(_)
+        | Expr::IsNotNull(_)
+        | Expr::IsTrue(_)
+        | Expr::IsNotTrue(_)
+        | Expr::IsFalse(_)
+        | Expr::IsNotFalse(_)
+        | Expr::InList(_)
+        | Expr::Between(_)
+        | Expr::Like(_) => true,
+        _ => false,
+    };
+    !filter.exists(|expr| Ok(!harmless(expr))).unwrap_or(true)
 }
 
 /// Columns by their names alone.

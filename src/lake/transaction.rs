@@ -34,8 +34,8 @@ pub(super) struct Private {
     adds: Mutex<HashMap<String, Add>>,
     /// Their guards: files that no commit names are removed.
     staged: Mutex<Vec<Arc<Staged>>>,
-    /// Whether rows that others add meanwhile are a conflict.
-    reads_new_rows: AtomicBool,
+    /// The first version made by a statement to which rows that others add meanwhile are a conflict.
+    reads_new_rows: Mutex<Option<u64>>,
     /// Tells background work that the table is being changed.
     _begun: Arc<()>,
     /// Whether COPY INTO has written to it.
@@ -80,10 +80,12 @@ impl Private {
     }
 
     /// Takes over what one statement staged.
-    pub(super) fn adopt(&self, adds: &[Add], staged: Arc<Staged>, reads_new_rows: bool) {
+    pub(super) fn adopt(&self, adds: &[Add], staged: Arc<Staged>, reads_new_rows: Option<u64>) {
         self.adds.lock().extend(adds.iter().map(|add| (add.path.clone(), add.clone())));
         self.staged.lock().push(staged);
-        self.reads_new_rows.fetch_or(reads_new_rows, Ordering::Relaxed);
+        if let Some(version) = reads_new_rows {
+            self.reads_new_rows.lock().get_or_insert(version);
+        }
     }
 
     pub(super) fn feed(&self) -> MutexGuard<'_, PrivateFeed> {
@@ -118,7 +120,7 @@ impl Private {
     }
 
     pub(super) fn reads_new_rows(&self) -> bool {
-        self.reads_new_rows.load(Ordering::Relaxed)
+        self.reads_new_rows.lock().is_some()
     }
 
     /// The files that the table has now stay, and those that tell of its changes.
@@ -153,7 +155,7 @@ impl Table {
             overlay,
             adds: Mutex::default(),
             staged: Mutex::default(),
-            reads_new_rows: AtomicBool::new(false),
+            reads_new_rows: Mutex::default(),
             _begun: self.location.live.begin(self.location()),
             loads: AtomicBool::new(false),
             notes: Mutex::default(),
@@ -178,6 +180,8 @@ impl Table {
         if let Some(private) = &self.private {
             private.overlay.cut(self.version());
             private.feed.lock().cut(self.version());
+            let mut first = private.reads_new_rows.lock();
+            *first = first.filter(|first| *first <= self.version());
         }
     }
 }

@@ -9,15 +9,16 @@ use super::relations::{NamesOf, RelationName, Relations, ResolvedTable};
 use crate::builtins::Context;
 use crate::encode::types::PgType;
 use crate::error::Result;
+use crate::lake::TableCheck;
 use crate::sql::{
     Assignment, ConflictAction, Delete, Insert, Merge, MergeAction, MergeClause, QualifiedName, Replaces, Update,
 };
 
 /// Binds an UPDATE, DELETE or MERGE, or an INSERT that is more than new rows. `target` is the changed table with two more
-/// columns than it tells: [`crate::lake::Table::tagged_provider`].
+/// columns than it tells: [`crate::lake::Table::tagged_provider`]. `checks` are its constraints.
 pub fn bind_change(
     statement: Changing<'_>,
-    target: &ResolvedTable,
+    (target, checks): (&ResolvedTable, &[TableCheck]),
     context: &Arc<Context>,
     relations: &Relations,
     source: &str,
@@ -26,7 +27,7 @@ pub fn bind_change(
     let mut bound = parameters.with(context, |typing| {
         let binder = Binder::new(typing, relations, source);
         match statement {
-            Changing::Insert(insert) => binder.bind_insert_change(target, insert),
+            Changing::Insert(insert) => binder.bind_insert_change(target, checks, insert),
             Changing::Update(update) => binder.bind_update(target, update),
             Changing::Delete(delete) => binder.bind_delete(target, delete),
             Changing::Merge(merge) => binder.bind_merge(target, merge),

@@ -8,8 +8,11 @@ use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, ParamValues};
 use datafusion::execution::context::ExecutionProps;
+use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{ColumnarValue, Expr, LogicalPlan, LogicalPlanBuilder, cast};
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion::scalar::ScalarValue;
 use sqlparser::ast;
@@ -173,7 +176,7 @@ pub fn constant_value(
     })?;
     let Some(expr) = exprs.into_iter().next() else { return Err(Error::internal("a constant was not bound")) };
     let schema = DFSchema::empty();
-    let expr = create_physical_expr(&expr, &schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())?;
+    let expr = evaluable(expr, &schema)?;
     let options = RecordBatchOptions::new().with_row_count(Some(1));
     let row = RecordBatch::try_new_with_options(Arc::clone(schema.inner()), Vec::new(), &options)?;
     match expr.evaluate(&row)? {
@@ -205,8 +208,7 @@ pub fn condition_on_rows(
     source: &str,
 ) -> Result<Arc<dyn PhysicalExpr>> {
     let expr = over_rows(bind_condition(table, columns, condition, context, source)?, columns, rows)?;
-    let schema = DFSchema::try_from(rows.as_ref().clone())?;
-    Ok(create_physical_expr(&expr, &schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())?)
+    evaluable(expr, &DFSchema::try_from(rows.as_ref().clone())?)
 }
 
 /// An expression of a table's definition: a default, what a column is generated from, USING. Columns are unqualified.
@@ -227,6 +229,12 @@ pub fn bind_stored(
     })
 }
 
+/// The type that a default's expression has by itself.
+pub fn type_of_default(expression: &ast::Expr, context: &Arc<Context>, source: &str) -> Result<PgType> {
+    let relations = Relations::default();
+    Parameters::none().with(context, |typing| Binder::new(typing, &relations, source).type_of_default(expression))
+}
+
 /// The same, ready to be evaluated on batches of the schema.
 pub fn stored_on_rows(
     (table, columns): (&str, &[RelationColumn]),
@@ -239,8 +247,27 @@ pub fn stored_on_rows(
     let expression = crate::sql::parse_expression(text)?;
     let bound = bind_stored((table, columns), column, &expression, purpose, context, text)?;
     let expr = over_rows(bound, columns, rows)?;
-    let schema = DFSchema::try_from(rows.as_ref().clone())?;
-    Ok(create_physical_expr(&expr, &schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())?)
+    evaluable(expr, &DFSchema::try_from(rows.as_ref().clone())?)
+}
+
+/// An expression that no plan holds, made ready as the optimizer would: functions that others stand for, texts as views or not.
+/// Nothing else is simplified: batches have other texts than their schema says.
+fn evaluable(expr: Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
+    let context = SimplifyContext::builder().with_schema(Arc::new(schema.clone())).build();
+    let coerced = ExprSimplifier::new(context.clone()).coerce(expr, schema)?;
+    let expr = coerced.transform_up(|expr| {
+        let Expr::ScalarFunction(call) = expr else { return Ok(Transformed::no(expr)) };
+        let func = Arc::clone(&call.func);
+        Ok(match func.simplify(call.args, &context)? {
+            ExprSimplifyResult::Simplified(expr) => Transformed::yes(expr),
+            ExprSimplifyResult::Original(args) => {
+                Transformed::no(Expr::ScalarFunction(ScalarFunction::new_udf(func, args)))
+            }
+        })
+    })?;
+    let expr = expr.data;
+    let expr = create_physical_expr(&expr, schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())?;
+    Ok(crate::engine::guarded_value(&expr)?)
 }
 
 /// The condition over rows whose columns have other carriers than those that it was bound to: texts come as views or not,

@@ -157,6 +157,7 @@ impl Conversation {
     pub fn begin_simple(&mut self, statements: usize) {
         self.simple_left = statements;
         self.several = statements > 1;
+        self.session.in_message_block = self.several;
         self.pipelined = false;
     }
 
@@ -172,6 +173,7 @@ impl Conversation {
     pub async fn end_simple(&mut self) -> Result<()> {
         self.simple_left = 0;
         self.several = false;
+        self.session.in_message_block = false;
         self.end_message();
         Ok(())
     }
@@ -185,7 +187,14 @@ impl Conversation {
         self.note_end(error.sqlstate().code());
         self.simple_left = 0;
         self.session.fail();
-        self.close_transaction_portals(false);
+        match self.session.transaction.portals_at_savepoint() {
+            // ROLLBACK TO may go back to where they were open.
+            Some(mut kept) => {
+                kept.remove("");
+                self.close_portals_but(&kept);
+            }
+            None => self.close_transaction_portals(false),
+        }
         self.session.entry().end_statement(&self.session.transaction, Utc::now());
     }
 

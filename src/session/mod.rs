@@ -42,6 +42,8 @@ pub struct Session {
     pub temporary: Option<String>,
     /// Whether any of them does not outlive a transaction as it is.
     pub has_on_commit: bool,
+    /// Whether the statement is one of several in its message: they are one transaction.
+    pub in_message_block: bool,
 }
 
 impl Session {
@@ -58,6 +60,7 @@ impl Session {
             server_address,
             temporary: None,
             has_on_commit: false,
+            in_message_block: false,
         }
     }
 

@@ -171,6 +171,14 @@ impl Transaction {
         }
     }
 
+    /// Of a failed block, the portals that were open at its last savepoint.
+    pub fn portals_at_savepoint(&self) -> Option<HashSet<String>> {
+        match self {
+            Self::Failed { savepoints, .. } => savepoints.last().map(|savepoint| savepoint.portals.clone()),
+            Self::Idle | Self::Active(_) => None,
+        }
+    }
+
     pub fn started(&self) -> Option<DateTime<Utc>> {
         match self {
             Self::Idle => None,
@@ -343,9 +351,9 @@ impl Session {
         if self.transaction.in_block() { Ok(()) } else { Err(only_in_blocks(statement)) }
     }
 
-    /// 25001 for a statement that cannot be part of a block.
+    /// 25001 for a statement that cannot be part of a block, or of a message with several statements.
     pub fn forbid_block(&self, statement: &str) -> Result<()> {
-        if !self.transaction.in_block() {
+        if !self.transaction.in_block() && !self.in_message_block {
             return Ok(());
         }
         let message = format!("{statement} cannot run inside a transaction block");

@@ -33,6 +33,8 @@ pub struct Delete {
 #[derive(Debug, Clone)]
 pub struct Assignment {
     pub columns: Vec<Name>,
+    /// Whether they stand in parentheses: then one of them, too, takes a row.
+    pub is_row: bool,
     /// Where a field of a column begins: no column has fields that can be assigned.
     pub field: Option<u32>,
     /// Several columns take a row of as many fields or a subquery of as many columns. One may take `DEFAULT` (an identifier

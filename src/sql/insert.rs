@@ -24,7 +24,8 @@ impl Grammar<'_> {
         let alias = if self.is("as") { self.changed_alias()? } else { None };
         let replaces = if overwrite { self.overwritten()? } else { Replaces::None };
         let (columns, on_conflict, returning) = (Vec::new(), None, Vec::new());
-        let mut insert = Insert { table, alias, columns, source: None, replaces, on_conflict, returning };
+        let with_tables = with.as_ref().map_or(0, |with| with.cte_tables.len());
+        let mut insert = Insert { table, alias, columns, source: None, with_tables, replaces, on_conflict, returning };
         if self.accept("default") {
             self.expect("values")?;
             if with.is_some() {

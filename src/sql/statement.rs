@@ -135,6 +135,8 @@ pub struct Insert {
     pub columns: Vec<Name>,
     /// `None` is DEFAULT VALUES. A VALUES list may hold `DEFAULT` (an identifier expression).
     pub source: Option<Box<ast::Query>>,
+    /// So many of the source's first CTEs stand before INSERT, for all of the statement.
+    pub with_tables: usize,
     pub replaces: Replaces,
     pub on_conflict: Option<OnConflict>,
     pub returning: Vec<ast::SelectItem>,

@@ -61,15 +61,12 @@ impl Grammar<'_> {
     }
 
     pub fn assignment(&mut self) -> Result<Assignment> {
-        let assigned = if self.is_operator("(") {
-            self.parenthesized(Self::assigned_column)?
-        } else {
-            vec![self.assigned_column()?]
-        };
+        let is_row = self.is_operator("(");
+        let assigned = if is_row { self.parenthesized(Self::assigned_column)? } else { vec![self.assigned_column()?] };
         self.expect_operator("=")?;
         let field = assigned.iter().find_map(|(_, field)| *field);
         let columns = assigned.into_iter().map(|(column, _)| column).collect();
-        Ok(Assignment { columns, field, value: self.value_or_default()? })
+        Ok(Assignment { columns, is_row, field, value: self.value_or_default()? })
     }
 
     /// A column, and where a field of it begins. `t.a` is field `a` of column `t` to PostgreSQL.

@@ -16,6 +16,7 @@ mod auth;
 mod cli;
 mod clients;
 mod concurrent;
+mod conflicts;
 mod decode;
 mod docs;
 mod faults;

@@ -157,6 +157,7 @@ pub(super) async fn set_type(
             .map_err(|error| no_cast(error, &spec))?,
     };
     if let Some(text) = &old.default {
+        let text = &settled_default(road, text, (old.ty, ty))?;
         let default =
             StoredExpression { expression: Box::new(crate::sql::parse_expression(text)?), text: text.clone() };
         stored::bind(road, &draft.name, &[], &default, &spec, Purpose::Default).map_err(|error| {
@@ -170,11 +171,23 @@ pub(super) async fn set_type(
             );
             Error::new(SqlState::DatatypeMismatch, message)
         })?;
+        draft.spec_mut(index)?.default = Some(default.text);
     }
     if ty != old.ty || using.is_some() {
         draft.set_type(index, ty, value)?;
     }
     Ok(())
+}
+
+/// The default as it was read for the column's old type: a text that had no type of its own keeps that one. Anything else is
+/// cast anew, as in PostgreSQL.
+fn settled_default(road: &Road<'_>, text: &str, (old, new): (PgType, PgType)) -> Result<String> {
+    let is_text = |ty: PgType| [PgType::TEXT, PgType::VARCHAR, PgType::BPCHAR].iter().any(|text| text.oid == ty.oid);
+    let expression = crate::sql::parse_expression(text)?;
+    let is_null = matches!(&expression, ast::Expr::Value(value) if value.value == ast::Value::Null);
+    let own = plan::type_of_default(&expression, &road.context, text)?;
+    let settles = !is_null && own.oid == PgType::UNKNOWN.oid && old.oid != new.oid && !(is_text(old) && is_text(new));
+    Ok(if settles { format!("({text})::{}", format_type(PgType::of(old.oid))) } else { text.to_owned() })
 }
 
 pub(super) fn no_cast(error: Error, spec: &ColumnSpec) -> Error {

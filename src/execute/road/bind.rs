@@ -205,10 +205,16 @@ impl Road<'_> {
     }
 
     /// Binds a statement that changes rows of a table that [`Road::changed`] gave.
-    pub(crate) async fn bind_change(&mut self, statement: Changing<'_>, target: &ResolvedTable) -> Result<BoundChange> {
+    pub(crate) async fn bind_change(
+        &mut self,
+        statement: Changing<'_>,
+        target: &Target,
+        relation: &ResolvedTable,
+    ) -> Result<BoundChange> {
+        let checks = target.table.check_constraints();
         let names = statement.names(&self.source);
         let relations = self.resolve(&names).await?;
-        plan::bind_change(statement, target, &self.context, &relations, &self.source, &mut self.parameters)
+        plan::bind_change(statement, (relation, &checks), &self.context, &relations, &self.source, &mut self.parameters)
     }
 
     /// The columns that a MERGE WITH SCHEMA EVOLUTION adds to the table that [`Road::changed`] gave.

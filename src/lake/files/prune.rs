@@ -34,8 +34,9 @@ pub(super) fn kept(
     let batch = RecordBatch::try_new(Arc::clone(&schema), arrays)?;
     let schema = DFSchema::try_from(schema)?;
     for filter in filters {
-        let passes = state.create_physical_expr(filter.clone(), &schema)?.evaluate(&batch)?;
-        let passes = passes.into_array(rows.len())?;
+        let filter = state.create_physical_expr(filter.clone(), &schema)?;
+        // Another filter may reject the rows that this one fails on.
+        let Ok(passes) = filter.evaluate(&batch).and_then(|passes| passes.into_array(rows.len())) else { continue };
         let Some(passes) = passes.as_boolean_opt() else { continue };
         kept.iter_mut().zip(passes).for_each(|(kept, passes)| *kept &= passes.unwrap_or(false));
     }

@@ -289,15 +289,15 @@ async fn commit_staged(
     }
     let committed = commit::commit_files(&lake, &location, &target, &adds, &operation).await;
     if let (Some(private), Ok(made)) = (target.private(), &committed) {
-        if made.table.is_none() {
+        let Some(table) = &made.table else {
             return Err(Error::internal("a transaction lost sight of a table that it wrote"));
-        }
+        };
         private.note(made.version, &operation);
         // What replaces a table has loaded nothing.
         if operation.load.is_some() || matches!(target, Target::Replace(..)) {
             private.note_load();
         }
-        private.adopt(&adds, Arc::clone(&job.staged), target.reads_new_rows());
+        private.adopt(&adds, Arc::clone(&job.staged), target.reads_new_rows().then(|| table.version()));
         private.tell(made.version, &target, &files);
         return committed.map_err(|failure| failure.error);
     }

@@ -5,11 +5,12 @@
 //! ```
 //! `file` and `row` say which stored row a change takes away, NULL for none; the action says what it is. `lake` reads them.
 
+use datafusion::common::Column;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit};
 use sqlparser::ast;
 use sqlparser::ast::Spanned as _;
 
-use super::expression::{Clause, Context};
+use super::expression::{Clause, Context, row};
 use super::filled::given_to_generated;
 use super::from::From;
 use super::insert::{is_default, null_of};
@@ -153,23 +154,28 @@ impl Binder<'_> {
     /// `(a, b) = …` as one assignment for each column.
     fn assigned_values<'v>(&self, assignment: &'v Assignment) -> Result<Vec<(&'v Name, ast::Expr)>> {
         if let [column] = assignment.columns.as_slice() {
-            let value = match &assignment.value {
-                // `(a) = ROW(1)` and `(a) = (SELECT …)` are a row of one.
-                ast::Expr::Tuple(values) if values.len() == 1 => values.first().unwrap_or(&assignment.value),
-                value => value,
+            // `(a) = ROW(1)` and `(a) = (SELECT …)` are a row of one.
+            let row = if assignment.is_row { row::elements(&assignment.value) } else { None };
+            let value = match row.as_deref() {
+                Some(&[value]) => value,
+                _ => &assignment.value,
             };
             return Ok(vec![(column, value.clone())]);
         }
-        match &assignment.value {
-            ast::Expr::Tuple(values) => {
-                if values.len() != assignment.columns.len() {
-                    let message = "number of columns does not match number of values";
-                    // The tree tells where the first value is; the row begins with its parenthesis.
-                    let position = self.position(assignment.value.span()).map(|first| first.saturating_sub(1));
-                    return Err(Error::new(SqlState::SyntaxError, message).at(position));
-                }
-                Ok(assignment.columns.iter().zip(values.iter().cloned()).collect())
+        if let Some(values) = row::elements(&assignment.value) {
+            if values.len() != assignment.columns.len() {
+                let message = "number of columns does not match number of values";
+                let position = self.position(assignment.value.span());
+                // Of a row without its word the tree tells where the first value is; it begins with its parenthesis.
+                let position = match assignment.value {
+                    ast::Expr::Tuple(_) => position.map(|first| first.saturating_sub(1)),
+                    _ => position,
+                };
+                return Err(Error::new(SqlState::SyntaxError, message).at(position));
             }
+            return Ok(assignment.columns.iter().zip(values.into_iter().cloned()).collect());
+        }
+        match &assignment.value {
             ast::Expr::Subquery(query) => {
                 let width = assignment.columns.len();
                 Ok(assignment.columns.iter().enumerate().map(|(at, name)| (name, field_of(query, at, width))).collect())
@@ -181,6 +187,15 @@ impl Binder<'_> {
         }
     }
 
+    /// The plan with the values as columns of it.
+    pub(super) fn computed(&self, plan: LogicalPlan, values: Vec<Expr>) -> Result<(LogicalPlan, Vec<Expr>)> {
+        let names: Vec<String> = values.iter().map(|_| self.unique("value")).collect();
+        let mut exprs = super::plan_columns(&plan);
+        exprs.extend(values.into_iter().zip(&names).map(|(value, name)| value.alias(name)));
+        let plan = LogicalPlanBuilder::from(plan).project(exprs)?.build()?;
+        Ok((plan, names.into_iter().map(|name| Expr::Column(Column::from_name(name))).collect()))
+    }
+
     /// The whole plan of a change. RETURNING sees the new rows of an UPDATE and the old ones of a DELETE.
     pub(super) fn returned(
         &self,
@@ -190,8 +205,12 @@ impl Binder<'_> {
         new_values: bool,
         environment: &Environment<'_>,
     ) -> Result<BoundChange> {
-        let Changed { plan, mut items, target, file, row, action, values } = changed;
-        let values = if new_values { self.generated(&table.columns, values, plan.schema())? } else { values };
+        let Changed { mut plan, mut items, target, file, row, action, mut values } = changed;
+        if new_values && table.columns.iter().any(RelationColumn::is_generated) {
+            // Each value is computed once, whatever is generated from it: it may be another one each time.
+            (plan, values) = self.computed(plan, values)?;
+            values = self.generated(&table.columns, values, plan.schema())?;
+        }
         let mut exprs =
             vec![file.alias(self.unique("file")), row.alias(self.unique("row")), action.alias(self.unique("action"))];
         exprs.extend(values.into_iter().map(|value| value.alias(self.unique("new"))));

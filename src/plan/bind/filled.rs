@@ -55,6 +55,7 @@ impl Binder<'_> {
             subqueries: std::rc::Rc::clone(&self.subqueries),
             uses: std::cell::RefCell::default(),
             grouping_arguments: std::cell::RefCell::default(),
+            merge_action: std::cell::RefCell::default(),
         }
     }
 
@@ -95,6 +96,13 @@ impl Binder<'_> {
         })?;
         cast.ty = column.ty;
         Ok(cast)
+    }
+
+    /// The type of a default before it is its column's.
+    pub fn type_of_default(&self, expression: &ast::Expr) -> Result<PgType> {
+        let environment = Environment::default();
+        let scope = Scope::empty(&environment);
+        Ok(self.expr(expression, &Context::new(&scope, Purpose::Default.clause()))?.ty)
     }
 
     /// The table's columns with those computed that are generated: `values` are expressions over rows of `schema`, one for
@@ -150,7 +158,7 @@ pub(in crate::plan) fn fixed_zone(typing: &TypingContext) -> TypingContext {
 }
 
 /// An expression over a table's columns as one over the values of a row that is being made.
-fn over_values(expr: Expr, columns: &[RelationColumn], values: &[Expr], schema: &DFSchema) -> Result<Expr> {
+pub(super) fn over_values(expr: Expr, columns: &[RelationColumn], values: &[Expr], schema: &DFSchema) -> Result<Expr> {
     let replaced = expr.transform_up(|expr| {
         let Expr::Column(Column { relation: None, name, .. }) = &expr else { return Ok(Transformed::no(expr)) };
         let Some(index) = columns.iter().position(|column| column.name == *name) else {

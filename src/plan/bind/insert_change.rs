@@ -1,33 +1,51 @@
 //! INSERT as a change: with RETURNING, ON CONFLICT, or rows that it takes the place of.
 
-use datafusion::common::{Column, ScalarValue, TableReference};
+use std::sync::Arc;
+
+use datafusion::common::{Column, DFSchema, ScalarValue, TableReference};
 use datafusion::functions_window::expr_fn::row_number;
-use datafusion::logical_expr::{Expr, ExprFunctionExt as _, JoinType, LogicalPlan, LogicalPlanBuilder, lit};
+use datafusion::logical_expr::{
+    Expr, ExprFunctionExt as _, JoinType, LogicalPlan, LogicalPlanBuilder, Projection, Sort, lit,
+};
 use sqlparser::ast;
 
 use super::change::{BoundChange, Changed, parts};
 use super::expression::{Clause, Context};
+use super::filled::over_values;
 use super::from::From;
 use super::insert::null_of;
 use super::merge::first_of;
 use super::scope::{Environment, Item, Origin, ScopeColumn};
 use super::{Binder, plan_columns};
 use crate::error::{Error, Result, SqlState};
-use crate::lake::RowAction;
-use crate::plan::relations::{RelationColumn, ResolvedTable};
+use crate::lake::{RowAction, TableCheck};
+use crate::plan::relations::{RelationColumn, Relations, ResolvedTable};
 use crate::plan::typing;
 use crate::sql::{ConflictAction, Insert, Name, OnConflict, Replaces};
 
+/// Where a row stands among those of its key.
+struct Places {
+    /// Whether an earlier row has its key.
+    again: Expr,
+    /// Whether a later row has it.
+    before_another: Expr,
+}
+
 impl Binder<'_> {
     /// `target` has two more columns than it tells: the file and the row.
-    pub fn bind_insert_change(&self, target: &ResolvedTable, insert: &Insert) -> Result<BoundChange> {
+    pub fn bind_insert_change(
+        &self,
+        target: &ResolvedTable,
+        checks: &[TableCheck],
+        insert: &Insert,
+    ) -> Result<BoundChange> {
         let columns = &target.columns;
         let rows = self.bind_insert(&target.name, columns, &insert.columns, insert.source.as_deref())?.plan;
-        let environment = Environment::default();
+        let environment = self.with_clause(with_of(insert).as_ref(), &Environment::default())?;
         let changed = match (&insert.on_conflict, &insert.replaces) {
             // Without a key nothing is a conflict: no table has one of its own.
             (Some(OnConflict { columns, .. }), _) if columns.is_empty() => self.appended(target, insert, rows)?,
-            (Some(conflict), _) => self.conflicting(target, insert, conflict, rows, &environment)?,
+            (Some(conflict), _) => self.conflicting((target, checks), insert, conflict, rows, &environment)?,
             (None, Replaces::None) => self.appended(target, insert, rows)?,
             (None, Replaces::All) => self.replacing(target, insert, rows, None, &environment)?,
             (None, Replaces::Where(condition)) => {
@@ -99,60 +117,102 @@ impl Binder<'_> {
     /// New rows joined to those with the same key: the rows of `excluded`.
     fn conflicting(
         &self,
-        target: &ResolvedTable,
+        (target, checks): (&ResolvedTable, &[TableCheck]),
         insert: &Insert,
         conflict: &OnConflict,
         rows: LogicalPlan,
         environment: &Environment<'_>,
     ) -> Result<Changed> {
         let keys = self.conflict_keys(target, conflict)?;
+        let ordinal = self.unique("ordinal");
+        let rows = with_ordinal(rows, &ordinal)?;
         let excluded = self.rows_item(target, rows, "excluded")?;
-        let (excluded, again) = self.numbered(excluded, &target.columns, &keys)?;
-        let update = matches!(conflict.action, ConflictAction::Update { .. });
-        // A row that an earlier one of the same statement put there is left out, or may not be changed twice.
-        let excluded = if update {
-            excluded
-        } else {
-            let plan = LogicalPlanBuilder::from(excluded.plan).filter(again.clone().is_not_true())?.build()?;
-            From { plan, items: excluded.items }
-        };
+        let (excluded, places) = self.numbered(excluded, &target.columns, &keys, &ordinal)?;
         let own = self.changed_table(target, insert.alias.as_ref(), insert.table.position)?;
         let (file, row, old) = parts(&own.items, 0)?;
         let new = excluded.items.first().map(column_exprs).unwrap_or_default();
         let mut equal = Vec::new();
         for key in &keys {
             let (Some(old), Some(new)) = (old.get(*key), new.get(*key)) else { continue };
-            equal.push(old.clone().eq(new.clone()));
+            let Some(column) = target.columns.get(*key) else { continue };
+            let key = |value: &Expr| typing::sort_key(value.clone(), column.ty);
+            equal.push(key(old)?.eq(key(new)?));
         }
         let plan = LogicalPlanBuilder::from(excluded.plan).join_on(own.plan, JoinType::Left, equal)?.build()?;
         let items: Vec<Item> = own.items.into_iter().chain(excluded.items).collect();
         let from = From { plan, items };
-        let mut actions = vec![(file.clone().is_null(), lit(RowAction::Insert.code()))];
-        let mut values = new.clone();
-        if let ConflictAction::Update { assignments, condition } = &conflict.action {
-            let scope = self.scope_of(&from, environment, &[]);
-            let assigned = self.assignments(&target.name, &target.columns, assignments, &scope)?;
-            let applies = match condition {
-                Some(condition) => self.boolean(condition, &Context::new(&scope, Clause::Where), "WHERE")?,
-                None => lit(true),
-            };
-            actions.insert(0, (again, lit(RowAction::Fail.code())));
-            actions.push((applies, lit(RowAction::Update.code())));
-            let updated = assigned.into_iter().zip(old).map(|(value, old)| value.unwrap_or(old));
-            let both = new.into_iter().zip(updated);
-            values = both
-                .map(|(new, updated)| first_of(vec![(file.clone().is_null(), new)], updated))
-                .collect::<Result<_>>()?;
+        let (none, insert, fail) =
+            (lit(ScalarValue::Int8(None)), lit(RowAction::Insert.code()), lit(RowAction::Fail.code()));
+        // What a rule refuses is refused before anything else is asked: the gate has the words for it.
+        let mut actions: Vec<(Expr, Expr)> = Vec::new();
+        if let Some(broken) = self.broken(target, checks, &new, from.plan.schema())? {
+            actions.push((broken, insert.clone()));
         }
-        let name = self.unique("action");
-        let mut exprs = plan_columns(&from.plan);
-        exprs.push(first_of(actions, lit(ScalarValue::Int8(None)))?.alias(&name));
-        let action = Expr::Column(Column::from_name(name));
-        let plan = LogicalPlanBuilder::from(from.plan).project(exprs)?.filter(action.clone().is_not_null())?.build()?;
+        let free = file.clone().is_null();
+        let mut updated = None;
+        match &conflict.action {
+            // A row that an earlier one of the same statement put there is left out,
+            ConflictAction::Nothing => {
+                actions.extend([(places.again, none.clone()), (free, insert.clone())]);
+            }
+            // or may not be changed twice.
+            ConflictAction::Update { assignments, condition } => {
+                let scope = self.scope_of(&from, environment, &[]);
+                let assigned = self.assignments(&target.name, &target.columns, assignments, &scope)?;
+                let applies = match condition {
+                    Some(condition) => {
+                        self.boolean(condition, &Context::new(&scope, Clause::Where).exact(), "WHERE")?
+                    }
+                    None => lit(true),
+                };
+                let first = first_of(vec![(places.again, fail.clone())], insert.clone())?;
+                let change = first_of(vec![(places.before_another, fail)], lit(RowAction::Update.code()))?;
+                actions.extend([(free, first), (applies, change)]);
+                let values = assigned.into_iter().zip(old).map(|(value, old)| value.unwrap_or(old));
+                updated = Some(values.collect::<Vec<_>>());
+            }
+        }
+        let (plan, mut action) = self.computed(from.plan, vec![first_of(actions, none)?])?;
+        let action = action.pop().unwrap_or_else(|| lit(ScalarValue::Int8(None)));
+        let plan = LogicalPlanBuilder::from(plan).filter(action.clone().is_not_null())?.build()?;
+        let is_new = action.clone().eq(insert);
+        let values = match updated {
+            None => new,
+            Some(updated) => {
+                let both = new.into_iter().zip(updated);
+                both.map(|(new, updated)| first_of(vec![(is_new.clone(), new)], updated)).collect::<Result<_>>()?
+            }
+        };
+        let of_old = |place: Expr, nowhere: Expr| first_of(vec![(is_new.clone(), nowhere)], place);
+        let (nowhere_file, nowhere_row) = nowhere();
+        let (file, row) = (of_old(file, nowhere_file)?, of_old(row, nowhere_row)?);
         // RETURNING tells of the table's row; `excluded` is out of its reach.
         let items = from.items.into_iter().enumerate();
         let items = items.map(|(index, item)| if index == 0 { item } else { item.out_of_reach() }).collect();
         Ok(Changed { plan, items, target: 0, file, row, action, values })
+    }
+
+    /// Whether a row breaks one of the table's rules; `None` when it has none.
+    fn broken(
+        &self,
+        target: &ResolvedTable,
+        checks: &[TableCheck],
+        row: &[Expr],
+        schema: &DFSchema,
+    ) -> Result<Option<Expr>> {
+        let columns = &target.columns;
+        let required = columns.iter().zip(row).filter(|(column, _)| column.not_null);
+        let mut broken: Vec<Expr> = required.map(|(_, value)| value.clone().is_null()).collect();
+        for check in checks {
+            let condition = crate::sql::parse_expression(&check.expression)?;
+            let relations = Relations::default();
+            let binder = Binder::new(self.typing, &relations, "");
+            let condition =
+                binder.bind_condition(&target.name, columns, &condition).map_err(Error::without_position)?;
+            let condition = over_values(condition, columns, row, schema)?;
+            broken.push(if check.null_passes { condition.is_false() } else { condition.is_not_true() });
+        }
+        Ok(broken.into_iter().reduce(Expr::or))
     }
 
     fn conflict_keys(&self, target: &ResolvedTable, conflict: &OnConflict) -> Result<Vec<usize>> {
@@ -164,8 +224,14 @@ impl Binder<'_> {
         conflict.columns.iter().map(|name| find(name).ok_or_else(|| missing(name))).collect()
     }
 
-    /// The rows with a column that is true for a row whose key an earlier row has too. NULL is no one's key.
-    fn numbered(&self, from: From, columns: &[RelationColumn], keys: &[usize]) -> Result<(From, Expr)> {
+    /// The rows with columns that tell where a row stands among those of its key. NULL is no one's key.
+    fn numbered(
+        &self,
+        from: From,
+        columns: &[RelationColumn],
+        keys: &[usize],
+        ordinal: &str,
+    ) -> Result<(From, Places)> {
         let exprs = from.items.first().map(column_exprs).unwrap_or_default();
         let mut partition = Vec::new();
         let mut present = lit(true);
@@ -174,13 +240,22 @@ impl Binder<'_> {
             partition.push(typing::sort_key(expr.clone(), column.ty)?);
             present = present.and(expr.clone().is_not_null());
         }
-        let number = self.unique("number");
-        let window = row_number().partition_by(partition).build()?.alias(&number);
-        let again = self.unique("again");
+        let ordinal = super::plan_columns(&from.plan).into_iter().find(|column| named(column, ordinal));
+        let ordinal = ordinal.ok_or_else(|| Error::internal("new rows without their order"))?;
+        let (first, last) = (self.unique("first"), self.unique("last"));
+        let number = |ascending: bool| {
+            let order = vec![ordinal.clone().sort(ascending, false)];
+            row_number().partition_by(partition.clone()).order_by(order).build()
+        };
+        let (forward, backward) = (number(true)?.alias(&first), number(false)?.alias(&last));
+        let (again, before_another) = (self.unique("again"), self.unique("before"));
+        let column = |name: &str| Expr::Column(Column::from_name(name));
         let mut out = plan_columns(&from.plan);
-        out.push(Expr::Column(Column::from_name(number)).gt(lit(1_u64)).and(present).alias(&again));
-        let plan = LogicalPlanBuilder::from(from.plan).window([window])?.project(out)?.build()?;
-        Ok((From { plan, items: from.items }, Expr::Column(Column::from_name(again))))
+        out.push(column(&first).gt(lit(1_u64)).and(present.clone()).alias(&again));
+        out.push(column(&last).gt(lit(1_u64)).and(present).alias(&before_another));
+        let plan = LogicalPlanBuilder::from(from.plan).window([forward])?.window([backward])?.project(out)?.build()?;
+        let places = Places { again: column(&again), before_another: column(&before_another) };
+        Ok((From { plan, items: from.items }, places))
     }
 
     /// Rows of the table's shape as a FROM item.
@@ -208,6 +283,36 @@ impl Binder<'_> {
         };
         Ok(From { plan, items: vec![item] })
     }
+}
+
+/// The CTEs that stand before INSERT.
+fn with_of(insert: &Insert) -> Option<ast::With> {
+    let mut with = insert.source.as_ref()?.with.clone()?;
+    with.cte_tables.truncate(insert.with_tables);
+    (!with.cte_tables.is_empty()).then_some(with)
+}
+
+/// The rows with one more column, which counts them in the order of the query.
+fn with_ordinal(plan: LogicalPlan, name: &str) -> Result<LogicalPlan> {
+    Ok(match plan {
+        LogicalPlan::Projection(Projection { expr, input, .. }) => {
+            let input = with_ordinal(Arc::unwrap_or_clone(input), name)?;
+            let exprs = expr.into_iter().chain([Expr::Column(Column::from_name(name))]);
+            LogicalPlanBuilder::from(input).project(exprs.collect::<Vec<_>>())?.build()?
+        }
+        LogicalPlan::Sort(Sort { expr, input, fetch: None }) => {
+            let ordinal = row_number().order_by(expr).build()?.alias(name);
+            LogicalPlanBuilder::from(Arc::unwrap_or_clone(input)).window([ordinal])?.build()?
+        }
+        other => {
+            let ordinal = row_number().alias(name);
+            LogicalPlanBuilder::from(other).window([ordinal])?.build()?
+        }
+    })
+}
+
+fn named(column: &Expr, name: &str) -> bool {
+    matches!(column, Expr::Column(column) if column.name == name)
 }
 
 fn column_exprs(item: &Item) -> Vec<Expr> {

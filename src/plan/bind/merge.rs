@@ -28,6 +28,7 @@ struct Sides {
 
 impl Binder<'_> {
     pub fn bind_merge(&self, target: &ResolvedTable, merge: &Merge) -> Result<BoundChange> {
+        check_reachable(&merge.clauses)?;
         let environment = self.with_clause(merge.with.as_ref(), &Environment::default())?;
         let own = self.changed_table(target, merge.alias.as_ref(), merge.table.position)?;
         let source = self.marked(self.bind_tables(std::slice::from_ref(&merge.source), &environment)?)?;
@@ -71,7 +72,10 @@ impl Binder<'_> {
         }
         let values = made.into_iter().zip(old).map(|(cases, old)| first_of(cases, old)).collect::<Result<_>>()?;
         let action = first_of(actions, lit(ScalarValue::Int8(None)))?;
-        let changed = Changed { plan: from.plan, items: from.items, target: sides.target, file, row, action, values };
+        let (plan, mut action) = self.computed(from.plan, vec![action])?;
+        let action = action.pop().unwrap_or_else(|| lit(ScalarValue::Int8(None)));
+        self.merge_action.replace(Some(word_of(&action)?));
+        let changed = Changed { plan, items: from.items, target: sides.target, file, row, action, values };
         self.returned(target, changed, &merge.returning, true, &environment)
     }
 
@@ -117,7 +121,8 @@ impl Binder<'_> {
         let Some(condition) = &clause.condition else { return Ok(side) };
         let scope = self.clause_scope(clause.when, sides, joined, environment);
         let context = Context::new(&scope, Clause::MergeWhen);
-        Ok(side.and(self.boolean(condition, &context, "WHEN")?))
+        // The condition is no other side's rows' business.
+        first_of(vec![(side, self.boolean(condition, &context, "WHEN")?)], lit(false))
     }
 
     /// What a clause may name: the side that has no row is out of its reach.
@@ -221,6 +226,28 @@ impl Binder<'_> {
         }
         Ok(made)
     }
+}
+
+/// 42601 for a clause behind one that takes all rows of its kind.
+fn check_reachable(clauses: &[MergeClause]) -> Result<()> {
+    let mut taken = Vec::new();
+    for clause in clauses {
+        if taken.contains(&clause.when) {
+            let message = "unreachable WHEN clause specified after unconditional WHEN clause";
+            return Err(Error::new(SqlState::SyntaxError, message));
+        }
+        if clause.condition.is_none() {
+            taken.push(clause.when);
+        }
+    }
+    Ok(())
+}
+
+/// What `merge_action()` says of an action.
+fn word_of(action: &Expr) -> Result<Expr> {
+    let words = [(RowAction::Insert, "INSERT"), (RowAction::Update, "UPDATE"), (RowAction::Delete, "DELETE")];
+    let cases = words.map(|(kind, word)| (action.clone().eq(lit(kind.code())), lit(word)));
+    first_of(cases.to_vec(), lit(ScalarValue::Utf8(None)))
 }
 
 /// Rows that no clause is for are not joined at all.

@@ -81,6 +81,8 @@ pub struct Binder<'a> {
     uses: RefCell<Vec<ColumnUse>>,
     /// The arguments of `grouping(…)` and where they stand.
     grouping_arguments: RefCell<Vec<(Expr, Option<u32>)>>,
+    /// What `merge_action()` is in the RETURNING of the statement.
+    merge_action: RefCell<Option<Expr>>,
 }
 
 /// A use of a column by name.
@@ -135,6 +137,7 @@ impl<'a> Binder<'a> {
             subqueries: Rc::default(),
             uses: RefCell::default(),
             grouping_arguments: RefCell::default(),
+            merge_action: RefCell::default(),
         }
     }
 

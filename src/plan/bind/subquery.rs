@@ -33,6 +33,12 @@ fn fromless(plan: &LogicalPlan) -> Option<&Expr> {
     }
 }
 
+/// Whether it matters that a subquery without rows of its own is computed once, and not for each row around it.
+fn is_computed_once(value: &Expr) -> bool {
+    let depends = value.exists(|expr| Ok(matches!(expr, Expr::OuterReferenceColumn(..)))).unwrap_or(true);
+    value.is_volatile() && !depends
+}
+
 /// Under EXISTS a LIMIT of one or more rows says nothing.
 fn unlimited(plan: LogicalPlan) -> LogicalPlan {
     match plan {
@@ -124,12 +130,19 @@ impl Binder<'_> {
             return Err(one_column().at(self.source.parenthesis_before(query.span()).or(position)));
         };
         let ty = column.ty;
-        if let Some(value) = fromless(&bound.plan) {
-            // `(SELECT t.a + 1)` is the expression itself.
-            let expr = super::scope::moved_out(value, &context.scope.schema)?;
-            return Ok(Typed { expr, ty, position });
+        let mut plan = bound.plan;
+        if let Some(value) = fromless(&plan) {
+            if !is_computed_once(value) {
+                // `(SELECT t.a + 1)` is the expression itself.
+                let expr = super::scope::moved_out(value, &context.scope.schema)?;
+                return Ok(Typed { expr, ty, position });
+            }
+            // A name of its own: the engine computes equal subqueries together.
+            let value = super::plan_columns(&plan).into_iter().map(|column| column.alias(self.unique("once")));
+            let value = value.collect::<Vec<_>>();
+            plan = LogicalPlanBuilder::from(plan).project(value)?.build()?;
         }
-        let plan = self.at_most_one_row(unsorted(bound.plan))?;
+        let plan = self.at_most_one_row(unsorted(plan))?;
         Ok(Typed { expr: Expr::ScalarSubquery(subquery(plan)), ty, position })
     }
 

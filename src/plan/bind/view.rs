@@ -31,6 +31,7 @@ impl Binder<'_> {
             subqueries: Rc::clone(&self.subqueries),
             uses: RefCell::default(),
             grouping_arguments: RefCell::default(),
+            merge_action: RefCell::default(),
         };
         let bound = self.deeper(|| inner.query(&view.query, &Environment::default(), Unknowns::Text));
         let mut bound = if view.text.is_empty() { bound? } else { bound.map_err(Error::without_position)? };

@@ -2,7 +2,7 @@
 
 use datafusion::common::tree_node::TreeNode;
 use datafusion::logical_expr::expr::{AggregateFunction, AggregateFunctionParams};
-use datafusion::logical_expr::{Expr, SortExpr, lit};
+use datafusion::logical_expr::{Expr, SortExpr, lit, when};
 use sqlparser::ast;
 use sqlparser::ast::Spanned as _;
 
@@ -152,7 +152,33 @@ impl Binder<'_> {
                 let grouping = AggregateFunction::new_udf(udaf, arguments, false, None, Vec::new(), None);
                 Ok(Some(Typed { expr: Expr::AggregateFunction(grouping), ty: PgType::INT4, position }))
             }
+            "merge_action" => self.merge_action(list, context, position).map(Some),
             _ => Ok(None),
+        }
+    }
+
+    /// What became of the row that RETURNING tells of.
+    fn merge_action(
+        &self,
+        list: &ast::FunctionArgumentList,
+        context: &Context<'_, '_>,
+        position: Option<u32>,
+    ) -> Result<Typed> {
+        if let Some(argument) = list.args.first() {
+            let message = format!("syntax error at or near \"{argument}\"");
+            return Err(Error::new(SqlState::SyntaxError, message).at(self.position(argument.span())));
+        }
+        match self.merge_action.borrow().as_ref() {
+            Some(expr) if context.clause == Clause::Returning => {
+                Ok(Typed { expr: expr.clone(), ty: PgType::TEXT, position })
+            }
+            Some(_) if context.scope.environment.outer.is_some() => {
+                Err(Error::unsupported("merge_action() in a subquery").at(position))
+            }
+            _ => {
+                let message = "MERGE_ACTION() can only be used in the RETURNING list of a MERGE command";
+                Err(Error::new(SqlState::SyntaxError, message).at(position))
+            }
         }
     }
 
@@ -386,6 +412,11 @@ impl Binder<'_> {
             return Err(Error::new(SqlState::InvalidColumnReference, message)
                 .at(modifiers.order_by.first().and_then(|sort| self.start(&sort.expr))));
         }
+        if let Some(filter) = &filter
+            && order_by.is_empty()
+        {
+            args = args.into_iter().map(|argument| guarded(argument, filter)).collect::<Result<_>>()?;
+        }
         let params = AggregateFunctionParams { args, distinct, filter, order_by, null_treatment: None };
         let aggregate = AggregateFunction { func: udaf.clone(), params };
         Ok(Typed { expr: Expr::AggregateFunction(aggregate), ty: call.returns, position })
@@ -397,6 +428,20 @@ impl Binder<'_> {
         self.uses.borrow_mut().truncate(uses);
         Ok(condition)
     }
+}
+
+/// An aggregate's argument for the rows of FILTER alone: computing it must not fail on others, and the engine computes what
+/// occurs twice ahead for all rows.
+fn guarded(argument: Expr, filter: &Expr) -> Result<Expr> {
+    let computes = |expr: &Expr| Ok(!matches!(expr, Expr::Column(_) | Expr::Literal(..) | Expr::Alias(_)));
+    if !argument.exists(computes)? || filter.is_volatile() || filter.exists(|expr| Ok(is_query(expr)))? {
+        return Ok(argument);
+    }
+    Ok(when(filter.clone(), argument).end()?)
+}
+
+fn is_query(expr: &Expr) -> bool {
+    matches!(expr, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_))
 }
 
 /// What is still to be done with an aggregate that only collects its values.
