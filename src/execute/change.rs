@@ -9,12 +9,13 @@ use datafusion::physical_plan::ExecutionPlan;
 use parking_lot::Mutex;
 
 use super::output::{Output, RowsTag};
-use super::road::Road;
+use super::properties;
+use super::road::{Road, Target};
 use crate::encode::types::OutputColumn;
 use crate::error::{Error, Result, SqlState};
-use crate::lake::{Change, Counts, Input, Returned, WriteMode};
+use crate::lake::{Change, Counts, Input, Operation, Returned, WriteMode};
 use crate::plan::Changing;
-use crate::sql::{ConflictAction, Replaces};
+use crate::sql::{ConflictAction, Insert, PartitionValue, Replaces};
 
 /// Times that a statement is run before another server's changes end it with 40001.
 const ATTEMPTS_MAX: u32 = 10;
@@ -46,7 +47,8 @@ pub(crate) struct Explained {
 
 /// The plan alone.
 pub(crate) async fn plan(road: &mut Road<'_>, statement: Changing<'_>) -> Result<Explained> {
-    let (_, relation) = road.changed(&statement.table(), verb(statement)).await?;
+    let (target, relation) = road.changed(&statement.table(), verb(statement)).await?;
+    check_partitions(statement, &target)?;
     let bound = road.bind_change(statement, &relation).await?;
     let (plan, _) = road.physical(bound.plan).await?;
     Ok(Explained { title: title(statement, &relation.name), plan })
@@ -64,7 +66,8 @@ fn title(statement: Changing<'_>, relation: &str) -> String {
 
 /// The columns of RETURNING: what Describe tells.
 pub(crate) async fn columns(road: &mut Road<'_>, statement: Changing<'_>) -> Result<Vec<OutputColumn>> {
-    let (_, relation) = road.changed(&statement.table(), verb(statement)).await?;
+    let (target, relation) = road.changed(&statement.table(), verb(statement)).await?;
+    check_partitions(statement, &target)?;
     Ok(road.bind_change(statement, &relation).await?.returning)
 }
 
@@ -80,6 +83,7 @@ async fn attempt_once(road: &mut Road<'_>, statement: Changing<'_>) -> Result<(O
         road.unpin();
         (target, relation) = road.changed(&name, verb(statement)).await?;
     }
+    check_partitions(statement, &target)?;
     let bound = road.bind_change(statement, &relation).await?;
     let gate = road.gate(&target)?;
     let (plan, context) = road.physical(bound.plan).await?;
@@ -119,13 +123,48 @@ fn verb(statement: Changing<'_>) -> &'static str {
     }
 }
 
-/// Delta's name of the operation.
-fn operation(statement: Changing<'_>) -> &'static str {
+/// PARTITION names columns that the table is partitioned by: a column of another kind would take rows of all files.
+fn check_partitions(statement: Changing<'_>, target: &Target) -> Result<()> {
+    let Changing::Insert(Insert { replaces: Replaces::Partitions(values), .. }) = statement else { return Ok(()) };
+    let columns = target.table.columns();
+    let other = values.iter().map(|value| &value.column).find(|name| {
+        columns.iter().any(|column| column.name == name.value)
+            && !target.table.partition_columns().contains(&name.value)
+    });
+    match other {
+        None => Ok(()),
+        Some(name) => {
+            let message = format!("column \"{}\" is no partition column of relation \"{}\"", name.value, target.name);
+            Err(Error::new(SqlState::InvalidColumnReference, message).at(name.position))
+        }
+    }
+}
+
+/// Delta's name of the operation, and which rows were replaced.
+fn operation(statement: Changing<'_>) -> Operation {
     match statement {
-        Changing::Insert(_) => "WRITE",
-        Changing::Update(_) => "UPDATE",
-        Changing::Delete(_) => "DELETE",
-        Changing::Merge(_) => "MERGE",
+        Changing::Insert(insert) => {
+            let parameters = predicate(&insert.replaces).map(|text| ("predicate".to_owned(), text));
+            Operation { parameters: parameters.into_iter().collect(), ..Operation::new("WRITE") }
+        }
+        Changing::Update(_) => Operation::new("UPDATE"),
+        Changing::Delete(_) => Operation::new("DELETE"),
+        Changing::Merge(_) => Operation::new("MERGE"),
+    }
+}
+
+fn predicate(replaces: &Replaces) -> Option<String> {
+    match replaces {
+        Replaces::None | Replaces::All => None,
+        Replaces::Where(condition) => Some(condition.to_string()),
+        Replaces::Partitions(values) => {
+            let of = |value: &PartitionValue| {
+                let column = properties::quoted(&value.column.value);
+                value.value.as_ref().map(|value| format!("{column} IS NOT DISTINCT FROM {value}"))
+            };
+            let all: Vec<String> = values.iter().filter_map(of).collect();
+            (!all.is_empty()).then(|| all.join(" AND "))
+        }
     }
 }
 

@@ -190,7 +190,7 @@ async fn make_empty(
     }
     let checks = road.bind_checks(name, &columns, &statement.checks)?;
     let spec = spec_of(statement, location, columns, &checks)?;
-    let table = road.ground.lake.create(&spec, mode).await?;
+    let table = road.ground.lake.create_as(&spec, mode, road.operation("CREATE TABLE")).await?;
     Ok(Made { table, rows: 0 })
 }
 

@@ -30,6 +30,7 @@ pub(crate) mod explain;
 pub(crate) mod external;
 pub(crate) mod insert;
 pub(crate) mod inspect;
+mod loaded;
 pub mod maintenance;
 pub mod output;
 mod properties;

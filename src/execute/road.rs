@@ -623,44 +623,6 @@ impl<'a> Road<'a> {
         }
     }
 
-    /// The rows of another relation, such as a file, as INSERT … SELECT would put them into the target.
-    pub(crate) fn bind_rows_of(
-        &mut self,
-        target: &Target,
-        names: &[(String, PgType)],
-        source: Relation,
-    ) -> Result<BoundQuery> {
-        const SOURCE: &str = "copied rows";
-        let named: Vec<Name> = names.iter().map(|(name, _)| Name { value: name.clone(), position: 0 }).collect();
-        let table = QualifiedName { database: None, schema: None, name: SOURCE.to_owned(), position: 0 };
-        let query = super::copy_to::table_query(&table, &named)?;
-        let mut relations = Relations::default();
-        relations.by_name.insert((None, SOURCE.to_owned()), source);
-        let columns = relation_columns(&target.table);
-        let into = plan::InsertTarget { relation: &target.name, columns: &columns, named: &named };
-        plan::bind_insert(&into, Some(&query), &self.context, &relations, "", &mut Parameters::none())
-    }
-
-    /// The rows of files as INSERT … SELECT would put them into the target: of each pair the target's column and the files'.
-    pub(crate) fn bind_loaded(
-        &mut self,
-        target: &Target,
-        pairs: &[(String, String)],
-        source: Relation,
-    ) -> Result<BoundQuery> {
-        const SOURCE: &str = "loaded rows";
-        let names = |of: fn(&(String, String)) -> &String| -> Vec<Name> {
-            pairs.iter().map(|pair| Name { value: of(pair).clone(), position: 0 }).collect()
-        };
-        let table = QualifiedName { database: None, schema: None, name: SOURCE.to_owned(), position: 0 };
-        let query = super::copy_to::table_query(&table, &names(|pair| &pair.1))?;
-        let mut relations = Relations::default();
-        relations.by_name.insert((None, SOURCE.to_owned()), source);
-        let (columns, named) = (relation_columns(&target.table), names(|pair| &pair.0));
-        let into = plan::InsertTarget { relation: &target.name, columns: &columns, named: &named };
-        plan::bind_insert(&into, Some(&query), &self.context, &relations, "", &mut Parameters::none())
-    }
-
     /// What a query over files reads, the files given; its output's names and types.
     pub(crate) async fn resolve_with_files(
         &mut self,

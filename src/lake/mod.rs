@@ -221,6 +221,19 @@ impl Lake {
     /// 42P07 when a table is there already (with [`CreateMode::New`]), 0A000 for types and properties that we cannot write,
     /// 40001 when others kept changing the table.
     pub async fn create(self: &Arc<Self>, spec: &TableSpec, mode: CreateMode) -> Result<Arc<Table>> {
+        self.create_as(spec, mode, Operation::new("CREATE TABLE")).await
+    }
+
+    /// The same, with what the log is to say about it.
+    ///
+    /// # Errors
+    /// As [`Lake::create`].
+    pub async fn create_as(
+        self: &Arc<Self>,
+        spec: &TableSpec,
+        mode: CreateMode,
+        operation: Operation,
+    ) -> Result<Arc<Table>> {
         let location = self.stores.resolve(&spec.location)?;
         if spec.columns.is_empty() && mode == CreateMode::New {
             return self.cache.table(&location, Freshness::Latest).await;
@@ -229,7 +242,6 @@ impl Lake {
             CreateMode::New => commit::Target::Create(spec.clone()),
             CreateMode::Replace => commit::Target::Replace(spec.clone()),
         };
-        let operation = Operation::new("CREATE TABLE");
         commit::commit(Arc::clone(self), location, target, Vec::new(), operation).await
     }
 
