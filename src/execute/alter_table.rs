@@ -17,6 +17,7 @@ use sqlparser::ast;
 
 use super::alter::{drop_views, owner_oid, rename_in_views};
 use super::alter_draft::{Draft, Scan};
+use super::dependents::{self, Object};
 use super::properties;
 use super::road::{Road, Target};
 use super::{create_table, stored};
@@ -98,7 +99,9 @@ async fn apply(road: &mut Road<'_>, draft: &mut Draft, relation: &Relation, chan
 /// PostgreSQL's order of actions: what is dropped makes room for what is added.
 fn pass(action: &AlterAction) -> u8 {
     match action {
-        AlterAction::DropColumn { .. } | AlterAction::DropConstraint { .. } => 0,
+        AlterAction::DropColumn { .. }
+        | AlterAction::DropConstraint { .. }
+        | AlterAction::Default { value: None, .. } => 0,
         AlterAction::Type { .. } => 1,
         AlterAction::AddColumn { .. } => 2,
         AlterAction::Default { .. }
@@ -165,6 +168,7 @@ fn add_column(
         }
         return Err(Error::new(SqlState::DuplicateColumn, message));
     }
+    create_table::check_name(name)?;
     let spec = ColumnSpec {
         name: name.clone(),
         ty,
@@ -236,7 +240,9 @@ async fn drop_column(
         let columns = generated
             .iter()
             .map(|other| format!("column {other} of table {table} depends on column {column} of table {table}"));
-        let views = super::drop::told(&road.snapshot, &format!("column {column} of table {table}"), &views);
+        let views: Vec<Object> = views.iter().map(|(schema, view)| Object::relation(schema, view)).collect();
+        let on = format!("column {column} of table {table}");
+        let views = dependents::told(&road.snapshot, &road.context.search_path, &on, &views);
         let message = format!("cannot drop column {column} of table {table} because other objects depend on it");
         return Err(Error::new(SqlState::DependentObjectsStillExist, message)
             .with_detail(columns.chain(views).collect::<Vec<_>>().join("\n"))
@@ -290,8 +296,9 @@ async fn set_type(
             .map_err(|error| no_cast(error, &spec))?,
     };
     if let Some(text) = &old.default {
-        let default =
-            StoredExpression { expression: Box::new(crate::sql::parse_expression(text)?), text: text.clone() };
+        // It is a value of the column's old type: a literal's text may suit the new one and yet be no such value.
+        let text = format!("({text})::{}", format_type(old.ty));
+        let default = StoredExpression { expression: Box::new(crate::sql::parse_expression(&text)?), text };
         stored::bind(road, &draft.name, &[], &default, &spec, Purpose::Default).map_err(|error| {
             if error.sqlstate() != SqlState::DatatypeMismatch {
                 return error.without_position();
@@ -402,6 +409,7 @@ fn rename_column(draft: &mut Draft, from: &Name, to: &Name) -> Result<()> {
         let message = format!("column \"{}\" of relation \"{}\" already exists", to.value, draft.name);
         return Err(Error::new(SqlState::DuplicateColumn, message));
     }
+    create_table::check_name(&to.value)?;
     draft.rename_column(index, &to.value)?;
     create_table::check_columns(&draft.specs())
 }
@@ -477,6 +485,7 @@ async fn finish(road: &mut Road<'_>, target: &Target, oid: u32, draft: &Draft) -
     }
     let recorded = Recorded::of(&table);
     let (views, renamed, owner) = (draft.views.iter().cloned().collect::<Vec<_>>(), draft.renamed.clone(), draft.owner);
+    let path = road.context.search_path.clone();
     let notices = road
         .define(move |document| {
             recorded.apply(document, oid);
@@ -486,7 +495,7 @@ async fn finish(road: &mut Road<'_>, target: &Target, oid: u32, draft: &Draft) -
             if let Some((from, to)) = &renamed {
                 rename_in_views(document, oid, from, to);
             }
-            drop_views(document, &views)
+            Ok(drop_views(document, &path, &views))
         })
         .await?;
     notices.into_iter().for_each(|notice| road.notice(notice));

@@ -13,6 +13,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 use arrow::record_batch::RecordBatch;
 
 use super::copy_into_options::LoadOptions;
+use super::create_table;
 use super::loaded::FileValue;
 use super::output::{Output, RowsTag};
 use super::rejected_rows::RejectedRows;
@@ -227,6 +228,7 @@ fn matched<'a>(
         let known = match column_of(target, name) {
             Some(column) => column.name.clone(),
             None if options.merge_schema => {
+                create_table::check_name(name)?;
                 let ty = if ty == PgType::UNKNOWN { PgType::TEXT } else { ty };
                 added.push(ColumnSpec::new(name, ty));
                 name.to_owned()
@@ -283,8 +285,11 @@ async fn write(
             return Err(Error::internal("a transaction's own version could not be read"));
         };
         let lake = Arc::clone(&road.ground.lake);
-        let metrics =
-            vec![("numFiles", written.files as u64), ("numOutputRows", written.rows), ("numOutputBytes", written.bytes)];
+        let metrics = vec![
+            ("numFiles", written.files as u64),
+            ("numOutputRows", written.rows),
+            ("numOutputBytes", written.bytes),
+        ];
         let told = Operation { metrics, ..road.operation("COPY INTO") };
         let commit = async move { lake.commit_private_as(&table, told).await };
         road.ground.engine.compute(commit).await?;

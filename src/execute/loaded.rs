@@ -32,8 +32,7 @@ impl Road<'_> {
         let query = crate::sql::parse_query(&text).map_err(Error::without_position)?;
         let mut relations = Relations::default();
         relations.by_name.insert((None, SOURCE.to_owned()), source);
-        let named: Vec<Name> =
-            loaded.iter().map(|loaded| Name { value: loaded.column.clone(), position: 0 }).collect();
+        let named: Vec<Name> = loaded.iter().map(|loaded| Name { value: loaded.column.clone(), position: 0 }).collect();
         let into = plan::InsertTarget { relation: &target.name, columns: &columns, named: &named };
         plan::bind_insert(&into, Some(&query), &self.context, &relations, "", &mut Parameters::none())
     }

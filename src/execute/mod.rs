@@ -25,6 +25,7 @@ pub(crate) mod copy_to;
 pub(crate) mod create_schema;
 pub(crate) mod create_table;
 pub(crate) mod create_view;
+mod dependents;
 pub(crate) mod drop;
 pub(crate) mod explain;
 pub(crate) mod external;

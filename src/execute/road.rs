@@ -210,8 +210,7 @@ impl<'a> Road<'a> {
 
     /// The table that this statement reads for a relation; `None` for a relation that is no table of the catalog.
     pub(crate) fn pinned(&self, oid: u32) -> Result<Option<Arc<lake::Table>>> {
-        let Some((_, _, CatalogRelation { kind: RelationKind::Table(table), .. })) =
-            self.snapshot.relation_by_oid(oid)
+        let Some((_, _, CatalogRelation { kind: RelationKind::Table(table), .. })) = self.snapshot.relation_by_oid(oid)
         else {
             return Ok(None);
         };
@@ -269,7 +268,7 @@ impl<'a> Road<'a> {
     /// Views, by schema and name, whose queries need that column of the relation.
     pub(crate) async fn views_reading(&mut self, oid: u32, column: &str) -> Result<Vec<(String, String)>> {
         let mut found = Vec::new();
-        for (schema, name) in super::drop::dependents_of(&self.snapshot, oid) {
+        for (schema, name) in super::dependents::dependents_of(&self.snapshot, oid) {
             let snapshot = Arc::clone(&self.snapshot);
             let Some(relation) = snapshot.relation(&schema, &name) else { continue };
             let Some(view) = relation.kind.query() else { continue };
@@ -346,6 +345,10 @@ impl<'a> Road<'a> {
     /// Finds a table to write to, at its newest version.
     pub(crate) async fn target(&mut self, name: &QualifiedName, action: &str) -> Result<Target> {
         let (schema, relation) = self.find(name)?;
+        // Who writes the system's own tables could break them.
+        if is_system_schema(&schema) && !matches!(action, "delete from" | "optimize" | "reorganize") {
+            return Err(system_catalog(name));
+        }
         let kind = match &relation.kind {
             RelationKind::Table(table) if table.materialized.is_some() && !matches!(action, "refresh" | "alter") => {
                 let message = format!("cannot change materialized view \"{}\"", name.name);
@@ -355,7 +358,9 @@ impl<'a> Road<'a> {
             RelationKind::View(view) => {
                 let noun = if view.files.is_some() { "external table" } else { "view" };
                 let message = format!("cannot {action} {noun} \"{}\"", name.name);
-                return Err(Error::new(SqlState::WrongObjectType, message));
+                // PostgreSQL's own statements tell no position.
+                let ours = matches!(action, "optimize" | "reorganize" | "restore");
+                return Err(Error::new(SqlState::WrongObjectType, message).at(place(name).filter(|_| ours)));
             }
         };
         if !self.session.superuser && relation.owner != self.role_oid() {
@@ -521,8 +526,7 @@ impl<'a> Road<'a> {
                 return Ok((schema.clone(), relation));
             }
             if crate::builtins::tables::lookup(schema, &name.name, &self.context).is_some() {
-                let message = format!("permission denied: \"{}\" is a system catalog", name.name);
-                return Err(Error::new(SqlState::InsufficientPrivilege, message));
+                return Err(system_catalog(name));
             }
         }
         Err(missing(name))
@@ -864,6 +868,12 @@ pub(super) fn tuning(ground: &Ground, session: &Session) -> Tuning {
         target_partitions: settings.target_partitions().unwrap_or_else(|| ground.engine.default_partitions()),
         batch_rows: settings.batch_rows(),
     }
+}
+
+/// 42501 for a table that is not for users to change.
+pub(super) fn system_catalog(name: &QualifiedName) -> Error {
+    let message = format!("permission denied: \"{}\" is a system catalog", name.name);
+    Error::new(SqlState::InsufficientPrivilege, message)
 }
 
 fn missing(name: &QualifiedName) -> Error {

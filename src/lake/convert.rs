@@ -7,7 +7,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::datasource::physical_plan::parquet::metadata::DFParquetMetadata;
 use deltalake::kernel::engine::arrow_conversion::TryIntoKernel;
 use deltalake::kernel::schema::cast::normalize_for_delta;
-use deltalake::kernel::{Action, Add, StructField, StructType};
+use deltalake::kernel::{Action, Add, DataType, StructField, StructType};
 use deltalake::operations::create::CreateBuilder;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
@@ -50,20 +50,20 @@ impl Lake {
             let message = format!("there are no Parquet files under \"{location}\"");
             return Err(Error::new(SqlState::UndefinedFile, message));
         }
-        let names: Arc<[String]> = partitions.iter().map(|column| column.name.clone()).collect();
+        let fields = partitions.iter().map(delta_field).collect::<Vec<_>>();
+        let fields: StructType = (&Schema::new(fields)).try_into_kernel()?;
+        let fields: Arc<[StructField]> = fields.fields().cloned().collect();
         let found: Vec<Found> = stream::iter(files)
-            .map(|file| found(resolved.clone(), Arc::clone(&names), file).boxed())
+            .map(|file| found(resolved.clone(), Arc::clone(&fields), file).boxed())
             .buffered(FOOTERS_AHEAD)
             .try_collect()
             .await?;
-        let schema = merged(&found, &names)?;
-        let fields = partitions.iter().map(delta_field).collect::<Vec<_>>();
-        let fields: StructType = (&Schema::new(fields)).try_into_kernel()?;
-        let columns: Vec<StructField> = schema.fields().chain(fields.fields()).cloned().collect();
+        let schema = merged(&found, &fields)?;
+        let columns: Vec<StructField> = schema.fields().chain(fields.iter()).cloned().collect();
         CreateBuilder::new()
             .with_log_store(log::log_store(&resolved))
             .with_columns(columns)
-            .with_partition_columns(names.iter().cloned())
+            .with_partition_columns(fields.iter().map(|field| field.name().clone()))
             .with_actions(found.into_iter().map(|found| Action::Add(found.add)))
             .await?;
         self.table(location, Freshness::Latest).await.map(drop)
@@ -86,7 +86,7 @@ async fn parquet_files(resolved: &Resolved) -> Result<Vec<ObjectMeta>> {
 }
 
 /// Reads a file's footer. It owns what it needs: a future over borrowed files could not be sent between threads.
-async fn found(resolved: Resolved, partitions: Arc<[String]>, file: ObjectMeta) -> Result<Found> {
+async fn found(resolved: Resolved, partitions: Arc<[StructField]>, file: ObjectMeta) -> Result<Found> {
     let depth = resolved.path.parts().count();
     // As it is stored: the log escapes it once more.
     let name: Path = file.location.parts().skip(depth).collect();
@@ -116,7 +116,7 @@ async fn found(resolved: Resolved, partitions: Arc<[String]>, file: ObjectMeta) 
 }
 
 /// The values in the names of the file's folders, each of which has to name one of the partition columns.
-fn partition_values(name: &Path, partitions: &[String]) -> Result<HashMap<String, Option<String>>> {
+fn partition_values(name: &Path, partitions: &[StructField]) -> Result<HashMap<String, Option<String>>> {
     let refused = |detail: String| {
         Error::new(SqlState::InvalidTableDefinition, "the folders do not name the partition columns")
             .with_detail(detail)
@@ -127,23 +127,38 @@ fn partition_values(name: &Path, partitions: &[String]) -> Result<HashMap<String
     for folder in folders.iter().take(folders.len().saturating_sub(1)) {
         let text = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
         let pair = folder.split_once('=').map(|(key, value)| (text(key), text(value)));
-        let Some((key, value)) = pair.filter(|(key, _)| partitions.contains(key)) else {
+        let known = pair.and_then(|(key, value)| Some((partitions.iter().find(|field| *field.name() == key)?, value)));
+        let Some((field, value)) = known else {
             return Err(refused(format!("Folder \"{folder}\" is of no partition column.")));
         };
-        values.insert(key, Some(value).filter(|value| value != NULL_FOLDER && !value.is_empty()));
+        let value = Some(value).filter(|value| value != NULL_FOLDER && !value.is_empty());
+        if let (Some(value), DataType::Primitive(ty)) = (&value, field.data_type())
+            && ty.parse_scalar(value).is_err()
+        {
+            let message = format!("invalid value \"{value}\" for partition column \"{}\"", field.name());
+            let detail = format!("The file is \"{name}\".");
+            return Err(Error::new(SqlState::InvalidTextRepresentation, message).with_detail(detail));
+        }
+        values.insert(field.name().clone(), value);
     }
-    match partitions.iter().find(|column| !values.contains_key(*column)) {
+    match partitions.iter().map(StructField::name).find(|column| !values.contains_key(*column)) {
         Some(missing) => Err(refused(format!("No folder of file \"{name}\" is of column \"{missing}\"."))),
         None => Ok(values),
     }
 }
 
 /// The columns of all files, in Delta's types.
-fn merged(found: &[Found], partitions: &[String]) -> Result<StructType> {
+fn merged(found: &[Found], partitions: &[StructField]) -> Result<StructType> {
     let schemas = found.iter().map(|found| found.schema.clone());
-    let merged = Schema::try_merge(schemas)
-        .map_err(|error| Error::new(SqlState::DatatypeMismatch, "the files' columns differ").with_detail(error.to_string()))?;
+    let merged = Schema::try_merge(schemas).map_err(|error| {
+        Error::new(SqlState::DatatypeMismatch, "the files' columns differ").with_detail(error.to_string())
+    })?;
     let merged: SchemaRef = normalize_for_delta(&Arc::new(merged));
-    let own: Vec<_> = merged.fields().iter().filter(|field| !partitions.contains(field.name())).cloned().collect();
+    let own: Vec<_> = merged
+        .fields()
+        .iter()
+        .filter(|field| partitions.iter().all(|known| known.name() != field.name()))
+        .cloned()
+        .collect();
     Ok((&Schema::new(own)).try_into_kernel()?)
 }

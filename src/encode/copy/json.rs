@@ -158,7 +158,11 @@ fn push_array(out: &mut Vec<u8>, text: &[u8], of: Element) {
             _ => {
                 let end = rest.iter().position(|byte| matches!(byte, b',' | b'}')).unwrap_or(rest.len());
                 let (item, after) = rest.split_at(end);
-                if item == b"NULL" { out.extend_from_slice(b"null") } else { push_element(out, item, of) }
+                if item == b"NULL" {
+                    out.extend_from_slice(b"null")
+                } else {
+                    push_element(out, item, of)
+                }
                 after
             }
         };

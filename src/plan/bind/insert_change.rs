@@ -126,7 +126,8 @@ impl Binder<'_> {
     ) -> Result<Vec<(usize, Typed)>> {
         let names: Vec<Name> = values.iter().map(|value| value.column.clone()).collect();
         // A list without names would be all columns.
-        let chosen = if names.is_empty() { Vec::new() } else { self.insert_targets(&target.name, &target.columns, &names)? };
+        let chosen =
+            if names.is_empty() { Vec::new() } else { self.insert_targets(&target.name, &target.columns, &names)? };
         let scope = Scope::empty(environment);
         let context = Context::new(&scope, Clause::Values);
         let mut fixed = Vec::new();
