@@ -14,7 +14,8 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateView) -> Result<O
         let message = format!("view \"{}\" will be a temporary view", statement.name.name);
         road.notice(Error::notice(Severity::Notice, SqlState::SuccessfulCompletion, message));
     }
-    let (schema, name) = road.creation_name(&statement.name, statement.temporary || becomes)?;
+    let named = road.creation_name(&statement.name, statement.temporary || becomes);
+    let (schema, name) = named.map_err(|error| if becomes { error.without_position() } else { error })?;
     if statement.columns.len() > bound.columns.len() {
         return Err(Error::new(SqlState::SyntaxError, "CREATE VIEW specifies more column names than columns"));
     }
