@@ -14,7 +14,7 @@ const CONSTRAINTS: &str = "delta.constraints.";
 
 /// The columns of the answer.
 pub(crate) async fn columns(road: &mut Road<'_>, statement: &Inspect) -> Result<Vec<OutputColumn>> {
-    Ok(match asked(road, statement).await? {
+    Ok(match Box::pin(asked(road, statement)).await? {
         Asked::Query(text) => {
             road.bind_query(&crate::sql::parse_query(&text)?).await.map_err(Error::without_position)?.columns
         }
@@ -27,7 +27,7 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &Inspect) -> Result<Outp
         Inspect::Describe { .. } => RowsTag::Fixed("DESCRIBE"),
         _ => RowsTag::Fixed("SHOW"),
     };
-    match asked(road, statement).await? {
+    match Box::pin(asked(road, statement)).await? {
         Asked::Query(text) => {
             let query = crate::sql::parse_query(&text)?;
             let bound = road.bind_query(&query).await.map_err(Error::without_position)?;
