@@ -11,7 +11,7 @@ const SYNC: u8 = b'S';
 
 impl<S: Transport> Client<'_, S> {
     pub(super) async fn parse(&mut self, name: &str, text: &str, parameter_oids: &[u32]) -> Result<(), Fault> {
-        self.link.during(self.conversation.parse(name, text, parameter_oids)).await??;
+        Box::pin(self.link.during(self.conversation.parse(name, text, parameter_oids))).await??;
         self.send_notices();
         backend::parse_complete(self.output());
         Ok(())
