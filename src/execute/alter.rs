@@ -1,11 +1,12 @@
 //! ALTER TABLE and ALTER VIEW: which kind of change it is, and those of the catalog alone: names, schemas, owners.
 
 use super::alter_table::{self, Edit};
+use super::dependents::{self, Object};
 use super::drop;
 use super::drop::require_owner;
 use super::output::Output;
 use super::refresh;
-use super::road::{Road, is_system_schema};
+use super::road::{Road, is_system_schema, system_catalog};
 use crate::catalog::{Document, Relation, RelationKind};
 use crate::error::{Error, Result, Severity, SqlState};
 use crate::plan::recorded::relation_mut;
@@ -26,6 +27,9 @@ pub(crate) async fn run(road: &mut Road<'_>, alter: &Alter) -> Result<Output> {
         }
         found => found.map_err(Error::without_position)?,
     };
+    if is_system_schema(&schema) {
+        return Err(system_catalog(name));
+    }
     check_kind(alter, &relation)?;
     let who = (road.session.superuser, road.role_oid());
     require_owner(who, relation.owner, relation.kind.noun(), &name.name)?;
@@ -142,6 +146,13 @@ async fn set_schema(road: &mut Road<'_>, (schema, name): (&str, &str), relation:
         let message = format!("cannot move objects into or out of schema {}", to.value);
         return Err(Error::unsupported(message));
     }
+    let is_temporary = |schema: &str| {
+        schema == "pg_temp" || road.snapshot.schemas.get(schema).is_some_and(|schema| schema.temporary.is_some())
+    };
+    if is_temporary(schema) || is_temporary(&to.value) {
+        let message = "cannot move objects into or out of temporary schemas";
+        return Err(Error::new(SqlState::FeatureNotSupported, message));
+    }
     require_create(road, &to.value)?;
     let (schema, name, to, oid) = (schema.to_owned(), name.to_owned(), to.value.clone(), relation.oid);
     road.define(move |document| {
@@ -250,15 +261,10 @@ pub(super) fn rename_in_views(document: &mut Document, oid: u32, from: &str, to:
 }
 
 /// Drops views that a change takes with it; what they said is told at the end.
-pub(super) fn drop_views(document: &mut Document, views: &[(String, String)]) -> Result<Vec<Error>> {
+pub(super) fn drop_views(document: &mut Document, path: &[String], views: &[(String, String)]) -> Vec<Error> {
     let mut dropped = drop::Dropped::default();
-    for (schema, view) in views {
-        if document.relation(schema, view).is_none() {
-            continue;
-        }
-        let message = format!("drop cascades to {}", drop::named(document, schema, view));
-        dropped.notices.push(Error::notice(Severity::Notice, SqlState::SuccessfulCompletion, message));
-        drop::remove_with_dependents(document, schema, view, true, &mut dropped)?;
-    }
-    Ok(dropped.notices)
+    let there = views.iter().filter(|(schema, view)| document.relation(schema, view).is_some());
+    let there: Vec<Object> = there.map(|(schema, view)| Object::relation(schema, view)).collect();
+    dependents::remove_views(document, path, &there, &mut dropped);
+    dropped.notices
 }

@@ -100,7 +100,9 @@ async fn apply(road: &mut Road<'_>, draft: &mut Draft, relation: &Relation, chan
 /// PostgreSQL's order of actions: what is dropped makes room for what is added.
 fn pass(action: &AlterAction) -> u8 {
     match action {
-        AlterAction::DropColumn { .. } | AlterAction::DropConstraint { .. } => 0,
+        AlterAction::DropColumn { .. }
+        | AlterAction::DropConstraint { .. }
+        | AlterAction::Default { value: None, .. } => 0,
         AlterAction::Type { .. } => 1,
         AlterAction::AddColumn { .. } => 2,
         AlterAction::Default { .. }
@@ -186,6 +188,7 @@ async fn finish(road: &mut Road<'_>, target: &Target, oid: u32, draft: &Draft, a
     }
     let recorded = Recorded::of(&table);
     let (views, renamed, owner) = (draft.views.iter().cloned().collect::<Vec<_>>(), draft.renamed.clone(), draft.owner);
+    let path = road.context.search_path.clone();
     let notices = road
         .define(move |document| {
             recorded.apply(document, oid);
@@ -195,7 +198,7 @@ async fn finish(road: &mut Road<'_>, target: &Target, oid: u32, draft: &Draft, a
             if let Some((from, to)) = &renamed {
                 rename_in_views(document, oid, from, to);
             }
-            drop_views(document, &views)
+            Ok(drop_views(document, &path, &views))
         })
         .await?;
     notices.into_iter().for_each(|notice| road.notice(notice));

@@ -11,13 +11,14 @@ use parking_lot::Mutex;
 use super::create_table::check_columns;
 use super::evolve;
 use super::output::{Output, RowsTag};
+use super::properties;
 use super::road::{Road, Target, relation_columns};
 use crate::encode::types::OutputColumn;
 use crate::error::{Error, Result, SqlState};
 use crate::lake::{self, Change, ColumnSpec, Counts, Input, Operation, Returned, WriteMode};
 use crate::plan::Changing;
 use crate::plan::relations::ResolvedTable;
-use crate::sql::{ConflictAction, Replaces};
+use crate::sql::{ConflictAction, Insert, PartitionValue, Replaces};
 
 /// Times that a statement is run before another server's changes end it with 40001.
 const ATTEMPTS_MAX: u32 = 10;
@@ -51,6 +52,7 @@ pub(crate) struct Explained {
 /// The plan alone.
 pub(crate) async fn plan(road: &mut Road<'_>, statement: Changing<'_>) -> Result<Explained> {
     let (target, relation) = road.changed(&statement.table(), verb(statement)).await?;
+    check_partitions(statement, &target)?;
     let before = Arc::clone(&target.table);
     let (target, relation, _) = Box::pin(evolved(road, statement, target, relation)).await?;
     let bound = Box::pin(road.bind_change(statement, &target, &relation)).await;
@@ -72,6 +74,7 @@ fn title(statement: Changing<'_>, relation: &str) -> String {
 /// The columns of RETURNING: what Describe tells.
 pub(crate) async fn columns(road: &mut Road<'_>, statement: Changing<'_>) -> Result<Vec<OutputColumn>> {
     let (target, relation) = road.changed(&statement.table(), verb(statement)).await?;
+    check_partitions(statement, &target)?;
     let before = Arc::clone(&target.table);
     let (target, relation, _) = Box::pin(evolved(road, statement, target, relation)).await?;
     let bound = Box::pin(road.bind_change(statement, &target, &relation)).await;
@@ -119,6 +122,7 @@ async fn attempt_once(road: &mut Road<'_>, statement: Changing<'_>, attempt: u32
         road.unpin();
         (target, relation) = road.changed(&name, verb(statement)).await?;
     }
+    check_partitions(statement, &target)?;
     let added;
     (target, relation, added) = Box::pin(evolved(road, statement, target, relation)).await?;
     let bound = Box::pin(road.bind_change(statement, &target, &relation)).await?;
@@ -136,7 +140,7 @@ async fn attempt_once(road: &mut Road<'_>, statement: Changing<'_>, attempt: u32
         only_adds: only_adds(statement),
     };
     let alone = matches!(&turn, Some((_, Some(_))));
-    let operation = Operation { alone, ..Operation::new(operation(statement)) };
+    let operation = Operation { alone, ..operation(statement) };
     let mode = WriteMode::Change(Arc::new(change));
     let explained = Explained { title: title(statement, &relation.name), plan: Arc::clone(&plan) };
     let input = Input::Plan(plan, context);
@@ -149,7 +153,7 @@ async fn attempt_once(road: &mut Road<'_>, statement: Changing<'_>, attempt: u32
         let Some(table) = written.table.clone() else {
             return Err(Error::internal("a transaction's own version could not be read"));
         };
-        let (lake, operation) = (Arc::clone(&road.ground.lake), road.operation(self::operation(statement)));
+        let (lake, operation) = (Arc::clone(&road.ground.lake), road.operation(&self::operation(statement).name));
         road.ground.engine.compute(async move { lake.commit_private(&table, &operation).await }).await?;
     }
     drop(turn);
@@ -178,13 +182,48 @@ fn verb(statement: Changing<'_>) -> &'static str {
     }
 }
 
-/// Delta's name of the operation.
-fn operation(statement: Changing<'_>) -> &'static str {
+/// PARTITION names columns that the table is partitioned by: a column of another kind would take rows of all files.
+fn check_partitions(statement: Changing<'_>, target: &Target) -> Result<()> {
+    let Changing::Insert(Insert { replaces: Replaces::Partitions(values), .. }) = statement else { return Ok(()) };
+    let columns = target.table.columns();
+    let other = values.iter().map(|value| &value.column).find(|name| {
+        columns.iter().any(|column| column.name == name.value)
+            && !target.table.partition_columns().contains(&name.value)
+    });
+    match other {
+        None => Ok(()),
+        Some(name) => {
+            let message = format!("column \"{}\" is no partition column of relation \"{}\"", name.value, target.name);
+            Err(Error::new(SqlState::InvalidColumnReference, message).at(name.position))
+        }
+    }
+}
+
+/// Delta's name of the operation, and which rows were replaced.
+fn operation(statement: Changing<'_>) -> Operation {
     match statement {
-        Changing::Insert(_) => "WRITE",
-        Changing::Update(_) => "UPDATE",
-        Changing::Delete(_) => "DELETE",
-        Changing::Merge(_) => "MERGE",
+        Changing::Insert(insert) => {
+            let parameters = predicate(&insert.replaces).map(|text| ("predicate".to_owned(), text));
+            Operation { parameters: parameters.into_iter().collect(), ..Operation::new("WRITE") }
+        }
+        Changing::Update(_) => Operation::new("UPDATE"),
+        Changing::Delete(_) => Operation::new("DELETE"),
+        Changing::Merge(_) => Operation::new("MERGE"),
+    }
+}
+
+fn predicate(replaces: &Replaces) -> Option<String> {
+    match replaces {
+        Replaces::None | Replaces::All => None,
+        Replaces::Where(condition) => Some(condition.to_string()),
+        Replaces::Partitions(values) => {
+            let of = |value: &PartitionValue| {
+                let column = properties::quoted(&value.column.value);
+                value.value.as_ref().map(|value| format!("{column} IS NOT DISTINCT FROM {value}"))
+            };
+            let all: Vec<String> = values.iter().filter_map(of).collect();
+            (!all.is_empty()).then(|| all.join(" AND "))
+        }
     }
 }
 

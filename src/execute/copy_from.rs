@@ -9,6 +9,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::copy_options;
 use super::copy_rows::TableDecoder;
+use super::loaded::FileValue;
 use super::output::{CopyIn, CopySink, Output};
 use super::rejected_rows::RejectedRows;
 use super::road::{Road, Target};
@@ -84,7 +85,7 @@ async fn from_client(road: &mut Road<'_>, statement: &CopyFrom, target: Target, 
     let names = data_columns(&target, chosen);
     let options = copy_options::reading(&statement.options, &names)?;
     let wire_format = if options.format == copy::Format::Binary { Format::Binary } else { Format::Text };
-    let splitter = Splitter::new(&options);
+    let splitter = Splitter::new(&options).named(format!("COPY {}", target.name));
     let rejections = Rejections::with_limit(options.reject_limit);
     let rejected = RejectedRows::of(road, &target, Arc::clone(&rejections));
     let decoder = ChunkDecoder::new(format!("COPY {}", target.name), options, names, road.input_context());
@@ -208,7 +209,9 @@ async fn from_file(
     let table = files::table(set, format, &options, declared, road.input_context()).await?;
     let rejected = RejectedRows::of(road, &target, Arc::clone(&table.rejections));
     let source = file_relation(&target, &names, table)?;
-    let bound = road.bind_rows_of(&target, &names, source)?;
+    let loaded: Vec<FileValue> =
+        names.iter().map(|(name, _)| FileValue { column: name.clone(), from: vec![name.clone()] }).collect();
+    let bound = road.bind_loaded(&target, &loaded, source)?;
     let gate = road.gate(&target)?;
     let (plan, context) = road.physical(bound.plan).await?;
     let written = road.write(WriteMode::Append(target.table), Input::Plan(plan, context), gate, "COPY").await;

@@ -13,13 +13,15 @@ use arrow::datatypes::{DataType, Field, Schema};
 use arrow::record_batch::RecordBatch;
 
 use super::copy_into_options::LoadOptions;
+use super::create_table;
 use super::evolve::{evolve, record, tell_added};
+use super::loaded::FileValue;
 use super::output::{Output, RowsTag};
 use super::rejected_rows::RejectedRows;
 use super::road::{Road, Target};
-use crate::encode::types::{OutputColumn, PgType};
+use crate::encode::types::{OutputColumn, PgType, format_type};
 use crate::error::{Error, Result, SqlState};
-use crate::lake::files::{FileFormat, FileSet, FileTable, HeaderChoice};
+use crate::lake::files::{FileFormat, FileOptions, FileSet, FileTable, HeaderChoice};
 use crate::lake::{ColumnSpec, FileKey, Input, LoadStep, Operation, WriteMode, files};
 use crate::observe::CopyDirection;
 use crate::plan::relations::{Filled, Relation, RelationColumn, ResolvedTable};
@@ -65,12 +67,15 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &CopyInto) -> Result<Out
 }
 
 fn row(counts: [i64; 4]) -> Result<Output> {
+    // libpq expects a number behind COPY.
+    let [_, _, rows, _] = counts;
+    let tag = RowsTag::Whole(format!("COPY {rows}"));
     let columns = columns();
     let fields: Vec<Field> = columns.iter().map(|column| Field::new(&column.name, DataType::Int64, false)).collect();
     let arrays = counts.map(|count| Arc::new(Int64Array::from(vec![count])) as ArrayRef).to_vec();
     let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?;
     let stream = Box::pin(futures::stream::iter([Ok(batch)]));
-    Ok(Output::Rows { columns: columns.into(), stream, tag: RowsTag::Fixed("COPY INTO") })
+    Ok(Output::Rows { columns: columns.into(), stream, tag })
 }
 
 async fn load(road: &mut Road<'_>, statement: &CopyInto, options: &LoadOptions) -> Result<Loaded> {
@@ -139,8 +144,8 @@ async fn find(road: &Road<'_>, statement: &CopyInto) -> Result<FileSet> {
 /// The new files as a table.
 struct Source {
     table: FileTable,
-    /// Of the target's columns, and those that it would get, the files' names for them.
-    pairs: Vec<(String, String)>,
+    /// Of the target's columns, and those that it would get, what the files give them.
+    loaded: Vec<FileValue>,
     added: Vec<ColumnSpec>,
 }
 
@@ -156,7 +161,8 @@ async fn open(
     target: &Target,
     new: FileSet,
 ) -> Result<Source> {
-    let file_options = &options.files;
+    let any_case = statement.query.is_none();
+    let file_options = &FileOptions { any_case, ..options.files.clone() };
     let declared = match options.format {
         // A query tells itself what becomes of the files' own columns.
         _ if statement.query.is_some() => None,
@@ -184,24 +190,44 @@ async fn open(
     };
     let table = files::table(new, options.format, file_options, declared, road.input_context()).await?;
     if statement.query.is_some() {
-        return Ok(Source { table, pairs: Vec::new(), added: Vec::new() });
+        return Ok(Source { table, loaded: Vec::new(), added: Vec::new() });
     }
-    let (pairs, added) = matched(target, options, table.columns.iter().map(|(name, ty)| (name.as_str(), *ty)))?;
-    Ok(Source { table, pairs, added })
+    // A file has a name once: the readers see to it.
+    let unites = matches!(options.format, FileFormat::Parquet | FileFormat::Avro);
+    let columns = table.columns.iter().map(|(name, ty)| (name.as_str(), *ty));
+    let (loaded, added) = matched(target, options, columns, unites)?;
+    Ok(Source { table, loaded, added })
 }
 
-/// Names of the target for those of the source, and the columns that the target has to get.
-#[expect(clippy::type_complexity, reason = "the two lists that a load needs")]
+/// What the source gives to the target's columns, and the columns that the target has to get. `unites`: names of the source that
+/// differ by case are of different files.
 fn matched<'a>(
     target: &Target,
     options: &LoadOptions,
     source: impl Iterator<Item = (&'a str, PgType)>,
-) -> Result<(Vec<(String, String)>, Vec<ColumnSpec>)> {
-    let (mut pairs, mut added): (Vec<(String, String)>, Vec<ColumnSpec>) = (Vec::new(), Vec::new());
+    unites: bool,
+) -> Result<(Vec<FileValue>, Vec<ColumnSpec>)> {
+    let (mut loaded, mut added): (Vec<FileValue>, Vec<ColumnSpec>) = (Vec::new(), Vec::new());
     for (name, ty) in source {
+        let other = loaded.iter_mut().find(|other| other.column.eq_ignore_ascii_case(name));
+        if let Some(other) = other {
+            if !unites {
+                let message = format!("column \"{}\" appears more than once in the files", other.column);
+                return Err(Error::new(SqlState::DuplicateColumn, message));
+            }
+            let known = added.iter().find(|column| column.name == other.column && column.ty != ty);
+            if let Some(known) = known {
+                let (one, another) = (format_type(known.ty), format_type(ty));
+                let message = format!("column \"{name}\" has type {one} in one file and {another} in another");
+                return Err(Error::new(SqlState::DatatypeMismatch, message));
+            }
+            other.from.push(name.to_owned());
+            continue;
+        }
         let known = match column_of(target, name) {
             Some(column) => column.name.clone(),
             None if options.merge_schema => {
+                create_table::check_name(name)?;
                 let ty = if ty == PgType::UNKNOWN { PgType::TEXT } else { ty };
                 added.push(ColumnSpec::new(name, ty));
                 name.to_owned()
@@ -213,13 +239,9 @@ fn matched<'a>(
                 ));
             }
         };
-        if pairs.iter().any(|(taken, _)| taken.eq_ignore_ascii_case(&known)) {
-            let message = format!("column \"{known}\" appears more than once in the files");
-            return Err(Error::new(SqlState::DuplicateColumn, message));
-        }
-        pairs.push((known, name.to_owned()));
+        loaded.push(FileValue { column: known, from: vec![name.to_owned()] });
     }
-    Ok((pairs, added))
+    Ok((loaded, added))
 }
 
 /// Writes the rows and commits them with the record of their files.
@@ -232,19 +254,21 @@ async fn write(
     step: LoadStep,
 ) -> Result<u64> {
     let relation = relation_of(&statement.location, source.table);
-    let (mut pairs, mut added) = (source.pairs, source.added);
+    let (mut loaded, mut added) = (source.loaded, source.added);
     let mut query = None;
     if let Some(text) = &statement.query {
         let (relations, output) = road.resolve_with_files(text, relation.clone()).await?;
-        (pairs, added) = matched(&target, options, output.iter().map(|column| (column.name.as_str(), column.ty)))?;
+        let columns = output.iter().map(|column| (column.name.as_str(), column.ty));
+        (loaded, added) = matched(&target, options, columns, false)?;
         query = Some((text, relations));
     }
     let is_evolved = !added.is_empty();
     let target = if is_evolved { evolve(target, &added).await? } else { target };
     let bound = match query {
-        None => road.bind_loaded(&target, &pairs, relation)?,
+        None => road.bind_loaded(&target, &loaded, relation)?,
         Some((query, relations)) => {
-            let named: Vec<Name> = pairs.iter().map(|(name, _)| Name { value: name.clone(), position: 0 }).collect();
+            let named = loaded.iter().map(|loaded| Name { value: loaded.column.clone(), position: 0 });
+            let named: Vec<Name> = named.collect();
             road.bind_loaded_query(&target, &named, query, &relations)?
         }
     };

@@ -229,6 +229,7 @@ async fn make_empty(
         return Err(Error::new(SqlState::InvalidTableDefinition, "a table needs at least one column")
             .with_hint("Name columns, or a LOCATION that holds a Delta table."));
     }
+    columns.iter().try_for_each(|column| check_name(&column.name))?;
     check_columns(&columns)?;
     for (index, definition) in statement.columns.iter().enumerate() {
         let Some(column) = columns.get(index) else { continue };
@@ -268,6 +269,7 @@ async fn make_from_query(
         let name = statement.columns.get(index).map_or(column.name.as_str(), |given| given.name.value.as_str());
         columns.push(ColumnSpec::new(name, stored_type(column.ty)));
     }
+    columns.iter().try_for_each(|column| check_name(&column.name))?;
     check_columns(&columns)?;
     let checks = road.bind_checks(name, &columns, &statement.checks)?;
     let plan = road.as_table_columns(bound, &columns)?;
@@ -297,6 +299,15 @@ fn stored_type(ty: PgType) -> PgType {
         oid::UNKNOWN => PgType::TEXT,
         _ => ty,
     }
+}
+
+/// Refuses the names of system columns.
+pub(super) fn check_name(name: &str) -> Result<()> {
+    if matches!(name, "ctid" | "xmin" | "xmax" | "cmin" | "cmax" | "tableoid") {
+        let message = format!("column name \"{name}\" conflicts with a system column name");
+        return Err(Error::new(SqlState::DuplicateColumn, message));
+    }
+    Ok(())
 }
 
 pub(super) fn check_columns(columns: &[ColumnSpec]) -> Result<()> {

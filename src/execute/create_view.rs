@@ -9,12 +9,13 @@ use crate::sql::CreateView;
 
 pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateView) -> Result<Output> {
     let (bound, reads, text) = road.bind_view(&statement.query, &statement.query_text).await?;
-    let becomes = !statement.temporary && statement.name.schema.is_none() && temporary::reads_any(road, &reads);
+    let becomes = !statement.temporary && temporary::reads_any(road, &reads);
     if becomes {
         let message = format!("view \"{}\" will be a temporary view", statement.name.name);
         road.notice(Error::notice(Severity::Notice, SqlState::SuccessfulCompletion, message));
     }
-    let (schema, name) = road.creation_name(&statement.name, statement.temporary || becomes)?;
+    let named = road.creation_name(&statement.name, statement.temporary || becomes);
+    let (schema, name) = named.map_err(|error| if becomes { error.without_position() } else { error })?;
     if statement.columns.len() > bound.columns.len() {
         return Err(Error::new(SqlState::SyntaxError, "CREATE VIEW specifies more column names than columns"));
     }
@@ -90,7 +91,7 @@ fn replaceable(relation: &Relation, name: &str, or_replace: bool, columns: &[Col
                 SqlState::InvalidTableDefinition,
                 format!("cannot change name of view column \"{}\" to \"{}\"", old.name, new.name),
             )
-            .with_hint("Use DROP VIEW and CREATE VIEW to name the columns anew."));
+            .with_hint("Use ALTER VIEW ... RENAME COLUMN ... to change name of view column instead."));
         }
         if old.ty() != new.ty() {
             return Err(Error::new(

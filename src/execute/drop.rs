@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeSet, HashSet};
 
+use super::dependents::{self, Object};
 use super::output::Output;
 use super::road::Road;
-use crate::catalog::{Document, Relation, RelationKind};
+use crate::catalog::{Document, Relation};
 use crate::error::{Error, Result, Severity, SqlState};
 use crate::sql::{Drop, DropKind, QualifiedName};
 
@@ -34,14 +35,18 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &Drop) -> Result<Output>
                 .with_detail("What the transaction drops was dropped or replaced by another transaction."));
         }
         let mut dropped = Dropped::default();
+        // All are found before the first goes: they may depend on each other.
+        let mut found = Vec::new();
         for name in &statement.names {
-            match statement.kind {
-                DropKind::Schema => drop_schema(document, statement, name, (superuser, role), &mut dropped)?,
+            let object = match statement.kind {
+                DropKind::Schema => find_schema(document, statement, name, (superuser, role), &mut dropped)?,
                 DropKind::Table | DropKind::View | DropKind::MaterializedView => {
-                    drop_relation(document, statement, name, &path, (superuser, role), &mut dropped)?;
+                    find_relation(document, statement, name, &path, (superuser, role), &mut dropped)?
                 }
-            }
+            };
+            found.extend(object.filter(|object| !found.contains(object)));
         }
+        dependents::remove(document, &path, &found, statement.cascade, &mut dropped)?;
         Ok(dropped)
     };
     // The tables are noted before their entries go: whatever happens then, their files are not forgotten.
@@ -107,14 +112,14 @@ fn meant(document: &Document, statement: &Drop, path: &[String]) -> BTreeSet<u32
     oids
 }
 
-fn drop_relation(
-    document: &mut Document,
+fn find_relation(
+    document: &Document,
     statement: &Drop,
     name: &QualifiedName,
     path: &[String],
     who: Who,
     dropped: &mut Dropped,
-) -> Result<()> {
+) -> Result<Option<Object>> {
     let wanted = match statement.kind {
         DropKind::View => "view",
         DropKind::MaterializedView => "materialized view",
@@ -126,7 +131,7 @@ fn drop_relation(
     {
         if statement.if_exists {
             dropped.notices.push(skipping("schema", schema));
-            return Ok(());
+            return Ok(None);
         }
         return Err(Error::new(SqlState::InvalidSchemaName, format!("schema \"{schema}\" does not exist")));
     }
@@ -134,7 +139,7 @@ fn drop_relation(
     let Some((schema, relation)) = found else {
         if statement.if_exists {
             dropped.notices.push(skipping(wanted, &name.name));
-            return Ok(());
+            return Ok(None);
         }
         return Err(Error::new(SqlState::UndefinedTable, format!("{wanted} \"{name}\" does not exist")));
     };
@@ -148,7 +153,7 @@ fn drop_relation(
             .with_hint(article_hint));
     }
     require_owner(who, relation.owner, noun, &name.name)?;
-    remove_with_dependents(document, &schema, &name.name, statement.cascade, dropped)
+    Ok(Some(Object::relation(schema, &name.name)))
 }
 
 pub(super) fn require_owner((superuser, role): Who, owner: u32, noun: &str, name: &str) -> Result<()> {
@@ -158,85 +163,13 @@ pub(super) fn require_owner((superuser, role): Who, owner: u32, noun: &str, name
     Err(Error::new(SqlState::InsufficientPrivilege, format!("must be owner of {noun} {name}")))
 }
 
-/// Removes a relation, and with CASCADE the views that read it, theirs after them.
-pub(super) fn remove_with_dependents(
-    document: &mut Document,
-    schema: &str,
-    name: &str,
-    cascade: bool,
-    dropped: &mut Dropped,
-) -> Result<()> {
-    let Some(relation) = document.relation(schema, name).cloned() else { return Ok(()) };
-    let dependents = dependents_of(document, relation.oid);
-    if !dependents.is_empty() && !cascade {
-        let noun = relation.kind.noun();
-        let detail = told(document, &format!("{noun} {name}"), &dependents);
-        return Err(Error::new(
-            SqlState::DependentObjectsStillExist,
-            format!("cannot drop {noun} {name} because other objects depend on it"),
-        )
-        .with_detail(detail.join("\n"))
-        .with_hint("Use DROP ... CASCADE to drop the dependent objects too."));
-    }
-    for (view_schema, view) in dependents {
-        dropped.notices.push(Error::notice(
-            Severity::Notice,
-            SqlState::SuccessfulCompletion,
-            format!("drop cascades to {}", named(document, &view_schema, &view)),
-        ));
-        remove_with_dependents(document, &view_schema, &view, cascade, dropped)?;
-    }
-    if let Some(definition) = document.schemas.get_mut(schema)
-        && let Some(Relation { kind: RelationKind::Table(table), .. }) = definition.relations.remove(name)
-        && table.managed
-    {
-        dropped.locations.push(table.location);
-    }
-    Ok(())
-}
-
-/// A line for each view that depends on what `on` names, and below it those that depend on the view.
-pub(super) fn told(document: &Document, on: &str, dependents: &[(String, String)]) -> Vec<String> {
-    let mut lines = Vec::new();
-    for (schema, view) in dependents {
-        let name = named(document, schema, view);
-        lines.push(format!("{name} depends on {on}"));
-        if let Some(relation) = document.relation(schema, view) {
-            lines.extend(told(document, &name, &dependents_of(document, relation.oid)));
-        }
-    }
-    lines
-}
-
-/// `view v`: what kind of relation it is, and its name.
-pub(super) fn named(document: &Document, schema: &str, name: &str) -> String {
-    let noun = document.relation(schema, name).map_or("view", |relation| relation.kind.noun());
-    format!("{noun} {name}")
-}
-
-/// Schema and name of the views that read the relation.
-pub(super) fn dependents_of(document: &Document, oid: u32) -> Vec<(String, String)> {
-    let mut found = Vec::new();
-    for (schema, definition) in &document.schemas {
-        for (name, relation) in &definition.relations {
-            if let Some(view) = relation.kind.query()
-                && view.depends_on.contains(&oid)
-                && relation.oid != oid
-            {
-                found.push((schema.clone(), name.clone()));
-            }
-        }
-    }
-    found
-}
-
-fn drop_schema(
-    document: &mut Document,
+fn find_schema(
+    document: &Document,
     statement: &Drop,
     name: &QualifiedName,
     who: Who,
     dropped: &mut Dropped,
-) -> Result<()> {
+) -> Result<Option<Object>> {
     let schema = name.name.as_str();
     if super::road::is_system_schema(schema) {
         return Err(Error::new(
@@ -247,47 +180,10 @@ fn drop_schema(
     let Some(definition) = document.schemas.get(schema) else {
         if statement.if_exists {
             dropped.notices.push(skipping("schema", schema));
-            return Ok(());
+            return Ok(None);
         }
         return Err(Error::new(SqlState::InvalidSchemaName, format!("schema \"{schema}\" does not exist")));
     };
     require_owner(who, definition.owner, "schema", schema)?;
-    let members: Vec<(String, &'static str)> =
-        definition.relations.iter().map(|(name, relation)| (name.clone(), relation.kind.noun())).collect();
-    if !members.is_empty() && !statement.cascade {
-        let detail: Vec<String> =
-            members.iter().map(|(name, noun)| format!("{noun} {schema}.{name} depends on schema {schema}")).collect();
-        return Err(Error::new(
-            SqlState::DependentObjectsStillExist,
-            format!("cannot drop schema {schema} because other objects depend on it"),
-        )
-        .with_detail(detail.join("\n"))
-        .with_hint("Use DROP ... CASCADE to drop the dependent objects too."));
-    }
-    if members.len() > 1 {
-        let detail: Vec<String> =
-            members.iter().map(|(name, noun)| format!("drop cascades to {noun} {schema}.{name}")).collect();
-        dropped.notices.push(
-            Error::notice(
-                Severity::Notice,
-                SqlState::SuccessfulCompletion,
-                format!("drop cascades to {} other objects", members.len()),
-            )
-            .with_detail(detail.join("\n")),
-        );
-    }
-    for (member, noun) in &members {
-        if members.len() == 1 {
-            dropped.notices.push(Error::notice(
-                Severity::Notice,
-                SqlState::SuccessfulCompletion,
-                format!("drop cascades to {noun} {schema}.{member}"),
-            ));
-        }
-        let mut inner = Dropped::default();
-        remove_with_dependents(document, schema, member, true, &mut inner)?;
-        dropped.locations.append(&mut inner.locations);
-    }
-    document.schemas.remove(schema);
-    Ok(())
+    Ok(Some(Object::Schema(schema.to_owned())))
 }

@@ -14,7 +14,7 @@ const CONSTRAINTS: &str = "delta.constraints.";
 
 /// The columns of the answer.
 pub(crate) async fn columns(road: &mut Road<'_>, statement: &Inspect) -> Result<Vec<OutputColumn>> {
-    Ok(match asked(road, statement).await? {
+    Ok(match Box::pin(asked(road, statement)).await? {
         Asked::Query(text) => {
             road.bind_query(&crate::sql::parse_query(&text)?).await.map_err(Error::without_position)?.columns
         }
@@ -27,7 +27,7 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &Inspect) -> Result<Outp
         Inspect::Describe { .. } => RowsTag::Fixed("DESCRIBE"),
         _ => RowsTag::Fixed("SHOW"),
     };
-    match asked(road, statement).await? {
+    match Box::pin(asked(road, statement)).await? {
         Asked::Query(text) => {
             let query = crate::sql::parse_query(&text)?;
             let bound = road.bind_query(&query).await.map_err(Error::without_position)?;
@@ -109,7 +109,8 @@ async fn asked(road: &mut Road<'_>, statement: &Inspect) -> Result<Asked> {
             let table = road.opened(name).await?;
             if table.partition_columns().is_empty() {
                 let message = format!("table \"{}\" is not partitioned", name.name);
-                return Err(Error::new(SqlState::WrongObjectType, message));
+                let position = (name.position > 0).then_some(name.position);
+                return Err(Error::new(SqlState::WrongObjectType, message).at(position));
             }
             let columns: Vec<String> = table.partition_columns().iter().map(|name| quoted(name)).collect();
             let order: Vec<String> = (1..=columns.len()).map(|number| number.to_string()).collect();
@@ -119,6 +120,18 @@ async fn asked(road: &mut Road<'_>, statement: &Inspect) -> Result<Asked> {
                 quoted(&schema),
                 quoted(&name.name)
             ))
+        }
+        Inspect::Describe { table: name, extended } if is_kept(road, name) => {
+            let columns = lake::rejected_rows::columns();
+            let mut rows: Vec<Vec<String>> = Vec::with_capacity(columns.len());
+            rows.extend(columns.iter().map(|column| vec![column.name.clone(), format_type(column.ty), String::new()]));
+            if *extended {
+                rows.push(vec![String::new(); 3]);
+                rows.push(vec!["# Detailed Table Information".to_owned(), String::new(), String::new()]);
+                rows.push(vec!["Database".to_owned(), lake::rejected_rows::SCHEMA.to_owned(), String::new()]);
+                rows.push(vec!["Table".to_owned(), lake::rejected_rows::NAME.to_owned(), String::new()]);
+            }
+            Asked::Told(vec!["col_name", "data_type", "comment"], rows)
         }
         Inspect::Describe { table: name, extended: false } => Asked::Query(format!(
             "SELECT attname::text AS col_name, pg_catalog.format_type(atttypid, atttypmod) AS data_type, \
@@ -137,6 +150,11 @@ async fn asked(road: &mut Road<'_>, statement: &Inspect) -> Result<Asked> {
             Asked::Told(vec!["col_name", "data_type", "comment"], rows)
         }
     })
+}
+
+/// Whether it is the system's table in the warehouse, of which pg_catalog knows nothing.
+fn is_kept(road: &Road<'_>, name: &QualifiedName) -> bool {
+    road.find(name).is_ok_and(|(schema, _)| schema == lake::rejected_rows::SCHEMA)
 }
 
 /// The schema as a constant: the one named, or the first of the search path that users have.
@@ -177,20 +195,20 @@ fn matching(column: &str, pattern: Option<&str>) -> String {
 /// The OID of a relation, of the system's too.
 fn relation_oid(road: &Road<'_>, name: &QualifiedName) -> Result<String> {
     let quoted: Vec<String> = name.schema.iter().chain([&name.name]).map(|part| quoted(part)).collect();
-    if crate::builtins::tables::lookup(name.schema.as_deref().unwrap_or("pg_catalog"), &name.name, &road.context)
-        .is_none()
-    {
+    let schema = name.schema.as_deref().unwrap_or("pg_catalog");
+    if crate::builtins::tables::lookup(schema, &name.name, &road.context).is_none() {
         road.find(name)?;
     }
     Ok(format!("{}::pg_catalog.regclass", constant(&quoted.join("."))))
 }
 
-/// The table's properties; its constraints are told elsewhere.
+/// The table's properties; its constraints are told elsewhere, and what transactions leave there is nobody's concern.
 fn properties(table: &lake::Table, key: Option<&str>) -> Vec<Vec<String>> {
-    let all = table.properties().iter().filter(|(name, _)| !name.starts_with(CONSTRAINTS));
+    let is_shown = |name: &str| !name.starts_with(CONSTRAINTS) && !lake::is_transaction_mark(name);
+    let all = table.properties().iter().filter(|(name, _)| is_shown(name));
     match key {
         None => all.map(|(name, value)| vec![name.clone(), value.clone()]).collect(),
-        Some(key) => match table.properties().get(key) {
+        Some(key) => match table.properties().get(key).filter(|_| !lake::is_transaction_mark(key)) {
             Some(value) => vec![vec![key.to_owned(), value.clone()]],
             None => vec![vec![key.to_owned(), format!("Table does not have property: {key}")]],
         },
@@ -214,6 +232,13 @@ fn create_view(schema: &str, name: &str, relation: &Relation, view: &View) -> St
 }
 
 fn create_table(schema: &str, name: &str, relation: &Relation, table: &lake::Table) -> String {
+    if let RelationKind::Table(kind) = &relation.kind
+        && !kind.managed
+    {
+        // The table that is there is used as it is: DROP leaves it in its place.
+        let (schema, name) = (quoted(schema), quoted(name));
+        return format!("CREATE TABLE {schema}.{name}\nUSING DELTA\nLOCATION {}", constant(&kind.location));
+    }
     let mut elements: Vec<String> = table.columns().iter().map(column).collect();
     for check in table.check_constraints() {
         elements.push(format!("CONSTRAINT {} CHECK ({})", quoted(&check.name), check.expression));
@@ -227,11 +252,6 @@ fn create_table(schema: &str, name: &str, relation: &Relation, table: &lake::Tab
     let clustered = clustered_by(table.properties());
     if !clustered.is_empty() {
         text.push_str(&format!("\nCLUSTER BY ({})", list(&clustered)));
-    }
-    if let RelationKind::Table(kind) = &relation.kind
-        && !kind.managed
-    {
-        text.push_str(&format!("\nLOCATION {}", constant(&kind.location)));
     }
     if let Some(comment) = table.description() {
         text.push_str(&format!("\nCOMMENT {}", constant(comment)));

@@ -66,6 +66,7 @@ pub use rearrangement::Restored;
 pub use redefinition::{RedefinedColumn, Redefinition, RowsUnder};
 pub use refreshed::{Refreshed, Source};
 pub use scan::FILES_SKIPPED;
+pub use several::is_transaction_mark;
 pub use stores::{Resolved, Stores};
 pub use table::{CLUSTER_COLUMNS, Table};
 pub use transaction::MadeTable;

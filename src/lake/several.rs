@@ -113,6 +113,11 @@ pub fn is_internal_property(key: &str) -> bool {
     matches!(key, PENDING | LAST)
 }
 
+/// Whether transactions keep the property for themselves.
+pub fn is_transaction_mark(key: &str) -> bool {
+    matches!(key, PENDING | LAST)
+}
+
 /// The metadata as the user gave it.
 pub(super) fn without_marks(metadata: &Metadata) -> Result<Metadata> {
     let mut metadata = metadata.clone();

@@ -50,21 +50,29 @@ struct FloatBound {
     column: usize,
     /// Least and greatest; the greatest is NaN if there is one.
     bounds: Option<(f64, f64)>,
-    nulls: usize,
+    /// `None` where nobody has counted.
+    nulls: Option<usize>,
 }
 
 impl FloatBounds {
     /// Nothing observed yet of a file with that schema.
     pub(super) fn new(schema: &Schema) -> Self {
         let floats = schema.fields().iter().enumerate().filter(|(_, field)| is_float(field.data_type()));
-        Self(floats.map(|(column, _)| FloatBound { column, bounds: None, nulls: 0 }).collect())
+        Self(floats.map(|(column, _)| FloatBound { column, bounds: None, nulls: Some(0) }).collect())
+    }
+
+    /// Of a file whose rows nobody has seen.
+    pub(super) fn unknown(schema: &Schema) -> Self {
+        let mut unknown = Self::new(schema);
+        unknown.0.iter_mut().for_each(|float| float.nulls = None);
+        unknown
     }
 
     /// Takes account of rows that go into the file.
     pub(super) fn observe(&mut self, rows: &RecordBatch) {
         for float in &mut self.0 {
             let array = rows.column(float.column);
-            float.nulls += array.null_count();
+            float.nulls = float.nulls.map(|nulls| nulls + array.null_count());
             // Arrow's order puts NaN last, as PostgreSQL's does.
             let of_rows = match array.data_type() {
                 DataType::Float32 => {
@@ -105,7 +113,9 @@ struct Bounds {
 impl Bounds {
     fn add_float(&mut self, name: &str, float: &FloatBound) {
         let key = Value::from(name).to_string();
-        self.nulls.push(format!("{key}:{}", float.nulls));
+        if let Some(nulls) = float.nulls {
+            self.nulls.push(format!("{key}:{nulls}"));
+        }
         // Zero has two signs, which are equal in PostgreSQL.
         if let Some((low, high)) = float.bounds.filter(|(low, high)| low.is_finite() && high.is_finite()) {
             self.min.push(format!("{key}:{}", Value::from(if low == 0.0 { -0.0 } else { low })));

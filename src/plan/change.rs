@@ -76,7 +76,7 @@ impl Changing<'_> {
                 let names = names.and(&insert.source).and(&insert.returning);
                 let names = match &insert.replaces {
                     Replaces::Where(condition) => names.and(condition),
-                    Replaces::None | Replaces::All => names,
+                    Replaces::None | Replaces::All | Replaces::Partitions(_) => names,
                 };
                 match insert.on_conflict.as_ref().map(|conflict| &conflict.action) {
                     Some(ConflictAction::Update { assignments, condition }) => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use datafusion::scalar::ScalarValue;
-use sqlparser::ast;
+use sqlparser::ast::{self, Spanned as _};
 
 use super::relations::{Filled, Relation, RelationColumn, Relations, ResolvedTable, ResolvedView, VersionRead};
 use super::resolve::{Resolver, column_of};
@@ -199,14 +199,19 @@ impl Moments<'_> {
 
     fn number(&mut self, what: &str, expr: &ast::Expr) -> Result<Moment> {
         let value = match self.parameter(expr, PgType::INT8)? {
-            Parameter::None => constant_value(what, expr, PgType::INT8, self.context, self.source)?,
+            Parameter::None => {
+                let number = constant_value(what, expr, PgType::INT8, self.context, self.source)?;
+                // The cast has rounded.
+                let exact = constant_value(what, expr, PgType::NUMERIC, self.context, self.source);
+                if exact.is_ok_and(|exact| !is_whole(&exact)) {
+                    return Err(no_version(what).at(sql::span_position(self.source, expr.span())));
+                }
+                number
+            }
             Parameter::Unbound => return Ok(Moment::Unknown),
             Parameter::Bound(value) => match value.cast_to(&arrow::datatypes::DataType::Int64) {
-                Ok(number) if !value.data_type().is_temporal() => number,
-                _ => {
-                    let message = format!("argument of {what} must be type bigint");
-                    return Err(Error::new(SqlState::DatatypeMismatch, message));
-                }
+                Ok(number) if !value.data_type().is_temporal() && is_whole(&value) => number,
+                _ => return Err(no_version(what)),
             },
         };
         match value {
@@ -265,6 +270,22 @@ impl Moments<'_> {
         }
         Ok(Parameter::Unbound)
     }
+}
+
+/// Whether a number has nothing behind its point.
+fn is_whole(value: &ScalarValue) -> bool {
+    match value {
+        ScalarValue::Decimal128(Some(digits), _, scale) => {
+            10_i128.checked_pow(u32::try_from(*scale).unwrap_or(0)).is_none_or(|unit| digits % unit == 0)
+        }
+        ScalarValue::Float64(Some(number)) => number.fract() == 0.0,
+        ScalarValue::Float32(Some(number)) => number.fract() == 0.0,
+        _ => true,
+    }
+}
+
+fn no_version(what: &str) -> Error {
+    Error::new(SqlState::DatatypeMismatch, format!("argument of {what} must be type bigint"))
 }
 
 enum Parameter {

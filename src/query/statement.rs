@@ -1,7 +1,7 @@
 //! What kind of statement it is, for the rules of transactions: may it run in a failed block, does it write, what is its tag.
 
 use crate::error::{Error, Result, SqlState};
-use crate::sql::{AlterKind, Care, Statement};
+use crate::sql::{AlterKind, Care, DropKind, Statement};
 
 /// How a statement touches what is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +42,12 @@ pub(crate) fn access(statement: &Statement) -> Access {
         Statement::Comment(_) => Access::Writes("COMMENT"),
         Statement::CreateSchema(_) => Access::Writes("CREATE SCHEMA"),
         Statement::CreateView(_) => Access::Writes("CREATE VIEW"),
-        Statement::Drop(_) => Access::Writes("DROP"),
+        Statement::Drop(drop) => Access::Writes(match drop.kind {
+            DropKind::Table => "DROP TABLE",
+            DropKind::View => "DROP VIEW",
+            DropKind::MaterializedView => "DROP MATERIALIZED VIEW",
+            DropKind::Schema => "DROP SCHEMA",
+        }),
         Statement::CopyFrom(_) => Access::Writes("COPY FROM"),
         Statement::Care(care) => match care {
             // As in PostgreSQL: VACUUM and ANALYZE change nothing that a query could tell.

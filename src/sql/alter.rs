@@ -220,7 +220,7 @@ impl Grammar<'_> {
         }
         if self.take(&["set", "tblproperties"]) || self.is("set") && self.is_operator_ahead(1, "(") {
             self.accept("set");
-            return Ok(vec![AlterAction::SetProperties(self.parenthesized(Self::property)?)]);
+            return Ok(vec![AlterAction::SetProperties(self.properties()?)]);
         }
         if self.take(&["unset", "tblproperties"]) {
             let must_exist = !self.if_exists()?;

@@ -72,6 +72,11 @@ impl Grammar<'_> {
         if self.accept("zorder") {
             self.expect("by")?;
             order = if self.is_operator("(") { self.parenthesized(Self::name)? } else { self.list(Self::name)? };
+            let mut seen = std::collections::HashSet::new();
+            if let Some(again) = order.iter().find(|name| !seen.insert(name.value.as_str())) {
+                let message = format!("column \"{}\" appears twice in ZORDER BY", again.value);
+                return Err(Error::new(SqlState::DuplicateColumn, message).at(again.position));
+            }
         }
         Ok(Statement::Care(Care::Optimize(Optimize { table, full, condition, order })))
     }

@@ -233,7 +233,9 @@ impl Grammar<'_> {
     }
 
     pub fn table_clauses(&mut self, table: &mut CreateTable) -> Result<()> {
+        let mut seen: Vec<&'static str> = Vec::new();
         loop {
+            self.refuse_again(&mut seen)?;
             if self.accept("using") {
                 let token = self.token();
                 let format = fold(&self.non_reserved_word()?);
@@ -256,10 +258,10 @@ impl Grammar<'_> {
                 self.accept_operator("=");
                 table.comment = Some(self.string()?);
             } else if self.accept("tblproperties") {
-                table.properties.extend(self.parenthesized(Self::property)?);
+                table.properties.extend(self.properties()?);
             } else if self.is("with") && self.is_operator_ahead(1, "(") {
                 self.advance();
-                table.properties.extend(self.parenthesized(Self::property)?);
+                table.properties.extend(self.properties()?);
             } else {
                 return self.refuse_table_clause();
             }
@@ -277,6 +279,34 @@ impl Grammar<'_> {
             return Ok(OnCommit::Drop);
         }
         self.syntax()
+    }
+
+    /// 42601 for a clause that stands there already.
+    fn refuse_again(&self, seen: &mut Vec<&'static str>) -> Result<()> {
+        const CLAUSES: [&str; 7] = ["using", "partitioned", "cluster", "location", "comment", "tblproperties", "on"];
+        let with = self.is("with") && self.is_operator_ahead(1, "(");
+        let clause = CLAUSES.into_iter().find(|word| self.is(word)).or(with.then_some("tblproperties"));
+        let Some(clause) = clause else { return Ok(()) };
+        if seen.contains(&clause) {
+            let message = "conflicting or redundant options";
+            return Err(Error::new(SqlState::SyntaxError, message).at(self.token().position));
+        }
+        seen.push(clause);
+        Ok(())
+    }
+
+    /// `(key = value, …)`, each key once.
+    pub fn properties(&mut self) -> Result<Vec<(String, String)>> {
+        let position = self.token().position;
+        let properties = self.parenthesized(Self::property)?;
+        let mut seen = std::collections::HashSet::new();
+        match properties.iter().find(|(key, _)| !seen.insert(key.as_str())) {
+            None => Ok(properties),
+            Some((key, _)) => {
+                let message = format!("parameter \"{key}\" specified more than once");
+                Err(Error::new(SqlState::InvalidParameterValue, message).at(position))
+            }
+        }
     }
 
     fn refuse_table_clause(&self) -> Result<()> {

@@ -1,9 +1,9 @@
 //! INSERT and EXPLAIN.
 
-use sqlparser::ast::{BinaryOperator, Expr, Query, With};
+use sqlparser::ast::{Expr, Query, With};
 
 use super::grammar::Grammar;
-use super::statement::{Explain, Insert, Name, Replaces, Statement};
+use super::statement::{Explain, Insert, Name, PartitionValue, Replaces, Statement};
 use super::token::Kind;
 use crate::error::{Error, Result, SqlState};
 
@@ -52,18 +52,25 @@ impl Grammar<'_> {
         self.inserted(insert)
     }
 
-    /// `[PARTITION (column = value, …)]`: the rows that an OVERWRITE takes away.
+    /// `[PARTITION (column [= value], …)]`: the rows that an OVERWRITE takes away.
     fn overwritten(&mut self) -> Result<Replaces> {
         if !self.accept("partition") {
             return Ok(Replaces::All);
         }
-        let conditions = self.parenthesized(Self::expression)?;
-        let all = conditions.into_iter().reduce(|left, right| Expr::BinaryOp {
-            left: Box::new(left),
-            op: BinaryOperator::And,
-            right: Box::new(right),
-        });
-        Ok(all.map_or(Replaces::All, |condition| Replaces::Where(Box::new(condition))))
+        Ok(Replaces::Partitions(self.parenthesized(Self::partition_value)?))
+    }
+
+    fn partition_value(&mut self) -> Result<PartitionValue> {
+        let column = self.name()?;
+        if !self.accept_operator("=") {
+            return Ok(PartitionValue { column, value: None });
+        }
+        let token = self.token();
+        let value = self.expression()?;
+        if !is_constant(&value) {
+            return Err(self.unsupported_at("a PARTITION value that is no constant", token));
+        }
+        Ok(PartitionValue { column, value: Some(value) })
     }
 
     fn inserted(&mut self, mut insert: Insert) -> Result<Statement> {
@@ -174,6 +181,15 @@ impl Grammar<'_> {
         };
         self.advance();
         Ok(on)
+    }
+}
+
+/// A literal or a parameter, also negated or cast.
+fn is_constant(expr: &Expr) -> bool {
+    match expr {
+        Expr::Value(_) | Expr::TypedString(_) => true,
+        Expr::Nested(inner) | Expr::UnaryOp { expr: inner, .. } | Expr::Cast { expr: inner, .. } => is_constant(inner),
+        _ => false,
     }
 }
 

@@ -148,8 +148,18 @@ pub enum Replaces {
     None,
     /// OVERWRITE: all.
     All,
-    /// OVERWRITE … PARTITION (column = value, …), or REPLACE WHERE: those for which it is true. New rows must meet it too.
+    /// OVERWRITE … PARTITION (column = value, …): those of the partitions with these values, which the new rows get.
+    Partitions(Vec<PartitionValue>),
+    /// REPLACE WHERE: those for which it is true. New rows must meet it too.
     Where(Box<ast::Expr>),
+}
+
+/// A column of PARTITION; one without a value has its values in the rows.
+#[derive(Debug, Clone)]
+pub struct PartitionValue {
+    pub column: Name,
+    /// A constant.
+    pub value: Option<ast::Expr>,
 }
 
 #[derive(Debug, Clone)]

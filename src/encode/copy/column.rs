@@ -17,7 +17,7 @@ use super::binary_value as binary;
 use crate::encode::input::{self, InputContext};
 use crate::encode::params;
 use crate::encode::types::{PgType, arrow_type, oid};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Values of one column, in row order.
 pub(super) trait Source {
@@ -199,9 +199,21 @@ impl ColumnBuilder {
             Values::Text(values, _) => Arc::new(values.finish_text()?),
             Values::Bytea(values) => Arc::new(values.finish_bytes()?),
             Values::Scalars(values) if values.is_empty() => arrow::array::new_empty_array(&arrow_type(self.ty)),
-            Values::Scalars(values) => ScalarValue::iter_to_array(values)?,
+            Values::Scalars(values) => {
+                let wanted = arrow_type(self.ty);
+                let values = values.into_iter().map(|value| of_type(value, &wanted)).collect::<Result<Vec<_>>>()?;
+                ScalarValue::iter_to_array(values)?
+            }
         })
     }
+}
+
+/// The value in its column's carrier: an array's elements tell their own scale.
+fn of_type(value: ScalarValue, wanted: &DataType) -> Result<ScalarValue> {
+    if value.data_type() == *wanted {
+        return Ok(value);
+    }
+    value.cast_to(wanted).map_err(|_| Error::unsupported("an array of several dimensions in a table"))
 }
 
 fn text_rule(ty: PgType) -> TextRule {

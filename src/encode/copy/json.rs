@@ -1,10 +1,11 @@
-//! Rows as JSON, one object a line: numbers and booleans bare, json as it is, everything else PostgreSQL's text in quotes.
+//! Rows as JSON, one object a line: numbers and booleans bare, json as it is, arrays as arrays, everything else PostgreSQL's
+//! text in quotes.
 
 use arrow::array::RecordBatch;
 
 use super::cell::{Fields, Sink, Writers};
 use crate::encode::TextStyle;
-use crate::encode::types::{OutputColumn, oid};
+use crate::encode::types::{OutputColumn, element_of, oid};
 use crate::error::Result;
 
 /// Encodes batches as lines of JSON. Reuses its buffers.
@@ -51,6 +52,25 @@ enum Form {
     Number,
     Json,
     Text,
+    /// Of elements of these types.
+    Array(Element),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Element {
+    Bool,
+    Number,
+    Json,
+    Text,
+}
+
+fn element(type_oid: u32) -> Element {
+    match type_oid {
+        oid::BOOL => Element::Bool,
+        oid::INT2 | oid::INT4 | oid::INT8 | oid::OID | oid::FLOAT4 | oid::FLOAT8 | oid::NUMERIC => Element::Number,
+        oid::JSON | oid::JSONB => Element::Json,
+        _ => Element::Text,
+    }
 }
 
 #[derive(Debug)]
@@ -62,11 +82,14 @@ struct Cells {
 
 impl Cells {
     fn new(type_oid: u32) -> Self {
-        let form = match type_oid {
-            oid::BOOL => Form::Bool,
-            oid::INT2 | oid::INT4 | oid::INT8 | oid::OID | oid::FLOAT4 | oid::FLOAT8 | oid::NUMERIC => Form::Number,
-            oid::JSON | oid::JSONB => Form::Json,
-            _ => Form::Text,
+        let form = match element_of(type_oid) {
+            Some(of) => Form::Array(element(of)),
+            None => match element(type_oid) {
+                Element::Bool => Form::Bool,
+                Element::Number => Form::Number,
+                Element::Json => Form::Json,
+                Element::Text => Form::Text,
+            },
         };
         Self { form, fields: Fields::default(), scratch: Vec::new() }
     }
@@ -86,19 +109,72 @@ impl Sink for Cells {
         self.scratch.clear();
         write(&mut self.scratch)?;
         let text = self.scratch.as_slice();
-        let is_finite = matches!(text, [b'-', b'0'..=b'9', ..] | [b'0'..=b'9', ..]);
         match self.form {
             Form::Bool => self.fields.bytes.extend_from_slice(if text == b"t" { b"true" } else { b"false" }),
-            Form::Number if is_finite => self.fields.bytes.extend_from_slice(text),
+            Form::Number if is_finite(text) => self.fields.bytes.extend_from_slice(text),
             // One value, one line: json keeps the white space it was written with.
-            Form::Json => self
-                .fields
-                .bytes
-                .extend(text.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte })),
+            Form::Json => push_json(&mut self.fields.bytes, text),
+            Form::Array(of) => push_array(&mut self.fields.bytes, text, of),
             Form::Number | Form::Text => push_string(&mut self.fields.bytes, text),
         }
         self.fields.end();
         Ok(())
+    }
+}
+
+fn is_finite(number: &[u8]) -> bool {
+    matches!(number, [b'-', b'0'..=b'9', ..] | [b'0'..=b'9', ..])
+}
+
+fn push_json(out: &mut Vec<u8>, text: &[u8]) {
+    out.extend(text.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }));
+}
+
+/// An array's text, `{1,NULL,"a b"}`, as JSON.
+fn push_array(out: &mut Vec<u8>, text: &[u8], of: Element) {
+    // Bounds may stand before it: `[0:1]={1,2}`.
+    let begin = if text.first() == Some(&b'[') { memchr::memchr(b'=', text).map_or(0, |at| at + 1) } else { 0 };
+    let mut rest = text.get(begin..).unwrap_or_default();
+    while let Some((first, after)) = rest.split_first() {
+        rest = match first {
+            b'{' | b'}' | b',' => {
+                out.push(match first {
+                    b'{' => b'[',
+                    b'}' => b']',
+                    _ => b',',
+                });
+                after
+            }
+            b'"' => {
+                let (mut item, mut at) = (Vec::new(), 0);
+                while let Some(byte) = after.get(at).filter(|byte| **byte != b'"') {
+                    at += usize::from(*byte == b'\\');
+                    item.extend(after.get(at));
+                    at += 1;
+                }
+                push_element(out, &item, of);
+                after.get(at + 1..).unwrap_or_default()
+            }
+            _ => {
+                let end = rest.iter().position(|byte| matches!(byte, b',' | b'}')).unwrap_or(rest.len());
+                let (item, after) = rest.split_at(end);
+                if item == b"NULL" {
+                    out.extend_from_slice(b"null")
+                } else {
+                    push_element(out, item, of)
+                }
+                after
+            }
+        };
+    }
+}
+
+fn push_element(out: &mut Vec<u8>, item: &[u8], of: Element) {
+    match of {
+        Element::Bool => out.extend_from_slice(if item == b"t" { b"true" } else { b"false" }),
+        Element::Number if is_finite(item) => out.extend_from_slice(item),
+        Element::Json => push_json(out, item),
+        Element::Number | Element::Text => push_string(out, item),
     }
 }
 

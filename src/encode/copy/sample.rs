@@ -4,11 +4,19 @@ use super::field::FieldReader;
 use super::index::{Index, Indexer};
 use super::options::Options;
 use super::split::Chunk;
-use crate::error::{Error, Result, SqlState};
+use crate::encode::input;
+use crate::error::{Error, SqlState};
 
-/// The first rows of a chunk of text or csv, a value per field. Stops without a word at a record that is malformed: the
-/// decoder will say it. Errors: 22021.
-pub fn sample_rows(chunk: &Chunk, options: &Options, rows_max: usize) -> Result<Vec<Vec<Option<String>>>> {
+/// The first rows of a chunk, and what ended them early.
+pub struct Sample {
+    /// A value per field.
+    pub rows: Vec<Vec<Option<String>>>,
+    /// The number of a field that is no UTF-8, and 22021 with the file and the line.
+    pub broken: Option<(usize, Error)>,
+}
+
+/// The first rows of a chunk of text or csv. Stops without a word at a record that is malformed: the decoder will say it.
+pub fn sample_rows(chunk: &Chunk, options: &Options, rows_max: usize) -> Sample {
     let mut indexer = Indexer::new(&chunk.bytes, chunk.newline, 0, options);
     let reader = FieldReader::new(options, usize::MAX);
     let mut index = Index::default();
@@ -20,14 +28,28 @@ pub fn sample_rows(chunk: &Chunk, options: &Options, rows_max: usize) -> Result<
             break;
         }
         let mut row = Vec::with_capacity(index.spans.len());
-        for span in &index.spans {
-            let value = reader.value(&chunk.bytes, *span, &mut scratch)?;
-            let text = value.map(|bytes| String::from_utf8(bytes.to_vec())).transpose();
-            row.push(text.map_err(|_| {
-                Error::new(SqlState::CharacterNotInRepertoire, "invalid byte sequence for encoding \"UTF8\"")
-            })?);
+        for (field, span) in index.spans.iter().enumerate() {
+            let value = reader.value(&chunk.bytes, *span, &mut scratch);
+            match value.and_then(|value| value.map(|bytes| input::utf8(bytes).map(str::to_owned)).transpose()) {
+                Ok(text) => row.push(text),
+                Err(error) => {
+                    let error = at_line(error, chunk, index.rows.first().map_or(0, |(start, _)| *start as usize));
+                    return Sample { rows, broken: Some((field, error)) };
+                }
+            }
         }
         rows.push(row);
     }
-    Ok(rows)
+    Sample { rows, broken: None }
+}
+
+fn at_line(error: Error, chunk: &Chunk, start: usize) -> Error {
+    let before = chunk.bytes.get(..start).unwrap_or_default();
+    let line = chunk.first_line + memchr::memchr_iter(chunk.newline.counted_byte(), before).count() as u64;
+    match &chunk.source {
+        Some(file) if error.sqlstate() == SqlState::CharacterNotInRepertoire => {
+            error.with_context(format!("file \"{file}\", line {line}"))
+        }
+        Some(_) | None => error,
+    }
 }

@@ -8,6 +8,7 @@ use crate::catalog::Relation;
 use crate::encode::types::{PgType, format_type, type_words};
 use crate::error::{Error, Result, Severity, SqlState};
 use crate::execute::alter_draft::{Draft, Scan};
+use crate::execute::dependents::{self, Object};
 use crate::execute::road::Road;
 use crate::execute::{create_table, properties, stored};
 use crate::lake::ColumnSpec;
@@ -32,6 +33,7 @@ pub(super) fn add_column(
         }
         return Err(Error::new(SqlState::DuplicateColumn, message));
     }
+    create_table::check_name(name)?;
     let spec = ColumnSpec {
         name: name.clone(),
         ty,
@@ -103,7 +105,9 @@ pub(super) async fn drop_column(
         let columns = generated
             .iter()
             .map(|other| format!("column {other} of table {table} depends on column {column} of table {table}"));
-        let views = crate::execute::drop::told(&road.snapshot, &format!("column {column} of table {table}"), &views);
+        let views: Vec<Object> = views.iter().map(|(schema, view)| Object::relation(schema, view)).collect();
+        let on = format!("column {column} of table {table}");
+        let views = dependents::told(&road.snapshot, &road.context.search_path, &on, &views);
         let message = format!("cannot drop column {column} of table {table} because other objects depend on it");
         return Err(Error::new(SqlState::DependentObjectsStillExist, message)
             .with_detail(columns.chain(views).collect::<Vec<_>>().join("\n"))
@@ -262,6 +266,7 @@ pub(super) fn rename_column(draft: &mut Draft, from: &Name, to: &Name) -> Result
         let message = format!("column \"{}\" of relation \"{}\" already exists", to.value, draft.name);
         return Err(Error::new(SqlState::DuplicateColumn, message));
     }
+    create_table::check_name(&to.value)?;
     draft.rename_column(index, &to.value)?;
     create_table::check_columns(&draft.specs())
 }

@@ -125,7 +125,7 @@ impl Road<'_> {
     /// Views, by schema and name, whose queries need that column of the relation.
     pub(crate) async fn views_reading(&mut self, oid: u32, column: &str) -> Result<Vec<(String, String)>> {
         let mut found = Vec::new();
-        for (schema, name) in crate::execute::drop::dependents_of(&self.snapshot, oid) {
+        for (schema, name) in crate::execute::dependents::dependents_of(&self.snapshot, oid) {
             let snapshot = Arc::clone(&self.snapshot);
             let Some(relation) = snapshot.relation(&schema, &name) else { continue };
             let Some(view) = relation.kind.query() else { continue };
@@ -226,44 +226,6 @@ impl Road<'_> {
         let names = Changing::Merge(merge).names(&self.source);
         let relations = self.resolve(&names).await?;
         plan::merge_news(merge, target, &self.context, &relations, &self.source, &mut self.parameters)
-    }
-
-    /// The rows of another relation, such as a file, as INSERT … SELECT would put them into the target.
-    pub(crate) fn bind_rows_of(
-        &mut self,
-        target: &Target,
-        names: &[(String, PgType)],
-        source: Relation,
-    ) -> Result<BoundQuery> {
-        const SOURCE: &str = "copied rows";
-        let named: Vec<Name> = names.iter().map(|(name, _)| Name { value: name.clone(), position: 0 }).collect();
-        let table = QualifiedName { database: None, schema: None, name: SOURCE.to_owned(), position: 0 };
-        let query = crate::execute::copy_to::table_query(&table, &named)?;
-        let mut relations = Relations::default();
-        relations.by_name.insert((None, SOURCE.to_owned()), source);
-        let columns = relation_columns(&target.table);
-        let into = plan::InsertTarget { relation: &target.name, columns: &columns, named: &named };
-        plan::bind_insert(&into, Some(&query), &self.context, &relations, "", &mut Parameters::none())
-    }
-
-    /// The rows of files as INSERT … SELECT would put them into the target: of each pair the target's column and the files'.
-    pub(crate) fn bind_loaded(
-        &mut self,
-        target: &Target,
-        pairs: &[(String, String)],
-        source: Relation,
-    ) -> Result<BoundQuery> {
-        const SOURCE: &str = "loaded rows";
-        let names = |of: fn(&(String, String)) -> &String| -> Vec<Name> {
-            pairs.iter().map(|pair| Name { value: of(pair).clone(), position: 0 }).collect()
-        };
-        let table = QualifiedName { database: None, schema: None, name: SOURCE.to_owned(), position: 0 };
-        let query = crate::execute::copy_to::table_query(&table, &names(|pair| &pair.1))?;
-        let mut relations = Relations::default();
-        relations.by_name.insert((None, SOURCE.to_owned()), source);
-        let (columns, named) = (relation_columns(&target.table), names(|pair| &pair.0));
-        let into = plan::InsertTarget { relation: &target.name, columns: &columns, named: &named };
-        plan::bind_insert(&into, Some(&query), &self.context, &relations, "", &mut Parameters::none())
     }
 
     /// What a query over files reads, the files given; its output's names and types.

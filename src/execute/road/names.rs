@@ -19,6 +19,10 @@ impl Road<'_> {
     /// Finds a table to write to, at its newest version.
     pub(crate) async fn target(&mut self, name: &QualifiedName, action: &str) -> Result<Target> {
         let (schema, relation) = self.find(name)?;
+        // Who writes the system's own tables could break them.
+        if is_system_schema(&schema) && !matches!(action, "delete from" | "optimize" | "reorganize") {
+            return Err(system_catalog(name));
+        }
         let kind = match &relation.kind {
             RelationKind::Table(table) if table.materialized.is_some() && !matches!(action, "refresh" | "alter") => {
                 let message = format!("cannot change materialized view \"{}\"", name.name);
@@ -28,7 +32,9 @@ impl Road<'_> {
             RelationKind::View(view) => {
                 let noun = if view.files.is_some() { "external table" } else { "view" };
                 let message = format!("cannot {action} {noun} \"{}\"", name.name);
-                return Err(Error::new(SqlState::WrongObjectType, message));
+                // PostgreSQL's own statements tell no position.
+                let ours = matches!(action, "optimize" | "reorganize" | "restore");
+                return Err(Error::new(SqlState::WrongObjectType, message).at(place(name).filter(|_| ours)));
             }
         };
         if !self.session.superuser && relation.owner != self.role_oid() {
@@ -175,8 +181,7 @@ impl Road<'_> {
                 return Ok((schema.clone(), relation));
             }
             if crate::builtins::tables::lookup(schema, &name.name, &self.context).is_some() {
-                let message = format!("permission denied: \"{}\" is a system catalog", name.name);
-                return Err(Error::new(SqlState::InsufficientPrivilege, message));
+                return Err(system_catalog(name));
             }
         }
         Err(missing(name))
@@ -240,6 +245,12 @@ impl Road<'_> {
         }
         Ok((schema, name.name.clone()))
     }
+}
+
+/// 42501 for a table that is not for users to change.
+pub(in crate::execute) fn system_catalog(name: &QualifiedName) -> Error {
+    let message = format!("permission denied: \"{}\" is a system catalog", name.name);
+    Error::new(SqlState::InsufficientPrivilege, message)
 }
 
 pub(super) fn missing(name: &QualifiedName) -> Error {

@@ -1,5 +1,6 @@
 //! Parquet and Avro files: their merged schema, and a table over DataFusion's readers with our list of files.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
@@ -24,10 +25,11 @@ use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 
 use super::format::FileFormat;
+use super::headers::repeated;
 use super::hive::PathColumns;
 use super::prune;
 use super::table::{FileSet, file_columns, file_values};
-use crate::encode::types::{PgType, arrow_type, oid, pg_type_of};
+use crate::encode::types::{PgType, arrow_type, format_type, oid, pg_type_of};
 use crate::error::{Error, Result, SqlState};
 
 /// Footers that are read at a time.
@@ -68,8 +70,9 @@ async fn named_footer(set: FileSet, file: ObjectMeta, format: FileFormat) -> Res
     footer(set.store, file, format).await.map_err(|error| error.with_context(format!("file \"{name}\"")))
 }
 
-/// Reads the schemas of all files. Errors: 42804 when a column's types cannot be united, XX001 for a broken file.
-pub(super) async fn footers(set: &FileSet, format: FileFormat) -> Result<Footers> {
+/// Reads the schemas of all files. Errors: 42701 when a file has names that differ only by case and they are the same in
+/// `any_case`; 42804 when a column's types cannot be united, XX001 for a broken file.
+pub(super) async fn footers(set: &FileSet, format: FileFormat, any_case: bool) -> Result<Footers> {
     let found: Vec<(Schema, Option<usize>)> = stream::iter(set.files.as_ref().clone())
         .map(|file| named_footer(set.clone(), file, format).boxed())
         .buffered(FOOTERS_AHEAD)
@@ -77,7 +80,15 @@ pub(super) async fn footers(set: &FileSet, format: FileFormat) -> Result<Footers
         .await?;
     let mut merged: Vec<Field> = Vec::new();
     for ((schema, _), file) in found.iter().zip(set.files.iter()) {
-        merge(&mut merged, schema, format, &set.name(file.location.as_ref()))?;
+        let name = set.name(file.location.as_ref());
+        if any_case {
+            let mut seen = HashSet::new();
+            let again = schema.fields().iter().find(|field| !seen.insert(field.name().to_ascii_lowercase()));
+            if let Some(again) = again {
+                return Err(repeated(again.name()).with_context(format!("file \"{name}\"")));
+            }
+        }
+        merge(&mut merged, schema, format, &name)?;
     }
     Ok(Footers { schema: Arc::new(Schema::new(merged)), rows: found.into_iter().map(|(_, rows)| rows).collect() })
 }
@@ -115,8 +126,8 @@ fn merge(merged: &mut Vec<Field>, schema: &Schema, format: FileFormat, file: &st
                         format!(
                             "column \"{}\" has type {} in one file and {} in another",
                             field.name(),
-                            known.data_type(),
-                            data_type
+                            told(known.data_type()),
+                            told(&data_type)
                         ),
                     )
                     .with_context(format!("file \"{file}\""))
@@ -126,6 +137,11 @@ fn merge(merged: &mut Vec<Field>, schema: &Schema, format: FileFormat, file: &st
         }
     }
     Ok(())
+}
+
+/// The type as SQL names it.
+fn told(data_type: &DataType) -> String {
+    if data_type.is_nested() { data_type.to_string() } else { format_type(pg_type_of(data_type)) }
 }
 
 /// The engine's carrier of a file's column. Parquet strings stay views, which saves a copy; nested types stay as they are.

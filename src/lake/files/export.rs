@@ -11,10 +11,11 @@ mod folders;
 mod upload;
 mod writer;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use async_compression::tokio::write::{GzipEncoder, ZstdEncoder};
 use datafusion::execution::SendableRecordBatchStream;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -108,7 +109,8 @@ pub async fn write(
 ) -> Result<u64> {
     let folders = Folders::new(&rows.schema(), &options.partition_by)?;
     let left = before(target, options).await?;
-    let columns = folders.kept.iter().filter_map(|column| columns.get(*column).cloned()).collect();
+    let columns: Vec<OutputColumn> = folders.kept.iter().filter_map(|column| columns.get(*column).cloned()).collect();
+    check_columns(&columns, &folders.schema, &options.format)?;
     let mut export = Export {
         schema: folders.schema.clone(),
         columns,
@@ -138,6 +140,29 @@ pub async fn write(
     publish(target, std::mem::take(&mut export.finished)).await?;
     remove(target, left).await?;
     Ok(count)
+}
+
+/// Refuses columns that the format has no place for.
+fn check_columns(columns: &[OutputColumn], schema: &Schema, format: &ExportFormat) -> Result<()> {
+    let name = match format {
+        ExportFormat::Copy(_) => return Ok(()),
+        ExportFormat::Json => "JSON",
+        ExportFormat::Parquet => "Parquet",
+        ExportFormat::Avro => "Avro",
+    };
+    let mut seen = HashSet::new();
+    for (column, field) in columns.iter().zip(schema.fields()) {
+        if !seen.insert(column.name.as_str()) {
+            let message = format!("column \"{}\" specified more than once", column.name);
+            return Err(Error::new(SqlState::DuplicateColumn, message)
+                .with_hint(format!("Columns of {name} files are told apart by their names.")));
+        }
+        if !matches!(format, ExportFormat::Json) && matches!(field.data_type(), DataType::Interval(_)) {
+            let message = format!("column \"{}\" of type interval in {name} files", column.name);
+            return Err(Error::unsupported(message).with_hint("Cast it to text."));
+        }
+    }
+    Ok(())
 }
 
 /// The files that are in the folder and are to go.

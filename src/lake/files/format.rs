@@ -52,6 +52,8 @@ pub struct FileOptions {
     /// Each CSV file's header says which columns it has; the table has those of all files. Otherwise all headers must be
     /// the same. Formats that name their columns are always united.
     pub union_by_name: bool,
+    /// Names that differ only by case are one column.
+    pub any_case: bool,
     /// Whether `key=value` folders are columns.
     pub path_columns: bool,
 }
@@ -67,6 +69,7 @@ impl Default for FileOptions {
             sample_files_max: 32,
             encoding: FileEncoding::Marked,
             union_by_name: false,
+            any_case: false,
             path_columns: true,
         }
     }

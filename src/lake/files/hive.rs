@@ -105,7 +105,7 @@ fn in_path(error: Error, set: &FileSet, file: &ObjectMeta, column: &str) -> Erro
 fn type_of<'a>(values: impl Iterator<Item = &'a str>, context: &InputContext) -> PgType {
     let kind = |text: &str| if text.parse::<i64>().is_ok() { Kind::BigInt } else { Kind::of(text, context) };
     match values.map(kind).fold(Kind::Nothing, Kind::and) {
-        kind @ (Kind::BigInt | Kind::Date | Kind::Timestamp | Kind::Timestamptz) => kind.pg_type(),
+        kind @ (Kind::BigInt | Kind::Numeric | Kind::Date | Kind::Timestamp | Kind::Timestamptz) => kind.pg_type(),
         Kind::Nothing | Kind::Bool | Kind::Double | Kind::Text | Kind::Jsonb => PgType::TEXT,
     }
 }

@@ -2,20 +2,21 @@
 
 use std::sync::Arc;
 
-use futures::{FutureExt, StreamExt, TryStreamExt, stream};
-use object_store::ObjectMeta;
+use futures::StreamExt;
 use serde_json::Value;
 
 use super::columnar::{columns_of, footers};
 use super::format::{FileFormat, FileOptions, HeaderChoice};
+use super::headers::{has_only_names, is_header, names_of, no_columns, united};
 use super::hive::PathColumns;
 use super::json;
+use super::json_text::Record;
 use super::scan::{Cutting, Sources};
 use super::table::FileSet;
 use crate::encode::copy::{Chunk, Header, Spelling, sample_rows};
 use crate::encode::input::{self, InputContext};
 use crate::encode::types::PgType;
-use crate::error::{Error, Result, SqlState};
+use crate::error::{Error, Result};
 
 /// Names and types of the files' columns.
 ///
@@ -24,7 +25,7 @@ use crate::error::{Error, Result, SqlState};
 /// own schemas, merged by name. Errors: the store's, 22P04 and 22P02 for what cannot be parsed, 42804 for schemas at odds.
 pub async fn infer(set: &FileSet, format: FileFormat, options: &FileOptions) -> Result<Vec<(String, PgType)>> {
     let mut columns = match format {
-        FileFormat::Parquet | FileFormat::Avro => columns_of(&footers(set, format).await?.schema),
+        FileFormat::Parquet | FileFormat::Avro => columns_of(&footers(set, format, options.any_case).await?.schema),
         FileFormat::Csv | FileFormat::Json => infer_text(set, format, options, None).await?.columns,
     };
     if options.path_columns {
@@ -60,8 +61,12 @@ pub(super) async fn infer_text(
     known: Option<Vec<(String, PgType)>>,
 ) -> Result<TextColumns> {
     let has_header = format == FileFormat::Csv && options.header == HeaderChoice::Present;
-    if has_header && options.union_by_name && set.files.len() > 1 {
-        return united(set, options, known).await;
+    let may_differ = format == FileFormat::Csv && options.union_by_name && set.files.len() > 1;
+    if may_differ
+        && options.header != HeaderChoice::Absent
+        && let Some(united) = united(set, options, known.clone()).await?
+    {
+        return Ok(united);
     }
     let told = format == FileFormat::Json || options.header != HeaderChoice::Detect;
     match known {
@@ -78,86 +83,12 @@ pub(super) async fn infer_text(
     }
 }
 
-fn typed(columns: Vec<(String, Kind)>) -> Vec<(String, PgType)> {
+pub(super) fn typed(columns: Vec<(String, Kind)>) -> Vec<(String, PgType)> {
     columns.into_iter().map(|(name, kind)| (name, kind.pg_type())).collect()
 }
 
-/// Different headers that the files of one table may have.
-const HEADERS_MAX: usize = 64;
-/// Headers that are read at a time.
-const HEADERS_AHEAD: usize = 16;
-
-/// The columns of CSV files whose headers differ, in the order in which they come up.
-async fn united(set: &FileSet, options: &FileOptions, known: Option<Vec<(String, PgType)>>) -> Result<TextColumns> {
-    let by_file = headers(set, options).await?;
-    let mut groups: Vec<(Arc<[String]>, Vec<ObjectMeta>)> = Vec::new();
-    for (header, file) in by_file.iter().zip(set.files.iter()) {
-        match groups.iter_mut().find(|(known, _)| known == header) {
-            Some((_, files)) => files.push(file.clone()),
-            None => groups.push((Arc::clone(header), vec![file.clone()])),
-        }
-    }
-    if groups.len() > HEADERS_MAX {
-        let message = format!("the files have more than {HEADERS_MAX} different headers");
-        return Err(Error::new(SqlState::ProgramLimitExceeded, message));
-    }
-    let mut columns: Vec<(String, Kind)> = Vec::new();
-    if known.is_none() {
-        let sample_files_max = (options.sample_files_max / groups.len().max(1)).max(1);
-        let options = FileOptions { sample_files_max, ..options.clone() };
-        for (header, files) in groups.iter().filter(|(header, _)| !header.is_empty()) {
-            let part = FileSet { files: Arc::new(files.clone()), ..set.clone() };
-            let found = csv_columns(&sample(&part, FileFormat::Csv, &options).await?, &options)?;
-            let kinds = found.columns.into_iter().map(|(_, kind)| kind);
-            for (name, kind) in header.iter().zip(kinds) {
-                match columns.iter_mut().find(|(known, _)| known == name) {
-                    Some((_, known)) => *known = known.and(kind),
-                    None => columns.push((name.clone(), kind)),
-                }
-            }
-        }
-    }
-    let columns = known.unwrap_or_else(|| typed(columns));
-    if columns.is_empty() {
-        return Err(no_columns());
-    }
-    Ok(TextColumns { columns, has_header: true, verbatim: false, by_file })
-}
-
-/// The names in each file's first line; none for an empty file.
-async fn headers(set: &FileSet, options: &FileOptions) -> Result<Vec<Arc<[String]>>> {
-    let mut csv = options.csv.clone();
-    csv.header = Header::Absent;
-    let sources = Sources::of(set, Cutting::Csv(csv), options);
-    let header = |file: ObjectMeta| {
-        let (sources, csv) = (sources.clone(), options.csv.clone());
-        async move {
-            let stream = sources.head_chunks(&file);
-            futures::pin_mut!(stream);
-            let Some(chunk) = stream.next().await else { return Ok(Arc::from(Vec::new())) };
-            let rows = sample_rows(&chunk?.into_chunk(), &csv, 1)?;
-            Ok(names_of(rows.first().map(Vec::as_slice).unwrap_or_default(), true).into())
-        }
-        .boxed()
-    };
-    stream::iter(set.files.as_ref().clone()).map(header).buffered(HEADERS_AHEAD).try_collect().await
-}
-
-/// The columns' names: the first row's where it is a header, without repetitions.
-fn names_of(first_row: &[Option<String>], has_header: bool) -> Vec<String> {
-    unique(first_row.iter().enumerate().map(|(at, name)| match name {
-        Some(name) if has_header => name.trim().to_owned(),
-        _ => format!("column{}", at + 1),
-    }))
-}
-
-fn no_columns() -> Error {
-    Error::new(SqlState::BadCopyFileFormat, "cannot find the columns of empty files")
-        .with_hint("Name the columns and their types.")
-}
-
 /// The first chunks of the first files; one list a file.
-async fn sample(set: &FileSet, format: FileFormat, options: &FileOptions) -> Result<Vec<Vec<Chunk>>> {
+pub(super) async fn sample(set: &FileSet, format: FileFormat, options: &FileOptions) -> Result<Vec<Vec<Chunk>>> {
     let mut csv = options.csv.clone();
     csv.header = Header::Absent;
     let cutting = if format == FileFormat::Json { Cutting::Json } else { Cutting::Csv(csv) };
@@ -189,6 +120,8 @@ pub(super) enum Kind {
     Nothing,
     Bool,
     BigInt,
+    /// A whole number beyond bigint.
+    Numeric,
     Double,
     Date,
     Timestamp,
@@ -196,6 +129,9 @@ pub(super) enum Kind {
     Text,
     Jsonb,
 }
+
+/// Digits that a numeric has room for.
+const DIGITS_MAX: usize = 38;
 
 impl Kind {
     /// What a text looks like. A number that begins with a zero is a code, not a number.
@@ -218,6 +154,10 @@ impl Kind {
         }
         if text.parse::<i64>().is_ok() {
             return Self::BigInt;
+        }
+        // A double would drop digits.
+        if !digits.is_empty() && digits.iter().all(u8::is_ascii_digit) {
+            return if digits.len() <= DIGITS_MAX { Self::Numeric } else { Self::Text };
         }
         let number = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'-' | b'+' | b'e' | b'E'));
         if number && text.parse::<f64>().is_ok_and(f64::is_finite) {
@@ -257,7 +197,11 @@ impl Kind {
             // A spelling that was told is the only one.
             Self::Date if !spelling.dates.is_empty() => Self::Text,
             Self::Timestamp | Self::Timestamptz if !spelling.timestamps.is_empty() => Self::Text,
-            Self::BigInt | Self::Double if spelling.respells_numbers() && spelling.number(text).is_none() => Self::Text,
+            Self::BigInt | Self::Numeric | Self::Double
+                if spelling.respells_numbers() && spelling.number(text).is_none() =>
+            {
+                Self::Text
+            }
             kind => kind,
         }
     }
@@ -266,7 +210,8 @@ impl Kind {
         match (self, other) {
             (left, right) if left == right => left,
             (Self::Nothing, known) | (known, Self::Nothing) => known,
-            (Self::BigInt, Self::Double) | (Self::Double, Self::BigInt) => Self::Double,
+            (Self::BigInt, Self::Numeric) | (Self::Numeric, Self::BigInt) => Self::Numeric,
+            (Self::BigInt | Self::Numeric, Self::Double) | (Self::Double, Self::BigInt | Self::Numeric) => Self::Double,
             (Self::Date, Self::Timestamp) | (Self::Timestamp, Self::Date) => Self::Timestamp,
             (Self::Date, Self::Timestamptz) | (Self::Timestamptz, Self::Date) => Self::Timestamptz,
             (Self::Jsonb, _) | (_, Self::Jsonb) => Self::Jsonb,
@@ -279,6 +224,7 @@ impl Kind {
             Self::Nothing | Self::Text => PgType::TEXT,
             Self::Bool => PgType::BOOL,
             Self::BigInt => PgType::INT8,
+            Self::Numeric => PgType::numeric(DIGITS_MAX as u8, 0),
             Self::Double => PgType::FLOAT8,
             Self::Date => PgType::DATE,
             Self::Timestamp => PgType::TIMESTAMP,
@@ -294,14 +240,14 @@ fn looks_like_date(text: &str) -> bool {
     text.len() >= 10 && text.bytes().take(10).enumerate().all(shape)
 }
 
-fn context() -> InputContext {
+pub(super) fn context() -> InputContext {
     // Only shapes are asked for here: the clock and the zone decide nothing.
     InputContext::utc(chrono::DateTime::UNIX_EPOCH)
 }
 
 /// What a sample of CSV tells.
-struct Sampled {
-    columns: Vec<(String, Kind)>,
+pub(super) struct Sampled {
+    pub(super) columns: Vec<(String, Kind)>,
     has_header: bool,
     verbatim: bool,
 }
@@ -313,14 +259,19 @@ impl Sampled {
     }
 }
 
-fn csv_columns(files: &[Vec<Chunk>], options: &FileOptions) -> Result<Sampled> {
+pub(super) fn csv_columns(files: &[Vec<Chunk>], options: &FileOptions) -> Result<Sampled> {
     let (mut first_row, mut first_kinds, mut kinds) = (None, Vec::new(), Vec::new());
     let rows_max = options.sample_rows_max.div_ceil(files.len().max(1)).max(2);
     let context = context();
     for file in files {
         let (mut left, mut is_first) = (rows_max, true);
         for chunk in file {
-            let rows = sample_rows(chunk, &options.csv, left)?;
+            let sample = sample_rows(chunk, &options.csv, left);
+            if let Some((field, error)) = sample.broken {
+                let first = first_row.as_deref().or_else(|| sample.rows.first().map(Vec::as_slice)).unwrap_or_default();
+                return Err(place_of_field(error, first, field, options.header));
+            }
+            let rows = sample.rows;
             left = left.saturating_sub(rows.len());
             for row in rows {
                 // Each file's first row is judged apart: it may be a header.
@@ -353,6 +304,21 @@ fn csv_columns(files: &[Vec<Chunk>], options: &FileOptions) -> Result<Sampled> {
     Ok(Sampled { columns, has_header, verbatim })
 }
 
+/// The error with the column's name: the first line's, as far as that can be known.
+fn place_of_field(error: Error, first: &[Option<String>], field: usize, header: HeaderChoice) -> Error {
+    let named = match header {
+        HeaderChoice::Present => true,
+        HeaderChoice::Absent => false,
+        HeaderChoice::Detect => has_only_names(first),
+    };
+    let name = names_of(first, named).into_iter().nth(field).unwrap_or_else(|| format!("column{}", field + 1));
+    let place = error.context().map(|place| format!("{place}, column {name}"));
+    match place {
+        Some(place) => error.with_context(place),
+        None => error,
+    }
+}
+
 fn note(kinds: &mut Vec<Kind>, row: &[Option<String>], spelling: &Spelling, context: &InputContext) {
     if kinds.len() < row.len() {
         kinds.resize(row.len(), Kind::Nothing);
@@ -363,34 +329,6 @@ fn note(kinds: &mut Vec<Kind>, row: &[Option<String>], spelling: &Spelling, cont
             *kind = kind.and(Kind::spelled(value, spelling, context));
         }
     }
-}
-
-/// Names over values: the first row is all different texts, and below it something is more than text.
-fn is_header(first: &[Option<String>], kinds: &[Kind]) -> bool {
-    let context = context();
-    let is_name = |value: &Option<String>| value.as_ref().is_some_and(|text| Kind::of(text, &context) == Kind::Text);
-    let mut names: Vec<&str> = first.iter().flatten().map(String::as_str).collect();
-    names.sort_unstable();
-    let distinct = names.windows(2).all(|pair| pair.first() != pair.last());
-    let typed = kinds.iter().any(|kind| !matches!(kind, Kind::Text | Kind::Nothing));
-    distinct && typed && first.iter().all(is_name)
-}
-
-/// The names, a repeated or empty one with a number behind it.
-fn unique(names: impl Iterator<Item = String>) -> Vec<String> {
-    let mut seen = std::collections::HashSet::new();
-    let mut result = Vec::new();
-    for (at, name) in names.enumerate() {
-        let base = if name.is_empty() { format!("column{}", at + 1) } else { name };
-        let mut candidate = base.clone();
-        let mut number = 1;
-        while !seen.insert(candidate.clone()) {
-            candidate = format!("{base}_{number}");
-            number += 1;
-        }
-        result.push(candidate);
-    }
-    result
 }
 
 fn json_columns(files: &[Vec<Chunk>], options: &FileOptions) -> Result<Vec<(String, Kind)>> {
@@ -411,13 +349,15 @@ fn json_columns(files: &[Vec<Chunk>], options: &FileOptions) -> Result<Vec<(Stri
                     return Err(json::invalid(chunk, start, "Each record must be an object."));
                 };
                 left -= 1;
+                let record = Record::new(chunk.bytes.get(start..values.byte_offset()).unwrap_or_default());
                 for (name, value) in &members {
-                    let at = *at_name.entry(name.clone()).or_insert_with(|| {
+                    let key = if options.any_case { name.to_ascii_lowercase() } else { name.clone() };
+                    let at = *at_name.entry(key).or_insert_with(|| {
                         columns.push((name.clone(), Kind::Nothing));
                         columns.len() - 1
                     });
                     if let Some((_, kind)) = columns.get_mut(at) {
-                        *kind = kind.and(json_kind(value, &context));
+                        *kind = kind.and(json_kind(value, &record, name, &context));
                     }
                 }
             }
@@ -430,12 +370,14 @@ fn json_columns(files: &[Vec<Chunk>], options: &FileOptions) -> Result<Vec<(Stri
 }
 
 /// A JSON string is a date or timestamp at most: quotes around a number were meant.
-fn json_kind(value: &Value, context: &InputContext) -> Kind {
+fn json_kind(value: &Value, record: &Record<'_>, name: &str, context: &InputContext) -> Kind {
     match value {
         Value::Null => Kind::Nothing,
         Value::Bool(_) => Kind::Bool,
         Value::Number(number) if number.is_i64() => Kind::BigInt,
-        Value::Number(_) => Kind::Double,
+        Value::Number(number) if number.is_u64() => Kind::Numeric,
+        // What the parser made a double of may be a whole number with more digits.
+        Value::Number(_) => record.member(name).map_or(Kind::Double, |text| Kind::of(text, context)),
         Value::String(text) if looks_like_date(text) => match Kind::of(text, context) {
             kind @ (Kind::Date | Kind::Timestamp | Kind::Timestamptz) => kind,
             _ => Kind::Text,

@@ -1,19 +1,23 @@
 //! JSON files: one value a line, values one after the other, or one array of them.
 
+use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::compute::{filter, filter_record_batch};
 use arrow::datatypes::{Field, Int64Type, Schema, SchemaRef};
 use bytes::BytesMut;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
+use super::headers::repeated;
+use super::json_text::Record;
 use crate::encode::copy::{
     BATCH_ROWS_MAX, CHUNK_BYTES, Chunk, ColumnBuilder, Decoded, OnError, RECORD_BYTES_MAX, REJECTS_LISTED_MAX, Reject,
     cut_rejected as cut,
 };
 use crate::encode::input::InputContext;
-use crate::encode::types::{PgType, arrow_type};
+use crate::encode::types::{PgType, arrow_type, element_of, oid};
 use crate::error::{Error, Result, SqlState};
 
 /// Cuts JSON between values. An outer array is taken off: its brackets and commas become blanks.
@@ -140,13 +144,31 @@ pub(super) struct JsonDecoder {
     schema: SchemaRef,
     context: InputContext,
     on_error: OnError,
+    any_case: bool,
 }
 
 impl JsonDecoder {
-    /// A decoder of just these members.
-    pub(super) fn new(columns: Vec<(String, PgType)>, context: InputContext, on_error: OnError) -> Self {
+    /// A decoder of just these members, whose names are the same in `any_case` if they are told to be.
+    pub(super) fn new(
+        columns: Vec<(String, PgType)>,
+        context: InputContext,
+        on_error: OnError,
+        any_case: bool,
+    ) -> Self {
         let fields: Vec<_> = columns.iter().map(|(name, ty)| Field::new(name, arrow_type(*ty), true)).collect();
-        Self { columns, schema: Arc::new(Schema::new(fields)), context, on_error }
+        Self { columns, schema: Arc::new(Schema::new(fields)), context, on_error, any_case }
+    }
+
+    /// The member of that name, with its own name.
+    fn member<'m>(&self, members: &'m Map<String, Value>, name: &str) -> Result<Option<(&'m String, &'m Value)>> {
+        if !self.any_case {
+            return Ok(members.get_key_value(name));
+        }
+        let mut found = members.iter().filter(|(member, _)| member.eq_ignore_ascii_case(name));
+        match (found.next(), found.next()) {
+            (found, None) => Ok(found),
+            (_, Some((again, _))) => Err(repeated(again)),
+        }
     }
 
     /// As [`crate::encode::copy::ChunkDecoder::decode`]. Errors: 22P02 for what is no JSON object, and each type's own.
@@ -168,7 +190,7 @@ impl JsonDecoder {
             last_line += memchr::memchr_iter(b'\n', between).count() as u64;
             seen = begin;
             rows.lines.push(i64::try_from(last_line).unwrap_or(i64::MAX));
-            rows.push(chunk, start, &members, &mut decoded)?;
+            rows.push(chunk, start..values.byte_offset(), &members, &mut decoded)?;
             if rows.count >= BATCH_ROWS_MAX {
                 std::mem::replace(&mut rows, Rows::new(self)).finish(&mut decoded)?;
             }
@@ -232,13 +254,16 @@ impl<'a> Rows<'a> {
     fn push(
         &mut self,
         chunk: &Chunk,
-        at: usize,
-        members: &serde_json::Map<String, Value>,
+        bytes: Range<usize>,
+        members: &Map<String, Value>,
         decoded: &mut Decoded,
     ) -> Result<()> {
+        let at = bytes.start;
+        let record = Record::new(chunk.bytes.get(bytes).unwrap_or_default());
         let mut kept = true;
         for (builder, (name, ty)) in self.builders.iter_mut().zip(&self.decoder.columns) {
-            let text = text_of(members.get(name), *ty);
+            let member = self.decoder.member(members, name).map_err(|error| error.with_context(place(chunk, at)))?;
+            let text = member.and_then(|(name, value)| text_of(value, *ty, || record.member(name)));
             let Err(error) = builder.append_text(text.as_deref(), &self.decoder.context) else { continue };
             if self.decoder.on_error == OnError::Stop {
                 let shown = text.unwrap_or_default();
@@ -279,11 +304,61 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// The text that a type's input function reads; nested values stay JSON.
-fn text_of(value: Option<&Value>, ty: PgType) -> Option<std::borrow::Cow<'_, str>> {
-    match value? {
+/// The text that a type's input function reads; nested values stay JSON. `written` is the value as it stands in the file: the
+/// parser's doubles have fewer digits.
+fn text_of<'v>(value: &'v Value, ty: PgType, written: impl Fn() -> Option<&'v str>) -> Option<Cow<'v, str>> {
+    let is_json = matches!(ty, PgType::JSON | PgType::JSONB);
+    match value {
         Value::Null => None,
-        Value::String(text) if ty != PgType::JSON && ty != PgType::JSONB => Some(text.as_str().into()),
+        Value::Array(items) if let Some(element) = element_of(ty.oid) => {
+            let mut text = String::new();
+            push_array(&mut text, items, matches!(element, oid::JSON | oid::JSONB));
+            Some(text.into())
+        }
+        Value::String(text) if !is_json => Some(text.as_str().into()),
+        Value::Number(number) if number.is_f64() && !matches!(ty, PgType::FLOAT4 | PgType::FLOAT8) => {
+            Some(written().map_or_else(|| value.to_string().into(), Cow::from))
+        }
+        Value::Array(_) | Value::Object(_) if is_json && has_double(value) => {
+            Some(written().map_or_else(|| value.to_string().into(), Cow::from))
+        }
         other => Some(other.to_string().into()),
+    }
+}
+
+/// An array as its type's input function reads it. Elements that are json keep arrays of their own.
+fn push_array(out: &mut String, items: &[Value], of_json: bool) {
+    out.push('{');
+    for (at, item) in items.iter().enumerate() {
+        if at > 0 {
+            out.push(',');
+        }
+        match item {
+            Value::Null => out.push_str("NULL"),
+            Value::Array(items) if !of_json => push_array(out, items, of_json),
+            Value::String(text) if !of_json => push_quoted(out, text),
+            other => push_quoted(out, &other.to_string()),
+        }
+    }
+    out.push('}');
+}
+
+fn push_quoted(out: &mut String, text: &str) {
+    out.push('"');
+    for char in text.chars() {
+        if matches!(char, '"' | '\\') {
+            out.push('\\');
+        }
+        out.push(char);
+    }
+    out.push('"');
+}
+
+fn has_double(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => number.is_f64(),
+        Value::Array(values) => values.iter().any(has_double),
+        Value::Object(members) => members.values().any(has_double),
+        Value::Null | Value::Bool(_) | Value::String(_) => false,
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! `*` and `?` stay inside one folder, `**` crosses folders, `[a-z]` and `[!a-z]` are one character, `{a,b}` alternatives.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use datafusion::execution::object_store::ObjectStoreUrl;
@@ -43,7 +44,7 @@ impl FileSet {
         Ok(Self { store, url, files: Arc::new(files), depth })
     }
 
-    /// The files of these names below a folder.
+    /// The files of these names below a folder, each once.
     ///
     /// # Errors
     /// 58P01 when one is not there, and the store's own.
@@ -56,7 +57,7 @@ impl FileSet {
         let folder = folder.trim_matches('/');
         let below = |name: &String| format!("{folder}/{}", name.trim_start_matches('/'));
         let paths: Vec<String> = names.iter().map(below).collect();
-        let found: Vec<ObjectMeta> = futures::stream::iter(paths)
+        let mut found: Vec<ObjectMeta> = futures::stream::iter(paths)
             .map(|path| {
                 let (store, url) = (Arc::clone(&store), url.clone());
                 async move { head(&store, &url, &path).await }
@@ -64,6 +65,8 @@ impl FileSet {
             .buffered(HEADS_AHEAD)
             .try_collect()
             .await?;
+        let mut seen = HashSet::new();
+        found.retain(|file| seen.insert(file.location.clone()));
         let depth = path_of(folder)?.parts().count();
         Ok(Self { store, url, files: Arc::new(found), depth })
     }

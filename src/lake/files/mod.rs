@@ -13,9 +13,11 @@
 mod columnar;
 mod export;
 mod format;
+mod headers;
 mod hive;
 mod infer;
 mod json;
+mod json_text;
 mod list;
 mod parallel;
 mod prune;

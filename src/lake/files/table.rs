@@ -80,7 +80,7 @@ pub async fn table(
     let known = columns.as_deref().unwrap_or_default();
     let paths = if options.path_columns { PathColumns::of(&set, known, &context)? } else { PathColumns::none(&set) };
     if matches!(format, FileFormat::Parquet | FileFormat::Avro) {
-        let footers = footers(&set, format).await?.without(|name| paths.has(name));
+        let footers = footers(&set, format, options.any_case).await?.without(|name| paths.has(name));
         let mut columns = columns_of(&footers.schema);
         columns.extend(paths.columns.iter().cloned());
         let provider = Arc::new(ColumnarTable::new(set, format, footers, paths));
@@ -111,6 +111,7 @@ pub async fn table(
         format,
         csv,
         context,
+        any_case: options.any_case,
     });
     Ok(FileTable { provider, columns, rejections })
 }
@@ -169,6 +170,7 @@ struct TextTable {
     schema: SchemaRef,
     context: InputContext,
     rejections: Arc<Rejections>,
+    any_case: bool,
 }
 
 impl TextTable {
@@ -195,7 +197,7 @@ impl TextTable {
         let records = match self.format {
             FileFormat::Json => {
                 let columns = data.iter().filter_map(|column| group.columns.get(*column).cloned()).collect();
-                RecordDecoder::Json(JsonDecoder::new(columns, self.context, self.csv.on_error))
+                RecordDecoder::Json(JsonDecoder::new(columns, self.context, self.csv.on_error, self.any_case))
             }
             FileFormat::Csv | FileFormat::Parquet | FileFormat::Avro => RecordDecoder::Csv(Box::new(
                 ChunkDecoder::new("COPY", self.csv.clone(), group.columns.clone(), self.context)

@@ -15,6 +15,17 @@ use crate::plan::relations::RelationColumn;
 use crate::plan::typing::{self, Coercion, Typed};
 use crate::sql::Name;
 
+/// Where rows are inserted.
+#[derive(Clone, Copy)]
+pub(super) struct Into<'a> {
+    pub(super) table: &'a str,
+    pub(super) columns: &'a [RelationColumn],
+    /// The columns that the statement names; none for all.
+    pub(super) targets: &'a [Name],
+    /// Values of columns that the rows do not have, by the columns' numbers.
+    pub(super) fixed: &'a [(usize, Typed)],
+}
+
 /// One value of a VALUES list under an INSERT.
 enum Given {
     Value(Typed),
@@ -31,7 +42,20 @@ impl Binder<'_> {
         targets: &[Name],
         source: Option<&ast::Query>,
     ) -> Result<BoundQuery> {
-        let chosen = self.insert_targets(table, columns, targets)?;
+        self.bind_insert_into(&Into { table, columns, targets, fixed: &[] }, source)
+    }
+
+    /// The same, where some columns have their values already.
+    pub(super) fn bind_insert_into(&self, into: &Into<'_>, source: Option<&ast::Query>) -> Result<BoundQuery> {
+        let Into { table, columns, targets, fixed } = *into;
+        let mut chosen = self.insert_targets(table, columns, targets)?;
+        let is_fixed = |index: &usize| fixed.iter().any(|(known, _)| known == index);
+        if targets.is_empty() {
+            chosen.retain(|index| !is_fixed(index));
+        } else if let Some(twice) = chosen.iter().position(is_fixed).and_then(|at| targets.get(at)) {
+            let message = format!("column \"{}\" specified more than once", twice.value);
+            return Err(Error::new(SqlState::DuplicateColumn, message).at(twice.position));
+        }
         let environment = Environment::default();
         let bound = match source {
             None => self.insert_values(vec![Vec::new()], columns, &chosen, targets)?,
@@ -46,7 +70,7 @@ impl Binder<'_> {
                 }
             },
         };
-        self.table_shape(bound, columns, &chosen)
+        self.table_shape(bound, columns, &chosen, fixed)
     }
 
     /// Indexes of the columns that get values: those named, or all.
@@ -156,7 +180,7 @@ impl Binder<'_> {
     }
 
     /// A value that INSERT gives a column.
-    fn inserted(&self, value: Typed, column: &RelationColumn) -> Result<Typed> {
+    pub(super) fn inserted(&self, value: Typed, column: &RelationColumn) -> Result<Typed> {
         if column.is_generated() {
             let message = format!("cannot insert a non-DEFAULT value into column \"{}\"", column.name);
             return Err(given_to_generated(column, message));
@@ -185,13 +209,20 @@ impl Binder<'_> {
     }
 
     /// The table's columns in order, its own values where nothing was given.
-    fn table_shape(&self, bound: Bound, columns: &[RelationColumn], chosen: &[usize]) -> Result<BoundQuery> {
+    fn table_shape(
+        &self,
+        bound: Bound,
+        columns: &[RelationColumn],
+        chosen: &[usize],
+        fixed: &[(usize, Typed)],
+    ) -> Result<BoundQuery> {
         let given = bound.exprs();
         let names = unique(columns.iter().map(|column| column.name.as_str()));
         let mut exprs: Vec<Expr> = Vec::new();
         for (index, (column, name)) in columns.iter().zip(&names).enumerate() {
             let value = chosen.iter().position(|target| *target == index).and_then(|at| given.get(at)).cloned();
-            let value = match value {
+            let known = fixed.iter().find(|(known, _)| *known == index).map(|(_, value)| value.expr.clone());
+            let value = match value.or(known) {
                 Some(value) => value,
                 None => self.default_of(column)?.expr,
             };

@@ -13,15 +13,24 @@ use super::change::{BoundChange, Changed, parts};
 use super::expression::{Clause, Context};
 use super::filled::over_values;
 use super::from::From;
-use super::insert::null_of;
+use super::insert::{Into, null_of};
 use super::merge::first_of;
-use super::scope::{Environment, Item, Origin, ScopeColumn};
+use super::scope::{Environment, Item, Origin, Scope, ScopeColumn};
 use super::{Binder, plan_columns};
 use crate::error::{Error, Result, SqlState};
 use crate::lake::{RowAction, TableCheck};
 use crate::plan::relations::{RelationColumn, Relations, ResolvedTable};
-use crate::plan::typing;
-use crate::sql::{ConflictAction, Insert, Name, OnConflict, Replaces};
+use crate::plan::typing::{self, Typed};
+use crate::sql::{ConflictAction, Insert, Name, OnConflict, PartitionValue, Replaces};
+
+/// The rows that go before others are inserted.
+#[derive(Clone, Copy)]
+enum Replaced<'a> {
+    All,
+    /// Those with these values.
+    Having(&'a [(usize, Typed)]),
+    Where(&'a ast::Expr),
+}
 
 /// Where a row stands among those of its key.
 struct Places {
@@ -40,16 +49,24 @@ impl Binder<'_> {
         insert: &Insert,
     ) -> Result<BoundChange> {
         let columns = &target.columns;
-        let rows = self.bind_insert(&target.name, columns, &insert.columns, insert.source.as_deref())?.plan;
         let environment = self.with_clause(with_of(insert).as_ref(), &Environment::default())?;
+        let fixed = match &insert.replaces {
+            Replaces::Partitions(values) => self.partition_values(target, values, &environment)?,
+            Replaces::None | Replaces::All | Replaces::Where(_) => Vec::new(),
+        };
+        let into = Into { table: &target.name, columns, targets: &insert.columns, fixed: &fixed };
+        let rows = self.bind_insert_into(&into, insert.source.as_deref())?.plan;
         let changed = match (&insert.on_conflict, &insert.replaces) {
             // Without a key nothing is a conflict: no table has one of its own.
             (Some(OnConflict { columns, .. }), _) if columns.is_empty() => self.appended(target, insert, rows)?,
             (Some(conflict), _) => self.conflicting((target, checks), insert, conflict, rows, &environment)?,
             (None, Replaces::None) => self.appended(target, insert, rows)?,
-            (None, Replaces::All) => self.replacing(target, insert, rows, None, &environment)?,
+            (None, Replaces::All) => self.replacing(target, insert, rows, Replaced::All, &environment)?,
+            (None, Replaces::Partitions(_)) => {
+                self.replacing(target, insert, rows, Replaced::Having(&fixed), &environment)?
+            }
             (None, Replaces::Where(condition)) => {
-                self.replacing(target, insert, rows, Some(condition), &environment)?
+                self.replacing(target, insert, rows, Replaced::Where(condition), &environment)?
             }
         };
         self.returned(target, changed, &insert.returning, true, &environment)
@@ -71,7 +88,7 @@ impl Binder<'_> {
         target: &ResolvedTable,
         insert: &Insert,
         rows: LogicalPlan,
-        condition: Option<&ast::Expr>,
+        replaced: Replaced<'_>,
         environment: &Environment<'_>,
     ) -> Result<Changed> {
         if !insert.returning.is_empty() {
@@ -79,21 +96,25 @@ impl Binder<'_> {
         }
         let own = self.changed_table(target, insert.alias.as_ref(), insert.table.position)?;
         let (file, row, _) = parts(&own.items, 0)?;
+        let condition = match replaced {
+            Replaced::All => None,
+            Replaced::Having(values) => self.having(&own, values)?,
+            Replaced::Where(condition) => {
+                let scope = self.scope_of(&own, environment, &[]);
+                Some(self.boolean(condition, &Context::new(&scope, Clause::Where), "WHERE")?)
+            }
+        };
         let gone = match condition {
             None => own.plan.clone(),
-            Some(condition) => {
-                let scope = self.scope_of(&own, environment, &[]);
-                let condition = self.boolean(condition, &Context::new(&scope, Clause::Where), "WHERE")?;
-                LogicalPlanBuilder::from(own.plan.clone()).filter(condition)?.build()?
-            }
+            Some(condition) => LogicalPlanBuilder::from(own.plan.clone()).filter(condition)?.build()?,
         };
         let nulls = target.columns.iter().map(|column| null_of(column.ty).expr);
         let mut taken = vec![file, row, lit(RowAction::Delete.code())];
         taken.extend(nulls);
         let new = self.rows_item(target, rows, &target.name)?;
-        let action = match condition {
-            None => lit(RowAction::Insert.code()),
-            Some(condition) => {
+        let action = match replaced {
+            Replaced::All | Replaced::Having(_) => lit(RowAction::Insert.code()),
+            Replaced::Where(condition) => {
                 let scope = self.scope_of(&new, environment, &[]);
                 let condition = self.boolean(condition, &Context::new(&scope, Clause::Where), "WHERE")?;
                 first_of(vec![(condition, lit(RowAction::Insert.code()))], lit(RowAction::Fail.code()))?
@@ -112,6 +133,50 @@ impl Binder<'_> {
             return Err(Error::internal("a change has too few columns"));
         };
         Ok(Changed { plan, items: Vec::new(), target: 0, file, row, action, values: exprs.collect() })
+    }
+
+    /// The constants of PARTITION, as their columns' values.
+    fn partition_values(
+        &self,
+        target: &ResolvedTable,
+        values: &[PartitionValue],
+        environment: &Environment<'_>,
+    ) -> Result<Vec<(usize, Typed)>> {
+        let names: Vec<Name> = values.iter().map(|value| value.column.clone()).collect();
+        // A list without names would be all columns.
+        let chosen =
+            if names.is_empty() { Vec::new() } else { self.insert_targets(&target.name, &target.columns, &names)? };
+        let scope = Scope::empty(environment);
+        let context = Context::new(&scope, Clause::Values);
+        let mut fixed = Vec::new();
+        for (index, value) in chosen.into_iter().zip(values) {
+            let (Some(column), Some(value)) = (target.columns.get(index), &value.value) else { continue };
+            fixed.push((index, self.inserted(self.expr(value, &context)?, column)?));
+        }
+        Ok(fixed)
+    }
+
+    /// Whether a row is of the partitions with these values; `None` for all.
+    fn having(&self, own: &From, values: &[(usize, Typed)]) -> Result<Option<Expr>> {
+        let mut all: Option<Expr> = None;
+        for (index, value) in values {
+            let Some(column) = own.items.first().and_then(|item| item.columns.get(*index)) else { continue };
+            let known = match &value.expr {
+                Expr::Literal(constant, _) => Some(constant.is_null()),
+                _ => None,
+            };
+            let condition = match known {
+                Some(true) => column.expr.clone().is_null(),
+                Some(false) | None => {
+                    // Files are told apart by plain equality only.
+                    let operator = if known.is_some() { "=" } else { "IS NOT DISTINCT FROM" };
+                    let column = Typed { expr: column.expr.clone(), ty: column.ty, position: None };
+                    typing::binary(self.typing, operator, column, value.clone(), None, own.plan.schema())?.expr
+                }
+            };
+            all = Some(all.map_or_else(|| condition.clone(), |all| all.and(condition.clone())));
+        }
+        Ok(all)
     }
 
     /// New rows joined to those with the same key: the rows of `excluded`.

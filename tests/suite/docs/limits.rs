@@ -103,7 +103,7 @@ fn limits() -> Vec<(&'static str, Vec<Held>)> {
         ("files of one COPY TO", vec![Held::Stands("src/lake/files/export.rs", "const FILES_MAX: usize = 10_000;")]),
         (
             "different headers of CSV files that are united",
-            vec![Held::Stands("src/lake/files/infer.rs", "const HEADERS_MAX: usize = 64;")],
+            vec![Held::Stands("src/lake/files/headers.rs", "const HEADERS_MAX: usize = 64;")],
         ),
         (
             "rejected rows that are kept of one load",

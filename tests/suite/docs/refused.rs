@@ -13,6 +13,7 @@ const REFUSED: &[(&str, &[&[&str]])] = &[
     ("WHERE CURRENT OF", &[&["UPDATE t SET a = 1 WHERE CURRENT OF c"], &["DELETE FROM t WHERE CURRENT OF c"]]),
     ("assignment to a field or element", &[&["UPDATE t SET a[1] = 1"], &["UPDATE t SET a.b = 1"]]),
     ("ON CONFLICT ON CONSTRAINT", &[&["INSERT INTO t VALUES (1) ON CONFLICT ON CONSTRAINT c DO NOTHING"]]),
+    ("a PARTITION value that is no constant", &[&["INSERT OVERWRITE t PARTITION (a = lower('x')) SELECT 1"]]),
     ("RETURNING of an INSERT that replaces rows", &[&["INSERT OVERWRITE t SELECT a, b FROM t RETURNING a"]]),
     (
         "data-modifying WITH",
