@@ -176,9 +176,11 @@ fn as_columns(bound: BoundQuery, target: &Target) -> Result<datafusion::logical_
 
 /// As a query names a relation.
 type Key = (Option<String>, String);
+/// Tables that a query reads, in the order of their names.
+type Sources = Vec<(Key, Arc<Table>)>;
 
-/// The tables that a query reads, in the order of their names; `None` when it reads anything else.
-fn sources(road: &Road<'_>, relations: &Relations) -> Result<Option<Vec<(Key, Arc<Table>)>>> {
+/// The tables that a query reads; `None` when it reads anything else.
+fn sources(road: &Road<'_>, relations: &Relations) -> Result<Option<Sources>> {
     if !relations.by_position.is_empty() || !relations.by_version.is_empty() {
         return Ok(None);
     }
