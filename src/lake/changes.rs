@@ -72,11 +72,6 @@ impl Lake {
         if to.maps_columns() {
             return Err(Error::unsupported("table_changes of a table with column mapping"));
         }
-        if to.keeps_changes() && to.is_changed_privately() {
-            return Err(Error::unsupported(
-                "table_changes of a table with a change data feed that this transaction has changed",
-            ));
-        }
         let listing = Listing::read(&to.location).await?;
         let times = commit_times(to, &listing).await?;
         let commits = futures::stream::iter(from..=to.version()).map(|version| history::read(&to.location, version));

@@ -456,7 +456,8 @@ fn check(target: &Target, base: Option<&Table>) -> Result<()> {
         }
         (Target::Private { base: planned, table, reads_new_rows }, Some(base)) => {
             writable(base)?;
-            if is_append(planned, table)? {
+            // What only adds rows may have looked for them before.
+            if !*reads_new_rows && is_append(planned, table)? {
                 return same_rules(planned, base);
             }
             same_definition(planned, base)?;

@@ -25,11 +25,12 @@ use datafusion::datasource::physical_plan::{
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::error::{DataFusionError, Result};
-use datafusion::execution::context::SessionState;
+use datafusion::execution::context::{ExecutionProps, SessionState};
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, Operator, ScalarUDF, TableProviderFilterPushDown};
 use datafusion::physical_expr::expressions::{CastExpr, Column as PhysicalColumn, cast};
-use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
+use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr, create_physical_expr};
 use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::coop::CooperativeExec;
@@ -147,14 +148,8 @@ impl LakeScan {
             && columns.iter().all(|column| partitions.iter().any(|field| field.name() == &column.name))
     }
 
-    /// Numbers of the files that hold rows for the filters of partition columns, and may hold some for the others.
-    fn select(&self, state: &dyn Session, filters: &[Expr]) -> Result<(Vec<usize>, Skipped)> {
-        let (of_partitions, others): (Vec<Expr>, Vec<Expr>) =
-            filters.iter().cloned().partition(|filter| self.is_of_partitions(filter));
-        let (mut files, mut skipped) = self.prune(state, &others)?;
-        if of_partitions.is_empty() {
-            return Ok((files, skipped));
-        }
+    /// A row for each of these files: its values of the partition columns.
+    fn partition_values(&self, files: &[usize]) -> Result<RecordBatch> {
         let partitions = Arc::new(Schema::new(self.table.partition_fields.clone()));
         let mut columns = Vec::with_capacity(partitions.fields().len());
         for (index, field) in partitions.fields().iter().enumerate() {
@@ -170,12 +165,41 @@ impl LakeScan {
             let wanted = cast(column, &stored, field.data_type().clone())?;
             columns.push(wanted.evaluate(&batch)?.into_array(files.len())?);
         }
-        let partitions_schema = DFSchema::try_from(Arc::clone(&partitions))?;
-        let rows = RecordBatch::try_new(partitions, columns)?;
+        Ok(RecordBatch::try_new(partitions, columns)?)
+    }
+
+    /// Whether the filter gives a value for every file.
+    fn evaluates(&self, filter: &Expr) -> bool {
+        let files: Vec<usize> = (0..self.data_files().len()).collect();
+        let evaluate = || {
+            let rows = self.partition_values(&files)?;
+            let schema = DFSchema::try_from(rows.schema())?;
+            let (filter, context) = (unqualified(filter.clone())?, PhysicalPlanningContext::default());
+            let filter = create_physical_expr(&filter, &schema, &ExecutionProps::new(), &context)?;
+            filter.evaluate(&rows)?.into_array(files.len())
+        };
+        evaluate().is_ok()
+    }
+
+    /// Whether the log alone decides the filter for each file.
+    fn decides(&self, filter: &Expr) -> bool {
+        self.is_of_partitions(filter) && (cannot_fail(filter) || self.evaluates(filter))
+    }
+
+    /// Numbers of the files that hold rows for the filters of partition columns, and may hold some for the others.
+    fn select(&self, state: &dyn Session, filters: &[Expr]) -> Result<(Vec<usize>, Skipped)> {
+        let (of_partitions, others): (Vec<Expr>, Vec<Expr>) =
+            filters.iter().cloned().partition(|filter| self.is_of_partitions(filter));
+        let (mut files, mut skipped) = self.prune(state, &others)?;
+        if of_partitions.is_empty() {
+            return Ok((files, skipped));
+        }
+        let rows = self.partition_values(&files)?;
+        let partitions_schema = DFSchema::try_from(rows.schema())?;
         let before = files.len();
         let mut keep = vec![true; before];
         for filter in of_partitions {
-            let decides = cannot_fail(&filter);
+            let decides = self.decides(&filter);
             let filter = state.create_physical_expr(unqualified(filter)?, &partitions_schema)?;
             match filter.evaluate(&rows).and_then(|value| value.into_array(before)) {
                 Ok(value) => {
@@ -484,7 +508,7 @@ impl TableProvider for LakeScan {
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
         Ok(filters
             .iter()
-            .map(|filter| match self.is_of_partitions(filter) && cannot_fail(filter) {
+            .map(|filter| match self.decides(filter) {
                 true => TableProviderFilterPushDown::Exact,
                 false => TableProviderFilterPushDown::Inexact,
             })
