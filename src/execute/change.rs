@@ -16,8 +16,8 @@ use super::road::{Road, Target, relation_columns};
 use crate::encode::types::OutputColumn;
 use crate::error::{Error, Result, SqlState};
 use crate::lake::{self, Change, ColumnSpec, Counts, Input, Operation, Returned, WriteMode};
-use crate::plan::Changing;
 use crate::plan::relations::ResolvedTable;
+use crate::plan::{BoundChange, Changing};
 use crate::sql::{ConflictAction, Insert, PartitionValue, Replaces};
 
 /// Times that a statement is run before another server's changes end it with 40001.
@@ -51,14 +51,25 @@ pub(crate) struct Explained {
 
 /// The plan alone.
 pub(crate) async fn plan(road: &mut Road<'_>, statement: Changing<'_>) -> Result<Explained> {
+    let (bound, relation) = bound(road, statement).await?;
+    let (plan, _) = road.physical(bound.plan).await?;
+    Ok(Explained { title: title(statement, &relation), plan })
+}
+
+/// The columns of RETURNING: what Describe tells.
+pub(crate) async fn columns(road: &mut Road<'_>, statement: Changing<'_>) -> Result<Vec<OutputColumn>> {
+    Ok(bound(road, statement).await?.0.returning)
+}
+
+/// The statement as it is bound, and its table's name; nothing of it stays.
+async fn bound(road: &mut Road<'_>, statement: Changing<'_>) -> Result<(BoundChange, String)> {
     let (target, relation) = road.changed(&statement.table(), verb(statement)).await?;
     check_partitions(statement, &target)?;
     let before = Arc::clone(&target.table);
     let (target, relation, _) = Box::pin(evolved(road, statement, target, relation)).await?;
     let bound = Box::pin(road.bind_change(statement, &target, &relation)).await;
     before.cut();
-    let (plan, _) = road.physical(bound?.plan).await?;
-    Ok(Explained { title: title(statement, &relation.name), plan })
+    Ok((bound?, relation.name))
 }
 
 fn title(statement: Changing<'_>, relation: &str) -> String {
@@ -69,17 +80,6 @@ fn title(statement: Changing<'_>, relation: &str) -> String {
         Changing::Merge(_) => "Merge",
     };
     format!("{word} on {relation}")
-}
-
-/// The columns of RETURNING: what Describe tells.
-pub(crate) async fn columns(road: &mut Road<'_>, statement: Changing<'_>) -> Result<Vec<OutputColumn>> {
-    let (target, relation) = road.changed(&statement.table(), verb(statement)).await?;
-    check_partitions(statement, &target)?;
-    let before = Arc::clone(&target.table);
-    let (target, relation, _) = Box::pin(evolved(road, statement, target, relation)).await?;
-    let bound = Box::pin(road.bind_change(statement, &target, &relation)).await;
-    before.cut();
-    Ok(bound?.returning)
 }
 
 /// The table with the columns that the statement adds to it, in a transaction of its own outside one: nobody else sees them yet.
@@ -153,7 +153,9 @@ async fn attempt_once(road: &mut Road<'_>, statement: Changing<'_>, attempt: u32
         let Some(table) = written.table.clone() else {
             return Err(Error::internal("a transaction's own version could not be read"));
         };
-        let (lake, operation) = (Arc::clone(&road.ground.lake), road.operation(&self::operation(statement).name));
+        // A queue that this statement holds it must not wait for.
+        let operation = Operation { alone, ..road.operation(&self::operation(statement).name) };
+        let lake = Arc::clone(&road.ground.lake);
         road.ground.engine.compute(async move { lake.commit_private(&table, &operation).await }).await?;
     }
     drop(turn);
