@@ -24,7 +24,8 @@ pub(super) fn load(folder: &Path) -> String {
 }
 
 pub(super) async fn check(connection: &mut Connection, files: usize) {
-    let counts = "SELECT count(*), count(DISTINCT (file, row)), count(DISTINCT file) FROM t";
+    let counts =
+        "SELECT count(*), (SELECT count(*) FROM (SELECT DISTINCT file, row FROM t) d), count(DISTINCT file) FROM t";
     let rows = (files * ROWS).to_string();
     assert_eq!(connection.rows(counts).await.unwrap(), [[rows.clone(), rows, files.to_string()]]);
 }
