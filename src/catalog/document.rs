@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, SqlState};
+use crate::quality::Expectation;
 
 /// OIDs below this one are PostgreSQL's own and the system schemas'; ours start here, as PostgreSQL's users' do.
 pub const FIRST_USER_OID: u32 = 16384;
@@ -149,6 +150,9 @@ pub struct Table {
     pub partition_columns: Vec<String>,
     #[serde(default)]
     pub checks: Vec<Check>,
+    /// Of both kinds, in the order in which they were made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expectations: Vec<Expectation>,
     /// The Delta version that the columns and checks were taken from: a newer one may have others, an older one has no say.
     #[serde(default)]
     pub version: u64,

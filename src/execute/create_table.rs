@@ -484,6 +484,7 @@ async fn record(
             managed,
             partition_columns: Vec::new(),
             checks: Vec::new(),
+            expectations: Vec::new(),
             version: 0,
             materialized: materialized.clone(),
             on_commit,

@@ -10,6 +10,7 @@ pub mod bind;
 mod change;
 mod file_call;
 pub mod incremental;
+mod kept;
 mod null_safe;
 mod parameters;
 mod past;
