@@ -40,6 +40,7 @@ mod properties;
 pub(crate) mod refresh;
 mod rejected_rows;
 pub(crate) mod role;
+mod row_rules;
 mod row_text;
 pub(crate) mod select;
 pub(crate) mod setting;
@@ -47,6 +48,7 @@ mod stored;
 pub(crate) mod temporary;
 pub(crate) mod transaction;
 pub(crate) mod truncate;
+pub(crate) mod watched;
 
 pub use ground::{FileAccess, Ground};
 pub(crate) use road::{Road, statement_context};

@@ -109,8 +109,12 @@ impl Grammar<'_> {
         Ok(RefreshEvery { interval: format!("{number} {}", self.non_reserved_word()?.value), position })
     }
 
-    /// A column's name alone.
+    /// A column's name alone, or what is expected of the rows.
     fn bare_column(&mut self, table: &mut CreateTable) -> Result<()> {
+        if self.is("constraint") || self.at_expectation() {
+            let name = self.constraint_name()?;
+            return self.constraint(table, name, None);
+        }
         let name = self.name()?;
         let nothing =
             ColumnDefinition { name, ty: None, not_null: false, comment: None, default: None, generated: None };

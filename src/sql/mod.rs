@@ -61,6 +61,7 @@ pub use alter::*;
 pub use call::variadic_argument;
 pub use change::*;
 pub use column_names::{column_names, with_column_renamed};
+pub(crate) use create_table::empty as empty_table;
 pub use data_type::pg_type;
 pub use expectation::RowExpectation;
 pub use external::{Convert, CreateExternalTable};

@@ -1,5 +1,6 @@
 //! The closed set of statements. Each variant has one file in `execute` that runs it.
 
+use super::expectation::RowExpectation;
 use sqlparser::ast;
 
 use super::alter::{Alter, AlterSchema, Comment, StoredExpression};
@@ -174,6 +175,7 @@ pub struct CreateTable {
     pub if_not_exists: bool,
     pub columns: Vec<ColumnDefinition>,
     pub checks: Vec<CheckConstraint>,
+    pub expectations: Vec<RowExpectation>,
     pub partitioned_by: Vec<Name>,
     /// `None`: the user said nothing.
     pub cluster_by: Option<Vec<Name>>,
