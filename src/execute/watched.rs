@@ -337,7 +337,7 @@ impl Watching {
                 // Who is to mend the rows needs to know what became of them.
                 if is_verdict(&error) {
                     refused(&mut self.run, &error);
-                    keep(&self.ground, &self.session, &self.run).await;
+                    Box::pin(keep(&self.ground, &self.session, &self.run)).await;
                 }
                 Err(error)
             }
@@ -348,7 +348,7 @@ impl Watching {
                     left.run = Some(self.run);
                 } else {
                     self.run.table_version = Some(written.version);
-                    keep(&self.ground, &self.session, &self.run).await;
+                    Box::pin(keep(&self.ground, &self.session, &self.run)).await;
                 }
                 Ok((written, left))
             }

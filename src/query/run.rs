@@ -72,7 +72,7 @@ impl Conversation {
                 done(if *start { "START TRANSACTION" } else { "BEGIN" })
             }
             Statement::Commit { chain } => {
-                if let Err(error) = guard.run(self.commit_block(guard)).await {
+                if let Err(error) = Box::pin(guard.run(self.commit_block(guard))).await {
                     self.session.rollback(false, now)?;
                     self.close_transaction_portals(false);
                     return Err(error);
@@ -308,7 +308,7 @@ impl Conversation {
         let runs = std::mem::take(&mut pins.runs);
         *pins = Pins::default();
         for run in &runs {
-            execute::watched::keep(&self.service.ground, self.session.handle(), run).await;
+            Box::pin(execute::watched::keep(&self.service.ground, self.session.handle(), run)).await;
         }
         Ok(())
     }
