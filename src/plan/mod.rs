@@ -8,6 +8,7 @@
 
 pub mod bind;
 mod change;
+pub mod expectation;
 mod file_call;
 pub mod incremental;
 mod kept;
