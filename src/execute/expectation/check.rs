@@ -8,14 +8,12 @@ use arrow::array::AsArray;
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use arrow::record_batch::RecordBatch;
-use chrono::Utc;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use sqlparser::ast;
 
 use crate::builtins::Context;
 use crate::catalog::{ReadColumn, View, ViewRead};
-use crate::encode::TextTimeZone;
 use crate::encode::types::{OutputColumn, PgType, format_type, oid};
 use crate::error::{Error, Result};
 use crate::execute::road::Road;
@@ -51,12 +49,7 @@ pub(super) struct Checked {
 /// What is not the rules' own fault: a rule that cannot be evaluated has a result that says so.
 pub(super) async fn check(road: &mut Road<'_>, checked: &Checked, rules: &[Expectation]) -> Result<Vec<RuleResult>> {
     let history = history(road, checked, rules).await?;
-    let context = Arc::new(Context {
-        // What a rule says depends on no setting, and the time is that of the check.
-        time_zone: TextTimeZone::Fixed(0),
-        transaction_start: Utc::now(),
-        ..road.context.as_ref().clone()
-    });
+    let context = plan::rule_context(&road.context);
     let mut checker = Checker { road, checked, context, history, results: BTreeMap::new() };
     let mut scanned = Vec::new();
     let mut others = Vec::new();

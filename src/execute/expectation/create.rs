@@ -240,7 +240,9 @@ impl Draft<'_> {
     fn check_own(&self, road: &Road<'_>, expr: &Expr) -> Result<()> {
         check_condition(expr, &road.source)?;
         match own_relations(expr, &road.source).first() {
-            Some(name) => Err(Error::unsupported("a subquery in the WHERE or FRESHNESS of an expectation").at(name.position)),
+            Some(name) => {
+                Err(Error::unsupported("a subquery in the WHERE or FRESHNESS of an expectation").at(name.position))
+            }
             None => Ok(()),
         }
     }
