@@ -132,6 +132,16 @@ impl RelationKind {
         }
     }
 
+    /// OIDs of the relations that its query and its rules read.
+    fn needs(&self) -> Vec<u32> {
+        let query = self.query().into_iter().flat_map(|view| &view.depends_on);
+        let rules = match self {
+            Self::Table(table) => table.expectations.as_slice(),
+            Self::View(_) => &[],
+        };
+        query.chain(rules.iter().flat_map(|rule| &rule.depends_on)).copied().collect()
+    }
+
     pub fn query_mut(&mut self) -> Option<&mut View> {
         match self {
             Self::View(view) => Some(view),
@@ -317,8 +327,8 @@ impl Document {
         let (known, now) = (before.by_oid(), self.by_oid());
         for relation in now.values() {
             let old = known.get(&relation.oid);
-            let needs = relation.kind.query().map_or(&[] as &[u32], |view| &view.depends_on);
-            let needed = old.and_then(|old| old.kind.query()).map_or(&[] as &[u32], |view| &view.depends_on);
+            let needs = relation.kind.needs();
+            let needed = old.map(|old| old.kind.needs()).unwrap_or_default();
             let lost_view = needs != needed && needs.iter().any(|oid| *oid >= FIRST_USER_OID && !now.contains_key(oid));
             let lost_owner = old.is_none_or(|old| old.owner != relation.owner)
                 && !self.roles.values().any(|role| role.oid == relation.owner);

@@ -122,6 +122,20 @@ async fn asked(road: &mut Road<'_>, statement: &Inspect) -> Result<Asked> {
                 quoted(&name.name)
             ))
         }
+        Inspect::Expectations(of) => {
+            let of = match of {
+                Some(name) => {
+                    let (schema, _) = road.find(name)?;
+                    let (schema, name) = (constant(&schema), constant(&name.name));
+                    format!(" WHERE table_schema = {schema} AND table_name = {name}")
+                }
+                None => String::new(),
+            };
+            Asked::Query(format!(
+                "SELECT table_schema, table_name, name, kind, expectation, filter, on_violation, on_commit, enabled, severity, \
+                 mostly, ignore_nulls, description FROM lakegate.expectations{of} ORDER BY table_schema, table_name, oid"
+            ))
+        }
         Inspect::Describe { table: name, extended } if let Some(kept) = kept_of(road, name) => {
             let columns = kept.columns();
             let mut rows: Vec<Vec<String>> = Vec::with_capacity(columns.len());

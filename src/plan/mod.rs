@@ -8,6 +8,7 @@
 
 pub mod bind;
 mod change;
+pub mod expectation;
 mod file_call;
 pub mod incremental;
 mod kept;
@@ -21,6 +22,7 @@ pub mod settled;
 pub mod typing;
 mod unnest;
 mod view_reads;
+mod violations;
 
 pub use bind::change::BoundChange;
 pub use bind::filled::Purpose;
@@ -30,3 +32,4 @@ pub use parameters::{
     cast_columns, condition_on_rows, constant_value, over_rows, stored_on_rows, type_of_default,
 };
 pub use past::{Moment, moment_of};
+pub use violations::rule_context;

@@ -116,12 +116,15 @@ pub enum RelationNameKind {
     FileFunction { name: String, arguments: Vec<ast::FunctionArg> },
     /// `t VERSION AS OF 3`; `name` and `schema` as in `Named`.
     Version { schema: Option<String>, name: String, version: Box<ast::TableVersion>, key: String },
-    /// `table_at('t', 3)` and its kin.
+    /// `table_at('t', 3)` and its kin, `violations('t', 'rule')`.
     VersionFunction { name: String, arguments: Vec<ast::FunctionArg>, key: String },
 }
 
-/// Table functions over versions of a table, resolved by the pre-pass too.
-pub const VERSION_FUNCTIONS: &[&str] = &["table_at", "table_changes"];
+/// Table functions over a table that they name, resolved by the pre-pass too.
+pub const VERSION_FUNCTIONS: &[&str] = &["table_at", "table_changes", VIOLATIONS];
+
+/// The rows of a table that break one of its rules.
+pub const VIOLATIONS: &str = "violations";
 
 /// The same text for the same version of the same name.
 pub fn version_key(name: &ast::ObjectName, version: &ast::TableVersion) -> String {

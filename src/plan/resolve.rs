@@ -78,7 +78,7 @@ impl Resolver<'_> {
     }
 
     /// Takes a role's rights; the ones that it had before.
-    fn take_rights_of(&mut self, role: u32) -> (bool, u32) {
+    pub(super) fn take_rights_of(&mut self, role: u32) -> (bool, u32) {
         let before = (self.superuser, self.role_oid);
         self.superuser = self.snapshot.roles.values().any(|other| other.oid == role && other.superuser);
         self.role_oid = role;
@@ -270,7 +270,13 @@ impl Resolver<'_> {
         Err(Error::new(SqlState::InsufficientPrivilege, format!("permission denied for {noun} {name}")))
     }
 
-    async fn open(&mut self, schema: &str, name: &str, relation: &catalog::Relation, depth: usize) -> Result<Relation> {
+    pub(super) async fn open(
+        &mut self,
+        schema: &str,
+        name: &str,
+        relation: &catalog::Relation,
+        depth: usize,
+    ) -> Result<Relation> {
         match &relation.kind {
             RelationKind::Table(table) => {
                 if table.materialized.as_ref().is_some_and(|materialized| !materialized.populated) {

@@ -23,7 +23,8 @@ pub struct Expectation {
     /// Columns of the table that it reads: they cannot go without it.
     #[serde(default)]
     pub columns: Vec<String>,
-    /// OIDs of other relations that it reads.
+    /// OIDs of other relations that it reads: of each name in its condition, in the order in which they stand there, 0 for
+    /// what has none; of a foreign key the other table's.
     #[serde(default)]
     pub depends_on: Vec<u32>,
 }

@@ -149,6 +149,9 @@ impl Grammar<'_> {
         if self.accept("schema") {
             return self.alter_schema().map(Some);
         }
+        if self.accept("expectation") {
+            return self.alter_expectation().map(Some);
+        }
         let kind = if self.take(&["materialized", "view"]) {
             AlterKind::MaterializedView
         } else {

@@ -38,6 +38,9 @@ impl Grammar<'_> {
             self.advance();
             return self.create_materialized_view(or_replace).map(Some);
         }
+        if self.accept("expectation") {
+            return self.create_expectation(or_replace).map(Some);
+        }
         if let Some((_, clause)) = refused.iter().find(|(word, _)| self.is(word)) {
             return self.unsupported(clause);
         }
@@ -158,6 +161,9 @@ impl Grammar<'_> {
             self.advance();
             self.advance();
             return self.dropped(DropKind::MaterializedView).map(Some);
+        }
+        if self.accept("expectation") {
+            return self.drop_expectation().map(Some);
         }
         let kind = match self.one_of(&["table", "view", "schema"]) {
             Some("table") => DropKind::Table,

@@ -89,6 +89,8 @@ pub enum Statement {
     Close(Option<Name>),
     /// Versions, files and statistics of tables.
     Care(super::Care),
+    /// Rules of data quality, and VALIDATE.
+    Expecting(super::Expecting),
     CreateRole(CreateRole),
     AlterRole(AlterRole),
     DropRole(DropRole),
@@ -559,6 +561,7 @@ impl Statement {
             Self::Fetch(_) => "fetch",
             Self::Close(_) => "close",
             Self::Care(care) => care.kind(),
+            Self::Expecting(expecting) => expecting.kind(),
             Self::CreateRole(_) => "create_role",
             Self::AlterRole(_) => "alter_role",
             Self::DropRole(_) => "drop_role",
