@@ -13,6 +13,7 @@ pub mod incremental;
 mod null_safe;
 mod parameters;
 mod past;
+mod profile;
 pub mod recorded;
 pub mod relations;
 pub mod resolve;

@@ -7,5 +7,7 @@
 //! physical expressions over the batch.
 
 pub mod gate;
+pub mod profile;
+pub mod suggest;
 
 pub use gate::{Gate, GateColumn, RowText, Rule, Violation};

@@ -25,6 +25,7 @@ mod merge;
 pub mod names;
 mod only_value;
 mod order;
+mod profile;
 mod overlaps;
 mod recursion;
 mod scope;
