@@ -6,11 +6,11 @@ use arrow::datatypes::DataType;
 use datafusion::scalar::ScalarValue;
 use sqlparser::ast;
 
+use super::constant_value;
 use super::file_call::argument;
 use super::past::shown;
 use super::relations::{Profiled, Relation, VersionRead};
 use super::resolve::Resolver;
-use super::constant_value;
 use crate::builtins::functions::names::quote;
 use crate::catalog::{self, RelationKind, ViewRead};
 use crate::encode::types::PgType;
@@ -38,9 +38,7 @@ impl Resolver<'_> {
         let Call { name, columns, version } = self.profile_arguments(function, arguments)?;
         let missing = || Error::new(SqlState::UndefinedTable, format!("relation \"{}\" does not exist", shown(&name)));
         let (relation, oid) = match version {
-            Some(version) => {
-                self.at_argument(function, &name, (path, reads), version).await?.ok_or_else(missing)?
-            }
+            Some(version) => self.at_argument(function, &name, (path, reads), version).await?.ok_or_else(missing)?,
             None => {
                 let read = reads.iter().find(|read| read.schema == name.schema && read.name == name.name);
                 let relation = match self.resolve_read(read, depth).await? {

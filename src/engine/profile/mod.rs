@@ -103,12 +103,7 @@ impl TableProvider for ProfileTable {
 }
 
 /// A column of that type, which the plan carries as `carrier`, ready to be profiled. `style` says how its values are written.
-pub fn profiled_column(
-    name: &str,
-    ty: PgType,
-    carrier: &DataType,
-    style: &Arc<TextStyle>,
-) -> Result<ProfiledColumn> {
+pub fn profiled_column(name: &str, ty: PgType, carrier: &DataType, style: &Arc<TextStyle>) -> Result<ProfiledColumn> {
     let own = arrow_type(ty);
     let (kind, stored, shown) = match ty.oid {
         oid::INT2 | oid::INT4 | oid::INT8 => (Kind::Number, DataType::Int64, own),

@@ -61,11 +61,7 @@ pub(super) fn wanted(shown: &[usize]) -> Wanted {
     Wanted { values, patterns: names.any(|name| name == "patterns") }
 }
 
-pub(super) fn figures(
-    columns: &[ProfiledColumn],
-    types: &[PgType],
-    profiles: &[ColumnProfile],
-) -> Result<RecordBatch> {
+pub(super) fn figures(columns: &[ProfiledColumn], types: &[PgType], profiles: &[ColumnProfile]) -> Result<RecordBatch> {
     let values = |of: &dyn Fn(&ValuesProfile) -> Option<f64>| -> ArrayRef {
         let numbers = profiles.iter().map(|profile| profile.values.as_ref().and_then(of));
         Arc::new(numbers.collect::<Float64Array>())
@@ -192,9 +188,8 @@ fn write_value(kind: Kind, text: &str, out: &mut String) {
         (Kind::Number, number) => out.push_str(number),
         (Kind::Flag, "t") => out.push_str("true"),
         (Kind::Flag, _) => out.push_str("false"),
-        (
-            Kind::Moment | Kind::Text | Kind::PaddedText | Kind::Bytes | Kind::Token | Kind::Opaque,
-            text,
-        ) => write_string(text, out),
+        (Kind::Moment | Kind::Text | Kind::PaddedText | Kind::Bytes | Kind::Token | Kind::Opaque, text) => {
+            write_string(text, out)
+        }
     }
 }

@@ -47,9 +47,10 @@ impl Binder<'_> {
         };
         let text = Arc::new(text);
         let fields = input.schema().fields().iter();
-        let profiled = columns.iter().zip(fields).map(|(column, field)| {
-            profiled_column(&column.name, column.ty, field.data_type(), &text)
-        });
+        let profiled = columns
+            .iter()
+            .zip(fields)
+            .map(|(column, field)| profiled_column(&column.name, column.ty, field.data_type(), &text));
         let profiled = profiled.collect::<Result<Vec<_>>>()?;
         let answer = match is_profile {
             true => Answer::Figures(columns.iter().map(|column| column.ty).collect()),

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float64Array,
-    Int64Array, PrimitiveArray, Time64MicrosecondArray, TimestampMicrosecondArray,
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryArray, BooleanArray, Date32Array, Decimal128Array,
+    Float64Array, Int64Array, PrimitiveArray, Time64MicrosecondArray, TimestampMicrosecondArray,
 };
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{
@@ -34,9 +34,18 @@ pub(super) struct Column {
 enum Values {
     /// Not wanted.
     Unseen,
-    Longs { numbers: Numbers<i64>, gathered: Vec<i64> },
-    Wides { numbers: Numbers<i128>, gathered: Vec<i128> },
-    Doubles { numbers: Numbers<f64>, gathered: Vec<f64> },
+    Longs {
+        numbers: Numbers<i64>,
+        gathered: Vec<i64>,
+    },
+    Wides {
+        numbers: Numbers<i128>,
+        gathered: Vec<i128>,
+    },
+    Doubles {
+        numbers: Numbers<f64>,
+        gathered: Vec<f64>,
+    },
     Texts(Texts),
 }
 
@@ -111,9 +120,7 @@ impl Values {
             (DataType::Decimal128(precision, _), Kind::Number) if *precision > LONG_PRECISION_MAX => {
                 Self::Wides { numbers: Numbers::new(false), gathered: Vec::new() }
             }
-            (DataType::Float64, Kind::Number) => {
-                Self::Doubles { numbers: Numbers::new(false), gathered: Vec::new() }
-            }
+            (DataType::Float64, Kind::Number) => Self::Doubles { numbers: Numbers::new(false), gathered: Vec::new() },
             (_, Kind::Number | Kind::Moment | Kind::Flag) => {
                 Self::Longs { numbers: Numbers::new(column.kind == Kind::Moment), gathered: Vec::new() }
             }

@@ -98,7 +98,11 @@ mod tests {
         for distinct in [1_u64, 100, 5_000, 50_000, 1_000_000] {
             let (mut one, mut other) = (HyperLogLog::new(), HyperLogLog::new());
             for value in 0..distinct {
-                if value % 3 == 0 { one.add(mixed(value)) } else { other.add(mixed(value)) }
+                if value % 3 == 0 {
+                    one.add(mixed(value))
+                } else {
+                    other.add(mixed(value))
+                }
                 other.add(mixed(value / 2));
             }
             one.merge(&other);

@@ -150,9 +150,8 @@ impl SuggestedTable {
             }
         }
         let of_table = std::iter::once(("", sets::row_count(rows)));
-        let of_columns = seen.iter().flat_map(|seen| {
-            sets::rules(seen).into_iter().map(|rule| (seen.column.name.as_str(), rule))
-        });
+        let of_columns =
+            seen.iter().flat_map(|seen| sets::rules(seen).into_iter().map(|rule| (seen.column.name.as_str(), rule)));
         for (column, rule) in of_columns.chain(of_table) {
             let name = self.named(&mut taken, column, rule.kind);
             let statement = format!(

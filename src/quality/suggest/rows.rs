@@ -13,15 +13,19 @@ const PATTERNS_MAX: usize = 3;
 
 pub(super) fn rules(seen: &Seen<'_>, now: &str) -> Vec<Rule> {
     let mut rules: Vec<Rule> = not_null(seen).into_iter().collect();
-    rules.extend(match seen.column.kind {
-        Kind::Number => [positive(seen), range(seen)],
-        Kind::Moment => [range(seen), not_future(seen, now)],
-        Kind::Text | Kind::PaddedText => match known_values(seen) {
-            Some(rule) => [Some(rule), None],
-            None => [length(seen), pattern(seen)],
-        },
-        Kind::Flag | Kind::Bytes | Kind::Token | Kind::Opaque => [None, None],
-    }.into_iter().flatten());
+    rules.extend(
+        match seen.column.kind {
+            Kind::Number => [positive(seen), range(seen)],
+            Kind::Moment => [range(seen), not_future(seen, now)],
+            Kind::Text | Kind::PaddedText => match known_values(seen) {
+                Some(rule) => [Some(rule), None],
+                None => [length(seen), pattern(seen)],
+            },
+            Kind::Flag | Kind::Bytes | Kind::Token | Kind::Opaque => [None, None],
+        }
+        .into_iter()
+        .flatten(),
+    );
     rules
 }
 

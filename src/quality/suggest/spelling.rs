@@ -31,7 +31,9 @@ pub(super) fn text(value: &str) -> String {
 /// A constant of the column's type, from its text.
 pub(super) fn constant(spelling: Spelling, value: &str) -> Option<String> {
     let word = match spelling {
-        Spelling::Number => return value.parse::<f64>().ok().filter(|number| number.is_finite()).map(|_| value.to_owned()),
+        Spelling::Number => {
+            return value.parse::<f64>().ok().filter(|number| number.is_finite()).map(|_| value.to_owned());
+        }
         Spelling::Text => return Some(text(value)),
         Spelling::Date => "DATE",
         Spelling::Time => "TIME",

@@ -3,7 +3,11 @@ use super::*;
 use crate::quality::profile::{TextLengths, TextPatterns, TopValue};
 
 fn quoted(name: &str) -> String {
-    if name.chars().all(|c| c.is_ascii_lowercase() || c == '_') { name.to_owned() } else { format!("\"{name}\"") }
+    if name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_') {
+        name.to_owned()
+    } else {
+        format!("\"{name}\"")
+    }
 }
 
 fn table(name: &str, spelling: Spelling, kind: Kind) -> SuggestedTable {
