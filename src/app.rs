@@ -19,7 +19,7 @@ use crate::execute::maintenance::{self, Habits};
 use crate::execute::{self, Decisions, FileAccess, Ground, complete};
 use crate::lake::stores::counted::{Operation, Outcome};
 use crate::lake::{Lake, LakeOptions, Stores};
-use crate::observe::{Metrics, Source};
+use crate::observe::{Metrics, Source, Webhook, WebhookSettings};
 use crate::query::{Service, refresher};
 use crate::server::{self, ClientCertificates, Counters, ServerConfig, TlsFiles, TlsSettings};
 use crate::session::Registry;
@@ -127,7 +127,15 @@ pub async fn ground(config: &Config, metrics: Arc<Metrics>) -> Result<Ground> {
     let lake = Lake::new(stores, options);
     lake.decide_by(Decisions::new(&catalog));
     let files = FileAccess { roots: config.files.roots.clone(), warehouse: Some(lake.stores().warehouse()?.location) };
-    Ok(Ground { catalog, lake, engine, files, metrics })
+    let webhook = webhook(config, &metrics)?;
+    Ok(Ground { catalog, lake, engine, files, metrics, webhook })
+}
+
+/// It goes on until the process ends: what waits for a receiver then is lost, and stands in the tables.
+fn webhook(config: &Config, metrics: &Arc<Metrics>) -> Result<Option<Webhook>> {
+    let Some(url) = config.quality.webhook_url.clone() else { return Ok(None) };
+    let secret = config.quality.webhook_secret.as_ref().map(|secret| secret.0.clone());
+    Ok(Some(Webhook::start(WebhookSettings { url, secret }, metrics)?))
 }
 
 /// The service that clients and scripts talk to.

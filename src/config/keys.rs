@@ -129,6 +129,12 @@ sections! {
         roots: Vec<PathBuf> = Vec::new(), "Folders of the server's disk that COPY, read_csv and its kin, LOCATION and exports must stay in; empty for anywhere.";
     }
 
+    /// What is told of expectations.
+    QualityConfig("quality") {
+        webhook_url: Option<String> = None, "Where failed expectations are told, as a POST of JSON; nowhere without it.";
+        webhook_secret: Option<Secret> = None, "Signs what the webhook gets: X-Lakegate-Signature is sha256= and the HMAC of the timestamp's header, a dot and the body.";
+    }
+
     /// Health and metrics.
     HttpConfig("http") {
         listen: Option<SocketAddr> = None, "Address and port of /healthz, /readyz and /metrics; none without it.";
@@ -162,6 +168,7 @@ pub fn describe() -> Vec<KeyDescription> {
     LakeConfig::describe(&mut list);
     MaintenanceConfig::describe(&mut list);
     FilesConfig::describe(&mut list);
+    QualityConfig::describe(&mut list);
     HttpConfig::describe(&mut list);
     LogConfig::describe(&mut list);
     list.push(KeyDescription {
@@ -188,6 +195,7 @@ impl Config {
             "lake" => self.lake.assign(key, &entry.value),
             "maintenance" => self.maintenance.assign(key, &entry.value),
             "files" => self.files.assign(key, &entry.value),
+            "quality" => self.quality.assign(key, &entry.value),
             "http" => self.http.assign(key, &entry.value),
             "log" => self.log.assign(key, &entry.value),
             "settings" => Some(put(&mut self.settings, key, &entry.value)),

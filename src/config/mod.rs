@@ -22,8 +22,8 @@ use std::path::PathBuf;
 
 use crate::error::Result;
 pub use keys::{
-    FilesConfig, HttpConfig, KeyDescription, LakeConfig, LogConfig, MaintenanceConfig, MemoryConfig, QueryConfig,
-    ServerConfig,
+    FilesConfig, HttpConfig, KeyDescription, LakeConfig, LogConfig, MaintenanceConfig, MemoryConfig, QualityConfig,
+    QueryConfig, ServerConfig,
 };
 pub use keys::{WarehouseConfig, describe};
 pub use value::{Bytes, LogFormat, Secret, TlsVersion};
@@ -53,6 +53,7 @@ pub struct Config {
     pub lake: LakeConfig,
     pub maintenance: MaintenanceConfig,
     pub files: FilesConfig,
+    pub quality: QualityConfig,
     pub http: HttpConfig,
     pub log: LogConfig,
     /// `[settings]`: the server's values of session settings.

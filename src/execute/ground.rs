@@ -9,7 +9,7 @@ use crate::catalog::Catalog;
 use crate::engine::Engine;
 use crate::error::{Error, Result, SqlState};
 use crate::lake::Lake;
-use crate::observe::Metrics;
+use crate::observe::{Metrics, Webhook};
 
 /// The server's services below the road.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub struct Ground {
     pub engine: Arc<Engine>,
     pub files: FileAccess,
     pub metrics: Arc<Metrics>,
+    /// Who is told of failed expectations.
+    pub webhook: Option<Webhook>,
 }
 
 /// Which files of the server's own disk COPY and the `read_…` functions may touch.

@@ -12,6 +12,7 @@ use chrono::{DateTime, Utc};
 use datafusion::error::DataFusionError;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use parking_lot::Mutex;
+use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -331,7 +332,6 @@ impl Watching {
     pub(super) async fn settle(mut self, outcome: Result<Written>) -> Result<(Written, Left)> {
         let (outcome, quarantine) = self.joined(outcome).await;
         self.run.results = self.watch.results();
-        self.count();
         match outcome {
             Err(error) => {
                 // Who is to mend the rows needs to know what became of them.
@@ -353,10 +353,6 @@ impl Watching {
                 Ok((written, left))
             }
         }
-    }
-
-    fn count(&self) {
-        count(&self.ground, &self.run);
     }
 
     async fn joined(&mut self, outcome: Result<Written>) -> (Result<Written>, Option<Arc<crate::lake::Table>>) {
@@ -425,16 +421,32 @@ fn refused(run: &mut Run, error: &Error) {
     run.results.retain(|result| result.checked > 0 || result.status == Status::Failed);
 }
 
-/// What metrics tell of a run.
-pub(crate) fn count(ground: &Ground, run: &Run) {
+/// What metrics and the webhook tell of a run.
+pub(super) fn report(ground: &Ground, run: &Run) {
+    let mut failed = Vec::new();
     for result in &run.results {
         let of = ExpectationCounts { checked: result.checked, failed: result.failed };
         ground.metrics.expectation((&run.table, &result.rule), result.status.word(), of);
+        if result.status != Status::Passed {
+            failed.push(json!({
+                "rule": result.rule, "kind": result.kind, "action": result.action.words(),
+                "status": result.status.word(), "severity": result.severity.word(), "checked": result.checked,
+                "failed": result.failed, "dropped": result.dropped, "quarantined": result.quarantined,
+                "value": result.value, "threshold": result.threshold, "error": result.error,
+            }));
+        }
+    }
+    if let Some(webhook) = ground.webhook.as_ref().filter(|_| !failed.is_empty()) {
+        webhook.send(&json!({
+            "event": "expectations_failed", "run_id": run.id, "at": run.at.to_rfc3339(), "table": run.table,
+            "role": run.role, "source": run.source, "table_version": run.table_version, "results": failed,
+        }));
     }
 }
 
-/// Adds runs to the log: that this fails undoes no statement, and is told.
+/// Tells of a run and adds it to the log: that this fails undoes no statement, and is told.
 pub(crate) async fn keep(ground: &Arc<Ground>, session: &Handle, run: &Run) {
+    report(ground, run);
     let (lake, memory) = (Arc::clone(&ground.lake), Arc::clone(ground.engine.memory_pool()));
     let run = run.clone();
     let kept = ground.engine.compute(async move { lake.log_expectations(&run, memory).await }).await;

@@ -51,6 +51,7 @@ pub struct Metrics {
     expectation_rows_failed: IntCounterVec,
     /// Tables and rules that have series of their own.
     expectations: Mutex<HashSet<(String, String)>>,
+    webhook_deliveries: IntCounterVec,
     store_requests: IntCounterVec,
     uptime: Gauge,
     polled: Mutex<Vec<Polled>>,
@@ -98,6 +99,7 @@ impl Metrics {
                 IntCounterVec::new(opts(names::EXPECTATION_ROWS_FAILED), &["table", "rule"]),
             )?,
             expectations: Mutex::default(),
+            webhook_deliveries: register(&registry, IntCounterVec::new(opts(names::WEBHOOK_DELIVERIES), &["outcome"]))?,
             store_requests: register(
                 &registry,
                 IntCounterVec::new(opts(names::STORE_REQUESTS), &["operation", "outcome"]),
@@ -138,6 +140,10 @@ impl Metrics {
         self.expectation_checks.with_label_values(&[table, rule, status]).inc();
         self.expectation_rows_checked.with_label_values(&[table, rule]).inc_by(counts.checked);
         self.expectation_rows_failed.with_label_values(&[table, rule]).inc_by(counts.failed);
+    }
+
+    pub(super) fn webhook_deliveries(&self) -> &IntCounterVec {
+        &self.webhook_deliveries
     }
 
     /// Names who is asked for the requests to object stores at each scrape: operation, outcome and their number so far.

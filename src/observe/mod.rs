@@ -5,7 +5,9 @@
 mod logging;
 mod metrics;
 mod names;
+mod webhook;
 
 pub use logging::start_logging;
 pub use metrics::{CopyDirection, ExpectationCounts, Metrics};
 pub use names::Source;
+pub use webhook::{Webhook, WebhookSettings};

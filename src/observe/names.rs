@@ -13,6 +13,8 @@ pub(super) const EXPECTATION_ROWS_CHECKED: Named =
     ("lakegate_expectation_rows_checked_total", "Rows that expectations were asked of, by table and rule.");
 pub(super) const EXPECTATION_ROWS_FAILED: Named =
     ("lakegate_expectation_rows_failed_total", "Rows that broke expectations, by table and rule.");
+pub(super) const WEBHOOK_DELIVERIES: Named =
+    ("lakegate_webhook_deliveries_total", "Events for the webhook, by what became of them.");
 pub(super) const STORE_REQUESTS: Named =
     ("lakegate_store_requests_total", "Requests to object stores, by operation and outcome.");
 pub(super) const UPTIME: Named = ("lakegate_uptime_seconds", "Time since the server started.");

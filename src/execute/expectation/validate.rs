@@ -16,6 +16,7 @@ use crate::encode::types::{OutputColumn, PgType, arrow_type};
 use crate::error::{Error, Result, SqlState};
 use crate::execute::output::{Output, RowsTag};
 use crate::execute::road::{Road, Target};
+use crate::execute::watched::report;
 use crate::lake;
 use crate::plan;
 use crate::plan::expectation::select;
@@ -84,6 +85,7 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &Validate) -> Result<Out
 
 /// Writes a run to the log, where it can be read from then on.
 pub(super) async fn record(road: &Road<'_>, run: &Run) -> Result<()> {
+    report(road.ground, run);
     let lake = Arc::clone(&road.ground.lake);
     let (run, memory) = (run.clone(), Arc::clone(road.ground.engine.memory_pool()));
     road.ground.engine.compute(async move { lake.log_expectations(&run, memory).await }).await
