@@ -36,6 +36,8 @@ pub(super) struct Private {
     staged: Mutex<Vec<Arc<Staged>>>,
     /// The first version made by a statement to which rows that others add meanwhile are a conflict.
     reads_new_rows: Mutex<Option<u64>>,
+    /// Whether all of its rows were looked at together: others may then have changed none.
+    whole: AtomicBool,
     /// Tells background work that the table is being changed.
     _begun: Arc<()>,
     /// Whether COPY INTO has written to it.
@@ -156,6 +158,7 @@ impl Table {
             adds: Mutex::default(),
             staged: Mutex::default(),
             reads_new_rows: Mutex::default(),
+            whole: AtomicBool::new(false),
             _begun: self.location.live.begin(self.location()),
             loads: AtomicBool::new(false),
             notes: Mutex::default(),
@@ -163,6 +166,17 @@ impl Table {
         };
         let mark = self.mark.clone();
         Ok(Arc::new(Self::new(location, delta, mark, Some(self), Some(Arc::new(private)))?))
+    }
+
+    /// Notes that something about all rows that the transaction sees was found true: it commits if nobody else has changed rows.
+    pub fn note_whole(&self) {
+        if let Some(private) = &self.private {
+            private.whole.store(true, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn is_whole(&self) -> bool {
+        self.private.as_ref().is_some_and(|private| private.whole.load(Ordering::Relaxed))
     }
 
     /// Whether a transaction has changed it and nobody else sees that yet.

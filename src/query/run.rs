@@ -274,7 +274,7 @@ impl Conversation {
 
     async fn commit_block(&mut self, guard: &Guard) -> Result<()> {
         self.end_temporary(true, guard.token(), guard.decision()).await?;
-        self.commit_writes(guard.decision()).await
+        self.commit_writes(guard.token(), guard.decision()).await
     }
 
     /// What ON COMMIT wants of the session's temporary tables, before the transaction's commit or after a statement's own.
@@ -300,8 +300,24 @@ impl Conversation {
         Box::pin(execute::temporary::on_commit(&mut road)).await
     }
 
+    /// Asks the rules ON COMMIT of the tables that the transaction has changed.
+    async fn check_rules(&mut self, token: &CancellationToken, decision: &Decision) -> Result<()> {
+        let Some(pins) = self.session.transaction.pins_mut() else { return Ok(()) };
+        if !execute::expectation::may_be_asked(pins) {
+            return Ok(());
+        }
+        let ground = Arc::clone(&self.service.ground);
+        let (source, started) = (Arc::from(""), self.service.started);
+        let road = Road::new(&ground, &mut self.session, source, Parameters::none(), token.clone(), started).await;
+        let mut road = road?;
+        road.staged = true;
+        road.decision = decision.clone();
+        Box::pin(execute::expectation::on_commit(&mut road)).await
+    }
+
     /// Commits what the transaction has staged; what reads on sees newer versions.
-    pub(super) async fn commit_writes(&mut self, decision: &Decision) -> Result<()> {
+    pub(super) async fn commit_writes(&mut self, token: &CancellationToken, decision: &Decision) -> Result<()> {
+        Box::pin(self.check_rules(token, decision)).await?;
         let user = self.session.user.clone();
         let Some(pins) = self.session.transaction.pins_mut() else { return Ok(()) };
         Box::pin(execute::transaction::commit(&self.service.ground, pins, &user, decision)).await?;
@@ -309,6 +325,7 @@ impl Conversation {
         *pins = Pins::default();
         for run in &runs {
             Box::pin(execute::watched::keep(&self.service.ground, self.session.handle(), run)).await;
+            execute::expectation::tell(self.session.handle(), run);
         }
         Ok(())
     }

@@ -16,6 +16,7 @@ use crate::encode::types::{OutputColumn, PgType, arrow_type};
 use crate::error::{Error, Result, SqlState};
 use crate::execute::output::{Output, RowsTag};
 use crate::execute::road::{Road, Target};
+use crate::execute::watched;
 use crate::lake;
 use crate::plan;
 use crate::plan::expectation::select;
@@ -73,6 +74,7 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &Validate) -> Result<Out
         table_version: Some(table.seen_version()),
         results,
     };
+    watched::count(road.ground, &run);
     record(road, &run).await?;
     if statement.fail_on_error {
         refuse_broken(&run.results, &target)?;

@@ -13,7 +13,7 @@ use crate::lake::redefinition::RowsUnder;
 use crate::lake::several::without_marks;
 use crate::lake::stores::Resolved;
 use crate::lake::table::Table;
-use crate::lake::{feed, generation};
+use crate::lake::{feed, generation, refreshed};
 
 /// Whether we may put commits into the table's log.
 pub(in crate::lake) fn can_write_to(table: &Table) -> Result<bool> {
@@ -63,6 +63,9 @@ pub(super) fn check(target: &Target, base: Option<&Table>) -> Result<()> {
         }
         (Target::Private { base: planned, table, reads_new_rows }, Some(base)) => {
             writable(base)?;
+            if table.is_whole() {
+                refreshed::same_rows(planned, base)?;
+            }
             // What only adds rows may have looked for them before.
             if !*reads_new_rows && is_append(planned, table)? {
                 return same_rules(planned, base);
