@@ -233,6 +233,23 @@ class Bench:
     def care(self):
         changes.care(self, spread, median_ratio)
 
+    def profile(self):
+        import duckdb
+
+        duck = duckdb.connect()
+        duck.execute("SET threads=2")
+        duck.execute(f"CREATE VIEW lineitem AS SELECT * FROM '{self.data}/parquet/lineitem.parquet'")
+        wire = self.lakegate.wire()
+        ours, theirs, suggested = [], [], []
+        for _ in range(self.repeat):
+            ours.append(wire.query("SELECT * FROM profile('lineitem')")[0])
+            started = time.perf_counter()
+            duck.execute("SUMMARIZE lineitem").fetchall()
+            theirs.append(time.perf_counter() - started)
+            suggested.append(wire.query("SELECT * FROM suggest_expectations('lineitem')")[0])
+        print(f"profile: lakegate {spread(ours)}, DuckDB {spread(theirs)}: {median_ratio(ours, theirs):.2f} x its time (target 2); "
+              f"suggestions {spread(suggested)}")
+
     def start(self):
         warehouse = self.work / "hundred"
         shutil.rmtree(warehouse, ignore_errors=True)
@@ -269,9 +286,9 @@ class Bench:
         server.stop()
 
     def run(self):
-        parts = ["copy", "copyinto", "rows", "latency", "tpch", "dml", "commits", "care", "start", "memory"]
+        parts = ["copy", "copyinto", "rows", "latency", "tpch", "dml", "commits", "care", "profile", "start", "memory"]
         try:
-            if any(self.wants(part) for part in ("copy", "rows", "tpch")):
+            if any(self.wants(part) for part in ("copy", "rows", "tpch", "profile")):
                 self.prepare()
             for part in parts:
                 if self.wants(part):

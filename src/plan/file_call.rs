@@ -139,7 +139,7 @@ impl FileCall {
 }
 
 /// Name (folded) and value of an argument.
-fn argument(argument: &ast::FunctionArg) -> Result<(Option<String>, &ast::Expr)> {
+pub(super) fn argument(argument: &ast::FunctionArg) -> Result<(Option<String>, &ast::Expr)> {
     let (name, value) = match argument {
         ast::FunctionArg::Named { name, arg, .. } => (Some(crate::sql::fold(name)), arg),
         ast::FunctionArg::ExprNamed { name: ast::Expr::Identifier(name), arg, .. } => {
@@ -150,7 +150,7 @@ fn argument(argument: &ast::FunctionArg) -> Result<(Option<String>, &ast::Expr)>
     };
     match value {
         ast::FunctionArgExpr::Expr(expr) => Ok((name, expr)),
-        _ => Err(Error::new(SqlState::InvalidParameterValue, "a file function takes constants only")),
+        _ => Err(Error::new(SqlState::InvalidParameterValue, "a function over tables or files takes constants only")),
     }
 }
 

@@ -15,6 +15,7 @@ mod kept;
 mod null_safe;
 mod parameters;
 mod past;
+mod profile;
 pub mod recorded;
 pub mod relations;
 pub mod resolve;

@@ -108,6 +108,21 @@ impl Resolver<'_> {
         sql::parse_name(&name).map_err(Error::without_position)
     }
 
+    /// A table as a call's named argument asks for it; `None` when there is no relation of that name.
+    pub(super) async fn at_argument(
+        &mut self,
+        function: &str,
+        name: &QualifiedName,
+        whence: (&[String], &[ViewRead]),
+        version: &ast::Expr,
+    ) -> Result<Option<(Relation, u32)>> {
+        let moment = self.moments().argument(function, version)?;
+        let Some(found) = self.found(name.schema.as_deref(), &name.name, whence)? else { return Ok(None) };
+        let newest = self.pin(&found.location).await?;
+        let table = self.at(&newest, moment).await?;
+        Ok(Some((Relation::Table(past_table(&found, &table)?), found.oid)))
+    }
+
     async fn at(&self, newest: &Arc<lake::Table>, moment: Moment) -> Result<Arc<lake::Table>> {
         let version = match moment {
             Moment::Version(version) => version,
@@ -319,7 +334,7 @@ fn no_null(what: &str) -> Error {
     Error::new(SqlState::NullValueNotAllowed, format!("argument of {what} must not be null"))
 }
 
-fn shown(name: &QualifiedName) -> String {
+pub(super) fn shown(name: &QualifiedName) -> String {
     match &name.schema {
         Some(schema) => format!("{schema}.{}", name.name),
         None => name.name.clone(),

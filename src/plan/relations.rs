@@ -83,6 +83,8 @@ pub struct Relations {
     /// Earlier versions (`t VERSION AS OF 3`) and functions over versions (`table_at('t', 3)`), by [`version_key`] and
     /// [`call_key`].
     pub by_version: HashMap<String, Relation>,
+    /// What calls of `profile` and `suggest_expectations` say beside the relation, which is in `by_version`.
+    pub profiled: HashMap<String, Profiled>,
     /// The tables behind `by_version`. The relations there have no OIDs: their columns need not be those that the catalog
     /// numbers.
     pub version_reads: Vec<VersionRead>,
@@ -96,6 +98,17 @@ pub struct VersionRead {
     pub schema: Option<String>,
     pub name: String,
     pub oid: u32,
+}
+
+/// A call of a function over the values of a relation.
+#[derive(Debug, Clone, Default)]
+pub struct Profiled {
+    /// The columns that the call names; `None` for all.
+    pub columns: Option<Vec<String>>,
+    /// The relation's name where it is a table, qualified and quoted.
+    pub table: String,
+    /// Names of the table's constraints.
+    pub constraints: Vec<String>,
 }
 
 /// A relation that a statement names, as the asynchronous pre-pass needs it.
@@ -118,6 +131,8 @@ pub enum RelationNameKind {
     Version { schema: Option<String>, name: String, version: Box<ast::TableVersion>, key: String },
     /// `table_at('t', 3)` and its kin, `violations('t', 'rule')`.
     VersionFunction { name: String, arguments: Vec<ast::FunctionArg>, key: String },
+    /// `profile('t')` and its kin.
+    ProfileFunction { name: String, arguments: Vec<ast::FunctionArg>, key: String },
 }
 
 /// Table functions over a table that they name, resolved by the pre-pass too.
@@ -125,6 +140,9 @@ pub const VERSION_FUNCTIONS: &[&str] = &["table_at", "table_changes", VIOLATIONS
 
 /// The rows of a table that break one of its rules.
 pub const VIOLATIONS: &str = "violations";
+
+/// Table functions over the values of a relation, resolved by the pre-pass too.
+pub const PROFILE_FUNCTIONS: &[&str] = &["profile", "suggest_expectations"];
 
 /// The same text for the same version of the same name.
 pub fn version_key(name: &ast::ObjectName, version: &ast::TableVersion) -> String {
@@ -189,7 +207,8 @@ impl RelationName {
         match self.kind {
             RelationNameKind::Named { .. }
             | RelationNameKind::Version { .. }
-            | RelationNameKind::VersionFunction { .. } => false,
+            | RelationNameKind::VersionFunction { .. }
+            | RelationNameKind::ProfileFunction { .. } => false,
             RelationNameKind::Path(_) | RelationNameKind::FileFunction { .. } => true,
         }
     }
@@ -281,6 +300,9 @@ impl Collector {
         } else if VERSION_FUNCTIONS.contains(&folded.as_str()) {
             let key = call_key(&folded, &arguments);
             RelationNameKind::VersionFunction { name: folded, arguments, key }
+        } else if PROFILE_FUNCTIONS.contains(&folded.as_str()) {
+            let key = call_key(&folded, &arguments);
+            RelationNameKind::ProfileFunction { name: folded, arguments, key }
         } else {
             return;
         };

@@ -133,6 +133,14 @@ impl Resolver<'_> {
                     relations.version_reads.push(read);
                     continue;
                 }
+                RelationNameKind::ProfileFunction { name: function, arguments, key } => {
+                    let called = Box::pin(self.profile_function(function, arguments, (path, reads), depth)).await;
+                    let (relation, read, profiled) = called.map_err(|error| at(error, name.position))?;
+                    relations.by_version.insert(key.clone(), relation);
+                    relations.profiled.insert(key.clone(), profiled);
+                    relations.version_reads.push(read);
+                    continue;
+                }
                 RelationNameKind::Path(path) => FileCall::of_path(path),
                 RelationNameKind::FileFunction { name: function, arguments } if function == "read_delta" => {
                     let table = self.open_delta(arguments).await.map_err(|error| error.at(name.position))?;
@@ -149,7 +157,7 @@ impl Resolver<'_> {
     }
 
     /// What a view's query meant by a name.
-    async fn resolve_read(&mut self, read: Option<&ViewRead>, depth: usize) -> Result<Option<Relation>> {
+    pub(super) async fn resolve_read(&mut self, read: Option<&ViewRead>, depth: usize) -> Result<Option<Relation>> {
         let Some(read) = read else { return Ok(None) };
         let snapshot = Arc::clone(self.snapshot);
         let Some((schema, name, relation)) = snapshot.relation_by_oid(read.oid) else { return Ok(None) };
@@ -182,7 +190,7 @@ impl Resolver<'_> {
         Ok(())
     }
 
-    async fn resolve_name(
+    pub(super) async fn resolve_name(
         &mut self,
         schema: Option<&String>,
         name: &str,

@@ -9,7 +9,9 @@
 
 pub mod expectation;
 pub mod gate;
+pub mod profile;
 pub mod result;
+pub mod suggest;
 pub mod watch;
 
 pub use expectation::{

@@ -142,7 +142,8 @@ impl Draft<'_> {
                 }
                 RelationNameKind::Path(_)
                 | RelationNameKind::FileFunction { .. }
-                | RelationNameKind::VersionFunction { .. } => (0, false),
+                | RelationNameKind::VersionFunction { .. }
+                | RelationNameKind::ProfileFunction { .. } => (0, false),
             };
             if is_itself {
                 return Err(Error::unsupported("a subquery over the expectation's own table").at(name.position));

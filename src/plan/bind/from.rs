@@ -13,7 +13,7 @@ use super::names::{fold, parts, unique};
 use super::scope::{Environment, Item, Origin, Scope, ScopeColumn};
 use super::{Binder, Bound, Unknowns, plan_columns};
 use crate::error::{Error, Result, SqlState};
-use crate::plan::relations::{FILE_FUNCTIONS, Relation, ResolvedTable, VERSION_FUNCTIONS};
+use crate::plan::relations::{FILE_FUNCTIONS, PROFILE_FUNCTIONS, Relation, ResolvedTable, VERSION_FUNCTIONS};
 
 /// A FROM clause, or a part of it, as a plan and the names it gives.
 pub(super) struct From {
@@ -176,6 +176,12 @@ impl Binder<'_> {
                 return Err(Error::unsupported(format!("WITH ORDINALITY of {last}")).at(position));
             }
             return self.version_call(&last, arguments, alias, position).map(Placed::Beside);
+        }
+        if PROFILE_FUNCTIONS.contains(&last.as_str()) {
+            if ordinality {
+                return Err(Error::unsupported(format!("WITH ORDINALITY of {last}")).at(position));
+            }
+            return self.profile_call(&last, arguments, alias, position).map(Placed::Beside);
         }
         self.table_function(name, arguments, ordinality, alias, left)
     }

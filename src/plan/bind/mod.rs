@@ -26,6 +26,7 @@ pub mod names;
 mod only_value;
 mod order;
 mod overlaps;
+mod profile;
 mod recursion;
 mod scope;
 mod select;

@@ -107,6 +107,7 @@ pub(crate) fn written(name: &RelationName) -> Option<(Option<&str>, &str)> {
         }
         RelationNameKind::Path(_)
         | RelationNameKind::FileFunction { .. }
-        | RelationNameKind::VersionFunction { .. } => None,
+        | RelationNameKind::VersionFunction { .. }
+        | RelationNameKind::ProfileFunction { .. } => None,
     }
 }
