@@ -301,10 +301,10 @@ impl Conversation {
     }
 
     /// Asks the rules ON COMMIT of the tables that the transaction has changed.
-    async fn check_rules(&mut self, token: &CancellationToken, decision: &Decision) -> Result<()> {
-        let Some(pins) = self.session.transaction.pins_mut() else { return Ok(()) };
+    async fn check_rules(&mut self, token: &CancellationToken, decision: &Decision) -> Result<bool> {
+        let Some(pins) = self.session.transaction.pins_mut() else { return Ok(false) };
         if !execute::expectation::may_be_asked(pins) {
-            return Ok(());
+            return Ok(false);
         }
         let ground = Arc::clone(&self.service.ground);
         let (source, started) = (Arc::from(""), self.service.started);
@@ -317,10 +317,28 @@ impl Conversation {
 
     /// Commits what the transaction has staged; what reads on sees newer versions.
     pub(super) async fn commit_writes(&mut self, token: &CancellationToken, decision: &Decision) -> Result<()> {
-        Box::pin(self.check_rules(token, decision)).await?;
-        let user = self.session.user.clone();
+        let mut attempt = 1;
+        let committed = loop {
+            let checked = Box::pin(self.check_rules(token, decision)).await?;
+            let user = self.session.user.clone();
+            let Some(pins) = self.session.transaction.pins_mut() else { return Ok(()) };
+            let commit = execute::transaction::commit(&self.service.ground, pins, &user, decision);
+            match Box::pin(commit).await {
+                // What was checked may still be true of newer rows.
+                Err(error)
+                    if checked
+                        && error.sqlstate() == SqlState::SerializationFailure
+                        && pins.definitions.is_empty()
+                        && attempt < ATTEMPTS_MAX =>
+                {
+                    attempt += 1;
+                    tokio::time::sleep(lake::pause(attempt)).await;
+                }
+                committed => break committed,
+            }
+        };
+        committed?;
         let Some(pins) = self.session.transaction.pins_mut() else { return Ok(()) };
-        Box::pin(execute::transaction::commit(&self.service.ground, pins, &user, decision)).await?;
         let runs = std::mem::take(&mut pins.runs);
         *pins = Pins::default();
         for run in &runs {

@@ -1,6 +1,7 @@
 //! Rules ON COMMIT: asked of each table that a transaction has changed, as the transaction sees it, before its commit. A
 //! statement that writes such a table outside a block is a transaction of its own ([`watched::needs_transaction`]). What was
-//! asked stays true until the commit, which nobody else's changes of the table's rows may precede: 40001 otherwise.
+//! asked stays true until the commit, which nobody else's changes of the table's rows may precede: then it is asked again where
+//! the transaction only added rows, and 40001 otherwise.
 
 use std::sync::Arc;
 
@@ -29,17 +30,23 @@ pub(crate) fn may_be_asked(pins: &Pins) -> bool {
     !transaction::changed(pins).is_empty()
 }
 
-/// Asks the rules of all tables that the transaction has changed.
+/// Asks the rules of all tables that the transaction has changed; whether there were any.
 ///
 /// # Errors
 /// 23514 for a broken rule ON VIOLATION FAIL.
-pub(crate) async fn on_commit(road: &mut Road<'_>) -> Result<()> {
+pub(crate) async fn on_commit(road: &mut Road<'_>) -> Result<bool> {
     let tables = road.session.transaction.pins().map(transaction::changed).unwrap_or_default();
+    if let Some(pins) = road.session.transaction.pins_mut() {
+        // Of an attempt before.
+        pins.runs.retain(|run| run.source != SOURCE);
+    }
+    let mut any = false;
     for table in tables {
         let Some(found) = asked(road, &table)? else { continue };
+        any = true;
         Box::pin(ask(road, table, found)).await?;
     }
-    Ok(())
+    Ok(any)
 }
 
 /// A table whose rules are asked.
@@ -69,6 +76,12 @@ fn asked(road: &Road<'_>, table: &lake::Table) -> Result<Option<Found>> {
 }
 
 async fn ask(road: &mut Road<'_>, table: Arc<lake::Table>, found: Found) -> Result<()> {
+    // Rows that are only added are asked together with those that others have added meanwhile.
+    let lake = Arc::clone(&road.ground.lake);
+    let table = road.ground.engine.compute(async move { lake.rebased(&table).await }).await?;
+    if let Some(pins) = road.session.transaction.pins_mut() {
+        pins.replace(table.location(), Arc::clone(&table));
+    }
     let run = checked(road, &table, found).await?;
     table.note_whole();
     if let Some(pins) = road.session.transaction.pins_mut() {

@@ -131,7 +131,7 @@ pub(super) fn same_definition(planned: &Table, base: &Table) -> Result<()> {
 }
 
 /// Rows that are only added may land under a definition that differs in words: comments, defaults, the user's properties.
-pub(super) fn same_rules(planned: &Table, base: &Table) -> Result<()> {
+pub(in crate::lake) fn same_rules(planned: &Table, base: &Table) -> Result<()> {
     let fields = |table: &Table| -> Result<Vec<_>> {
         let schema = table.snapshot()?.schema();
         Ok(schema
@@ -157,7 +157,7 @@ pub(super) fn same_rules(planned: &Table, base: &Table) -> Result<()> {
 }
 
 /// Whether a transaction has only added files to the version that it read.
-pub(super) fn is_append(planned: &Table, made: &Table) -> Result<bool> {
+pub(in crate::lake) fn is_append(planned: &Table, made: &Table) -> Result<bool> {
     let (before, after) = (planned.snapshot()?, made.snapshot()?);
     let staying: HashSet<&str> = made.files.iter().map(|file| file.name.as_str()).collect();
     Ok(before.protocol() == after.protocol()
