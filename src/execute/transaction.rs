@@ -232,7 +232,8 @@ pub(crate) fn cut(pins: &Pins) {
     }
 }
 
-fn changed(pins: &Pins) -> Vec<Arc<lake::Table>> {
+/// The tables that the transaction has changed, as it sees them.
+pub(super) fn changed(pins: &Pins) -> Vec<Arc<lake::Table>> {
     tables(pins).filter(|table| table.is_changed_privately()).collect()
 }
 

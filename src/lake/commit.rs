@@ -29,7 +29,7 @@ use super::{Freshness, Lake, maintain, refreshed};
 use crate::error::{Error, Result, SqlState};
 use actions::actions;
 pub(super) use actions::{commit_info, info, removes_of};
-pub(super) use check::{can_write_to, check_early, writable};
+pub(super) use check::{can_write_to, check_early, is_append, same_rules, writable};
 use check::{check, not_writable};
 pub(super) use definition::Definition;
 pub(super) use target::Target;

@@ -21,7 +21,7 @@ use super::stores::overlay::Overlay;
 use super::table::Table;
 use super::write::staged::Staged;
 use super::write::{Operation, StagedFile};
-use super::{Lake, log};
+use super::{Freshness, Lake, log};
 use crate::error::Result;
 
 /// What the private versions of one table share.
@@ -36,6 +36,8 @@ pub(super) struct Private {
     staged: Mutex<Vec<Arc<Staged>>>,
     /// The first version made by a statement to which rows that others add meanwhile are a conflict.
     reads_new_rows: Mutex<Option<u64>>,
+    /// Whether all of its rows were looked at together: others may then have changed none.
+    whole: AtomicBool,
     /// Tells background work that the table is being changed.
     _begun: Arc<()>,
     /// Whether COPY INTO has written to it.
@@ -156,6 +158,7 @@ impl Table {
             adds: Mutex::default(),
             staged: Mutex::default(),
             reads_new_rows: Mutex::default(),
+            whole: AtomicBool::new(false),
             _begun: self.location.live.begin(self.location()),
             loads: AtomicBool::new(false),
             notes: Mutex::default(),
@@ -163,6 +166,17 @@ impl Table {
         };
         let mark = self.mark.clone();
         Ok(Arc::new(Self::new(location, delta, mark, Some(self), Some(Arc::new(private)))?))
+    }
+
+    /// Notes that something about all rows that the transaction sees was found true: it commits if nobody else has changed rows.
+    pub fn note_whole(&self) {
+        if let Some(private) = &self.private {
+            private.whole.store(true, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn is_whole(&self) -> bool {
+        self.private.as_ref().is_some_and(|private| private.whole.load(Ordering::Relaxed))
     }
 
     /// Whether a transaction has changed it and nobody else sees that yet.
@@ -187,6 +201,39 @@ impl Table {
 }
 
 impl Lake {
+    /// What a transaction only added to a table, on the newest version of it, seen by nobody else either. The same table when
+    /// nobody else has changed it meanwhile.
+    ///
+    /// # Errors
+    /// 40001 when it did more than add rows, or the table has other rules now.
+    pub async fn rebased(self: &Arc<Self>, table: &Arc<Table>) -> Result<Arc<Table>> {
+        let Some(private) = &table.private else { return Ok(Arc::clone(table)) };
+        let newest = self.table(table.location(), Freshness::Latest).await?;
+        if newest.version() == private.base.version() {
+            return Ok(Arc::clone(table));
+        }
+        let adds_alone = commit::is_append(&private.base, table)?
+            && !private.reads_new_rows()
+            && !private.loads()
+            && !table.tells_changes();
+        if !adds_alone {
+            return Err(commit::conflict("The table's rows were changed by another transaction."));
+        }
+        commit::same_rules(&private.base, &newest)?;
+        let fresh = newest.private()?;
+        let adds: Vec<Add> = table.files.iter().filter_map(|file| private.add(&file.name)).collect();
+        let (location, target) = (fresh.location.clone(), Target::Append(Arc::clone(&fresh)));
+        let made = commit::commit(Arc::clone(self), location, target, adds.clone(), Operation::new("WRITE")).await?;
+        if let Some(shared) = &made.private {
+            for staged in private.staged.lock().iter() {
+                shared.adopt(&adds, Arc::clone(staged), None);
+            }
+            let notes = private.notes.lock().iter().map(|(_, operation)| (made.version(), operation.clone())).collect();
+            *shared.notes.lock() = notes;
+        }
+        Ok(made)
+    }
+
     /// Commits what a transaction did to a table as one commit.
     ///
     /// # Errors

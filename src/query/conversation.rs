@@ -209,7 +209,7 @@ impl Conversation {
         if std::mem::take(&mut self.owned) || ends_message {
             let decision = Decision::default();
             self.end_temporary(true, &self.cancel_token(), &decision).await?;
-            self.commit_writes(&decision).await?;
+            self.commit_writes(&self.cancel_token(), &decision).await?;
         }
         self.note_end("00000");
         Ok(())

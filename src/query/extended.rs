@@ -188,7 +188,7 @@ impl Conversation {
         if self.pipelined {
             self.end_temporary(true, &self.cancel_token(), &decision).await?;
         }
-        self.commit_writes(&decision).await
+        self.commit_writes(&self.cancel_token(), &decision).await
     }
 
     /// Tells that more than Sync follows the Execute that comes: what both write is committed at Sync.

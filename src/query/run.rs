@@ -274,7 +274,7 @@ impl Conversation {
 
     async fn commit_block(&mut self, guard: &Guard) -> Result<()> {
         self.end_temporary(true, guard.token(), guard.decision()).await?;
-        self.commit_writes(guard.decision()).await
+        self.commit_writes(guard.token(), guard.decision()).await
     }
 
     /// What ON COMMIT wants of the session's temporary tables, before the transaction's commit or after a statement's own.
@@ -300,15 +300,50 @@ impl Conversation {
         Box::pin(execute::temporary::on_commit(&mut road)).await
     }
 
+    /// Asks the rules ON COMMIT of the tables that the transaction has changed.
+    async fn check_rules(&mut self, token: &CancellationToken, decision: &Decision) -> Result<bool> {
+        let Some(pins) = self.session.transaction.pins_mut() else { return Ok(false) };
+        if !execute::expectation::may_be_asked(pins) {
+            return Ok(false);
+        }
+        let ground = Arc::clone(&self.service.ground);
+        let (source, started) = (Arc::from(""), self.service.started);
+        let road = Road::new(&ground, &mut self.session, source, Parameters::none(), token.clone(), started).await;
+        let mut road = road?;
+        road.staged = true;
+        road.decision = decision.clone();
+        Box::pin(execute::expectation::on_commit(&mut road)).await
+    }
+
     /// Commits what the transaction has staged; what reads on sees newer versions.
-    pub(super) async fn commit_writes(&mut self, decision: &Decision) -> Result<()> {
-        let user = self.session.user.clone();
+    pub(super) async fn commit_writes(&mut self, token: &CancellationToken, decision: &Decision) -> Result<()> {
+        let mut attempt = 1;
+        let committed = loop {
+            let checked = Box::pin(self.check_rules(token, decision)).await?;
+            let user = self.session.user.clone();
+            let Some(pins) = self.session.transaction.pins_mut() else { return Ok(()) };
+            let commit = execute::transaction::commit(&self.service.ground, pins, &user, decision);
+            match Box::pin(commit).await {
+                // What was checked may still be true of newer rows.
+                Err(error)
+                    if checked
+                        && error.sqlstate() == SqlState::SerializationFailure
+                        && pins.definitions.is_empty()
+                        && attempt < ATTEMPTS_MAX =>
+                {
+                    attempt += 1;
+                    tokio::time::sleep(lake::pause(attempt)).await;
+                }
+                committed => break committed,
+            }
+        };
+        committed?;
         let Some(pins) = self.session.transaction.pins_mut() else { return Ok(()) };
-        Box::pin(execute::transaction::commit(&self.service.ground, pins, &user, decision)).await?;
         let runs = std::mem::take(&mut pins.runs);
         *pins = Pins::default();
         for run in &runs {
             Box::pin(execute::watched::keep(&self.service.ground, self.session.handle(), run)).await;
+            execute::expectation::tell(self.session.handle(), run);
         }
         Ok(())
     }

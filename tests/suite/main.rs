@@ -19,6 +19,7 @@ mod concurrent;
 mod conflicts;
 mod decode;
 mod docs;
+mod expected;
 mod faults;
 mod files;
 mod gaps;

@@ -6,7 +6,7 @@ use datafusion::functions_window as engine_windows;
 use super::Function;
 use super::build::{aggregate, window};
 use super::interval_aggregates::{self, Kind};
-use super::{spread, total};
+use super::{count_if, spread, total};
 use engine_aggregates::{
     approx_distinct, array_agg, average, bit_and_or_xor, bool_and_or, correlation, count, covariance, first_last,
     min_max, regr, stddev, string_agg, sum, variance,
@@ -64,6 +64,7 @@ pub(super) fn functions() -> Vec<Function> {
         aggregate(2819, "regr_sxx(float8, float8) float8", regr::regr_sxx_udaf()),
         aggregate(2820, "regr_syy(float8, float8) float8", regr::regr_syy_udaf()),
         aggregate(2821, "regr_sxy(float8, float8) float8", regr::regr_sxy_udaf()),
+        aggregate(9009, "count_if(bool) int8", count_if::count_if()),
         aggregate(9001, "approx_count_distinct(any) int8", approx_distinct::approx_distinct_udaf()),
     ];
     functions.extend(spreads());

@@ -15,6 +15,7 @@ pub mod casts;
 mod catalog_functions;
 pub mod collected;
 pub mod convert;
+mod count_if;
 pub mod date_arithmetic;
 mod date_make;
 mod date_parts;

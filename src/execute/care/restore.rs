@@ -6,6 +6,7 @@ use crate::encode::types::PgType;
 use crate::error::Result;
 use crate::execute::output::{Output, RowsTag};
 use crate::execute::road::Road;
+use crate::execute::{expectation, watched};
 use crate::plan::recorded::Recorded;
 use crate::sql::QualifiedName;
 
@@ -23,9 +24,14 @@ pub(super) async fn run(road: &mut Road<'_>, name: &QualifiedName, version: &ast
     let _turn = road.ground.lake.turn(&target.table).await;
     let target = road.target(name, "restore").await?;
     let past = road.version(&target.table, version).await?;
+    let run = Box::pin(expectation::on_version(road, &target, &past)).await?;
     let mut operation = road.operation("RESTORE");
     operation.parameters = vec![("version".to_owned(), past.version().to_string())];
     let restored = road.ground.lake.restore(&target.table, &past, operation).await?;
+    if let Some(run) = run {
+        watched::keep(road.ground, road.session.handle(), &run).await;
+        expectation::tell(road.session.handle(), &run);
+    }
     // The catalog tells the columns of the newest version.
     if let Some(oid) = road.snapshot.relation(&target.schema, &target.name).map(|relation| relation.oid) {
         let recorded = Recorded::of(&restored.table);

@@ -7,7 +7,10 @@
 mod alter;
 mod check;
 mod create;
+mod on_commit;
 mod validate;
+
+pub(crate) use on_commit::{may_be_asked, on_commit, on_version, tell};
 
 use super::output::Output;
 use super::road::Road;

@@ -13,7 +13,7 @@ use crate::lake::redefinition::RowsUnder;
 use crate::lake::several::without_marks;
 use crate::lake::stores::Resolved;
 use crate::lake::table::Table;
-use crate::lake::{feed, generation};
+use crate::lake::{feed, generation, refreshed};
 
 /// Whether we may put commits into the table's log.
 pub(in crate::lake) fn can_write_to(table: &Table) -> Result<bool> {
@@ -63,6 +63,9 @@ pub(super) fn check(target: &Target, base: Option<&Table>) -> Result<()> {
         }
         (Target::Private { base: planned, table, reads_new_rows }, Some(base)) => {
             writable(base)?;
+            if table.is_whole() {
+                refreshed::same_rows(planned, base)?;
+            }
             // What only adds rows may have looked for them before.
             if !*reads_new_rows && is_append(planned, table)? {
                 return same_rules(planned, base);
@@ -128,7 +131,7 @@ pub(super) fn same_definition(planned: &Table, base: &Table) -> Result<()> {
 }
 
 /// Rows that are only added may land under a definition that differs in words: comments, defaults, the user's properties.
-pub(super) fn same_rules(planned: &Table, base: &Table) -> Result<()> {
+pub(in crate::lake) fn same_rules(planned: &Table, base: &Table) -> Result<()> {
     let fields = |table: &Table| -> Result<Vec<_>> {
         let schema = table.snapshot()?.schema();
         Ok(schema
@@ -154,7 +157,7 @@ pub(super) fn same_rules(planned: &Table, base: &Table) -> Result<()> {
 }
 
 /// Whether a transaction has only added files to the version that it read.
-pub(super) fn is_append(planned: &Table, made: &Table) -> Result<bool> {
+pub(in crate::lake) fn is_append(planned: &Table, made: &Table) -> Result<bool> {
     let (before, after) = (planned.snapshot()?, made.snapshot()?);
     let staying: HashSet<&str> = made.files.iter().map(|file| file.name.as_str()).collect();
     Ok(before.protocol() == after.protocol()

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use sqlparser::ast::Expr;
 
 use super::anomaly::{self, Anomaly, Usual};
-use super::tree::{both, count_of_rows, filtered, inner, is_constant, nested, quoted, relation_text};
+use super::tree::{both, count_if, count_of_rows, filtered, inner, is_constant, nested, quoted, relation_text};
 use crate::error::Result;
 use crate::quality::{Expectation, ExpectationRule, SchemaColumn};
 use crate::sql;
@@ -67,20 +67,17 @@ pub fn asked<'a>(
         ExpectationRule::Row { condition } => {
             let condition = nested(sql::parse_expression(condition)?);
             let known = Expr::IsNotNull(Box::new(condition.clone()));
-            let asked = match (rule.options.ignore_nulls, filter) {
-                (false, None) => None,
-                (false, Some(filter)) => Some(filter),
-                (true, None) => Some(known),
-                (true, Some(filter)) => Some(both(filter, known)),
+            let checked = match (rule.options.ignore_nulls, filter) {
+                (false, None) => count_of_rows()?,
+                (false, Some(filter)) => count_if(filter)?,
+                (true, None) => count_if(known)?,
+                (true, Some(filter)) => count_if(both(filter, known))?,
             };
             let passed = match rule.filter.as_deref().map(sql::parse_expression).transpose()? {
                 Some(filter) => both(filter, condition),
                 None => condition,
             };
-            Asked::Rows(Box::new(RowCounts {
-                checked: filtered(count_of_rows()?, asked.as_ref()),
-                passed: filtered(count_of_rows()?, Some(&passed)),
-            }))
+            Asked::Rows(Box::new(RowCounts { checked, passed: count_if(passed)? }))
         }
         ExpectationRule::Aggregate { condition } => {
             let mut condition = sql::parse_expression(condition)?;

@@ -35,6 +35,15 @@ pub fn count_of_rows() -> Result<Expr> {
     sql::parse_expression("count(*)")
 }
 
+/// `count_if(condition)`.
+pub(super) fn count_if(condition: Expr) -> Result<Expr> {
+    let mut call = sql::parse_expression("count_if(true)")?;
+    if let Expr::Function(ast::Function { args: ast::FunctionArguments::List(list), .. }) = &mut call {
+        list.args = vec![ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(condition))];
+    }
+    Ok(call)
+}
+
 pub(super) fn is_aggregate(call: &ast::Function) -> bool {
     functions::lookup(&last_name(&call.name)).any(|function| matches!(function.body, Body::Aggregate(_)))
 }

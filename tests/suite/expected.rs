@@ -1,0 +1,82 @@
+//! Rules ON COMMIT while several sessions of two servers write.
+
+use crate::protocol::Connection;
+use crate::server::{Home, Server};
+
+const SESSIONS: usize = 4;
+const IDS: usize = 5;
+
+/// Tries to add each id, by INSERT or by COPY; how often that was done.
+async fn add_all(mut connection: Connection, copies: bool) -> usize {
+    let mut done = 0;
+    for id in 0..IDS {
+        let outcome = match copies {
+            true => connection.copy_in("COPY t FROM STDIN", format!("{id}\n").as_bytes()).await.map(drop),
+            false => connection.command(&format!("INSERT INTO t VALUES ({id})")).await.map(drop),
+        };
+        match outcome {
+            Ok(()) => done += 1,
+            Err(error) => {
+                assert!(matches!(error.code(), "23514" | "40001"), "{id}: {error}");
+            }
+        }
+    }
+    done
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_commit_of_two_servers_breaks_a_rule_on_commit() {
+    let home = Home::new();
+    let one = Server::start_in(&home, &[]);
+    let mut connection = Connection::superuser(one.address()).await.unwrap();
+    for sql in
+        ["CREATE TABLE t (id int)", "CREATE EXPECTATION once ON t EXPECT (UNIQUE (id)) ON VIOLATION FAIL ON COMMIT"]
+    {
+        connection.command(sql).await.unwrap();
+    }
+    let other = Server::start_in(&home, &[]);
+    let mut sessions = Vec::new();
+    for number in 0..SESSIONS {
+        let server = if number % 2 == 0 { &one } else { &other };
+        let session = Connection::superuser(server.address()).await.unwrap();
+        sessions.push(tokio::spawn(add_all(session, number >= SESSIONS / 2)));
+    }
+    let mut done = 0;
+    for session in sessions {
+        done += session.await.unwrap();
+    }
+    let counted = connection.rows("SELECT count(*), count(DISTINCT id) FROM t").await.unwrap();
+    assert_eq!(counted, [[done.to_string(), done.to_string()]]);
+    assert_eq!(done, IDS);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_add_meanwhile_is_asked_too() {
+    let server = Server::start(&[]);
+    let mut one = Connection::superuser(server.address()).await.unwrap();
+    let mut other = Connection::superuser(server.address()).await.unwrap();
+    for sql in [
+        "CREATE TABLE t (id int)",
+        "CREATE EXPECTATION few ON t EXPECT (ROW COUNT <= 2) ON VIOLATION FAIL ON COMMIT",
+        "BEGIN",
+        "INSERT INTO t VALUES (1)",
+    ] {
+        one.command(sql).await.unwrap();
+    }
+    other.command("INSERT INTO t VALUES (2)").await.unwrap();
+    one.command("COMMIT").await.unwrap();
+    assert_eq!(other.value("SELECT count(*) FROM t").await.unwrap(), "2");
+    other.command("TRUNCATE t").await.unwrap();
+    for sql in ["BEGIN", "INSERT INTO t VALUES (1)"] {
+        one.command(sql).await.unwrap();
+    }
+    other.command("INSERT INTO t VALUES (2), (3)").await.unwrap();
+    assert_eq!(one.command("COMMIT").await.unwrap_err().code(), "23514");
+    // Who changes what is there begins again.
+    for sql in ["BEGIN", "UPDATE t SET id = 4 WHERE id = 2"] {
+        one.command(sql).await.unwrap();
+    }
+    other.command("DELETE FROM t WHERE id = 3").await.unwrap();
+    assert_eq!(one.command("COMMIT").await.unwrap_err().code(), "40001");
+    assert_eq!(other.value("SELECT string_agg(id::text, ',') FROM t").await.unwrap(), "2");
+}
