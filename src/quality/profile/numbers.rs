@@ -434,7 +434,7 @@ impl<V: Value> Sketch<V> {
         self.not_a_number += other.not_a_number;
     }
 
-    fn finish(mut self: Box<Self>, rows: u64, unit: f64) -> NumbersSummary<V> {
+    fn finish(mut self, rows: u64, unit: f64) -> NumbersSummary<V> {
         self.digest_gathered();
         let is_finite = self.below + self.above + self.not_a_number == 0;
         NumbersSummary {

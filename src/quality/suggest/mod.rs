@@ -39,6 +39,8 @@ pub struct SuggestedTable {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Spelling {
     Number,
+    /// Numbers that are measured, not given: no keys.
+    Float,
     Text,
     Date,
     Time,
@@ -123,6 +125,11 @@ struct Rule {
 }
 
 impl SuggestedTable {
+    /// Whether a column's values may be keys, so that it is worth to know that they are all different.
+    pub fn may_have_keys(&self, column: usize) -> bool {
+        self.columns.get(column).is_some_and(SuggestedColumn::may_have_keys)
+    }
+
     /// Suggestions for what the profiles show; `unique` tells which columns were counted to have no value twice.
     pub fn suggestions(&self, profiles: &[ColumnProfile], unique: &[bool]) -> Vec<Suggestion> {
         let Some(rows) = profiles.first().map(|profile| profile.rows).filter(|rows| *rows > 0) else {
@@ -134,7 +141,8 @@ impl SuggestedTable {
         let seen = seen.filter_map(|((column, profile), is_unique)| {
             let values = profile.values.as_ref()?;
             let (name, present) = ((self.quote)(&column.name), profile.rows - profile.nulls);
-            (present > 0).then_some(Seen { column, name, profile, values, present, is_unique: *is_unique })
+            let is_unique = *is_unique && column.may_have_keys();
+            (present > 0).then_some(Seen { column, name, profile, values, present, is_unique })
         });
         let seen: Vec<Seen<'_>> = seen.collect();
         for seen in &seen {
@@ -174,6 +182,16 @@ impl SuggestedTable {
             name = rule_name(column, kind.word(), number);
         }
         identifier(&name, self.quote)
+    }
+}
+
+impl SuggestedColumn {
+    fn may_have_keys(&self) -> bool {
+        match self.kind {
+            Kind::Number => self.spelling != Spelling::Float,
+            Kind::Text | Kind::Token => true,
+            Kind::Moment | Kind::Flag | Kind::PaddedText | Kind::Bytes | Kind::Opaque => false,
+        }
     }
 }
 

@@ -25,8 +25,7 @@ pub(super) fn rules(seen: &Seen<'_>) -> Vec<Rule> {
 }
 
 fn unique(seen: &Seen<'_>) -> Option<Rule> {
-    let has_keys = matches!(seen.column.kind, Kind::Number | Kind::Moment | Kind::Text | Kind::Token);
-    if !seen.is_unique || !has_keys || seen.present < 2 {
+    if !seen.is_unique || seen.present < 2 {
         return None;
     }
     let evidence = format!("{} values, counted: none of them twice", seen.present);
