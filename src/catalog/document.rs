@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, SqlState};
+use crate::quality::Expectation;
 
 /// OIDs below this one are PostgreSQL's own and the system schemas'; ours start here, as PostgreSQL's users' do.
 pub const FIRST_USER_OID: u32 = 16384;
@@ -131,6 +132,16 @@ impl RelationKind {
         }
     }
 
+    /// OIDs of the relations that its query and its rules read.
+    fn needs(&self) -> Vec<u32> {
+        let query = self.query().into_iter().flat_map(|view| &view.depends_on);
+        let rules = match self {
+            Self::Table(table) => table.expectations.as_slice(),
+            Self::View(_) => &[],
+        };
+        query.chain(rules.iter().flat_map(|rule| &rule.depends_on)).copied().collect()
+    }
+
     pub fn query_mut(&mut self) -> Option<&mut View> {
         match self {
             Self::View(view) => Some(view),
@@ -149,6 +160,9 @@ pub struct Table {
     pub partition_columns: Vec<String>,
     #[serde(default)]
     pub checks: Vec<Check>,
+    /// Of both kinds, in the order in which they were made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expectations: Vec<Expectation>,
     /// The Delta version that the columns and checks were taken from: a newer one may have others, an older one has no say.
     #[serde(default)]
     pub version: u64,
@@ -313,8 +327,8 @@ impl Document {
         let (known, now) = (before.by_oid(), self.by_oid());
         for relation in now.values() {
             let old = known.get(&relation.oid);
-            let needs = relation.kind.query().map_or(&[] as &[u32], |view| &view.depends_on);
-            let needed = old.and_then(|old| old.kind.query()).map_or(&[] as &[u32], |view| &view.depends_on);
+            let needs = relation.kind.needs();
+            let needed = old.map(|old| old.kind.needs()).unwrap_or_default();
             let lost_view = needs != needed && needs.iter().any(|oid| *oid >= FIRST_USER_OID && !now.contains_key(oid));
             let lost_owner = old.is_none_or(|old| old.owner != relation.owner)
                 && !self.roles.values().any(|role| role.oid == relation.owner);

@@ -87,8 +87,8 @@ pub fn main() -> ExitCode {
     let done = runtime.block_on(async {
         match command {
             Command::Serve(flags) => serve::serve(flags.into()).await,
-            Command::Demo(flags) => serve::demo(flags.into()).await,
-            Command::Run(flags) => return run::run(flags).await,
+            Command::Demo(flags) => Box::pin(serve::demo(flags.into())).await,
+            Command::Run(flags) => return Box::pin(run::run(flags)).await,
             Command::Check(flags) => check(&flags),
             Command::Password(flags) => password::run(flags).await,
         }

@@ -39,7 +39,7 @@ pub(super) async fn run(flags: RunFlags) -> Result<ExitCode> {
     let text = script::substitute(&text, &flags.variables.iter().cloned().collect());
     let done = match &flags.connect {
         Some(server) => run_there(server, &text).await,
-        None => run_here(flags.warehouse, &text).await,
+        None => Box::pin(run_here(flags.warehouse, &text)).await,
     };
     match done {
         Ok(()) => Ok(ExitCode::SUCCESS),
@@ -55,7 +55,7 @@ async fn run_here(warehouse: ServeFlags, text: &str) -> Result<(), Failure> {
     start_logging(&config.log)?;
     let service = app::service(&config).await?;
     let mut session = LocalSession::open(service, &config.server.superuser, &config.server.database).await?;
-    Ok(session.run_text(text, print_line).await?)
+    Ok(Box::pin(session.run_text(text, print_line)).await?)
 }
 
 /// Over the wire, a statement a message: as in this process, each is its own transaction outside BEGIN.

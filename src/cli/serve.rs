@@ -25,7 +25,7 @@ pub(super) async fn demo(flags: Flags) -> Result<()> {
     let app = App::start(&config).await?;
     let (user, database) = (config.server.superuser.as_str(), config.server.database.as_str());
     let mut session = LocalSession::open(app.service().clone(), user, database).await?;
-    let loaded = demo::load(&mut session).await.map_err(|failure| match failure.statement {
+    let loaded = Box::pin(demo::load(&mut session)).await.map_err(|failure| match failure.statement {
         Some((text, line)) => {
             let first = text.lines().next().unwrap_or_default().to_owned();
             Error::new(

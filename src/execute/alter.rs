@@ -101,6 +101,8 @@ fn of_tables_only(action: &AlterAction) -> Option<&'static str> {
         AlterAction::Default { value: None, .. } => "ALTER COLUMN ... DROP DEFAULT",
         AlterAction::DropExpression { .. } => "ALTER COLUMN ... DROP EXPRESSION",
         AlterAction::Comment { .. } => "ALTER COLUMN ... COMMENT",
+        // A materialized view has them too.
+        AlterAction::AddExpectation(_) => return None,
         AlterAction::AddCheck(_) => "ADD CONSTRAINT",
         AlterAction::DropConstraint { .. } => "DROP CONSTRAINT",
         AlterAction::SetProperties(_) => "SET",

@@ -8,11 +8,13 @@ use datafusion::common::Column;
 use datafusion::logical_expr::Expr;
 
 use super::properties;
+use super::row_rules::RuleEdit;
 use crate::encode::types::{PgType, arrow_type, oid};
 use crate::error::{Error, Result, SqlState};
 use crate::lake::{ColumnSpec, RedefinedColumn, Redefinition, RowsUnder, Table, TableCheck};
 use crate::plan::relations::RelationColumn;
 use crate::plan::resolve::column_of;
+use crate::quality::ViolationAction;
 use crate::sql::{column_names, parse_expression, with_column_renamed};
 
 pub(super) struct Draft {
@@ -38,6 +40,10 @@ pub(super) struct Draft {
     pub(super) owner: Option<u32>,
     /// Whether the table itself, not the catalog alone, changes.
     pub(super) changes_table: bool,
+    /// What becomes of the expectations.
+    pub(super) rules: Vec<RuleEdit>,
+    /// Columns that go, or get another type, with the expectations that read them.
+    pub(super) unread: Vec<String>,
 }
 
 pub(super) struct DraftColumn {
@@ -79,7 +85,17 @@ impl Draft {
             renamed: None,
             owner: None,
             changes_table: true,
+            rules: Vec::new(),
+            unread: Vec::new(),
         }
+    }
+
+    /// Whether rows are put apart from now on.
+    pub(super) fn puts_apart(&self) -> bool {
+        self.rules.iter().any(|edit| match edit {
+            RuleEdit::Add(rule) => rule.action == ViolationAction::QuarantineRow,
+            RuleEdit::Drop(_) | RuleEdit::Rename { .. } | RuleEdit::RenameColumn { .. } => false,
+        })
     }
 
     pub(super) fn has_rows(&self) -> bool {
@@ -178,6 +194,7 @@ impl Draft {
         rename(&mut self.partition_columns);
         rename(&mut self.clustered_by);
         self.rewrites |= self.has_rows();
+        self.rules.push(RuleEdit::RenameColumn { from: from.clone(), to: to.to_owned() });
         self.renamed = Some((from, to.to_owned()));
         Ok(())
     }

@@ -18,6 +18,7 @@ use super::alter::{drop_views, owner_oid, rename_in_views};
 use super::alter_draft::Draft;
 use super::properties;
 use super::road::{Road, Target};
+use super::row_rules;
 use crate::catalog::Relation;
 use crate::error::{Error, Result, Severity, SqlState};
 use crate::lake::{self, Input, Operation, WriteMode};
@@ -25,7 +26,7 @@ use crate::plan::recorded::{Recorded, relation_mut};
 use crate::sql::{AlterAction, AlterChange, Name, QualifiedName};
 use columns::{add_column, drop_column, drop_expression, rename_column, set_default, set_not_null, set_type};
 use rows::{ask, new_rows, of_old_row};
-use rules::{add_check, drop_constraint, rename_constraint, set_properties, unset_properties};
+use rules::{add_check, add_expectation, drop_constraint, rename_constraint, set_properties, unset_properties};
 
 /// Times that a statement is run before other writers' commits end it with 40001.
 const ATTEMPTS_MAX: u32 = 10;
@@ -84,7 +85,7 @@ fn comment(draft: &mut Draft, column: Option<&Name>, text: Option<&str>) -> Resu
 async fn apply(road: &mut Road<'_>, draft: &mut Draft, relation: &Relation, change: &AlterChange) -> Result<()> {
     match change {
         AlterChange::RenameColumn { from, to } => rename_column(draft, from, to),
-        AlterChange::RenameConstraint { from, to } => rename_constraint(draft, from, to),
+        AlterChange::RenameConstraint { from, to } => rename_constraint(draft, relation, from, to),
         AlterChange::Actions(actions) => {
             let mut ordered: Vec<&AlterAction> = actions.iter().collect();
             ordered.sort_by_key(|action| pass(action));
@@ -109,7 +110,7 @@ fn pass(action: &AlterAction) -> u8 {
         | AlterAction::DropExpression { .. }
         | AlterAction::NotNull { .. }
         | AlterAction::Comment { .. } => 3,
-        AlterAction::AddCheck(_) => 4,
+        AlterAction::AddCheck(_) | AlterAction::AddExpectation(_) => 4,
         AlterAction::Owner(_)
         | AlterAction::SetProperties(_)
         | AlterAction::UnsetProperties { .. }
@@ -119,13 +120,15 @@ fn pass(action: &AlterAction) -> u8 {
 
 async fn act(road: &mut Road<'_>, draft: &mut Draft, relation: &Relation, action: &AlterAction) -> Result<()> {
     match action {
-        AlterAction::AddColumn { column, checks, if_not_exists } => {
-            add_column(road, draft, column, checks, *if_not_exists)
+        AlterAction::AddColumn { column, checks, expectations, if_not_exists } => {
+            add_column(road, draft, relation, (column, checks, expectations), *if_not_exists)
         }
         AlterAction::DropColumn { name, if_exists, cascade } => {
             drop_column(road, draft, relation, name, *if_exists, *cascade).await
         }
-        AlterAction::Type { column, ty, using } => set_type(road, draft, relation, column, *ty, using.as_deref()).await,
+        AlterAction::Type { column, ty, using, cascade } => {
+            set_type(road, draft, relation, column, *ty, (using.as_deref(), *cascade)).await
+        }
         AlterAction::NotNull { column, set } => set_not_null(draft, column, *set),
         AlterAction::Default { column, value } => set_default(road, draft, column, value.as_ref()),
         AlterAction::DropExpression { column, if_exists } => drop_expression(road, draft, column, *if_exists),
@@ -134,8 +137,9 @@ async fn act(road: &mut Road<'_>, draft: &mut Draft, relation: &Relation, action
             draft.spec_mut(index)?.comment = Some(text.clone()).filter(|text| !text.is_empty());
             Ok(())
         }
-        AlterAction::AddCheck(check) => add_check(road, draft, check),
-        AlterAction::DropConstraint { name, if_exists } => drop_constraint(road, draft, name, *if_exists),
+        AlterAction::AddCheck(check) => add_check(road, draft, relation, check),
+        AlterAction::AddExpectation(rule) => add_expectation(road, draft, relation, rule),
+        AlterAction::DropConstraint { name, if_exists } => drop_constraint(road, draft, relation, name, *if_exists),
         AlterAction::Owner(owner) => {
             draft.owner = Some(owner_oid(road, owner)?);
             Ok(())
@@ -189,6 +193,8 @@ async fn finish(road: &mut Road<'_>, target: &Target, oid: u32, draft: &Draft, a
     let recorded = Recorded::of(&table);
     let (views, renamed, owner) = (draft.views.iter().cloned().collect::<Vec<_>>(), draft.renamed.clone(), draft.owner);
     let path = road.context.search_path.clone();
+    let (rules, unread) = (draft.rules.clone(), draft.unread.clone());
+    let parts = draft.puts_apart();
     let notices = road
         .define(move |document| {
             recorded.apply(document, oid);
@@ -198,9 +204,15 @@ async fn finish(road: &mut Road<'_>, target: &Target, oid: u32, draft: &Draft, a
             if let Some((from, to)) = &renamed {
                 rename_in_views(document, oid, from, to);
             }
+            unread.iter().for_each(|column| row_rules::drop_reading(document, oid, column));
+            row_rules::apply(document, oid, &rules)?;
             Ok(drop_views(document, &path, &views))
         })
         .await?;
     notices.into_iter().for_each(|notice| road.notice(notice));
+    if parts {
+        let owner = road.snapshot.relation(&target.schema, &target.name).map(|relation| relation.owner);
+        Box::pin(road.quarantine((&target.schema, &target.name), table.columns(), owner)).await?;
+    }
     Ok(())
 }

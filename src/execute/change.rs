@@ -149,14 +149,15 @@ async fn attempt_once(road: &mut Road<'_>, statement: Changing<'_>, attempt: u32
         written = road.write(mode, input, gate, operation).await?;
     } else {
         // The new columns and the rows are one transaction of this statement's own.
-        written = road.write_apart(mode, input, gate, operation).await?;
-        let Some(table) = written.table.clone() else {
-            return Err(Error::internal("a transaction's own version could not be read"));
-        };
+        let columns = target.table.columns().to_vec();
+        let (gate, watching) = Box::pin(road.watched(gate, &columns, &operation)).await?;
         // A queue that this statement holds it must not wait for.
-        let operation = Operation { alone, ..road.operation(&self::operation(statement).name) };
-        let lake = Arc::clone(&road.ground.lake);
-        road.ground.engine.compute(async move { lake.commit_private(&table, &operation).await }).await?;
+        let commit = Operation { alone, ..road.operation(&self::operation(statement).name) };
+        let outcome = match road.write_apart(mode, input, gate, operation).await {
+            Ok(written) => road.commit_apart(written, commit).await,
+            Err(error) => Err(error),
+        };
+        written = Box::pin(road.settle(watching, outcome)).await?;
     }
     drop(turn);
     if !added.is_empty() {

@@ -13,6 +13,7 @@ use super::loaded::FileValue;
 use super::output::{CopyIn, CopySink, Output};
 use super::rejected_rows::RejectedRows;
 use super::road::{Road, Target};
+use super::watched::Watching;
 use crate::encode::copy::{self, Chunk, ChunkDecoder, Splitter};
 use crate::encode::types::{Format, PgType};
 use crate::error::{Error, Result, SqlState};
@@ -89,8 +90,11 @@ async fn from_client(road: &mut Road<'_>, statement: &CopyFrom, target: Target, 
     let rejections = Rejections::with_limit(options.reject_limit);
     let rejected = RejectedRows::of(road, &target, Arc::clone(&rejections));
     let decoder = ChunkDecoder::new(format!("COPY {}", target.name), options, names, road.input_context());
-    let gate = road.gate(&target)?;
-    let passed = gate.opened();
+    let operation = road.operation("COPY");
+    let (gate, watching) = Box::pin(road.watched(road.gate(&target)?, target.table.columns(), &operation)).await?;
+    // A row that is left out may break what the table asks of those that stay.
+    let removes = gate.watch().is_some_and(|watch| watch.removes());
+    let (gate, passed) = if removes { (gate.opened_wide(), gate) } else { (gate.clone(), gate.opened()) };
     let fills = road.fills(&target, chosen)?;
     let decoder = TableDecoder::new(decoder, gate, target.table.arrow_schema(), chosen, fills);
     let (sender, receiver) = mpsc::channel::<Result<Chunk>>(CHUNKS_WAITING_MAX);
@@ -103,7 +107,7 @@ async fn from_client(road: &mut Road<'_>, statement: &CopyFrom, target: Target, 
         input: Input::Streams(streams),
         // The decoders know the lines, so the rows are checked there.
         gate: passed,
-        operation: road.operation("COPY"),
+        operation,
         memory: Arc::clone(road.ground.engine.memory_pool()),
         cancel: road.token.clone(),
     };
@@ -114,7 +118,7 @@ async fn from_client(road: &mut Road<'_>, statement: &CopyFrom, target: Target, 
     let metrics = Arc::clone(&road.ground.metrics);
     let pins = road.session.transaction.pins_mut().filter(|_| road.staged);
     let arrivals = pins.map(|pins| Arc::clone(pins.arrivals()));
-    let sink = StdinSink { splitter, sender: Some(sender), writing, rejected, arrivals, metrics };
+    let sink = StdinSink { splitter, sender: Some(sender), writing, rejected, arrivals, watching, metrics };
     Ok(Output::CopyIn(CopyIn { format: wire_format, columns: chosen.len(), sink: Box::new(sink) }))
 }
 
@@ -126,6 +130,7 @@ struct StdinSink {
     rejected: RejectedRows,
     /// Of a transaction: where its own view of the table goes.
     arrivals: Option<Arc<Arrivals>>,
+    watching: Option<Watching>,
     metrics: Arc<Metrics>,
 }
 
@@ -167,8 +172,19 @@ impl CopySink for StdinSink {
         }
         // Closing the channel is the end of the data; dropping the sink before this would be its breaking off.
         self.sender = None;
-        let written = joined((&mut self.writing).await);
+        let mut written = joined((&mut self.writing).await);
         self.rejected.settle(written.is_ok()).await;
+        if let Some(watching) = self.watching.take() {
+            written = match watching.settle(written).await {
+                Ok((written, left)) => {
+                    if let Some(arrivals) = &self.arrivals {
+                        left.arrive(arrivals);
+                    }
+                    Ok(written)
+                }
+                Err(error) => Err(error),
+            };
+        }
         let written = written?;
         if let (Some(arrivals), Some(table)) = (&self.arrivals, &written.table) {
             arrivals.leave(table.location(), Arc::clone(table));

@@ -273,19 +273,20 @@ async fn write(
         }
     };
     let gate = road.gate(&target)?;
+    let evolved_columns = target.table.columns().to_vec();
     let (plan, context) = road.physical(bound.plan).await?;
     let operation = Operation { load: Some(step), ..Operation::new("COPY INTO") };
     let (mode, input) = (WriteMode::Append(target.table), Input::Plan(plan, context));
     let written;
     if is_evolved && !road.staged {
         // The new columns and the rows are one transaction of this statement's own.
-        written = road.write_apart(mode, input, gate, operation).await?;
-        let Some(table) = written.table else {
-            return Err(Error::internal("a transaction's own version could not be read"));
+        let (gate, watching) = Box::pin(road.watched(gate, &evolved_columns, &operation)).await?;
+        let outcome = road.write_apart(mode, input, gate, operation).await;
+        let outcome = match outcome {
+            Ok(written) => road.commit_apart(written, road.operation("COPY INTO")).await,
+            Err(error) => Err(error),
         };
-        let (lake, operation) = (Arc::clone(&road.ground.lake), road.operation("COPY INTO"));
-        let commit = async move { lake.commit_private(&table, &operation).await };
-        road.ground.engine.compute(commit).await?;
+        written = Box::pin(road.settle(watching, outcome)).await?;
     } else {
         written = road.write(mode, input, gate, operation).await?;
     }

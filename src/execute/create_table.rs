@@ -9,13 +9,14 @@ use std::sync::Arc;
 use super::location::check_place;
 use super::output::Output;
 use super::road::Road;
+use super::row_rules::{self, quarantine_name};
 use super::{refresh, temporary};
 use crate::catalog::{Materialized, OnCommit, Relation, RelationKind, Table};
 use crate::encode::types::{PgType, element_of, format_type, oid};
 use crate::error::{Error, Result, Severity, SqlState};
 use crate::lake::{self, ColumnSpec, CreateMode, Freshness, Input, TableSpec, WriteMode};
 use crate::plan::recorded::Recorded;
-use crate::quality::Gate;
+use crate::quality::{Expectation, Gate, ViolationAction};
 use crate::sql::{self, CheckConstraint, CreateTable};
 
 /// Most columns of a table: PostgreSQL's own limit.
@@ -84,14 +85,21 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateTable) -> Result<
     };
     let adopts = statement.location.is_some() && statement.columns.is_empty() && statement.query.is_none();
     let made = make(road, (&schema, &name), statement, &location, making).await?;
+    let rules = made.rules.clone();
+    let parts = rules.iter().any(|rule| rule.action == ViolationAction::QuarantineRow);
     let guard = (!adopts && !in_place).then(|| road.guard_made(&location, managed));
-    let recorded = record(road, (&schema, &name), &made, (managed, on_commit), existing.as_ref(), materialized).await;
+    let recorded =
+        record(road, (&schema, &name), &made, (managed, on_commit), existing.as_ref(), (materialized, rules)).await;
     if let (Some(guard), false) = (&guard, road.staged)
         && recorded.as_ref().err().is_none_or(|error| !is_refusal(error))
     {
         guard.keep();
     }
     recorded?;
+    if parts && road.snapshot.relation(&schema, &quarantine_name(&name)).is_none() {
+        let owner = existing.as_ref().map(|relation| relation.owner);
+        Box::pin(road.quarantine((&schema, &name), made.table.columns(), owner)).await?;
+    }
     if let Some(left) = replaced.filter(|table| table.managed && !in_place) {
         road.leave(left.location.clone()).await?;
     }
@@ -187,6 +195,7 @@ impl Making {
 struct Made {
     table: Arc<lake::Table>,
     rows: u64,
+    rules: Vec<Expectation>,
 }
 
 async fn make(
@@ -239,17 +248,19 @@ async fn make_empty(
         }
     }
     let checks = road.bind_checks(name, &columns, &statement.checks)?;
+    let rules = bound_rules(road, name, &columns, statement, &checks)?;
     let spec = spec_of(statement, location, columns, &checks)?;
     let mode = match making {
         Making::New => CreateMode::New,
         Making::InPlace => CreateMode::Replace,
         Making::Private(_) => {
-            let gate = road.gate_of_new((schema, name), &spec)?;
-            return written(road, making.mode(spec), Input::Streams(Vec::new()), gate, "CREATE TABLE").await;
+            let gate = road.gate_of_new((schema, name), &spec, &[])?;
+            let input = Input::Streams(Vec::new());
+            return written(road, making.mode(spec), input, gate, ("CREATE TABLE", rules)).await;
         }
     };
     let table = road.ground.lake.create_as(&spec, mode, road.operation("CREATE TABLE")).await?;
-    Ok(Made { table, rows: 0 })
+    Ok(Made { table, rows: 0, rules })
 }
 
 async fn make_from_query(
@@ -272,15 +283,36 @@ async fn make_from_query(
     columns.iter().try_for_each(|column| check_name(&column.name))?;
     check_columns(&columns)?;
     let checks = road.bind_checks(name, &columns, &statement.checks)?;
+    let rules = bound_rules(road, name, &columns, statement, &checks)?;
     let plan = road.as_table_columns(bound, &columns)?;
     let spec = spec_of(statement, location, columns, &checks)?;
     let (plan, context) = road.physical(plan).await?;
     let input = if statement.no_data { Input::Streams(Vec::new()) } else { Input::Plan(plan, context) };
-    let gate = road.gate_of_new((schema, name), &spec)?;
-    written(road, making.mode(spec), input, gate, "CREATE TABLE AS SELECT").await
+    let gate = road.gate_of_new((schema, name), &spec, &rules)?;
+    written(road, making.mode(spec), input, gate, ("CREATE TABLE AS SELECT", rules)).await
 }
 
-async fn written(road: &mut Road<'_>, mode: WriteMode, input: Input, gate: Gate, operation: &str) -> Result<Made> {
+fn bound_rules(
+    road: &Road<'_>,
+    name: &str,
+    columns: &[ColumnSpec],
+    statement: &CreateTable,
+    checks: &[(String, String)],
+) -> Result<Vec<Expectation>> {
+    let rules = row_rules::bound(road, name, columns, &statement.expectations)?;
+    match rules.iter().find(|rule| checks.iter().any(|(check, _)| *check == rule.name)) {
+        Some(rule) => Err(row_rules::taken(name, &rule.name)),
+        None => Ok(rules),
+    }
+}
+
+async fn written(
+    road: &mut Road<'_>,
+    mode: WriteMode,
+    input: Input,
+    gate: Gate,
+    (operation, rules): (&str, Vec<Expectation>),
+) -> Result<Made> {
     let location = match &mode {
         WriteMode::Create(spec) | WriteMode::Replace(spec, _) => spec.location.clone(),
         _ => return Err(Error::internal("a table is made by other means")),
@@ -290,7 +322,7 @@ async fn written(road: &mut Road<'_>, mode: WriteMode, input: Input, gate: Gate,
         Some(table) => table,
         None => road.ground.lake.table(&location, Freshness::AtLeast(written.version)).await?,
     };
-    Ok(Made { table, rows: written.rows })
+    Ok(Made { table, rows: written.rows, rules })
 }
 
 /// What a column of a query's type is stored as: a literal of unknown type is text.
@@ -457,7 +489,7 @@ async fn record(
     made: &Made,
     (managed, on_commit): (bool, Option<OnCommit>),
     replaced: Option<&Relation>,
-    materialized: Option<Materialized>,
+    (materialized, rules): (Option<Materialized>, Vec<Expectation>),
 ) -> Result<()> {
     let owner = road.role_oid();
     let temporary = temporary::Making::of(road, schema);
@@ -479,11 +511,13 @@ async fn record(
         }
         check_place(document, lake.stores(), &location, replaced)?;
         let table_oid = existing.as_ref().map_or_else(|| document.take_oid(), |relation| relation.oid);
+        let expectations = rules.iter().map(|rule| Expectation { oid: document.take_oid(), ..rule.clone() }).collect();
         let kind = RelationKind::Table(Table {
             location: location.clone(),
             managed,
             partition_columns: Vec::new(),
             checks: Vec::new(),
+            expectations,
             version: 0,
             materialized: materialized.clone(),
             on_commit,

@@ -13,7 +13,16 @@ const TOLD_MAX: usize = 100;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Object {
     Schema(String),
-    Relation { schema: String, name: String },
+    Relation {
+        schema: String,
+        name: String,
+    },
+    /// A rule of a table that reads another relation.
+    Expectation {
+        schema: String,
+        table: String,
+        name: String,
+    },
 }
 
 impl Object {
@@ -26,6 +35,9 @@ impl Object {
         let (schema, name) = match self {
             Self::Schema(name) => return format!("schema {name}"),
             Self::Relation { schema, name } => (schema, name),
+            Self::Expectation { schema, table, name } => {
+                return format!("expectation {name} on {}", Self::relation(schema, table).described(document, path));
+            }
         };
         let noun = document.relation(schema, name).map_or("view", |relation| relation.kind.noun());
         let seen = path.iter().find(|schema| document.relation(schema, name).is_some());
@@ -37,7 +49,7 @@ impl Object {
         let mut found: Vec<(u32, Self)> = Vec::new();
         let oid = match self {
             Self::Relation { schema, name } => document.relation(schema, name).map(|relation| relation.oid),
-            Self::Schema(_) => None,
+            Self::Schema(_) | Self::Expectation { .. } => None,
         };
         for (schema, definition) in &document.schemas {
             let is_whole = matches!(self, Self::Schema(dropped) if dropped == schema);
@@ -49,6 +61,14 @@ impl Object {
                 if is_whole || reads {
                     found.push((relation.oid, Self::relation(schema, name)));
                 }
+                let RelationKind::Table(table) = &relation.kind else { continue };
+                let rules = table.expectations.iter();
+                let rules =
+                    rules.filter(|rule| oid.is_some_and(|oid| relation.oid != oid && rule.depends_on.contains(&oid)));
+                found.extend(rules.map(|rule| {
+                    let (schema, table, name) = (schema.clone(), name.clone(), rule.name.clone());
+                    (rule.oid, Self::Expectation { schema, table, name })
+                }));
             }
         }
         found.sort_by_key(|(oid, _)| *oid);
@@ -135,6 +155,13 @@ fn take(document: &mut Document, object: &Object, dropped: &mut Dropped) {
     let (schema, name) = match object {
         Object::Schema(name) => {
             document.schemas.remove(name);
+            return;
+        }
+        Object::Expectation { schema, table, name } => {
+            let relation = document.schemas.get_mut(schema).and_then(|schema| schema.relations.get_mut(table));
+            if let Some(Relation { kind: RelationKind::Table(table), .. }) = relation {
+                table.expectations.retain(|rule| rule.name != *name);
+            }
             return;
         }
         Object::Relation { schema, name } => (schema, name),

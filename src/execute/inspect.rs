@@ -8,6 +8,7 @@ use crate::catalog::{Relation, RelationKind, View};
 use crate::encode::types::{OutputColumn, PgType, format_type};
 use crate::error::{Error, Result, SqlState};
 use crate::lake;
+use crate::lake::kept::{self, Kept};
 use crate::sql::{Inspect, QualifiedName};
 
 const CONSTRAINTS: &str = "delta.constraints.";
@@ -121,15 +122,29 @@ async fn asked(road: &mut Road<'_>, statement: &Inspect) -> Result<Asked> {
                 quoted(&name.name)
             ))
         }
-        Inspect::Describe { table: name, extended } if is_kept(road, name) => {
-            let columns = lake::rejected_rows::columns();
+        Inspect::Expectations(of) => {
+            let of = match of {
+                Some(name) => {
+                    let (schema, _) = road.find(name)?;
+                    let (schema, name) = (constant(&schema), constant(&name.name));
+                    format!(" WHERE table_schema = {schema} AND table_name = {name}")
+                }
+                None => String::new(),
+            };
+            Asked::Query(format!(
+                "SELECT table_schema, table_name, name, kind, expectation, filter, on_violation, on_commit, enabled, severity, \
+                 mostly, ignore_nulls, description FROM lakegate.expectations{of} ORDER BY table_schema, table_name, oid"
+            ))
+        }
+        Inspect::Describe { table: name, extended } if let Some(kept) = kept_of(road, name) => {
+            let columns = kept.columns();
             let mut rows: Vec<Vec<String>> = Vec::with_capacity(columns.len());
             rows.extend(columns.iter().map(|column| vec![column.name.clone(), format_type(column.ty), String::new()]));
             if *extended {
                 rows.push(vec![String::new(); 3]);
                 rows.push(vec!["# Detailed Table Information".to_owned(), String::new(), String::new()]);
-                rows.push(vec!["Database".to_owned(), lake::rejected_rows::SCHEMA.to_owned(), String::new()]);
-                rows.push(vec!["Table".to_owned(), lake::rejected_rows::NAME.to_owned(), String::new()]);
+                rows.push(vec!["Database".to_owned(), kept::SCHEMA.to_owned(), String::new()]);
+                rows.push(vec!["Table".to_owned(), kept.name().to_owned(), String::new()]);
             }
             Asked::Told(vec!["col_name", "data_type", "comment"], rows)
         }
@@ -152,9 +167,9 @@ async fn asked(road: &mut Road<'_>, statement: &Inspect) -> Result<Asked> {
     })
 }
 
-/// Whether it is the system's table in the warehouse, of which pg_catalog knows nothing.
-fn is_kept(road: &Road<'_>, name: &QualifiedName) -> bool {
-    road.find(name).is_ok_and(|(schema, _)| schema == lake::rejected_rows::SCHEMA)
+/// The log that it names, of which pg_catalog knows nothing.
+fn kept_of(road: &Road<'_>, name: &QualifiedName) -> Option<Kept> {
+    road.find(name).ok().and_then(|(schema, _)| Kept::find(&schema, &name.name))
 }
 
 /// The schema as a constant: the one named, or the first of the search path that users have.

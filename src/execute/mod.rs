@@ -28,6 +28,7 @@ pub(crate) mod create_view;
 mod dependents;
 pub(crate) mod drop;
 mod evolve;
+pub(crate) mod expectation;
 pub(crate) mod explain;
 pub(crate) mod external;
 pub(crate) mod insert;
@@ -40,6 +41,7 @@ mod properties;
 pub(crate) mod refresh;
 mod rejected_rows;
 pub(crate) mod role;
+mod row_rules;
 mod row_text;
 pub(crate) mod select;
 pub(crate) mod setting;
@@ -47,6 +49,7 @@ mod stored;
 pub(crate) mod temporary;
 pub(crate) mod transaction;
 pub(crate) mod truncate;
+pub(crate) mod watched;
 
 pub use ground::{FileAccess, Ground};
 pub(crate) use road::{Road, statement_context};
@@ -94,6 +97,7 @@ async fn dispatch(road: &mut Road<'_>, statement: &Statement) -> Result<Output> 
         Statement::Show(show) => setting::show(road, show),
         Statement::Reset(name) => setting::reset(road, name.as_ref()),
         Statement::Care(care) => care::run(road, care).await,
+        Statement::Expecting(statement) => expectation::run(road, statement).await,
         Statement::CreateRole(role) => role::create(road, role).await,
         Statement::AlterRole(role) => role::alter(road, role).await,
         Statement::DropRole(roles) => role::drop(road, roles).await,

@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 use super::drop::require_owner;
 use super::output::Output;
 use super::road::{Road, Target};
+use super::watched;
 use crate::catalog::{Document, Materialized, Refreshing, Relation as CatalogRelation, RelationKind};
 use crate::encode::input::interval;
 use crate::encode::types::PgType;
@@ -127,11 +128,13 @@ async fn refresh(
         return road.write(mode, input, gate, NAME).await.map(drop);
     }
     let view = &materialized.view;
+    // Rows that were asked other things are not what would come now.
+    let rules = format!("{:?}", watched::rules(road, &target.schema, &target.name));
     let query = crate::sql::parse_query(&view.query)?;
     let mut relations = road.resolve_materialized(&query, view, owner).await?;
     let sources = if road.staged || !is_repeatable(&query) { None } else { sources(road, &relations)? };
     let now = match &sources {
-        Some(sources) => followed(road, &view.query, sources)?,
+        Some(sources) => followed(road, (&view.query, &rules), sources)?,
         None => None,
     };
     let before = match (&now, materialized.populated) {
@@ -195,8 +198,9 @@ fn sources(road: &Road<'_>, relations: &Relations) -> Result<Option<Sources>> {
 }
 
 /// What rows made now would follow from.
-fn followed(road: &Road<'_>, query: &str, sources: &[(Key, Arc<Table>)]) -> Result<Option<Refreshed>> {
+fn followed(road: &Road<'_>, (query, rules): (&str, &str), sources: &[(Key, Arc<Table>)]) -> Result<Option<Refreshed>> {
     let mut hash = Sha256::new_with_prefix(query);
+    hash.update(rules);
     {
         let settings = road.session.settings();
         for name in SETTINGS {

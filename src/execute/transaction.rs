@@ -146,8 +146,10 @@ fn check_named(ground: &Ground, document: &Document, places: &[impl AsRef<str>])
             }
         }
     }
-    let own = ground.lake.place(lake::rejected_rows::PLACE)?;
-    if places.iter().all(|place| place.as_ref() == own || named.contains(place.as_ref())) {
+    for kept in lake::kept::Kept::ALL {
+        named.insert(ground.lake.place(&kept.place())?);
+    }
+    if places.iter().all(|place| named.contains(place.as_ref())) {
         return Ok(());
     }
     Err(Error::new(SqlState::SerializationFailure, "could not serialize access due to concurrent update")

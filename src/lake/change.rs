@@ -12,7 +12,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, BooleanBufferBuilder};
-use arrow::compute::{filter_record_batch, or};
+use arrow::buffer::BooleanBuffer;
+use arrow::compute::{filter, filter_record_batch, or};
 use arrow::datatypes::{Int8Type, Int32Type, Int64Type};
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
@@ -25,6 +26,7 @@ use super::feed::{ChangeType, Content, Origin};
 use super::scan::whole_files;
 use super::table::Table;
 use crate::error::{Error, Result};
+use crate::quality::Gate;
 
 /// What a row of a change's plan does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,6 +135,17 @@ struct Claimed {
     kept: BooleanArray,
     inserted: BooleanArray,
     updated: BooleanArray,
+    /// Those that take the place of others, whatever they are told as.
+    existing: BooleanArray,
+}
+
+impl Claimed {
+    /// Leaves new rows out.
+    fn without(self, gone: &BooleanBuffer) -> Self {
+        let less = |rows: &BooleanArray| BooleanArray::new(rows.values() & &!gone, None);
+        let [kept, inserted, updated] = [&self.kept, &self.inserted, &self.updated].map(less);
+        Self { kept, inserted, updated, existing: self.existing }
+    }
 }
 
 /// What the rows of a file that loses some become.
@@ -180,9 +193,9 @@ impl Changing {
     ///
     /// # Errors
     /// [`Change::repeated`] and [`Change::failure`]; 53200 when the pool has no room for the claims.
-    pub(super) async fn take(&self, batch: &RecordBatch) -> Result<Vec<(Content, RecordBatch)>> {
-        let Claimed { kept, inserted, updated } = self.claim(batch)?;
+    pub(super) async fn take(&self, batch: &RecordBatch, gate: &Gate) -> Result<Vec<(Content, RecordBatch)>> {
         let width = LEADING + self.change.table.columns().len();
+        let Claimed { kept, inserted, updated, .. } = self.asked(batch, self.claim(batch)?, gate).await?;
         if let Some(returned) = &self.change.returned {
             let columns: Vec<usize> = (width..batch.num_columns()).collect();
             returned.take(filter_record_batch(&batch.project(&columns)?, &kept)?).await?;
@@ -197,6 +210,34 @@ impl Changing {
         parts.map(|(kind, of)| Ok((Content::New(kind), filter_record_batch(&rows, &of)?))).collect()
     }
 
+    /// Without the new rows that are not as expected.
+    async fn asked(&self, batch: &RecordBatch, claimed: Claimed, gate: &Gate) -> Result<Claimed> {
+        if gate.watch().is_none() {
+            return Ok(claimed);
+        }
+        let made = or(&claimed.inserted, &claimed.updated)?;
+        if made.true_count() == 0 {
+            return Ok(claimed);
+        }
+        let width = LEADING + self.change.table.columns().len();
+        let rows = filter_record_batch(&batch.project(&(LEADING..width).collect::<Vec<_>>())?, &made)?;
+        let existing = filter(&claimed.existing, &made)?;
+        let Some(stay) = gate.ask(&rows, existing.as_boolean_opt()).await? else { return Ok(claimed) };
+        let mut gone = BooleanBufferBuilder::new(batch.num_rows());
+        gone.append_n(batch.num_rows(), false);
+        let mut left_out = 0;
+        for (row, stays) in made.values().set_indices().zip(stay.values().iter()) {
+            if !stays {
+                gone.set_bit(row, true);
+                left_out += 1;
+            }
+        }
+        // Rows that are there already are never left out.
+        let mut counts = self.counts.lock();
+        counts.inserted = counts.inserted.saturating_sub(left_out);
+        Ok(claimed.without(&gone.finish()))
+    }
+
     /// Which rows count, and which of them make a row.
     fn claim(&self, batch: &RecordBatch) -> Result<Claimed> {
         let shape = || Error::internal("a change's plan has not the columns of a change");
@@ -207,6 +248,7 @@ impl Changing {
         let mut kept = BooleanBufferBuilder::new(batch.num_rows());
         let mut inserted = BooleanBufferBuilder::new(batch.num_rows());
         let mut updated = BooleanBufferBuilder::new(batch.num_rows());
+        let mut existing = BooleanBufferBuilder::new(batch.num_rows());
         let mut counts = Counts::default();
         for index in 0..batch.num_rows() {
             let action = if actions.is_null(index) { None } else { RowAction::of(actions.value(index)) };
@@ -237,11 +279,12 @@ impl Changing {
             kept.append(counted);
             inserted.append(counted && made == Some(ChangeType::Insert));
             updated.append(counted && made == Some(ChangeType::After));
+            existing.append(action == Some(RowAction::Update));
         }
         self.counts.lock().add(counts);
-        let [kept, inserted, updated] =
-            [kept, inserted, updated].map(|mut rows| BooleanArray::new(rows.finish(), None));
-        Ok(Claimed { kept, inserted, updated })
+        let [kept, inserted, updated, existing] =
+            [kept, inserted, updated, existing].map(|mut rows| BooleanArray::new(rows.finish(), None));
+        Ok(Claimed { kept, inserted, updated, existing })
     }
 
     fn origin(&self, file: i32) -> Result<Origin> {

@@ -1,5 +1,6 @@
 //! Counters, gauges and histograms in Prometheus's format. Labels take their values from closed sets only.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,6 +26,18 @@ pub enum CopyDirection {
     To,
 }
 
+/// Rules with series of their own.
+const EXPECTATIONS_MAX: usize = 5_000;
+/// The table and rule of all others.
+const OTHER: &str = "(other)";
+
+/// Rows of one check.
+#[derive(Debug, Clone, Copy)]
+pub struct ExpectationCounts {
+    pub checked: u64,
+    pub failed: u64,
+}
+
 /// The metrics of one server.
 pub struct Metrics {
     registry: Registry,
@@ -33,6 +46,11 @@ pub struct Metrics {
     statement_seconds: HistogramVec,
     rows_sent: IntCounter,
     copy_rows: IntCounterVec,
+    expectation_checks: IntCounterVec,
+    expectation_rows_checked: IntCounterVec,
+    expectation_rows_failed: IntCounterVec,
+    /// Tables and rules that have series of their own.
+    expectations: Mutex<HashSet<(String, String)>>,
     store_requests: IntCounterVec,
     uptime: Gauge,
     polled: Mutex<Vec<Polled>>,
@@ -67,6 +85,19 @@ impl Metrics {
             statement_seconds: register(&registry, HistogramVec::new(seconds, &["kind"]))?,
             rows_sent: register(&registry, IntCounter::with_opts(opts(names::ROWS_SENT)))?,
             copy_rows: register(&registry, IntCounterVec::new(opts(names::COPY_ROWS), &["direction"]))?,
+            expectation_checks: register(
+                &registry,
+                IntCounterVec::new(opts(names::EXPECTATION_CHECKS), &["table", "rule", "status"]),
+            )?,
+            expectation_rows_checked: register(
+                &registry,
+                IntCounterVec::new(opts(names::EXPECTATION_ROWS_CHECKED), &["table", "rule"]),
+            )?,
+            expectation_rows_failed: register(
+                &registry,
+                IntCounterVec::new(opts(names::EXPECTATION_ROWS_FAILED), &["table", "rule"]),
+            )?,
+            expectations: Mutex::default(),
             store_requests: register(
                 &registry,
                 IntCounterVec::new(opts(names::STORE_REQUESTS), &["operation", "outcome"]),
@@ -96,6 +127,17 @@ impl Metrics {
             CopyDirection::To => "to",
         };
         self.copy_rows.with_label_values(&[direction]).inc_by(rows);
+    }
+
+    /// A rule, of a table, was checked. Only so many have series of their own; the others share one.
+    pub fn expectation(&self, (table, rule): (&str, &str), status: &str, counts: ExpectationCounts) {
+        let mut known = self.expectations.lock();
+        let key = (table.to_owned(), rule.to_owned());
+        let own = known.contains(&key) || known.len() < EXPECTATIONS_MAX && known.insert(key);
+        let (table, rule) = if own { (table, rule) } else { (OTHER, OTHER) };
+        self.expectation_checks.with_label_values(&[table, rule, status]).inc();
+        self.expectation_rows_checked.with_label_values(&[table, rule]).inc_by(counts.checked);
+        self.expectation_rows_failed.with_label_values(&[table, rule]).inc_by(counts.failed);
     }
 
     /// Names who is asked for the requests to object stores at each scrape: operation, outcome and their number so far.

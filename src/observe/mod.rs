@@ -7,5 +7,5 @@ mod metrics;
 mod names;
 
 pub use logging::start_logging;
-pub use metrics::{CopyDirection, Metrics};
+pub use metrics::{CopyDirection, ExpectationCounts, Metrics};
 pub use names::Source;

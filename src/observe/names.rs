@@ -7,6 +7,12 @@ pub(super) const STATEMENTS: Named = ("lakegate_statements_total", "Statements t
 pub(super) const STATEMENT_SECONDS: Named = ("lakegate_statement_seconds", "Time from a statement's start to its end.");
 pub(super) const ROWS_SENT: Named = ("lakegate_rows_sent_total", "Rows of results sent to clients.");
 pub(super) const COPY_ROWS: Named = ("lakegate_copy_rows_total", "Rows read and written by COPY.");
+pub(super) const EXPECTATION_CHECKS: Named =
+    ("lakegate_expectation_checks_total", "Checks of expectations, by table, rule and status.");
+pub(super) const EXPECTATION_ROWS_CHECKED: Named =
+    ("lakegate_expectation_rows_checked_total", "Rows that expectations were asked of, by table and rule.");
+pub(super) const EXPECTATION_ROWS_FAILED: Named =
+    ("lakegate_expectation_rows_failed_total", "Rows that broke expectations, by table and rule.");
 pub(super) const STORE_REQUESTS: Named =
     ("lakegate_store_requests_total", "Requests to object stores, by operation and outcome.");
 pub(super) const UPTIME: Named = ("lakegate_uptime_seconds", "Time since the server started.");

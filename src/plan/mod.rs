@@ -8,8 +8,10 @@
 
 pub mod bind;
 mod change;
+pub mod expectation;
 mod file_call;
 pub mod incremental;
+mod kept;
 mod null_safe;
 mod parameters;
 mod past;
@@ -21,12 +23,14 @@ pub mod settled;
 pub mod typing;
 mod unnest;
 mod view_reads;
+mod violations;
 
 pub use bind::change::BoundChange;
 pub use bind::filled::Purpose;
 pub use change::{Changing, bind_change, merge_news};
 pub use parameters::{
-    InsertTarget, Parameters, bind_condition, bind_constants, bind_insert, bind_query, bind_stored, cast_columns,
-    condition_on_rows, constant_value, over_rows, stored_on_rows, type_of_default,
+    InsertTarget, Parameters, bind_condition, bind_constants, bind_expectation, bind_insert, bind_query, bind_stored,
+    cast_columns, condition_on_rows, constant_value, over_rows, stored_on_rows, type_of_default,
 };
 pub use past::{Moment, moment_of};
+pub use violations::rule_context;

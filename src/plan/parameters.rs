@@ -198,6 +198,19 @@ pub fn bind_condition(
         .with(context, |typing| Binder::new(typing, &relations, source).bind_condition(table, columns, condition))
 }
 
+/// Binds what is expected of rows to see that it may be.
+pub fn bind_expectation(
+    table: &str,
+    columns: &[RelationColumn],
+    condition: &ast::Expr,
+    context: &Arc<Context>,
+    source: &str,
+) -> Result<Expr> {
+    let relations = Relations::default();
+    Parameters::none()
+        .with(context, |typing| Binder::new(typing, &relations, source).bind_expectation(table, columns, condition))
+}
+
 /// A CHECK constraint's condition, ready to be evaluated on batches of the schema.
 pub fn condition_on_rows(
     table: &str,

@@ -7,7 +7,9 @@ use chrono::{DateTime, Utc};
 use datafusion::scalar::ScalarValue;
 use sqlparser::ast::{self, Spanned as _};
 
-use super::relations::{Filled, Relation, RelationColumn, Relations, ResolvedTable, ResolvedView, VersionRead};
+use super::relations::{
+    Filled, Relation, RelationColumn, Relations, ResolvedTable, ResolvedView, VIOLATIONS, VersionRead,
+};
 use super::resolve::{Resolver, column_of};
 use super::{Parameters, constant_value};
 use crate::builtins::{self, Context};
@@ -54,6 +56,9 @@ impl Resolver<'_> {
             _ => Err(Error::unsupported(format!("a named argument of {function}"))),
         });
         let given = given.collect::<Result<Vec<_>>>()?;
+        if function == VIOLATIONS {
+            return self.violations(&given, whence).await;
+        }
         let (table, moments) = match (function, given.as_slice()) {
             ("table_at", [table, _]) | ("table_changes", [table, _] | [table, _, _]) => {
                 (*table, given.get(1..).unwrap_or_default())
@@ -66,17 +71,11 @@ impl Resolver<'_> {
                 );
             }
         };
-        let (ScalarValue::Utf8(Some(name)) | ScalarValue::Utf8View(Some(name))) =
-            constant_value(function, table, PgType::TEXT, self.context, &self.source)?
-        else {
-            let message = format!("function {function} needs the name of a table");
-            return Err(Error::new(SqlState::NullValueNotAllowed, message));
-        };
-        let name = sql::parse_name(&name).map_err(Error::without_position)?;
+        let name = self.table_name(function, table)?;
         let moments =
             moments.iter().map(|moment| self.moments().argument(function, moment)).collect::<Result<Vec<_>>>()?;
         let Some(found) = self.found(name.schema.as_deref(), &name.name, whence)? else {
-            return Err(Error::new(SqlState::UndefinedTable, format!("relation \"{}\" does not exist", shown(&name))));
+            return Err(undefined(&name));
         };
         let newest = self.pin(&found.location).await?;
         let relation = match (function, moments.as_slice()) {
@@ -96,6 +95,17 @@ impl Resolver<'_> {
             _ => return Err(Error::internal("a function over versions without a version")),
         };
         Ok((relation, VersionRead { schema: name.schema, name: name.name, oid: found.oid }))
+    }
+
+    /// The table that a function's argument names.
+    pub(super) fn table_name(&self, function: &str, argument: &ast::Expr) -> Result<QualifiedName> {
+        let (ScalarValue::Utf8(Some(name)) | ScalarValue::Utf8View(Some(name))) =
+            constant_value(function, argument, PgType::TEXT, self.context, &self.source)?
+        else {
+            let message = format!("function {function} needs the name of a table");
+            return Err(Error::new(SqlState::NullValueNotAllowed, message));
+        };
+        sql::parse_name(&name).map_err(Error::without_position)
     }
 
     /// A table as a call's named argument asks for it; `None` when there is no relation of that name.
@@ -127,7 +137,7 @@ impl Resolver<'_> {
     }
 
     /// The table of that name, in a view's query the one that it meant when it was made. 42809 for what has no versions.
-    fn found(
+    pub(super) fn found(
         &self,
         schema: Option<&str>,
         name: &str,
@@ -309,11 +319,15 @@ enum Parameter {
     Bound(ScalarValue),
 }
 
-struct Found {
-    schema: String,
-    name: String,
-    oid: u32,
-    location: String,
+pub(super) struct Found {
+    pub(super) schema: String,
+    pub(super) name: String,
+    pub(super) oid: u32,
+    pub(super) location: String,
+}
+
+pub(super) fn undefined(name: &QualifiedName) -> Error {
+    Error::new(SqlState::UndefinedTable, format!("relation \"{}\" does not exist", shown(name)))
 }
 
 fn no_null(what: &str) -> Error {
@@ -327,7 +341,7 @@ pub(super) fn shown(name: &QualifiedName) -> String {
     }
 }
 
-fn past_table(found: &Found, table: &Arc<lake::Table>) -> Result<ResolvedTable> {
+pub(super) fn past_table(found: &Found, table: &Arc<lake::Table>) -> Result<ResolvedTable> {
     Ok(ResolvedTable {
         schema: found.schema.clone(),
         name: found.name.clone(),

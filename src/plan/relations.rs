@@ -129,14 +129,17 @@ pub enum RelationNameKind {
     FileFunction { name: String, arguments: Vec<ast::FunctionArg> },
     /// `t VERSION AS OF 3`; `name` and `schema` as in `Named`.
     Version { schema: Option<String>, name: String, version: Box<ast::TableVersion>, key: String },
-    /// `table_at('t', 3)` and its kin.
+    /// `table_at('t', 3)` and its kin, `violations('t', 'rule')`.
     VersionFunction { name: String, arguments: Vec<ast::FunctionArg>, key: String },
     /// `profile('t')` and its kin.
     ProfileFunction { name: String, arguments: Vec<ast::FunctionArg>, key: String },
 }
 
-/// Table functions over versions of a table, resolved by the pre-pass too.
-pub const VERSION_FUNCTIONS: &[&str] = &["table_at", "table_changes"];
+/// Table functions over a table that they name, resolved by the pre-pass too.
+pub const VERSION_FUNCTIONS: &[&str] = &["table_at", "table_changes", VIOLATIONS];
+
+/// The rows of a table that break one of its rules.
+pub const VIOLATIONS: &str = "violations";
 
 /// Table functions over the values of a relation, resolved by the pre-pass too.
 pub const PROFILE_FUNCTIONS: &[&str] = &["profile", "suggest_expectations"];

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use super::Parameters;
 use super::file_call::FileCall;
+use super::kept::{KeptView, kept_view, view_over};
 use super::recorded::Recorded;
 use super::relations::{
     self, Filled, Relation, RelationColumn, RelationName, RelationNameKind, Relations, ResolvedTable, ResolvedView,
@@ -22,6 +23,7 @@ use crate::catalog::{self, Catalog, RelationKind, Snapshot, ViewRead};
 use crate::encode::input::InputContext;
 use crate::error::{Error, Result, SqlState};
 use crate::lake::files::{self, FileSet, FileTable};
+use crate::lake::kept::{self, Kept};
 use crate::lake::{self, Freshness, Lake};
 use crate::session::Pins;
 use crate::sql;
@@ -76,7 +78,7 @@ impl Resolver<'_> {
     }
 
     /// Takes a role's rights; the ones that it had before.
-    fn take_rights_of(&mut self, role: u32) -> (bool, u32) {
+    pub(super) fn take_rights_of(&mut self, role: u32) -> (bool, u32) {
         let before = (self.superuser, self.role_oid);
         self.superuser = self.snapshot.roles.values().any(|other| other.oid == role && other.superuser);
         self.role_oid = role;
@@ -205,8 +207,11 @@ impl Resolver<'_> {
             if let Some(table) = builtins::tables::lookup(schema, name, self.context) {
                 return Ok(Some(Relation::Table(system_table(schema, name, table))));
             }
-            if system_relation(schema, name).is_some() {
-                return self.rejected_rows().await.map(Some);
+            if let Some(kept) = Kept::find(schema, name) {
+                return self.kept(kept).await.map(Some);
+            }
+            if let Some((kept, query)) = kept_view(schema, name) {
+                return self.kept_view(kept, name, query).await.map(Some);
             }
             let snapshot = Arc::clone(self.snapshot);
             if let Some(relation) = snapshot.relation(schema, name) {
@@ -217,10 +222,10 @@ impl Resolver<'_> {
         Ok(None)
     }
 
-    /// The log of rejected rows; who is no superuser sees what the own loads left there.
-    async fn rejected_rows(&mut self) -> Result<Relation> {
-        let columns = lake::rejected_rows::columns();
-        let provider: Arc<dyn TableProvider> = match self.lake.rejected_rows().await? {
+    /// A log of the server's own; who is no superuser sees the rows that are told to him.
+    async fn kept(&mut self, kept: Kept) -> Result<Relation> {
+        let columns = kept.columns();
+        let provider: Arc<dyn TableProvider> = match self.lake.kept(kept).await? {
             // Not pinned: what is told apart from transactions is seen at once.
             Some(table) => table.provider()?,
             None => Arc::new(EmptyTable::new(
@@ -228,17 +233,21 @@ impl Resolver<'_> {
             )),
         };
         let columns: Vec<RelationColumn> = columns.iter().map(column_of).collect();
-        let (schema, name) = (lake::rejected_rows::SCHEMA.to_owned(), lake::rejected_rows::NAME.to_owned());
+        let (schema, name) = (kept::SCHEMA.to_owned(), kept.name().to_owned());
         let table =
             ResolvedTable { schema: schema.clone(), name: name.clone(), oid: 0, columns: columns.clone(), provider };
         if self.superuser {
             return Ok(Relation::Table(table));
         }
-        let query = sql::parse_query("SELECT * FROM rejected_rows WHERE role = current_user")?;
-        let mut relations = Relations::default();
-        relations.by_name.insert((None, name.clone()), Relation::Table(table));
-        let (query, relations) = (Arc::new(query), Arc::new(relations));
-        Ok(Relation::View(ResolvedView { schema, name, oid: 0, columns, query, text: "".into(), relations }))
+        let query = format!("SELECT * FROM {name} WHERE {}", kept.own_rows());
+        view_over(&name, Relation::Table(table), columns, &name, &query)
+    }
+
+    /// What is told of a log in other words.
+    async fn kept_view(&mut self, kept: Kept, name: &str, (query, columns): KeptView) -> Result<Relation> {
+        let under = self.kept(kept).await?;
+        let columns = columns.iter().map(|(name, ty)| RelationColumn::new(*name, *ty)).collect();
+        view_over(kept.name(), under, columns, name, query)
     }
 
     /// Files as a relation.
@@ -269,7 +278,13 @@ impl Resolver<'_> {
         Err(Error::new(SqlState::InsufficientPrivilege, format!("permission denied for {noun} {name}")))
     }
 
-    async fn open(&mut self, schema: &str, name: &str, relation: &catalog::Relation, depth: usize) -> Result<Relation> {
+    pub(super) async fn open(
+        &mut self,
+        schema: &str,
+        name: &str,
+        relation: &catalog::Relation,
+        depth: usize,
+    ) -> Result<Relation> {
         match &relation.kind {
             RelationKind::Table(table) => {
                 if table.materialized.as_ref().is_some_and(|materialized| !materialized.populated) {
@@ -406,16 +421,17 @@ fn at(error: Error, position: u32) -> Error {
 
 /// A table of a system schema that is kept in the warehouse.
 pub fn system_relation(schema: &str, name: &str) -> Option<catalog::Relation> {
-    (schema == lake::rejected_rows::SCHEMA && name == lake::rejected_rows::NAME).then(|| catalog::Relation {
+    Kept::find(schema, name).map(|kept| catalog::Relation {
         oid: 0,
         owner: catalog::BOOTSTRAP_ROLE_OID,
         comment: None,
         columns: Vec::new(),
         kind: RelationKind::Table(catalog::Table {
-            location: lake::rejected_rows::PLACE.to_owned(),
+            location: kept.place(),
             managed: true,
             partition_columns: vec!["day".to_owned()],
             checks: Vec::new(),
+            expectations: Vec::new(),
             materialized: None,
             on_commit: None,
             version: 0,

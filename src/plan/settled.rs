@@ -37,6 +37,16 @@ pub fn stored(
     })
 }
 
+/// A text whose tree stands in a query. The tree's positions are those of the text.
+pub fn part(
+    text: &str,
+    query: &sqlparser::ast::Query,
+    relations: &Relations,
+    context: &Arc<Context>,
+) -> Result<String> {
+    settled(text, context, |typing| Binder::new(typing, relations, text).bind_query(query).map(drop))
+}
+
 /// The query of a view.
 pub fn query(text: &str, relations: &Relations, context: &Arc<Context>) -> Result<String> {
     let query = crate::sql::parse_query(text)?;

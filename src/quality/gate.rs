@@ -1,4 +1,4 @@
-//! NOT NULL and CHECK on rows that are about to be written, with PostgreSQL's errors.
+//! NOT NULL and CHECK on rows that are about to be written, with PostgreSQL's errors; before them what is expected of the rows.
 
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use arrow::record_batch::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::physical_expr::PhysicalExpr;
 
+use super::watch::{Quarantine, Refused, Watch};
 use crate::error::{Error, Result, SqlState};
 
 /// PostgreSQL cuts each value of a failing row to this many bytes (`ExecBuildSlotValueDescription`).
@@ -60,6 +61,8 @@ pub struct Gate {
     columns: Arc<[GateColumn]>,
     rules: Arc<[Rule]>,
     text: Arc<dyn RowText>,
+    watch: Option<Arc<Watch>>,
+    quarantine: Option<Arc<dyn Quarantine>>,
 }
 
 impl Gate {
@@ -76,7 +79,33 @@ impl Gate {
             columns: columns.into(),
             rules: rules.into(),
             text: Arc::new(ArrowText),
+            watch: None,
+            quarantine: None,
         }
+    }
+
+    /// Adds what is expected of the rows.
+    pub fn with_watch(mut self, watch: Arc<Watch>) -> Self {
+        self.watch = Some(watch);
+        self
+    }
+
+    /// Sets where rows go that are put apart.
+    pub fn with_quarantine(mut self, quarantine: Arc<dyn Quarantine>) -> Self {
+        self.quarantine = Some(quarantine);
+        self
+    }
+
+    pub fn schema(&self) -> &str {
+        &self.schema
+    }
+
+    pub fn relation(&self) -> &str {
+        &self.relation
+    }
+
+    pub fn watch(&self) -> Option<&Arc<Watch>> {
+        self.watch.as_ref()
     }
 
     /// Sets how values are written in DETAIL; the default is close to PostgreSQL's ISO formats.
@@ -87,13 +116,56 @@ impl Gate {
 
     /// Whether there is nothing to check.
     pub fn is_open(&self) -> bool {
-        self.rules.is_empty() && !self.columns.iter().any(|column| column.not_null)
+        self.watch.is_none() && self.rules.is_empty() && !self.columns.iter().any(|column| column.not_null)
     }
 
-    /// The same table's gate for rows that passed this one: nothing is left to check.
+    /// The same table's gate for rows that passed its constraints: what is expected of them is left to ask.
     pub fn opened(&self) -> Self {
         let columns = self.columns.iter().map(|column| GateColumn { name: column.name.clone(), not_null: false });
         Self { columns: columns.collect(), rules: Arc::new([]), ..self.clone() }
+    }
+
+    /// Asks what is expected of the rows. Which of them stay: `None` when all do. `existing` are those that take the place of
+    /// other rows.
+    ///
+    /// # Errors
+    /// 23514 for a row that may not come; what an expression's evaluation gives that is no fault of the row's values.
+    pub async fn ask(&self, batch: &RecordBatch, existing: Option<&BooleanArray>) -> Result<Option<BooleanArray>> {
+        let Some(watch) = &self.watch else { return Ok(None) };
+        let watched = watch.ask(batch, existing)?.map_err(|refused| self.refusal(batch, refused))?;
+        if let Some(rows) = watched.quarantined {
+            let Some(quarantine) = &self.quarantine else {
+                return Err(Error::internal("there is no place for rows that are put apart"));
+            };
+            quarantine.take(rows).await?;
+        }
+        Ok(watched.kept)
+    }
+
+    /// Refuses what only all rows together can tell.
+    ///
+    /// # Errors
+    /// 23514.
+    pub fn decide(&self) -> Result<()> {
+        self.watch.as_ref().map_or(Ok(()), |watch| watch.decide((&self.schema, &self.relation)))
+    }
+
+    fn refusal(&self, batch: &RecordBatch, refused: Refused) -> Error {
+        let Refused { row, rule, error } = refused;
+        let message = format!("new row for relation \"{}\" violates expectation \"{rule}\"", self.relation);
+        let mut detail = self.failing_row(batch, row);
+        if let Some(error) = error {
+            detail = format!("{detail}\nIts condition could not be evaluated: {error}");
+        }
+        Error::new(SqlState::CheckViolation, message)
+            .with_detail(detail)
+            .with_table(&*self.schema, &*self.relation)
+            .with_constraint(rule)
+    }
+
+    /// The same table's gate that asks nothing.
+    pub fn opened_wide(&self) -> Self {
+        Self { watch: None, ..self.opened() }
     }
 
     /// Gives the batch back when every row passes.

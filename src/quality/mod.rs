@@ -1,13 +1,21 @@
-//! What keeps bad rows out of tables.
+//! What keeps bad rows out of tables, and what is expected of them.
 //!
 //! ```text
-//! rows ─→ gate (NOT NULL, CHECK) ─→ the same rows, or the first row's error
+//! rows ─→ watch (expectations) ─→ gate (NOT NULL, CHECK) ─→ the rows that stay, or the first row's error
+//!              └→ rows for quarantine, a tally for each rule
 //! ```
 //! `lake` runs the gate inside its writing pass, `execute` builds it. It knows no SQL text and no storage: conditions come as
 //! physical expressions over the batch.
 
+pub mod expectation;
 pub mod gate;
 pub mod profile;
+pub mod result;
 pub mod suggest;
+pub mod watch;
 
+pub use expectation::{
+    Expectation, ExpectationOptions, ExpectationRule, ExpectationSeverity, SchemaColumn, ViolationAction,
+};
 pub use gate::{Gate, GateColumn, RowText, Rule, Violation};
+pub use watch::{Quarantine, QuarantinedRows, RowRule, Watch};

@@ -44,6 +44,8 @@ pub struct Conversation {
     pub(super) several: bool,
     /// Whether more than Sync follows the Execute that runs: both are one transaction.
     pub(super) pipelined: bool,
+    /// Whether a COPY under way is a transaction of its own.
+    pub(super) owned: bool,
     pub(super) running: Option<Running>,
 }
 
@@ -72,6 +74,7 @@ impl Conversation {
             simple_left: 0,
             several: false,
             pipelined: false,
+            owned: false,
             running: None,
         }
     }
@@ -184,6 +187,7 @@ impl Conversation {
 
     /// Tells that a statement's error was sent to the client: a transaction block is now failed, an implicit one rolled back.
     pub fn fail(&mut self, error: &Error) {
+        self.owned = false;
         self.note_end(error.sqlstate().code());
         self.simple_left = 0;
         self.session.fail();
@@ -201,7 +205,8 @@ impl Conversation {
     /// After a statement ended well: its CommandComplete is about to be sent.
     pub async fn complete(&mut self) -> Result<()> {
         // As in PostgreSQL the last statement of a message is done when all of it is committed.
-        if self.several && self.simple_left == 0 && !self.session.transaction.in_block() {
+        let ends_message = self.several && self.simple_left == 0 && !self.session.transaction.in_block();
+        if std::mem::take(&mut self.owned) || ends_message {
             let decision = Decision::default();
             self.end_temporary(true, &self.cancel_token(), &decision).await?;
             self.commit_writes(&decision).await?;

@@ -9,7 +9,7 @@ use tracing::info;
 use super::conversation::Conversation;
 use super::prepared::Prepared;
 use crate::session::settings::Logged;
-use crate::sql::{Care, Statement};
+use crate::sql::{Care, Expecting, Statement};
 
 /// The statement that is being answered.
 pub(super) struct Running {
@@ -84,6 +84,10 @@ fn logged_with(statement: &Statement) -> Logged {
             | Care::Purge(_)
             | Care::Vacuum(_)
             | Care::Analyze(_) => Logged::All,
+        },
+        Statement::Expecting(expecting) => match expecting {
+            Expecting::Create(_) | Expecting::Alter(_) | Expecting::Drop(_) => Logged::Ddl,
+            Expecting::Validate(_) => Logged::All,
         },
         Statement::Insert(_)
         | Statement::Update(_)

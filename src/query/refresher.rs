@@ -41,7 +41,7 @@ pub async fn run(service: Arc<Service>, interval: Duration, shutdown: Cancellati
                 return;
             }
             for oid in due(&service.ground.catalog.snapshot()) {
-                refresh(&service, oid).await;
+                Box::pin(refresh(&service, oid)).await;
             }
         };
         tokio::select! {
@@ -71,7 +71,7 @@ async fn refresh(service: &Arc<Service>, oid: u32) {
         Err(error) => return tracing::warn!(%error, "could not claim the refresh of a materialized view"),
     };
     let (schema, name) = (due.schema.as_str(), due.name.as_str());
-    let done = statement(service, &due).await;
+    let done = Box::pin(statement(service, &due)).await;
     match &done {
         Ok(()) => tracing::debug!(schema, name, "a materialized view was refreshed"),
         Err(error) => tracing::warn!(schema, name, %error, "could not refresh a materialized view"),

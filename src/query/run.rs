@@ -14,14 +14,17 @@ use super::statement::{self, Access};
 use crate::builtins::ContextNames;
 use crate::encode::TextStyle;
 use crate::encode::types::{Format, PgType, element_of, oid};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SqlState};
 use crate::execute::output::Output;
 use crate::execute::select::Reusable;
 use crate::execute::{self, Road};
-use crate::lake::Decision;
+use crate::lake::{self, Decision};
 use crate::plan::Parameters;
 use crate::session::{Isolation, Modes, Pins};
 use crate::sql::{self, Discard, Statement};
+
+/// Times that a statement which is a transaction of its own is run before others' commits end it with 40001.
+const ATTEMPTS_MAX: u32 = 10;
 
 impl Conversation {
     /// Starts a bound portal and keeps it under its name.
@@ -69,7 +72,7 @@ impl Conversation {
                 done(if *start { "START TRANSACTION" } else { "BEGIN" })
             }
             Statement::Commit { chain } => {
-                if let Err(error) = guard.run(self.commit_block(guard)).await {
+                if let Err(error) = Box::pin(guard.run(self.commit_block(guard))).await {
                     self.session.rollback(false, now)?;
                     self.close_transaction_portals(false);
                     return Err(error);
@@ -131,7 +134,7 @@ impl Conversation {
             Statement::Declare(declare) => Box::pin(self.declare(declare, parsed, guard)).await,
             Statement::Fetch(fetch) => self.fetch(fetch, guard).await,
             Statement::Close(name) => self.close_cursor(name.as_ref()),
-            _ => self.on_road(prepared, values, guard).await,
+            _ => Box::pin(self.on_road(prepared, values, guard)).await,
         }
     }
 
@@ -194,15 +197,61 @@ impl Conversation {
         } else {
             Parameters::bound(&prepared.parameters, values.to_vec())
         };
+        let may_own = matches!(access, Access::Writes(_)) && !staged;
+        let mut attempt = 1;
+        let (output, own) = loop {
+            let run = self.run_once(prepared, parameters.clone(), guard, (staged, may_own));
+            let (output, own) = Box::pin(run).await?;
+            if !own {
+                break (output, own);
+            }
+            if matches!(output, Output::CopyIn(_)) {
+                // It is committed when the data has come.
+                self.owned = true;
+                return Ok(output);
+            }
+            let committed = Box::pin(guard.run(self.commit_block(guard))).await;
+            match committed {
+                Err(error) if error.sqlstate() == SqlState::SerializationFailure && attempt < ATTEMPTS_MAX => {
+                    self.forget_pins();
+                    attempt += 1;
+                    tokio::time::sleep(lake::pause(attempt)).await;
+                }
+                Err(error) => return Err(error),
+                Ok(()) => break (output, own),
+            }
+        };
+        if matches!(access, Access::Writes(_)) && !staged && !own {
+            self.end_temporary(false, guard.token(), guard.decision()).await?;
+        }
+        Ok(output)
+    }
+
+    /// Begins again on newer versions.
+    fn forget_pins(&mut self) {
+        if let Some(pins) = self.session.transaction.pins_mut() {
+            *pins = Pins::default();
+        }
+    }
+
+    /// The statement's output, and whether it was run as a transaction of its own, which its caller commits.
+    async fn run_once(
+        &mut self,
+        prepared: &Prepared,
+        parameters: Parameters,
+        guard: &Guard,
+        (staged, may_own): (bool, bool),
+    ) -> Result<(Output, bool)> {
         let ground = Arc::clone(&self.service.ground);
         let (session, started) = (&mut self.session, self.service.started);
         let (token, source) = (guard.token().clone(), Arc::clone(&prepared.parsed.source));
         let decision = guard.decision().clone();
         let statement = &prepared.parsed.statement;
-        let output = guard
+        guard
             .run(async move {
                 let mut road = Road::new(&ground, session, source, parameters, token, started).await?;
-                road.staged = staged;
+                let own = may_own && execute::watched::needs_transaction(&road, statement);
+                road.staged = staged || own;
                 road.decision = decision;
                 // A described statement is executed again and again: what can be planned once is.
                 if let (Statement::Query(query), true, None) = (statement, prepared.described, prepared.reusable.get())
@@ -214,17 +263,13 @@ impl Conversation {
                     && let Some(output) = reusable.run(&ground, road.session)
                 {
                     road.session.note_query();
-                    return output;
+                    return Ok((output?, false));
                 }
                 let output = execute::run(&mut road, statement).await;
                 road.session.note_query();
-                output
+                Ok((output?, own))
             })
-            .await?;
-        if matches!(access, Access::Writes(_)) && !staged {
-            self.end_temporary(false, guard.token(), guard.decision()).await?;
-        }
-        Ok(output)
+            .await
     }
 
     async fn commit_block(&mut self, guard: &Guard) -> Result<()> {
@@ -260,8 +305,10 @@ impl Conversation {
         let user = self.session.user.clone();
         let Some(pins) = self.session.transaction.pins_mut() else { return Ok(()) };
         Box::pin(execute::transaction::commit(&self.service.ground, pins, &user, decision)).await?;
-        if let Some(pins) = self.session.transaction.pins_mut() {
-            *pins = Pins::default();
+        let runs = std::mem::take(&mut pins.runs);
+        *pins = Pins::default();
+        for run in &runs {
+            Box::pin(execute::watched::keep(&self.service.ground, self.session.handle(), run)).await;
         }
         Ok(())
     }

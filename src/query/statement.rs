@@ -1,7 +1,7 @@
 //! What kind of statement it is, for the rules of transactions: may it run in a failed block, does it write, what is its tag.
 
 use crate::error::{Error, Result, SqlState};
-use crate::sql::{AlterKind, Care, DropKind, Statement};
+use crate::sql::{AlterKind, Care, DropKind, Expecting, Statement};
 
 /// How a statement touches what is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +57,12 @@ pub(crate) fn access(statement: &Statement) -> Access {
             Care::Purge(_) => Access::Writes("REORG"),
         },
         Statement::CopyInto(_) => Access::Writes("COPY INTO"),
+        Statement::Expecting(expecting) => match expecting {
+            Expecting::Create(_) => Access::Writes("CREATE EXPECTATION"),
+            Expecting::Alter(_) => Access::Writes("ALTER EXPECTATION"),
+            Expecting::Drop(_) => Access::Writes("DROP EXPECTATION"),
+            Expecting::Validate(_) => Access::Reads,
+        },
         Statement::CreateRole(_) => Access::Writes("CREATE ROLE"),
         Statement::AlterRole(_) => Access::Writes("ALTER ROLE"),
         Statement::DropRole(_) => Access::Writes("DROP ROLE"),

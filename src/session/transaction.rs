@@ -19,6 +19,7 @@ use super::settings::{Mark, isolation_name};
 use crate::catalog::{Definition, Snapshot};
 use crate::error::{Error, Result, SqlState};
 use crate::lake::MadeTable;
+use crate::quality::result::Run;
 
 /// PostgreSQL's isolation levels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,17 +88,27 @@ pub struct Pins {
     pub made: Vec<Arc<MadeTable>>,
     /// Locations of the tables that were dropped: their files go after COMMIT.
     pub left: Vec<String>,
+    /// What became of expectations, told when the transaction has committed.
+    pub runs: Vec<Run>,
     arrivals: Arc<Arrivals>,
 }
 
 /// Tables that were changed while the session was elsewhere: COPY ends in the hands of the protocol.
 #[derive(Debug, Default)]
-pub struct Arrivals(Mutex<Vec<(String, Arc<dyn Any + Send + Sync>)>>);
+pub struct Arrivals {
+    tables: Mutex<Vec<(String, Arc<dyn Any + Send + Sync>)>>,
+    runs: Mutex<Vec<Run>>,
+}
 
 impl Arrivals {
     /// Keeps a changed table for the session's next statement.
     pub fn leave<T: Any + Send + Sync>(&self, location: &str, table: Arc<T>) {
-        self.0.lock().push((location.to_owned(), table));
+        self.tables.lock().push((location.to_owned(), table));
+    }
+
+    /// Keeps what became of expectations.
+    pub fn leave_run(&self, run: Run) {
+        self.runs.lock().push(run);
     }
 }
 
@@ -108,8 +119,9 @@ impl Pins {
 
     /// Takes in what [`Arrivals::leave`] has kept.
     fn receive(&mut self) {
-        let arrived = std::mem::take(&mut *self.arrivals.0.lock());
+        let arrived = std::mem::take(&mut *self.arrivals.tables.lock());
         self.tables.extend(arrived);
+        self.runs.append(&mut self.arrivals.runs.lock());
     }
 
     /// The pinned table at that location, if it is a `T`.

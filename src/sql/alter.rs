@@ -4,6 +4,7 @@ use sqlparser::ast;
 
 use super::create_table;
 use super::data_type::pg_type;
+use super::expectation::RowExpectation;
 use super::grammar::Grammar;
 use super::statement::{CheckConstraint, ColumnDefinition, Name, QualifiedName, RefreshEvery, Statement};
 use crate::encode::types::PgType;
@@ -49,6 +50,7 @@ pub enum AlterAction {
     AddColumn {
         column: Box<ColumnDefinition>,
         checks: Vec<CheckConstraint>,
+        expectations: Vec<RowExpectation>,
         if_not_exists: bool,
     },
     DropColumn {
@@ -60,6 +62,7 @@ pub enum AlterAction {
         column: Name,
         ty: PgType,
         using: Option<Box<ast::Expr>>,
+        cascade: bool,
     },
     NotNull {
         column: Name,
@@ -80,6 +83,7 @@ pub enum AlterAction {
         text: String,
     },
     AddCheck(CheckConstraint),
+    AddExpectation(RowExpectation),
     DropConstraint {
         name: Name,
         if_exists: bool,
@@ -144,6 +148,9 @@ impl Grammar<'_> {
         }
         if self.accept("schema") {
             return self.alter_schema().map(Some);
+        }
+        if self.accept("expectation") {
+            return self.alter_expectation().map(Some);
         }
         let kind = if self.take(&["materialized", "view"]) {
             AlterKind::MaterializedView
@@ -271,7 +278,8 @@ impl Grammar<'_> {
             let name = self.constraint_name()?;
             let mut table = create_table::empty(nameless());
             self.constraint(&mut table, name, None)?;
-            return Ok(table.checks.into_iter().map(AlterAction::AddCheck).collect());
+            let checks = table.checks.into_iter().map(AlterAction::AddCheck);
+            return Ok(checks.chain(table.expectations.into_iter().map(AlterAction::AddExpectation)).collect());
         }
         if self.is("columns") && self.is_operator_ahead(1, "(") {
             self.advance();
@@ -289,7 +297,8 @@ impl Grammar<'_> {
         if self.is_any(&["first", "after"]) {
             return self.unsupported("FIRST or AFTER");
         }
-        Ok(AlterAction::AddColumn { column: Box::new(column), checks: table.checks, if_not_exists })
+        let (checks, expectations) = (table.checks, table.expectations);
+        Ok(AlterAction::AddColumn { column: Box::new(column), checks, expectations, if_not_exists })
     }
 
     fn alter_drop(&mut self) -> Result<AlterAction> {
@@ -338,7 +347,7 @@ impl Grammar<'_> {
                 return self.unsupported("COLLATE");
             }
             let using = if self.accept("using") { Some(Box::new(self.expression()?)) } else { None };
-            return Ok(AlterAction::Type { column, ty, using });
+            return Ok(AlterAction::Type { column, ty, using, cascade: self.cascade() });
         }
         const REFUSED: [(&[&str], &str); 8] = [
             (&["set", "statistics"], "SET STATISTICS"),

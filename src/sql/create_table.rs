@@ -8,13 +8,12 @@ use super::token::Kind;
 use crate::error::{Error, Result, SqlState};
 
 /// Constraints that nobody enforces yet, by their first words.
-const REFUSED: [(&str, &str); 6] = [
+const REFUSED: [(&str, &str); 5] = [
     ("primary", "PRIMARY KEY"),
     ("unique", "UNIQUE"),
     ("references", "REFERENCES"),
     ("foreign", "FOREIGN KEY"),
     ("exclude", "EXCLUDE"),
-    ("expect", "EXPECT"),
 ];
 
 /// A table of that name and nothing else.
@@ -25,6 +24,7 @@ pub(crate) fn empty(name: QualifiedName) -> CreateTable {
         if_not_exists: false,
         columns: Vec::new(),
         checks: Vec::new(),
+        expectations: Vec::new(),
         partitioned_by: Vec::new(),
         cluster_by: None,
         location: None,
@@ -125,15 +125,20 @@ impl Grammar<'_> {
     pub fn at_table_constraint(&self) -> bool {
         self.is_any(&["unique", "primary", "foreign"])
             || (self.is("exclude") && (self.is_ahead(1, "using") || self.is_operator_ahead(1, "(")))
-            || (self.is("expect") && self.is_operator_ahead(1, "("))
+            || self.at_expectation()
     }
 
     pub fn constraint_name(&mut self) -> Result<Option<Name>> {
         if self.accept("constraint") { self.name().map(Some) } else { Ok(None) }
     }
 
-    /// CHECK (…); every other constraint is refused by its name.
+    /// CHECK (…) or EXPECT (…); every other constraint is refused by its name.
     pub fn constraint(&mut self, table: &mut CreateTable, name: Option<Name>, column: Option<String>) -> Result<()> {
+        if self.at_expectation() {
+            let expectation = self.row_expectation(name)?;
+            table.expectations.push(expectation);
+            return Ok(());
+        }
         self.refuse_constraint()?;
         self.expect("check")?;
         self.open()?;
@@ -172,7 +177,7 @@ impl Grammar<'_> {
             }
             if self.is("constraint") || self.is("check") {
                 let name = self.constraint_name()?;
-                if self.is("check") || REFUSED.iter().any(|(word, _)| self.is(word)) {
+                if self.is("check") || self.at_expectation() || REFUSED.iter().any(|(word, _)| self.is(word)) {
                     self.constraint(table, name, Some(column.name.value.clone()))?;
                     continue;
                 }

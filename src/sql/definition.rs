@@ -38,6 +38,9 @@ impl Grammar<'_> {
             self.advance();
             return self.create_materialized_view(or_replace).map(Some);
         }
+        if self.accept("expectation") {
+            return self.create_expectation(or_replace).map(Some);
+        }
         if let Some((_, clause)) = refused.iter().find(|(word, _)| self.is(word)) {
             return self.unsupported(clause);
         }
@@ -109,8 +112,12 @@ impl Grammar<'_> {
         Ok(RefreshEvery { interval: format!("{number} {}", self.non_reserved_word()?.value), position })
     }
 
-    /// A column's name alone.
+    /// A column's name alone, or what is expected of the rows.
     fn bare_column(&mut self, table: &mut CreateTable) -> Result<()> {
+        if self.is("constraint") || self.at_expectation() {
+            let name = self.constraint_name()?;
+            return self.constraint(table, name, None);
+        }
         let name = self.name()?;
         let nothing =
             ColumnDefinition { name, ty: None, not_null: false, comment: None, default: None, generated: None };
@@ -154,6 +161,9 @@ impl Grammar<'_> {
             self.advance();
             self.advance();
             return self.dropped(DropKind::MaterializedView).map(Some);
+        }
+        if self.accept("expectation") {
+            return self.drop_expectation().map(Some);
         }
         let kind = match self.one_of(&["table", "view", "schema"]) {
             Some("table") => DropKind::Table,

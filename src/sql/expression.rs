@@ -69,6 +69,14 @@ impl Grammar<'_> {
         self.deeper(|grammar| grammar.operand(Level::Or, Scope::Bounded))
     }
 
+    /// A comparison, BETWEEN or the like of what is given with what comes next.
+    pub fn compared(&mut self, left: Expr) -> Result<Expr> {
+        match self.infix_level(Scope::Full) {
+            Some(level @ (Level::Comparison | Level::Range)) => self.infix(left, level, Scope::Full),
+            _ => self.syntax(),
+        }
+    }
+
     pub fn expression_list(&mut self) -> Result<Vec<Expr>> {
         self.list(Self::expression)
     }

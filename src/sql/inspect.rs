@@ -25,6 +25,8 @@ pub enum Inspect {
         key: Option<String>,
     },
     Partitions(QualifiedName),
+    /// Rules of data quality; of all tables, or of one.
+    Expectations(Option<QualifiedName>),
     Describe {
         table: QualifiedName,
         extended: bool,
@@ -63,6 +65,9 @@ impl Grammar<'_> {
                 None
             };
             Inspect::Properties { table, key }
+        } else if self.accept("expectations") {
+            let of = self.one_of(&["from", "in", "on"]).is_some();
+            Inspect::Expectations(if of { Some(self.qualified_name()?) } else { None })
         } else if self.is("partitions") && !self.ends_ahead(1) {
             self.advance();
             Inspect::Partitions(self.qualified_name()?)

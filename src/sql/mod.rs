@@ -23,10 +23,12 @@ pub mod change;
 mod column_names;
 mod copy;
 mod copy_into;
+mod create_expectation;
 mod create_table;
 mod cursor;
 mod data_type;
 mod definition;
+mod expectation;
 mod expression;
 mod external;
 mod from;
@@ -60,7 +62,10 @@ pub use alter::*;
 pub use call::variadic_argument;
 pub use change::*;
 pub use column_names::{column_names, with_column_renamed};
+pub use create_expectation::*;
+pub(crate) use create_table::empty as empty_table;
 pub use data_type::pg_type;
+pub use expectation::RowExpectation;
 pub use external::{Convert, CreateExternalTable};
 pub use grammar::fold;
 pub use inspect::Inspect;
@@ -201,6 +206,7 @@ impl Grammar<'_> {
             "refresh" => self.refresh().map(Some),
             "copy" => self.copy().map(Some),
             "restore" => self.restore().map(Some),
+            "validate" => self.validate().map(Some),
             "optimize" => self.optimize().map(Some),
             "reorg" => self.reorg().map(Some),
             "vacuum" => self.vacuum().map(Some),

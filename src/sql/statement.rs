@@ -1,5 +1,6 @@
 //! The closed set of statements. Each variant has one file in `execute` that runs it.
 
+use super::expectation::RowExpectation;
 use sqlparser::ast;
 
 use super::alter::{Alter, AlterSchema, Comment, StoredExpression};
@@ -88,6 +89,8 @@ pub enum Statement {
     Close(Option<Name>),
     /// Versions, files and statistics of tables.
     Care(super::Care),
+    /// Rules of data quality, and VALIDATE.
+    Expecting(super::Expecting),
     CreateRole(CreateRole),
     AlterRole(AlterRole),
     DropRole(DropRole),
@@ -174,6 +177,7 @@ pub struct CreateTable {
     pub if_not_exists: bool,
     pub columns: Vec<ColumnDefinition>,
     pub checks: Vec<CheckConstraint>,
+    pub expectations: Vec<RowExpectation>,
     pub partitioned_by: Vec<Name>,
     /// `None`: the user said nothing.
     pub cluster_by: Option<Vec<Name>>,
@@ -557,6 +561,7 @@ impl Statement {
             Self::Fetch(_) => "fetch",
             Self::Close(_) => "close",
             Self::Care(care) => care.kind(),
+            Self::Expecting(expecting) => expecting.kind(),
             Self::CreateRole(_) => "create_role",
             Self::AlterRole(_) => "alter_role",
             Self::DropRole(_) => "drop_role",

@@ -24,12 +24,14 @@ mod datetime;
 mod degrees;
 mod facilities;
 pub mod floats;
+mod input_valid;
 mod interval_aggregates;
 mod json;
 pub mod json_build;
 pub mod json_change;
 pub mod json_operators;
 pub mod json_order;
+mod json_schema;
 mod json_sets;
 pub use json_sets::lists as set_lists;
 mod json_text;
@@ -47,6 +49,7 @@ pub mod regexp;
 mod session;
 mod similar;
 mod spread;
+pub mod statistics;
 pub mod style;
 pub mod substrings;
 pub mod text;
@@ -160,6 +163,7 @@ pub fn all() -> &'static [Function] {
             quoting::functions(),
             regexp::functions(),
             aggregates::functions(),
+            statistics::functions(),
             math::functions(),
             math::more_functions(),
             degrees::functions(),
@@ -179,7 +183,9 @@ pub fn all() -> &'static [Function] {
             bytes::functions(),
             similar::functions(),
             array_changes::functions(),
+            input_valid::functions(),
             json::functions(),
+            json_schema::functions(),
             json_build::functions(),
             json_change::functions(),
             collected::functions(),

@@ -1,5 +1,7 @@
 //! The schema `lakegate`: what PostgreSQL's catalogs have no place for.
 
+mod expectations;
+
 use arrow::record_batch::RecordBatch;
 use chrono::DateTime;
 
@@ -12,6 +14,7 @@ pub(super) fn rows(request: &Request<'_>) -> Result<RecordBatch> {
     match request.name() {
         "tables" => tables(request),
         "refreshes" => refreshes(request),
+        "expectations" => expectations::rows(request),
         _ => request.empty(),
     }
 }

@@ -3,24 +3,26 @@
 use datafusion::logical_expr::Expr;
 use sqlparser::ast;
 
-use super::rules::add_check;
+use std::collections::BTreeSet;
+
+use super::rules::{add_check, add_expectation};
 use crate::catalog::Relation;
 use crate::encode::types::{PgType, format_type, type_words};
 use crate::error::{Error, Result, Severity, SqlState};
 use crate::execute::alter_draft::{Draft, Scan};
 use crate::execute::dependents::{self, Object};
 use crate::execute::road::Road;
-use crate::execute::{create_table, properties, stored};
+use crate::execute::{create_table, properties, row_rules, stored};
 use crate::lake::ColumnSpec;
 use crate::plan::resolve::column_of;
 use crate::plan::{self, Purpose};
-use crate::sql::{CheckConstraint, ColumnDefinition, Name, StoredExpression};
+use crate::sql::{CheckConstraint, ColumnDefinition, Name, RowExpectation, StoredExpression};
 
 pub(super) fn add_column(
     road: &Road<'_>,
     draft: &mut Draft,
-    column: &ColumnDefinition,
-    checks: &[CheckConstraint],
+    relation: &Relation,
+    (column, checks, expectations): (&ColumnDefinition, &[CheckConstraint], &[RowExpectation]),
     if_not_exists: bool,
 ) -> Result<()> {
     let Some(ty) = column.ty else { return Err(Error::internal("a column without a type was added")) };
@@ -59,7 +61,8 @@ pub(super) fn add_column(
         (None, None) => None,
     };
     draft.add_column(spec, value);
-    checks.iter().try_for_each(|check| add_check(road, draft, check))
+    checks.iter().try_for_each(|check| add_check(road, draft, relation, check))?;
+    expectations.iter().try_for_each(|rule| add_expectation(road, draft, relation, rule))
 }
 
 /// An expression over the old columns.
@@ -100,20 +103,23 @@ pub(super) async fn drop_column(
     };
     let generated = draft.generated_from(&name.value);
     let views = road.views_reading(relation.oid, &name.value).await?;
-    if !cascade && (!generated.is_empty() || !views.is_empty()) {
+    let rules = row_rules::reading(&road.snapshot, relation, &name.value);
+    if !cascade && (!generated.is_empty() || !views.is_empty() || !rules.is_empty()) {
         let (table, column) = (&draft.name, &name.value);
         let columns = generated
             .iter()
             .map(|other| format!("column {other} of table {table} depends on column {column} of table {table}"));
         let views: Vec<Object> = views.iter().map(|(schema, view)| Object::relation(schema, view)).collect();
         let on = format!("column {column} of table {table}");
+        let rules = rules.iter().map(|(rule, of)| format!("expectation {rule} of table {of} depends on {on}"));
         let views = dependents::told(&road.snapshot, &road.context.search_path, &on, &views);
         let message = format!("cannot drop column {column} of table {table} because other objects depend on it");
         return Err(Error::new(SqlState::DependentObjectsStillExist, message)
-            .with_detail(columns.chain(views).collect::<Vec<_>>().join("\n"))
+            .with_detail(columns.chain(rules).chain(views).collect::<Vec<_>>().join("\n"))
             .with_hint("Use DROP ... CASCADE to drop the dependent objects too."));
     }
     draft.drop_column(index)?;
+    drop_rules(road, draft, &rules, &name.value);
     for other in generated {
         let message = format!("drop cascades to column {other} of table {}", draft.name);
         road.notice(Error::notice(Severity::Notice, SqlState::SuccessfulCompletion, message));
@@ -124,13 +130,24 @@ pub(super) async fn drop_column(
     Ok(())
 }
 
+/// The expectations that a column takes along.
+fn drop_rules(road: &Road<'_>, draft: &mut Draft, rules: &BTreeSet<(String, String)>, column: &str) {
+    for (rule, of) in rules {
+        let message = format!("drop cascades to expectation {rule} of table {of}");
+        road.notice(Error::notice(Severity::Notice, SqlState::SuccessfulCompletion, message));
+    }
+    if !rules.is_empty() {
+        draft.unread.push(column.to_owned());
+    }
+}
+
 pub(super) async fn set_type(
     road: &mut Road<'_>,
     draft: &mut Draft,
     relation: &Relation,
     name: &Name,
     ty: PgType,
-    using: Option<&ast::Expr>,
+    (using, cascade): (Option<&ast::Expr>, bool),
 ) -> Result<()> {
     let index = draft.column(&name.value)?;
     let old = draft.spec(index)?.clone();
@@ -140,6 +157,16 @@ pub(super) async fn set_type(
             "cannot alter type of a column used by a generated column",
         )
         .with_detail(format!("Column \"{}\" is used by generated column \"{generated}\".", name.value)));
+    }
+    let rules = row_rules::reading(&road.snapshot, relation, &name.value);
+    if let Some((rule, of)) = rules.first().filter(|_| !cascade && ty != old.ty) {
+        let message = "cannot alter type of a column used by an expectation";
+        return Err(Error::new(SqlState::DependentObjectsStillExist, message)
+            .with_detail(format!("expectation {rule} of table {of} depends on column \"{}\"", name.value))
+            .with_hint("Use ALTER COLUMN ... TYPE ... CASCADE to drop the expectation too."));
+    }
+    if ty != old.ty {
+        drop_rules(road, draft, &rules, &name.value);
     }
     if let Some((_, view)) = road.views_reading(relation.oid, &name.value).await?.first() {
         return Err(Error::new(SqlState::FeatureNotSupported, "cannot alter type of a column used by a view or rule")

@@ -1,15 +1,25 @@
 //! Constraints and properties that ALTER TABLE sets and removes.
 
+use crate::catalog::Relation;
 use crate::error::{Error, Result, Severity, SqlState};
 use crate::execute::alter_draft::Draft;
 use crate::execute::road::Road;
+use crate::execute::row_rules::{self, RuleEdit};
 use crate::execute::{create_table, properties};
 use crate::plan;
 use crate::plan::relations::RelationColumn;
 use crate::plan::resolve::column_of;
-use crate::sql::{CheckConstraint, Name};
+use crate::sql::{CheckConstraint, Name, RowExpectation};
 
-pub(super) fn add_check(road: &Road<'_>, draft: &mut Draft, check: &CheckConstraint) -> Result<()> {
+pub(super) fn add_check(
+    road: &Road<'_>,
+    draft: &mut Draft,
+    relation: &Relation,
+    check: &CheckConstraint,
+) -> Result<()> {
+    if let Some(name) = check.name.as_ref().filter(|name| has_rule(draft, relation, &name.value)) {
+        return Err(row_rules::taken(&draft.name, &name.value));
+    }
     let columns: Vec<RelationColumn> = draft.columns.iter().map(|column| column_of(&column.spec)).collect();
     let bound = plan::bind_condition(&draft.name, &columns, &check.expression, &road.context, &road.source);
     bound.map_err(Error::without_position)?;
@@ -20,11 +30,52 @@ pub(super) fn add_check(road: &Road<'_>, draft: &mut Draft, check: &CheckConstra
         return Err(Error::new(SqlState::DuplicateObject, message));
     }
     let name = create_table::constraint_name(&draft.name, check, &taken)?;
-    draft.add_check(name, check.text.clone());
+    let text = plan::settled::condition(&draft.name, &columns, &check.text, &road.context);
+    draft.add_check(name, text.map_err(Error::without_position)?);
     Ok(())
 }
 
-pub(super) fn drop_constraint(road: &Road<'_>, draft: &mut Draft, name: &Name, if_exists: bool) -> Result<()> {
+/// CONSTRAINT … EXPECT: rows that are there are not asked.
+pub(super) fn add_expectation(
+    road: &Road<'_>,
+    draft: &mut Draft,
+    relation: &Relation,
+    rule: &RowExpectation,
+) -> Result<()> {
+    let name = &rule.name.value;
+    if has_rule(draft, relation, name) || draft.checks.iter().any(|check| check.name == *name) {
+        return Err(row_rules::taken(&draft.name, name));
+    }
+    let bound = row_rules::bound(road, &draft.name, &draft.specs(), std::slice::from_ref(rule))?;
+    draft.rules.extend(bound.into_iter().map(RuleEdit::Add));
+    Ok(())
+}
+
+/// Whether the table has an expectation of that name after the edits so far.
+fn has_rule(draft: &Draft, relation: &Relation, name: &str) -> bool {
+    let mut has = row_rules::rules_of(relation).iter().any(|rule| rule.name == name);
+    for edit in &draft.rules {
+        match edit {
+            RuleEdit::Add(rule) => has |= rule.name == name,
+            RuleEdit::Drop(dropped) => has &= dropped != name,
+            RuleEdit::Rename { from, to } => has = to == name || has && from != name,
+            RuleEdit::RenameColumn { .. } => {}
+        }
+    }
+    has
+}
+
+pub(super) fn drop_constraint(
+    road: &Road<'_>,
+    draft: &mut Draft,
+    relation: &Relation,
+    name: &Name,
+    if_exists: bool,
+) -> Result<()> {
+    if has_rule(draft, relation, &name.value) {
+        draft.rules.push(RuleEdit::Drop(name.value.clone()));
+        return Ok(());
+    }
     if draft.checks.iter().any(|check| check.name == name.value) {
         draft.drop_check(&name.value);
         return Ok(());
@@ -38,7 +89,15 @@ pub(super) fn drop_constraint(road: &Road<'_>, draft: &mut Draft, name: &Name, i
     Err(Error::new(SqlState::UndefinedObject, message))
 }
 
-pub(super) fn rename_constraint(draft: &mut Draft, from: &Name, to: &Name) -> Result<()> {
+pub(super) fn rename_constraint(draft: &mut Draft, relation: &Relation, from: &Name, to: &Name) -> Result<()> {
+    if has_rule(draft, relation, &to.value) {
+        let message = format!("constraint \"{}\" for relation \"{}\" already exists", to.value, draft.name);
+        return Err(Error::new(SqlState::DuplicateObject, message));
+    }
+    if has_rule(draft, relation, &from.value) {
+        draft.rules.push(RuleEdit::Rename { from: from.value.clone(), to: to.value.clone() });
+        return Ok(());
+    }
     let has = |name: &Name| draft.checks.iter().any(|check| check.name == name.value);
     if !has(from) {
         let message = format!("constraint \"{}\" for table \"{}\" does not exist", from.value, draft.name);

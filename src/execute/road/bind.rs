@@ -28,8 +28,19 @@ enum Names<'n> {
 
 impl Road<'_> {
     /// Finds and pins every relation of the names.
-    pub(super) async fn resolve(&mut self, names: &[plan::relations::RelationName]) -> Result<Relations> {
+    pub(in crate::execute) async fn resolve(&mut self, names: &[plan::relations::RelationName]) -> Result<Relations> {
         self.resolve_without(Names::Of(names), None).await
+    }
+
+    /// A table that a statement has opened, as a relation of its rows.
+    pub(in crate::execute) fn as_relation(&self, target: &Target, oid: u32) -> Result<Relation> {
+        Ok(Relation::Table(ResolvedTable {
+            schema: target.schema.clone(),
+            name: target.name.clone(),
+            oid,
+            columns: relation_columns(&target.table),
+            provider: target.table.provider()?,
+        }))
     }
 
     /// What the query of a materialized view reads.

@@ -3,28 +3,46 @@
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
+use datafusion::physical_expr::PhysicalExpr;
 
 use super::{Road, Target, relation_columns};
 use crate::error::{Error, Result};
 use crate::execute::copy_rows::Fill;
 use crate::execute::row_text::SessionText;
+use crate::execute::watched;
 use crate::lake::{ColumnSpec, Input, Operation, TableCheck, TableSpec, WriteMode, WriteRequest, Written};
 use crate::plan::relations::{Filled, RelationColumn};
 use crate::plan::{self, Purpose};
+use crate::quality::Expectation;
 use crate::quality::gate::{Gate, GateColumn, Rule};
 
 impl Road<'_> {
     /// The gate of a table: NOT NULL and its CHECKs, compiled against the rows that are written.
     pub(crate) fn gate(&self, target: &Target) -> Result<Gate> {
-        let table = &target.table;
-        self.gate_of((&target.schema, &target.name), table.columns(), table.arrow_schema(), table.check_constraints())
+        let (table, rows) = (&target.table, target.table.arrow_schema());
+        let gate = self.gate_of((&target.schema, &target.name), table.columns(), rows, table.check_constraints())?;
+        let rules = watched::rules(self, &target.schema, &target.name);
+        Ok(match self.watch_of(&target.name, table.columns(), rows, rules)? {
+            Some(watch) => gate.with_watch(watch),
+            None => gate,
+        })
     }
 
     /// The gate of a table that is about to be made.
-    pub(crate) fn gate_of_new(&self, (schema, name): (&str, &str), spec: &TableSpec) -> Result<Gate> {
+    pub(crate) fn gate_of_new(
+        &self,
+        (schema, name): (&str, &str),
+        spec: &TableSpec,
+        rules: &[Expectation],
+    ) -> Result<Gate> {
         let checks = spec.checks.iter().cloned();
         let checks = checks.map(|(name, expression)| TableCheck { name, expression, null_passes: true }).collect();
-        self.gate_of((schema, name), &spec.columns, &spec.engine_schema(), checks)
+        let rows = spec.engine_schema();
+        let gate = self.gate_of((schema, name), &spec.columns, &rows, checks)?;
+        Ok(match self.watch_of(name, &spec.columns, &rows, rules)? {
+            Some(watch) => gate.with_watch(watch),
+            None => gate,
+        })
     }
 
     pub(in crate::execute) fn gate_of(
@@ -34,24 +52,33 @@ impl Road<'_> {
         rows: &SchemaRef,
         checks: Vec<TableCheck>,
     ) -> Result<Gate> {
-        let relation: Vec<RelationColumn> = columns.iter().map(plan::resolve::column_of).collect();
         let types = columns.iter().map(|column| column.ty).collect();
         let text = SessionText { types, style: Arc::new(self.style()) };
-        let columns =
+        let not_null =
             columns.iter().map(|column| GateColumn { name: column.name.clone(), not_null: column.not_null }).collect();
         let mut rules = Vec::with_capacity(checks.len());
         for check in checks {
-            let text = check.expression.as_str();
-            let unknown = |error: Error| {
+            let expr = self.compiled(name, columns, rows, &check).map_err(|error| {
                 Error::unsupported(format!("check constraint \"{}\" of another program", check.name))
                     .with_detail(error.message().to_owned())
-            };
-            let expression = crate::sql::parse_expression(text).map_err(unknown)?;
-            let expr = plan::condition_on_rows(name, &relation, &expression, rows, &self.context, text);
-            let expr = expr.map_err(unknown)?;
+            })?;
             rules.push(Rule::Check { name: check.name, expr, null_passes: check.null_passes });
         }
-        Ok(Gate::new(schema, name, columns, rules).with_text(Arc::new(text)))
+        Ok(Gate::new(schema, name, not_null, rules).with_text(Arc::new(text)))
+    }
+
+    /// A condition over rows, ready to be evaluated.
+    pub(in crate::execute) fn compiled(
+        &self,
+        relation: &str,
+        columns: &[ColumnSpec],
+        rows: &SchemaRef,
+        condition: &TableCheck,
+    ) -> Result<Arc<dyn PhysicalExpr>> {
+        let columns: Vec<RelationColumn> = columns.iter().map(plan::resolve::column_of).collect();
+        let text = condition.expression.as_str();
+        let expression = crate::sql::parse_expression(text)?;
+        plan::condition_on_rows(relation, &columns, &expression, rows, &self.context, text)
     }
 
     /// What the table itself puts into the columns that COPY's data has not.
@@ -80,7 +107,16 @@ impl Road<'_> {
         gate: Gate,
         operation: impl Into<Operation>,
     ) -> Result<Written> {
-        let written = self.write_apart(mode, input, gate, operation).await?;
+        let operation = operation.into();
+        let columns = match &mode {
+            WriteMode::Append(table) | WriteMode::Overwrite(table) => table.columns().to_vec(),
+            WriteMode::Change(change) => change.table.columns().to_vec(),
+            WriteMode::Redefine(redefinition) => redefinition.table.columns().to_vec(),
+            WriteMode::Create(spec) | WriteMode::Replace(spec, _) => spec.columns.clone(),
+        };
+        let (gate, watching) = Box::pin(self.watched(gate, &columns, &operation)).await?;
+        let outcome = self.write_apart(mode, input, gate, operation).await;
+        let written = Box::pin(self.settle(watching, outcome)).await?;
         if let (Some(table), Some(pins)) = (&written.table, self.session.transaction.pins_mut())
             && table.is_changed_privately()
         {
@@ -115,6 +151,16 @@ impl Road<'_> {
         };
         let lake = Arc::clone(&self.ground.lake);
         self.ground.engine.compute(async move { lake.write(request).await }).await
+    }
+
+    /// Commits what was written to a private table.
+    pub(crate) async fn commit_apart(&self, written: Written, operation: Operation) -> Result<Written> {
+        let Some(table) = written.table.clone() else {
+            return Err(Error::internal("a transaction's own version could not be read"));
+        };
+        let lake = Arc::clone(&self.ground.lake);
+        self.ground.engine.compute(async move { lake.commit_private(&table, &operation).await }).await?;
+        Ok(written)
     }
 
     /// What a commit tells of this statement.

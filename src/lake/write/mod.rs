@@ -214,6 +214,7 @@ pub(super) async fn write(lake: Arc<Lake>, request: WriteRequest) -> Result<Writ
         }
         None => Counts::default(),
     };
+    job.gate.decide()?;
     let empty = Written {
         rows: files.iter().map(|file| file.rows).sum(),
         bytes: files.iter().map(|file| file.bytes).sum(),

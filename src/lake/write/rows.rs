@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use arrow::row::OwnedRow;
@@ -109,8 +110,11 @@ async fn draw(job: &Job, mut stream: SendableRecordBatchStream, writer: &mut Wri
             Some(batch) => {
                 let batch = batch?;
                 let parts = match &job.step {
-                    Step::Write(content) => vec![(*content, batch)],
-                    Step::Change(changing) => changing.take(&batch).await?,
+                    Step::Write(content) => {
+                        let kept = job.gate.ask(&batch, None).await?;
+                        vec![(*content, kept.map_or(Ok(batch.clone()), |kept| filter_record_batch(&batch, &kept))?)]
+                    }
+                    Step::Change(changing) => changing.take(&batch, &job.gate).await?,
                     Step::Remain(changing) => changing.remaining(&batch)?,
                 };
                 for (content, rows) in parts {

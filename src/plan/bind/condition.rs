@@ -19,14 +19,33 @@ impl Binder<'_> {
     /// The condition as an expression over unqualified columns of the table's names. No subqueries, aggregates, windows or
     /// volatile functions.
     pub fn bind_condition(&self, table: &str, columns: &[RelationColumn], condition: &ast::Expr) -> Result<Expr> {
+        self.bind_condition_of(Clause::Check, table, columns, condition)
+    }
+
+    /// The same for what is expected of rows.
+    pub fn bind_expectation(&self, table: &str, columns: &[RelationColumn], condition: &ast::Expr) -> Result<Expr> {
+        self.bind_condition_of(Clause::Expectation, table, columns, condition)
+    }
+
+    fn bind_condition_of(
+        &self,
+        clause: Clause,
+        table: &str,
+        columns: &[RelationColumn],
+        condition: &ast::Expr,
+    ) -> Result<Expr> {
+        let (word, what) = match clause {
+            Clause::Expectation => ("EXPECT", "an expectation"),
+            _ => ("CHECK", "a check constraint"),
+        };
         let scope = scope_over(table, columns, Environment::default())?;
         let position = self.start(condition);
-        let expr = self.boolean(condition, &Context::new(&scope, Clause::Check), "CHECK")?;
+        let expr = self.boolean(condition, &Context::new(&scope, clause), word)?;
         let volatile = expr.exists(|expr| {
             Ok(matches!(expr, Expr::ScalarFunction(call) if call.func.signature().volatility == Volatility::Volatile))
         })?;
         if volatile {
-            return Err(Error::unsupported("a volatile function in a check constraint").at(position));
+            return Err(Error::unsupported(format!("a volatile function in {what}")).at(position));
         }
         Ok(expr)
     }

@@ -102,6 +102,7 @@ impl Binder<'_> {
     pub(super) fn inner_query(&self, query: &ast::Query, context: &Context<'_, '_>) -> Result<Bound> {
         let refused = match context.clause {
             Clause::Check => Some("cannot use subquery in check constraint"),
+            Clause::Expectation => Some("cannot use subquery in expectation"),
             Clause::Default => Some("cannot use subquery in DEFAULT expression"),
             Clause::Generated => Some("cannot use subquery in column generation expression"),
             Clause::Transform => Some("cannot use subquery in transform expression"),

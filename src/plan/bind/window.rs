@@ -18,7 +18,7 @@ use super::expression::{Clause, Context};
 use super::names::fold;
 use super::scope::Scope;
 use super::{Binder, plan_columns};
-use crate::builtins::functions::{Body, collected};
+use crate::builtins::functions::{Body, collected, statistics};
 use crate::encode::types::PgType;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::typing::{self, Coercion, Resolved, Typed};
@@ -78,7 +78,10 @@ impl Binder<'_> {
                 if args.is_empty() {
                     args.push(lit(1_i64));
                 }
-                WindowFunctionDefinition::AggregateUDF(udaf.clone())
+                let bound = statistics::bound(call.function.name, &args).map_err(|error| error.at(position))?;
+                let (udaf, left) = bound.unwrap_or_else(|| (udaf.clone(), std::mem::take(&mut args)));
+                args = left;
+                WindowFunctionDefinition::AggregateUDF(udaf)
             }
             Body::Window(udwf) => WindowFunctionDefinition::WindowUDF(udwf.clone()),
             Body::Scalar(_) | Body::Expression(_) | Body::InContext(_) | Body::Contextual(_) | Body::Set(_) => {

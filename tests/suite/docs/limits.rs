@@ -110,7 +110,7 @@ fn limits() -> Vec<(&'static str, Vec<Held>)> {
             vec![
                 Held::Stands("src/encode/copy/decode.rs", "REJECTS_LISTED_MAX: usize = 10_000;"),
                 Held::Stands("src/encode/copy/decode.rs", "REJECTED_BYTES_MAX: usize = 1000;"),
-                Held::Stands("src/lake/rejected_rows.rs", "DAYS_KEPT: i32 = 30;"),
+                Held::Stands("src/lake/kept.rs", "Self::RejectedRows => 30,"),
             ],
         ),
         (

@@ -43,6 +43,32 @@ const REFUSED: &[(&str, &[&[&str]])] = &[
     ("ENABLE ROW LEVEL SECURITY", &[&["ALTER TABLE t ENABLE ROW LEVEL SECURITY"]]),
     ("SET STATISTICS", &[&["ALTER TABLE t ALTER a SET STATISTICS 5"]]),
     ("INHERIT", &[&["ALTER TABLE t INHERIT u"], &["ALTER TABLE t NO INHERIT u"]]),
+    ("SCHEDULE of an expectation", &[&["CREATE EXPECTATION x ON t EXPECT (UNIQUE (a)) SCHEDULE '* * * * *'"]]),
+    ("EXISTS in an expectation", &[&["CREATE EXPECTATION x ON t EXPECT (EXISTS (SELECT 1))"]]),
+    ("IN (SELECT …) in an expectation", &[&["CREATE EXPECTATION x ON t EXPECT (max(a) IN (SELECT 1))"]]),
+    ("a volatile function in an expectation", &[&["CREATE EXPECTATION x ON t EXPECT (max(a) > random())"]]),
+    ("a set in an expectation", &[&["CREATE EXPECTATION x ON t EXPECT (max(a) > generate_series(1, 2))"]]),
+    (
+        "a table function in an expectation",
+        &[&["CREATE EXPECTATION x ON t EXPECT (count(*) > (SELECT count(*) FROM table_at('t', 0)))"]],
+    ),
+    (
+        "a subquery over the expectation's own table",
+        &[&["CREATE EXPECTATION x ON t EXPECT (count(*) = (SELECT count(*) FROM t))"]],
+    ),
+    (
+        "a subquery in an expectation's WHERE",
+        &[&["CREATE EXPECTATION x ON t WHERE a > (SELECT max(a) FROM t) EXPECT (count(*) > 0)"]],
+    ),
+    (
+        "several is_anomaly in one expectation",
+        &[&["CREATE EXPECTATION x ON t EXPECT (is_anomaly(max(a)) OR is_anomaly(min(a)))"]],
+    ),
+    ("DROP ROW of a rule about all rows", &[&["CREATE EXPECTATION x ON t EXPECT (UNIQUE (a)) ON VIOLATION DROP ROW"]]),
+    (
+        "QUARANTINE ROW of a rule about all rows",
+        &[&["CREATE EXPECTATION x ON t EXPECT (UNIQUE (a)) ON VIOLATION QUARANTINE ROW"]],
+    ),
     ("SET LOGGED", &[&["ALTER TABLE t SET LOGGED"], &["ALTER TABLE t SET UNLOGGED"]]),
     ("COMMENT ON anything else", &[&["COMMENT ON ROLE reader IS 'x'"], &["COMMENT ON DATABASE lakegate IS 'x'"]]),
     ("CREATE TABLE … (LIKE …)", &[&["CREATE TABLE u (LIKE t)"]]),

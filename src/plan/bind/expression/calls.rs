@@ -9,7 +9,7 @@ use sqlparser::ast::Spanned as _;
 use super::super::Binder;
 use super::super::names::{fold, parts};
 use super::{Clause, Context};
-use crate::builtins::functions::{Body, argument_names, collected};
+use crate::builtins::functions::{Body, argument_names, collected, statistics};
 use crate::encode::types::{PgType, element_of};
 use crate::error::{Error, Result, SqlState};
 use crate::plan::typing::{self, Resolved, Typed};
@@ -385,7 +385,11 @@ impl Binder<'_> {
         let Body::Aggregate(udaf) = &call.function.body else {
             return Err(Error::internal("no aggregate function"));
         };
+        let mut udaf = udaf.clone();
         let mut args: Vec<Expr> = call.arguments.iter().map(|value| value.expr.clone()).collect();
+        if let Some(bound) = statistics::bound(call.function.name, &args).map_err(|error| error.at(position))? {
+            (udaf, args) = bound;
+        }
         if let Some(collecting) = collected::of(call.function.name) {
             let values = args.split_off(collecting.direct.min(args.len()));
             order_by.extend(values.iter().cloned().zip(&within).map(|(expr, (_, options))| sort_of(expr, *options)));
@@ -418,7 +422,7 @@ impl Binder<'_> {
             args = args.into_iter().map(|argument| guarded(argument, filter)).collect::<Result<_>>()?;
         }
         let params = AggregateFunctionParams { args, distinct, filter, order_by, null_treatment: None };
-        let aggregate = AggregateFunction { func: udaf.clone(), params };
+        let aggregate = AggregateFunction { func: udaf, params };
         Ok(Typed { expr: Expr::AggregateFunction(aggregate), ty: call.returns, position })
     }
 

@@ -38,6 +38,7 @@ pub(super) enum Clause {
     WindowDefinition,
     WindowArgument,
     Check,
+    Expectation,
     Execute,
     /// A value of UPDATE's SET.
     Update,
@@ -70,6 +71,7 @@ impl Clause {
             Self::WindowDefinition => "window definitions",
             Self::WindowArgument => "window functions",
             Self::Check => "check constraints",
+            Self::Expectation => "expectations",
             Self::Execute => "EXECUTE parameters",
             Self::Update => "UPDATE",
             Self::MergeWhen => "MERGE WHEN conditions",
