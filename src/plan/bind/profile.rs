@@ -79,6 +79,7 @@ impl Binder<'_> {
             name: call.table.clone(),
             columns: columns.collect(),
             taken: call.constraints.clone(),
+            kept: call.expectations.clone(),
             now: self.typing.context.statement_start.format("%Y-%m-%d %H:%M:%S").to_string(),
             quote: names::quote,
         }

@@ -27,8 +27,10 @@ pub struct SuggestedTable {
     /// Qualified and quoted.
     pub name: String,
     pub columns: Vec<SuggestedColumn>,
-    /// Names of rules that it has.
+    /// Names of constraints and rules that it has.
     pub taken: Vec<String>,
+    /// The conditions of its rules, spelled as suggestions are: they are not suggested again.
+    pub kept: Vec<String>,
     /// The moment in UTC as ISO 8601 with a blank, to tell what lies in the future.
     pub now: String,
     /// Quotes an identifier where it must be.
@@ -146,7 +148,7 @@ impl SuggestedTable {
         });
         let seen: Vec<Seen<'_>> = seen.collect();
         for seen in &seen {
-            for rule in rows::rules(seen, &self.now) {
+            for rule in rows::rules(seen, &self.now).into_iter().filter(|rule| self.is_news(rule)) {
                 let name = self.named(&mut taken, &seen.column.name, rule.kind);
                 let statement = format!(
                     "ALTER TABLE {} ADD CONSTRAINT {name} EXPECT ({}) ON VIOLATION WARN{}",
@@ -160,7 +162,7 @@ impl SuggestedTable {
         let of_table = std::iter::once(("", sets::row_count(rows)));
         let of_columns =
             seen.iter().flat_map(|seen| sets::rules(seen).into_iter().map(|rule| (seen.column.name.as_str(), rule)));
-        for (column, rule) in of_columns.chain(of_table) {
+        for (column, rule) in of_columns.chain(of_table).filter(|(_, rule)| self.is_news(rule)) {
             let name = self.named(&mut taken, column, rule.kind);
             let statement = format!(
                 "CREATE EXPECTATION {name} ON {} EXPECT ({}) ON VIOLATION WARN{}",
@@ -171,6 +173,15 @@ impl SuggestedTable {
             suggestions.push(rule.suggestion(statement));
         }
         suggestions
+    }
+
+    fn is_news(&self, rule: &Rule) -> bool {
+        let is_alike = |kept: &String| match rule.kind {
+            // What it allows moves with the rows.
+            SuggestionKind::RowCount => kept.starts_with(sets::ROW_COUNT),
+            _ => *kept == rule.condition,
+        };
+        !self.kept.iter().any(is_alike)
     }
 
     /// A new rule's name, quoted.
