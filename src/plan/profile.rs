@@ -15,7 +15,24 @@ use crate::builtins::functions::names::quote;
 use crate::catalog::{self, RelationKind, ViewRead};
 use crate::encode::types::PgType;
 use crate::error::{Error, Result, SqlState};
+use crate::quality::{Expectation, ExpectationRule};
 use crate::sql::{self, QualifiedName};
+
+/// The condition of a rule of all rows, as suggestions spell it.
+fn condition_of(rule: &Expectation) -> Option<String> {
+    if rule.filter.is_some() {
+        return None;
+    }
+    match &rule.rule {
+        ExpectationRule::Row { condition } | ExpectationRule::Aggregate { condition } => Some(condition.clone()),
+        ExpectationRule::Unique { columns } => {
+            let columns: Vec<String> = columns.iter().map(|column| quote(column)).collect();
+            Some(format!("UNIQUE ({})", columns.join(", ")))
+        }
+        ExpectationRule::RowCount { comparison } => Some(format!("ROW COUNT {comparison}")),
+        ExpectationRule::ForeignKey { .. } | ExpectationRule::Freshness { .. } | ExpectationRule::Schema { .. } => None,
+    }
+}
 
 const TEXT_ARRAY: PgType = PgType::of(1009);
 
@@ -54,13 +71,13 @@ impl Resolver<'_> {
         };
         let mut profiled = Profiled { columns, ..Profiled::default() };
         if function == "suggest_expectations" {
-            (profiled.table, profiled.constraints) = self.expected(&name, oid)?;
+            self.expected(&name, oid, &mut profiled)?;
         }
         Ok((relation, VersionRead { schema: name.schema, name: name.name, oid }, profiled))
     }
 
-    /// The name and the constraints of a table that can have expectations.
-    fn expected(&self, name: &QualifiedName, oid: u32) -> Result<(String, Vec<String>)> {
+    /// The name, the constraints and the rules of a table that can have expectations.
+    fn expected(&self, name: &QualifiedName, oid: u32, profiled: &mut Profiled) -> Result<()> {
         let not_a_table = |what: &str| {
             let message = format!("\"{}\" is a {what}, which has no expectations", name.name);
             Error::new(SqlState::WrongObjectType, message).with_hint("Call profile for the figures.")
@@ -69,9 +86,12 @@ impl Resolver<'_> {
             return Err(not_a_table("system table"));
         };
         match &relation.kind {
-            RelationKind::Table(catalog::Table { checks, .. }) => {
-                let constraints = checks.iter().map(|check| check.name.clone()).collect();
-                Ok((format!("{}.{}", quote(schema), quote(name)), constraints))
+            RelationKind::Table(catalog::Table { checks, expectations, .. }) => {
+                profiled.table = format!("{}.{}", quote(schema), quote(name));
+                profiled.constraints = checks.iter().map(|check| check.name.clone()).collect();
+                profiled.constraints.extend(expectations.iter().map(|rule| rule.name.clone()));
+                profiled.expectations = expectations.iter().filter_map(condition_of).collect();
+                Ok(())
             }
             RelationKind::View(_) => Err(not_a_table(relation.kind.noun())),
         }

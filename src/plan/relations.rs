@@ -107,8 +107,10 @@ pub struct Profiled {
     pub columns: Option<Vec<String>>,
     /// The relation's name where it is a table, qualified and quoted.
     pub table: String,
-    /// Names of the table's constraints.
+    /// Names of the table's constraints and expectations.
     pub constraints: Vec<String>,
+    /// The conditions of its expectations.
+    pub expectations: Vec<String>,
 }
 
 /// A relation that a statement names, as the asynchronous pre-pass needs it.

@@ -36,5 +36,6 @@ mod server;
 mod slt;
 mod sql_driver;
 mod stores;
+mod suggested;
 mod temporary;
 mod wire;

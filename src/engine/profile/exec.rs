@@ -127,7 +127,7 @@ impl ExecutionPlan for ProfileExec {
             let batch = match &this.answer {
                 Answer::Figures(types) => rows::figures(&this.columns, types, &profiles),
                 Answer::Suggestions(table) => {
-                    let unique = duplicates_are_gone(&profiles, this.counting.as_deref(), &context).await?;
+                    let unique = duplicates_are_gone(table, &profiles, this.counting.as_deref(), &context).await?;
                     rows::suggestions(&table.suggestions(&profiles, &unique))
                 }
             };

@@ -12,6 +12,7 @@ use futures::StreamExt as _;
 
 use crate::engine::{Interest, guard, interest};
 use crate::quality::profile::ColumnProfile;
+use crate::quality::suggest::SuggestedTable;
 
 /// Below this share of distinct values among all, an estimate rules out that they are all different: its standard error is
 /// 0.81 %.
@@ -24,8 +25,9 @@ pub(super) struct Counting {
     pub state: SessionState,
 }
 
-/// For each column whether no value of it comes twice. Only where the estimate leaves it open, rows are read again.
+/// For each column that may have keys whether no value of it comes twice. Only where the estimate leaves it open, rows are read again.
 pub(super) async fn duplicates_are_gone(
+    table: &SuggestedTable,
     profiles: &[ColumnProfile],
     counting: Option<&Counting>,
     context: &Arc<TaskContext>,
@@ -34,6 +36,7 @@ pub(super) async fn duplicates_are_gone(
     for (at, profile) in profiles.iter().enumerate() {
         let present = profile.rows - profile.nulls;
         unique.push(match (&profile.values, counting) {
+            _ if !table.may_have_keys(at) => false,
             (Some(values), _) if values.is_exact => values.distinct == present,
             (Some(values), Some(counting)) if values.distinct as f64 >= DISTINCT_SHARE_MIN * present as f64 => {
                 counting.has_no_duplicates(at, context).await?

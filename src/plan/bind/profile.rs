@@ -79,6 +79,7 @@ impl Binder<'_> {
             name: call.table.clone(),
             columns: columns.collect(),
             taken: call.constraints.clone(),
+            kept: call.expectations.clone(),
             now: self.typing.context.statement_start.format("%Y-%m-%d %H:%M:%S").to_string(),
             quote: names::quote,
         }
@@ -96,7 +97,8 @@ fn chosen(columns: Vec<ScopeColumn>, call: &Profiled) -> Result<Vec<ScopeColumn>
 
 fn spelling_of(ty: PgType) -> Spelling {
     match ty.oid {
-        oid::INT2 | oid::INT4 | oid::INT8 | oid::NUMERIC | oid::FLOAT4 | oid::FLOAT8 => Spelling::Number,
+        oid::INT2 | oid::INT4 | oid::INT8 | oid::NUMERIC => Spelling::Number,
+        oid::FLOAT4 | oid::FLOAT8 => Spelling::Float,
         oid::TEXT | oid::VARCHAR | oid::BPCHAR | oid::NAME | oid::CHAR => Spelling::Text,
         oid::DATE => Spelling::Date,
         oid::TIME => Spelling::Time,

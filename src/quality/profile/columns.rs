@@ -105,9 +105,9 @@ impl Column {
         let Some(column) = self.columns.get(self.at) else { return Ok(ColumnProfile::default()) };
         let values = match self.values {
             Values::Unseen => None,
-            Values::Longs { numbers, .. } => of_numbers(numbers.finish(), column)?,
-            Values::Wides { numbers, .. } => of_numbers(numbers.finish(), column)?,
-            Values::Doubles { numbers, .. } => of_numbers(numbers.finish(), column)?,
+            Values::Longs { numbers, .. } => of_numbers(numbers.finish(unit_of(column)), column)?,
+            Values::Wides { numbers, .. } => of_numbers(numbers.finish(unit_of(column)), column)?,
+            Values::Doubles { numbers, .. } => of_numbers(numbers.finish(unit_of(column)), column)?,
             Values::Texts(texts) => texts.finish().map(|summary| of_texts(summary, column)).transpose()?,
         };
         Ok(ColumnProfile { rows, nulls: self.nulls, values })
@@ -270,6 +270,14 @@ fn texts_of(array: &ArrayRef, column: &ProfiledColumn) -> Result<Vec<String>> {
     Ok(texts)
 }
 
+/// Decimals are counted in their last digit.
+fn unit_of(column: &ProfiledColumn) -> f64 {
+    match column.stored {
+        DataType::Decimal128(_, scale) => 10_f64.powi(i32::from(scale)),
+        _ => 1.0,
+    }
+}
+
 fn of_numbers<V: Shows>(summary: Option<NumbersSummary<V>>, column: &ProfiledColumn) -> Result<Option<ValuesProfile>> {
     let Some(summary) = summary else { return Ok(None) };
     let mut values = vec![summary.least, summary.greatest];
@@ -282,16 +290,13 @@ fn of_numbers<V: Shows>(summary: Option<NumbersSummary<V>>, column: &ProfiledCol
     let buckets = summary.buckets.iter();
     let buckets = buckets.map(|bucket| TextBucket { from: next(), to: next(), count: bucket.count }).collect();
     let is_number = column.kind == Kind::Number;
-    let unit = match column.stored {
-        DataType::Decimal128(_, scale) => 10_f64.powi(i32::from(scale)),
-        _ => 1.0,
-    };
+    let unit = unit_of(column);
     Ok(Some(ValuesProfile {
         distinct: summary.distinct,
         is_exact: summary.is_exact,
         least,
         greatest,
-        mean: is_number.then_some(summary.mean / unit),
+        mean: is_number.then_some(summary.mean),
         deviation: summary.deviation.filter(|_| is_number).map(|deviation| deviation / unit),
         quantiles: is_number.then(|| summary.quantiles.map(|quantile| quantile / unit)),
         top,

@@ -69,8 +69,9 @@ impl Moments {
         self.sum += sum;
     }
 
-    pub(super) fn mean(&self) -> f64 {
-        self.whole.map_or(self.sum, |whole| whole as f64) / self.count
+    /// In ones, of which each is `unit` of the numbers.
+    pub(super) fn mean(&self, unit: f64) -> f64 {
+        self.whole.map_or(self.sum, |whole| whole as f64) / (self.count * unit)
     }
 
     /// Of a sample; `None` for less than two rows. `rows` counts those that are not finite too.
@@ -109,7 +110,7 @@ mod tests {
             other.add_whole(part.iter().map(|number| Some(*number as i128)));
             parts.merge(&other);
         }
-        assert_eq!(parts.mean(), 1e9 + 499.5);
+        assert_eq!(parts.mean(1.0), 1e9 + 499.5);
         // PostgreSQL: SELECT stddev(x) FROM generate_series(1e9::float8, 1e9 + 999) x
         assert!((parts.deviation_of(1000, true).unwrap() - 288.819_436_095_749_9).abs() < 1e-6);
     }

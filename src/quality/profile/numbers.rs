@@ -346,8 +346,8 @@ impl<V: Value> Numbers<V> {
         }
     }
 
-    /// `None` when there was no value.
-    pub(super) fn finish(mut self) -> Option<NumbersSummary<V>> {
+    /// `None` when there was no value. `unit`: how many of the column's numbers are 1; the mean is in ones, the rest as it came.
+    pub(super) fn finish(mut self, unit: f64) -> Option<NumbersSummary<V>> {
         let top: Vec<(V, u64)> = self
             .values
             .top(super::TOP_MAX, |one, other| one.order(*other))
@@ -356,7 +356,7 @@ impl<V: Value> Numbers<V> {
             .collect();
         let top_error = self.values.error();
         if let Some(sketch) = self.sketch.take() {
-            return Some(NumbersSummary { top, top_error, ..sketch.finish(self.rows) });
+            return Some(NumbersSummary { top, top_error, ..sketch.finish(self.rows, unit) });
         }
         let counted = self.sorted();
         let (first, last) = (counted.first()?, counted.last()?);
@@ -368,7 +368,7 @@ impl<V: Value> Numbers<V> {
             is_exact: true,
             least,
             greatest,
-            mean: if is_finite { moments.mean() } else { mean_of_ends(least, greatest, self.endless) },
+            mean: if is_finite { moments.mean(unit) } else { mean_of_ends(least, greatest, self.endless) },
             deviation: moments.deviation_of(self.rows, is_finite),
             quantiles: QUANTILES.map(|quantile| percentile(&counted, self.rows, quantile)),
             top,
@@ -434,7 +434,7 @@ impl<V: Value> Sketch<V> {
         self.not_a_number += other.not_a_number;
     }
 
-    fn finish(mut self, rows: u64) -> NumbersSummary<V> {
+    fn finish(mut self, rows: u64, unit: f64) -> NumbersSummary<V> {
         self.digest_gathered();
         let is_finite = self.below + self.above + self.not_a_number == 0;
         NumbersSummary {
@@ -442,7 +442,7 @@ impl<V: Value> Sketch<V> {
             is_exact: false,
             least: self.least,
             greatest: self.greatest,
-            mean: if is_finite { self.moments.mean() } else { self.mean_of_specials() },
+            mean: if is_finite { self.moments.mean(unit) } else { self.mean_of_specials() },
             deviation: self.moments.deviation_of(rows, is_finite),
             quantiles: QUANTILES.map(|quantile| self.quantile(rows, quantile)),
             top: Vec::new(),

@@ -27,8 +27,10 @@ pub struct SuggestedTable {
     /// Qualified and quoted.
     pub name: String,
     pub columns: Vec<SuggestedColumn>,
-    /// Names of rules that it has.
+    /// Names of constraints and rules that it has.
     pub taken: Vec<String>,
+    /// The conditions of its rules, spelled as suggestions are: they are not suggested again.
+    pub kept: Vec<String>,
     /// The moment in UTC as ISO 8601 with a blank, to tell what lies in the future.
     pub now: String,
     /// Quotes an identifier where it must be.
@@ -39,6 +41,8 @@ pub struct SuggestedTable {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Spelling {
     Number,
+    /// Numbers that are measured, not given: no keys.
+    Float,
     Text,
     Date,
     Time,
@@ -123,6 +127,11 @@ struct Rule {
 }
 
 impl SuggestedTable {
+    /// Whether a column's values may be keys, so that it is worth to know that they are all different.
+    pub fn may_have_keys(&self, column: usize) -> bool {
+        self.columns.get(column).is_some_and(SuggestedColumn::may_have_keys)
+    }
+
     /// Suggestions for what the profiles show; `unique` tells which columns were counted to have no value twice.
     pub fn suggestions(&self, profiles: &[ColumnProfile], unique: &[bool]) -> Vec<Suggestion> {
         let Some(rows) = profiles.first().map(|profile| profile.rows).filter(|rows| *rows > 0) else {
@@ -134,11 +143,12 @@ impl SuggestedTable {
         let seen = seen.filter_map(|((column, profile), is_unique)| {
             let values = profile.values.as_ref()?;
             let (name, present) = ((self.quote)(&column.name), profile.rows - profile.nulls);
-            (present > 0).then_some(Seen { column, name, profile, values, present, is_unique: *is_unique })
+            let is_unique = *is_unique && column.may_have_keys();
+            (present > 0).then_some(Seen { column, name, profile, values, present, is_unique })
         });
         let seen: Vec<Seen<'_>> = seen.collect();
         for seen in &seen {
-            for rule in rows::rules(seen, &self.now) {
+            for rule in rows::rules(seen, &self.now).into_iter().filter(|rule| self.is_news(rule)) {
                 let name = self.named(&mut taken, &seen.column.name, rule.kind);
                 let statement = format!(
                     "ALTER TABLE {} ADD CONSTRAINT {name} EXPECT ({}) ON VIOLATION WARN{}",
@@ -152,7 +162,7 @@ impl SuggestedTable {
         let of_table = std::iter::once(("", sets::row_count(rows)));
         let of_columns =
             seen.iter().flat_map(|seen| sets::rules(seen).into_iter().map(|rule| (seen.column.name.as_str(), rule)));
-        for (column, rule) in of_columns.chain(of_table) {
+        for (column, rule) in of_columns.chain(of_table).filter(|(_, rule)| self.is_news(rule)) {
             let name = self.named(&mut taken, column, rule.kind);
             let statement = format!(
                 "CREATE EXPECTATION {name} ON {} EXPECT ({}) ON VIOLATION WARN{}",
@@ -165,6 +175,15 @@ impl SuggestedTable {
         suggestions
     }
 
+    fn is_news(&self, rule: &Rule) -> bool {
+        let is_alike = |kept: &String| match rule.kind {
+            // What it allows moves with the rows.
+            SuggestionKind::RowCount => kept.starts_with(sets::ROW_COUNT),
+            _ => *kept == rule.condition,
+        };
+        !self.kept.iter().any(is_alike)
+    }
+
     /// A new rule's name, quoted.
     fn named(&self, taken: &mut HashSet<String>, column: &str, kind: SuggestionKind) -> String {
         let mut name = rule_name(column, kind.word(), 0);
@@ -174,6 +193,16 @@ impl SuggestedTable {
             name = rule_name(column, kind.word(), number);
         }
         identifier(&name, self.quote)
+    }
+}
+
+impl SuggestedColumn {
+    fn may_have_keys(&self) -> bool {
+        match self.kind {
+            Kind::Number => self.spelling != Spelling::Float,
+            Kind::Text | Kind::Token => true,
+            Kind::Moment | Kind::Flag | Kind::PaddedText | Kind::Bytes | Kind::Opaque => false,
+        }
     }
 }
 

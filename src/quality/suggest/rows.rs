@@ -16,7 +16,10 @@ pub(super) fn rules(seen: &Seen<'_>, now: &str) -> Vec<Rule> {
     rules.extend(
         match seen.column.kind {
             Kind::Number => [positive(seen), range(seen)],
-            Kind::Moment => [range(seen), not_future(seen, now)],
+            Kind::Moment => match not_future(seen, now) {
+                Some(rule) => [since(seen), Some(rule)],
+                None => [range(seen), None],
+            },
             Kind::Text | Kind::PaddedText => match known_values(seen) {
                 Some(rule) => [Some(rule), None],
                 None => [length(seen), pattern(seen)],
@@ -73,13 +76,21 @@ fn range(seen: &Seen<'_>) -> Option<Rule> {
     Some(kept(seen, SuggestionKind::Range, format!("{} BETWEEN {from} AND {to}", seen.name), evidence))
 }
 
+/// What has been goes on: there is an end at the beginning only.
+fn since(seen: &Seen<'_>) -> Option<Rule> {
+    let least = seen.values.least.as_deref()?;
+    let from = constant(seen.column.spelling, least)?;
+    let evidence = format!("the earliest of {} values is {least}", seen.present);
+    Some(kept(seen, SuggestionKind::Range, format!("{} >= {from}", seen.name), evidence))
+}
+
 fn not_future(seen: &Seen<'_>, now: &str) -> Option<Rule> {
     let greatest = seen.values.greatest.as_deref()?;
     let (moment, length) = match seen.column.spelling {
         Spelling::Date => ("current_date", "2000-01-01".len()),
         Spelling::Timestamp => ("localtimestamp", "2000-01-01 00:00:00".len()),
         Spelling::TimestampTz => ("now()", "2000-01-01 00:00:00".len()),
-        Spelling::Number | Spelling::Text | Spelling::Time | Spelling::Other => return None,
+        Spelling::Number | Spelling::Float | Spelling::Text | Spelling::Time | Spelling::Other => return None,
     };
     // Texts of years with four digits are in the order of time.
     let is_plain = greatest.as_bytes().get(4) == Some(&b'-') && !greatest.ends_with("BC");

@@ -10,13 +10,15 @@ const MEAN_DRIFT: f64 = 0.25;
 const DISTINCT_MAX: u64 = 100;
 const ROWS_PER_VALUE_MIN: u64 = 5;
 
+pub(super) const ROW_COUNT: &str = "ROW COUNT";
+
 fn rule(kind: SuggestionKind, condition: String, evidence: String) -> Rule {
     Rule { kind, condition, evidence, kept_by: None, options: Vec::new() }
 }
 
 /// Half to twice as many rows.
 pub(super) fn row_count(rows: u64) -> Rule {
-    let condition = format!("ROW COUNT BETWEEN {} AND {}", (rows / 2).max(1), rows.saturating_mul(2));
+    let condition = format!("{ROW_COUNT} BETWEEN {} AND {}", (rows / 2).max(1), rows.saturating_mul(2));
     rule(SuggestionKind::RowCount, condition, format!("{rows} rows"))
 }
 
@@ -25,8 +27,7 @@ pub(super) fn rules(seen: &Seen<'_>) -> Vec<Rule> {
 }
 
 fn unique(seen: &Seen<'_>) -> Option<Rule> {
-    let has_keys = matches!(seen.column.kind, Kind::Number | Kind::Moment | Kind::Text | Kind::Token);
-    if !seen.is_unique || !has_keys || seen.present < 2 {
+    if !seen.is_unique || seen.present < 2 {
         return None;
     }
     let evidence = format!("{} values, counted: none of them twice", seen.present);

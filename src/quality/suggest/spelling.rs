@@ -31,7 +31,7 @@ pub(super) fn text(value: &str) -> String {
 /// A constant of the column's type, from its text.
 pub(super) fn constant(spelling: Spelling, value: &str) -> Option<String> {
     let word = match spelling {
-        Spelling::Number => {
+        Spelling::Number | Spelling::Float => {
             return value.parse::<f64>().ok().filter(|number| number.is_finite()).map(|_| value.to_owned());
         }
         Spelling::Text => return Some(text(value)),

@@ -12,8 +12,9 @@ fn quoted(name: &str) -> String {
 
 fn table(name: &str, spelling: Spelling, kind: Kind) -> SuggestedTable {
     let column = SuggestedColumn { name: name.to_owned(), spelling, kind, is_not_null: false };
-    let (taken, now) = (vec!["a_range".to_owned()], "2026-11-21 12:00:00".to_owned());
-    SuggestedTable { name: "public.t".to_owned(), columns: vec![column], taken, now, quote: quoted }
+    let (taken, kept) = (vec!["a_range".to_owned()], vec!["d IS NOT NULL".to_owned()]);
+    let now = "2026-11-21 12:00:00".to_owned();
+    SuggestedTable { name: "public.t".to_owned(), columns: vec![column], taken, kept, now, quote: quoted }
 }
 
 fn statements(table: &SuggestedTable, nulls: u64, values: ValuesProfile, is_unique: bool) -> Vec<String> {
@@ -95,8 +96,10 @@ fn only_what_has_been_is_not_in_the_future() {
     };
     let table = table("d", Spelling::Date, Kind::Moment);
     let of = |greatest: &str| statements(&table, 0, values(greatest), false);
+    assert!(!of("2026-11-21").iter().any(|statement| statement.contains("IS NOT NULL")));
     assert!(of("2026-11-21").iter().any(|statement| statement.contains("(d <= current_date)")));
-    assert!(of("1998-12-01").iter().any(|text| text.contains("(d BETWEEN DATE '1992-01-02' AND DATE '1998-12-01')")));
+    assert!(of("1998-12-01").iter().any(|text| text.contains("(d >= DATE '1992-01-02')")));
+    assert!(of("2998-12-01").iter().any(|text| text.contains("(d BETWEEN DATE '1992-01-02' AND DATE '2998-12-01')")));
     for greatest in ["2026-11-22", "infinity", "12026-01-01", "0044-03-15 BC"] {
         assert!(!of(greatest).iter().any(|statement| statement.contains("current_date")), "{greatest}");
     }
