@@ -1,5 +1,5 @@
 //! Distributions of values: `distribution` describes one as a baseline, `psi`, `kl_divergence`, `chi_square`, `ks_statistic`
-//! and the p-values compare values with a stored one, `approx_percentile` takes quantiles of any number of rows.
+//! and the p-values compare values with a stored one, `entropy` and `approx_percentile` summarise any number of rows.
 //!
 //! ```text
 //! distribution(x) ── Sketch (numbers) | Tally (categories) ─→ jsonb ─ Baseline ─→ psi(x, baseline) … count values by bin
@@ -34,6 +34,9 @@ pub(super) fn functions() -> Vec<Function> {
         aggregate(9102, "distribution(text) jsonb", distribution::of()),
         aggregate(9103, "distribution(text, int4) jsonb", distribution::of()),
         aggregate(9104, "distribution(bool) jsonb", distribution::of()),
+        aggregate(9106, "entropy(float8) float8", distribution::entropy()),
+        aggregate(9107, "entropy(text) float8", distribution::entropy()),
+        aggregate(9108, "entropy(bool) float8", distribution::entropy()),
         aggregate(9105, "approx_percentile(float8, float8) float8", approx_percentile::of()),
     ];
     for (oid, spec, measure) in [
