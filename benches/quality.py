@@ -34,8 +34,8 @@ ROW_RULES = [
 SHIPMODES = '{"values": ["AIR", "FOB", "MAIL", "RAIL", "REG AIR", "SHIP", "TRUCK"], "weights": [1, 1, 1, 1, 1, 1, 1]}'
 SET_RULES = [
     ("one_line", "UNIQUE (l_orderkey, l_linenumber)", "CompoundColumnsToBeUnique", {"column_list": ["l_orderkey", "l_linenumber"]}),
-    ("one_part", "UNIQUE (l_orderkey, l_partkey, l_suppkey)", "CompoundColumnsToBeUnique",
-     {"column_list": ["l_orderkey", "l_partkey", "l_suppkey"]}),
+    ("one_part", "UNIQUE (l_orderkey, l_partkey, l_linenumber)", "CompoundColumnsToBeUnique",
+     {"column_list": ["l_orderkey", "l_partkey", "l_linenumber"]}),
     # Great Expectations compares no tables but by queries of SQL.
     ("orders", "FOREIGN KEY (l_orderkey) REFERENCES orders (o_orderkey)", None, None),
     ("quantity_mean", "avg(l_quantity) BETWEEN 25 AND 26", "ColumnMeanToBeBetween", {"column": "l_quantity", "min_value": 25, "max_value": 26}),
@@ -52,7 +52,7 @@ SCAN = ["""SELECT max(l_orderkey), max(l_partkey), max(l_suppkey), max(l_linenum
  max(l_discount), max(l_tax), max(l_returnflag), max(l_linestatus), max(l_shipdate), max(l_commitdate), max(l_receiptdate), max(l_shipinstruct),
  count(DISTINCT l_shipmode), max(l_comment), count(*) FROM checked""",
         "SELECT sum(n) FROM (SELECT count(*) AS n FROM checked GROUP BY l_orderkey, l_linenumber HAVING count(*) > 1) AS twice",
-        "SELECT sum(n) FROM (SELECT count(*) AS n FROM checked GROUP BY l_orderkey, l_partkey, l_suppkey HAVING count(*) > 1) AS twice",
+        "SELECT sum(n) FROM (SELECT count(*) AS n FROM checked GROUP BY l_orderkey, l_partkey, l_linenumber HAVING count(*) > 1) AS twice",
         "SELECT count(*) FROM checked WHERE NOT EXISTS (SELECT 1 FROM orders WHERE o_orderkey = l_orderkey)"]
 
 
