@@ -12,6 +12,7 @@ import tempfile
 import time
 
 import changes
+import quality
 from wire import Wire
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -233,6 +234,9 @@ class Bench:
     def care(self):
         changes.care(self, spread, median_ratio)
 
+    def expectations(self):
+        quality.expectations(self, spread, median_ratio, LINEITEM)
+
     def profile(self):
         import duckdb
 
@@ -286,7 +290,7 @@ class Bench:
         server.stop()
 
     def run(self):
-        parts = ["copy", "copyinto", "rows", "latency", "tpch", "dml", "commits", "care", "profile", "start", "memory"]
+        parts = ["copy", "copyinto", "rows", "latency", "tpch", "dml", "commits", "care", "expectations", "profile", "start", "memory"]
         try:
             if any(self.wants(part) for part in ("copy", "rows", "tpch", "profile")):
                 self.prepare()

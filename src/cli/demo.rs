@@ -35,7 +35,7 @@ const LAST_MADE: (&str, &str) = ("analytics", "weekly_trend");
 const MADE: &[(&str, &[&str])] = &[
     ("analytics", &["daily", "daily_by_airline", "weekly_trend"]),
     ("processed", &["flights"]),
-    ("raw", &["airlines", "airports", "flights", "planes", "weather"]),
+    ("raw", &["airlines", "airports", "airports_quarantine", "flights", "planes", "weather", "weather_quarantine"]),
 ];
 
 /// Loads the pipeline unless it is there. What an interrupted run left behind is made anew; a warehouse with anything else

@@ -11,4 +11,4 @@ CREATE TABLE swapped AS SELECT id, a, c AS b, b AS c, hi AS lo, lo AS hi, CASE W
 CREATE TABLE events (at timestamptz, label text, url text, card text, ssn text);
 INSERT INTO events VALUES (now() - INTERVAL '1 hour', 'a', 'https://example.com/a', '4111 1111 1111 1111', '123-45-6789'), (now() - INTERVAL '2 hours', 'b', 'http://example.org', '5500000000000004', '219-09-9999'), (now() - INTERVAL '3 hours', 'a', 'https://sub.example.com/b?c', '340000000000009', '457-55-5462');
 CREATE TABLE stale (at timestamptz, label text, url text, card text, ssn text);
-INSERT INTO stale VALUES (now() - INTERVAL '9 days', NULL, 'no', '1', '000-12-3456'), (now() - INTERVAL '10 days', NULL, 'ftp:/x', '2', '12'), (now() - INTERVAL '11 days', NULL, '', NULL, 'x');
+INSERT INTO stale VALUES (now() - INTERVAL '9 days', NULL, 'no', '1', '000-12-3456'), (now() - INTERVAL '10 days', NULL, 'ftp:/x', '2', '12'), (now() - INTERVAL '13 days', NULL, '', NULL, 'x');

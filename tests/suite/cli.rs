@@ -148,8 +148,9 @@ async fn the_demo_loads_once() {
         }
     }
     assert!(said.iter().any(|line| line.contains("psql -h 127.0.0.1")), "{said:?}");
-    let queries: Vec<String> = (0..3).filter_map(|_| server.said()).collect();
-    assert_eq!(queries.len(), 3, "three queries worth trying");
+    let worth_trying = std::fs::read_to_string(crate::files::root().join("sql/demo/queries.sql")).unwrap();
+    let worth_trying = worth_trying.lines().filter(|line| !line.starts_with("--") && !line.is_empty()).count();
+    let queries: Vec<String> = (0..worth_trying).filter_map(|_| server.said()).collect();
     let mut connection = Connection::superuser(server.address()).await.unwrap();
     for query in &queries {
         let rows = connection.rows(query.trim()).await.unwrap_or_else(|error| panic!("{query}: {error}"));

@@ -13,6 +13,7 @@
 
 mod altered;
 mod auth;
+mod catalogue;
 mod cli;
 mod clients;
 mod concurrent;

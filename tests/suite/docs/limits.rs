@@ -32,6 +32,11 @@ fn nested(levels: usize) -> String {
     format!("SELECT {}1{}", "(".repeat(levels), ")".repeat(levels))
 }
 
+/// `1, 2, …`
+fn numbers(count: usize) -> String {
+    (1..=count).map(|number| number.to_string()).collect::<Vec<_>>().join(", ")
+}
+
 const SETTINGS: &str = "docs/configuration.md";
 
 /// By the first words of the line.
@@ -53,6 +58,29 @@ fn limits() -> Vec<(&'static str, Vec<Held>)> {
                 refused("CREATE TABLE u (a char(10485761))"),
                 runs("CREATE TABLE long (a varchar(10485760), b char(10485760))"),
             ],
+        ),
+        (
+            "bins and categories of a baseline",
+            vec![
+                runs("SELECT distribution(1, 1000), distribution('a', 1000)"),
+                refused("SELECT distribution(1, 1001)"),
+                refused(format!("SELECT psi('a', '{{\"values\": [{0}], \"weights\": [{0}]}}')", numbers(1001))),
+            ],
+        ),
+        (
+            "values that distribution and approx_percentile keep exactly",
+            vec![Held::Stands("src/builtins/functions/statistics/sketch.rs", "LEVEL_VALUES_MAX: usize = 8192;")],
+        ),
+        (
+            "categories that distribution and entropy count exactly",
+            vec![
+                Held::Stands("src/builtins/functions/statistics/tally.rs", "CATEGORIES_MAX: usize = 16_384;"),
+                Held::Stands("src/builtins/functions/statistics/tally.rs", "BYTES_MAX: usize = 4 << 20;"),
+            ],
+        ),
+        (
+            "nesting of a JSON schema and of what it is applied to",
+            vec![refused("SELECT json_matches_schema('{\"$ref\": \"#\"}', '1')")],
         ),
         (
             "columns of ZORDER BY",

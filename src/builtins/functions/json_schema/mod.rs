@@ -32,7 +32,7 @@ fn matches_schema(call: &Call) -> Result<ArrayRef> {
 
 pub(super) fn functions() -> Vec<Function> {
     vec![
-        scalar(9130, "json_matches_schema(json, json) bool", matches_schema),
-        scalar(9131, "jsonb_matches_schema(json, jsonb) bool", matches_schema),
+        scalar(9230, "json_matches_schema(json, json) bool", matches_schema),
+        scalar(9231, "jsonb_matches_schema(json, jsonb) bool", matches_schema),
     ]
 }

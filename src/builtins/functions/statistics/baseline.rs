@@ -99,6 +99,9 @@ impl Baseline {
             return Err(invalid("it is no object"));
         }
         let weights = numbers(text, "weights")?.ok_or_else(|| invalid("\"weights\" is missing"))?;
+        if weights.len() > BINS_MAX {
+            return Err(invalid(format!("it has more than {BINS_MAX} bins")));
+        }
         let (shape, mut shares) = match (numbers(text, "bins")?, field(text, "values")) {
             (Some(edges), None) => {
                 let ascending = edges.windows(2).all(|pair| matches!(pair, [a, b] if a < b));
@@ -129,9 +132,6 @@ impl Baseline {
             _ => return Err(invalid("it needs either \"bins\" or \"values\"")),
         };
         let sum: f64 = shares.iter().sum();
-        if shares.len() > BINS_MAX + 2 {
-            return Err(invalid(format!("it has more than {BINS_MAX} bins")));
-        }
         if shares.iter().any(|share| *share < 0.0) || !sum.is_finite() || sum <= 0.0 {
             return Err(invalid("its weights are negative, or all of them are zero"));
         }

@@ -1,4 +1,4 @@
-//! `distribution(x [, bins])`: a column's values as a baseline.
+//! `distribution(x [, bins])`: a column's values as a baseline; `entropy(x)`: of their shares.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,19 +22,38 @@ use crate::error::{Error, Result, SqlState};
 const BINS: usize = 10;
 const CATEGORIES: usize = 100;
 
+/// What is told of the values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Told {
+    Baseline,
+    /// −Σ a ln a of the shares of distinct values.
+    Entropy,
+}
+
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Distribution {
+    told: Told,
     signature: Signature,
 }
 
 pub(super) fn of() -> Arc<AggregateUDF> {
+    function(Told::Baseline)
+}
+pub(super) fn entropy() -> Arc<AggregateUDF> {
+    function(Told::Entropy)
+}
+
+fn function(told: Told) -> Arc<AggregateUDF> {
     let signature = Signature::new(TypeSignature::VariadicAny, Volatility::Immutable);
-    Arc::new(AggregateUDF::from(Distribution { signature }))
+    Arc::new(AggregateUDF::from(Distribution { told, signature }))
 }
 
 impl AggregateUDFImpl for Distribution {
     fn name(&self) -> &str {
-        "distribution"
+        match self.told {
+            Told::Baseline => "distribution",
+            Told::Entropy => "entropy",
+        }
     }
 
     fn signature(&self) -> &Signature {
@@ -42,16 +61,20 @@ impl AggregateUDFImpl for Distribution {
     }
 
     fn return_type(&self, _: &[DataType]) -> DataFusionResult<DataType> {
-        Ok(DataType::Utf8)
+        Ok(match self.told {
+            Told::Baseline => DataType::Utf8,
+            Told::Entropy => DataType::Float64,
+        })
     }
 
     fn accumulator(&self, args: AccumulatorArgs) -> DataFusionResult<Box<dyn Accumulator>> {
         if args.is_distinct {
-            return Err(Error::unsupported("distribution(DISTINCT)").into_datafusion());
+            return Err(Error::unsupported(format!("{}(DISTINCT)", self.name())).into_datafusion());
         }
-        let numeric = args.expr_fields.first().is_some_and(|field| field.data_type().is_numeric());
+        let numeric =
+            self.told == Told::Baseline && args.expr_fields.first().is_some_and(|field| field.data_type().is_numeric());
         let values = if numeric { Values::Numbers(Numbers::default()) } else { Values::Categories(Tally::default()) };
-        Ok(Box::new(Describing { bins: None, nulls: 0, values }))
+        Ok(Box::new(Describing { told: self.told, bins: None, nulls: 0, values }))
     }
 
     fn state_fields(&self, args: StateFieldsArgs) -> DataFusionResult<Vec<FieldRef>> {
@@ -62,6 +85,7 @@ impl AggregateUDFImpl for Distribution {
 /// The values so far.
 #[derive(Debug)]
 struct Describing {
+    told: Told,
     bins: Option<i64>,
     nulls: u64,
     values: Values,
@@ -250,7 +274,12 @@ impl Accumulator for Describing {
     }
 
     fn evaluate(&mut self) -> DataFusionResult<ScalarValue> {
-        self.describe().map(ScalarValue::Utf8).map_err(Error::into_datafusion)
+        match (self.told, &self.values) {
+            (Told::Entropy, Values::Categories(tally)) => Ok(ScalarValue::Float64(tally.entropy())),
+            (Told::Baseline | Told::Entropy, _) => {
+                self.describe().map(ScalarValue::Utf8).map_err(Error::into_datafusion)
+            }
+        }
     }
 
     fn size(&self) -> usize {

@@ -1,5 +1,5 @@
 //! Distributions of values: `distribution` describes one as a baseline, `psi`, `kl_divergence`, `chi_square`, `ks_statistic`
-//! and the p-values compare values with a stored one, `approx_percentile` takes quantiles of any number of rows.
+//! and the p-values compare values with a stored one, `entropy` and `approx_percentile` summarise any number of rows.
 //!
 //! ```text
 //! distribution(x) ── Sketch (numbers) | Tally (categories) ─→ jsonb ─ Baseline ─→ psi(x, baseline) … count values by bin
@@ -29,28 +29,31 @@ use measure::Measure;
 
 pub(super) fn functions() -> Vec<Function> {
     let mut functions = vec![
-        aggregate(9100, "distribution(float8) jsonb", distribution::of()),
-        aggregate(9101, "distribution(float8, int4) jsonb", distribution::of()),
-        aggregate(9102, "distribution(text) jsonb", distribution::of()),
-        aggregate(9103, "distribution(text, int4) jsonb", distribution::of()),
-        aggregate(9104, "distribution(bool) jsonb", distribution::of()),
-        aggregate(9105, "approx_percentile(float8, float8) float8", approx_percentile::of()),
+        aggregate(9200, "distribution(float8) jsonb", distribution::of()),
+        aggregate(9201, "distribution(float8, int4) jsonb", distribution::of()),
+        aggregate(9202, "distribution(text) jsonb", distribution::of()),
+        aggregate(9203, "distribution(text, int4) jsonb", distribution::of()),
+        aggregate(9204, "distribution(bool) jsonb", distribution::of()),
+        aggregate(9206, "entropy(float8) float8", distribution::entropy()),
+        aggregate(9207, "entropy(text) float8", distribution::entropy()),
+        aggregate(9208, "entropy(bool) float8", distribution::entropy()),
+        aggregate(9205, "approx_percentile(float8, float8) float8", approx_percentile::of()),
     ];
     for (oid, spec, measure) in [
-        (9110, "psi(float8, jsonb) float8", Measure::Psi),
-        (9111, "psi(text, jsonb) float8", Measure::Psi),
-        (9112, "psi(bool, jsonb) float8", Measure::Psi),
-        (9113, "kl_divergence(float8, jsonb) float8", Measure::KlDivergence),
-        (9114, "kl_divergence(text, jsonb) float8", Measure::KlDivergence),
-        (9115, "kl_divergence(bool, jsonb) float8", Measure::KlDivergence),
-        (9116, "chi_square(float8, jsonb) float8", Measure::ChiSquare),
-        (9117, "chi_square(text, jsonb) float8", Measure::ChiSquare),
-        (9118, "chi_square(bool, jsonb) float8", Measure::ChiSquare),
-        (9119, "chi_square_p(float8, jsonb) float8", Measure::ChiSquareP),
-        (9120, "chi_square_p(text, jsonb) float8", Measure::ChiSquareP),
-        (9121, "chi_square_p(bool, jsonb) float8", Measure::ChiSquareP),
-        (9122, "ks_statistic(float8, jsonb) float8", Measure::KsStatistic),
-        (9123, "ks_p(float8, jsonb) float8", Measure::KsP),
+        (9210, "psi(float8, jsonb) float8", Measure::Psi),
+        (9211, "psi(text, jsonb) float8", Measure::Psi),
+        (9212, "psi(bool, jsonb) float8", Measure::Psi),
+        (9213, "kl_divergence(float8, jsonb) float8", Measure::KlDivergence),
+        (9214, "kl_divergence(text, jsonb) float8", Measure::KlDivergence),
+        (9215, "kl_divergence(bool, jsonb) float8", Measure::KlDivergence),
+        (9216, "chi_square(float8, jsonb) float8", Measure::ChiSquare),
+        (9217, "chi_square(text, jsonb) float8", Measure::ChiSquare),
+        (9218, "chi_square(bool, jsonb) float8", Measure::ChiSquare),
+        (9219, "chi_square_p(float8, jsonb) float8", Measure::ChiSquareP),
+        (9220, "chi_square_p(text, jsonb) float8", Measure::ChiSquareP),
+        (9221, "chi_square_p(bool, jsonb) float8", Measure::ChiSquareP),
+        (9222, "ks_statistic(float8, jsonb) float8", Measure::KsStatistic),
+        (9223, "ks_p(float8, jsonb) float8", Measure::KsP),
     ] {
         functions.push(aggregate(oid, spec, comparison::of(measure, None)));
     }

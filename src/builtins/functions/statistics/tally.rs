@@ -58,6 +58,16 @@ impl Tally {
         self.frequent(count_max, BYTES_MAX)
     }
 
+    /// −Σ a ln a of the shares, in nats; what is not counted by itself any more is taken as different each time. None of nothing.
+    pub(super) fn entropy(&self) -> Option<f64> {
+        let mut counts: Vec<u64> = self.counts.values().copied().collect();
+        // In an order that does not depend on how the counts were merged.
+        counts.sort_unstable();
+        let all = (counts.iter().sum::<u64>() + self.rest) as f64;
+        let term = |count: u64| count as f64 / all * (all / count as f64).ln();
+        (all > 0.0).then(|| counts.into_iter().map(term).sum::<f64>() + self.rest as f64 * term(1))
+    }
+
     pub(super) fn counts(&self) -> impl Iterator<Item = (&String, &u64)> {
         self.counts.iter()
     }
@@ -83,5 +93,8 @@ mod tests {
         assert_eq!(top, [("b".to_owned(), 66_666), ("a".to_owned(), 33_334)]);
         assert_eq!(rest, 100_000);
         assert!(tally.size() < 8 << 20);
+        let wanted =
+            0.5 * 200_000_f64.ln() + (200.0_f64 / 66.666).ln() * 0.333_33 + (200.0_f64 / 33.334).ln() * 0.166_67;
+        assert!((tally.entropy().unwrap() - wanted).abs() < 1e-6);
     }
 }
