@@ -112,7 +112,7 @@ impl Left {
 
 impl Road<'_> {
     /// What is expected of a table's rows, compiled against the rows that are written; `None` when nothing is.
-    pub(super) fn watch_of(
+    pub(in crate::execute) fn watch_of(
         &self,
         relation: &str,
         columns: &[ColumnSpec],

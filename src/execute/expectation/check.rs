@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use arrow::array::AsArray;
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float64Type, Int64Type};
+use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use futures::StreamExt;
 use futures::future::BoxFuture;
@@ -20,10 +20,10 @@ use crate::execute::road::Road;
 use crate::lake::ColumnSpec;
 use crate::plan::expectation::anomaly::Usual;
 use crate::plan::expectation::{self, Asked, Counts, RowItems, ScanItems};
-use crate::plan::relations::Relation;
+use crate::plan::relations::{Relation, Relations};
 use crate::plan::{self, Parameters};
 use crate::quality::result::{RuleResult, Status, suffices};
-use crate::quality::{Expectation, ExpectationRule, SchemaColumn};
+use crate::quality::{Expectation, ExpectationRule, SchemaColumn, ViolationAction, Watch};
 use crate::sql;
 
 /// Bytes of one rule's samples.
@@ -126,7 +126,12 @@ impl Checker<'_, '_, '_> {
                 Err(error) => return Err(error),
             };
             if let [one] = ones {
-                self.put(one.index, failed_to_run(one.rule, &error));
+                let is_of_rows = matches!(one.asked, Asked::Rows(_)) && error.sqlstate().code().starts_with("22");
+                let result = match is_of_rows {
+                    true => self.row_by_row(one.rule).await?,
+                    false => failed_to_run(one.rule, &error),
+                };
+                self.put(one.index, result);
                 return Ok(());
             }
             let (left, right) = ones.split_at(ones.len() / 2);
@@ -177,6 +182,57 @@ impl Checker<'_, '_, '_> {
             self.put(one.index, result);
         }
         Ok(())
+    }
+
+    /// A rule about each row that some row makes fail: such a row breaks it, and the others are asked as ever.
+    async fn row_by_row(&mut self, rule: &Expectation) -> Result<RuleResult> {
+        let columns = &self.checked.columns;
+        let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+        let list = names.iter().map(|name| expectation::quoted(name)).collect::<Vec<_>>().join(", ");
+        let text =
+            format!("SELECT {list} FROM {}", expectation::relation_text(&self.checked.schema, &self.checked.name));
+        let relations = self.relations(Relations::default());
+        let query = sql::parse_query(&text)?;
+        let bound = plan::bind_query(&query, &self.context, &relations, "", &mut Parameters::none())?;
+        let mut stream = self.road.start(bound.plan).await?;
+        let mut watch: Option<(SchemaRef, Arc<Watch>)> = None;
+        // Nothing is refused or left out here.
+        let counted = Expectation { action: ViolationAction::Warn, enabled: true, ..rule.clone() };
+        while let Some(batch) = stream.next().await.transpose()? {
+            let fields = batch
+                .schema()
+                .fields()
+                .iter()
+                .zip(&names)
+                .map(|(field, name)| Field::new(*name, field.data_type().clone(), true))
+                .collect::<Vec<_>>();
+            let rows: SchemaRef = Arc::new(Schema::new(fields));
+            let batch = RecordBatch::try_new(Arc::clone(&rows), batch.columns().to_vec())?;
+            let known = match &watch {
+                Some((schema, known)) if *schema == rows => Arc::clone(known),
+                Some(_) => return Err(Error::internal("the rows of a table changed their types")),
+                None => {
+                    let made =
+                        self.road.watch_of(&self.checked.name, columns, &rows, std::slice::from_ref(&counted))?;
+                    let made = made.ok_or_else(|| Error::internal("a rule about each row is none"))?;
+                    watch = Some((rows, Arc::clone(&made)));
+                    made
+                }
+            };
+            drop(known.ask(&batch, None)?);
+        }
+        let results = watch.map(|(_, watch)| watch.results()).unwrap_or_default();
+        Ok(match results.into_iter().next() {
+            Some(result) => RuleResult { action: rule.action, ..result },
+            None => result_of(rule, Status::Passed),
+        })
+    }
+
+    /// With the table that is checked among them.
+    fn relations(&self, mut relations: Relations) -> Relations {
+        let own = (Some(self.checked.schema.clone()), self.checked.name.clone());
+        relations.by_name.insert(own, self.checked.relation.clone());
+        relations
     }
 
     /// A rule that needs more than the scan.
@@ -258,9 +314,8 @@ impl Checker<'_, '_, '_> {
             reads,
             files: None,
         };
-        let mut relations = self.road.resolve_materialized(query, &view, self.checked.owner).await?;
-        let own = (Some(self.checked.schema.clone()), self.checked.name.clone());
-        relations.by_name.insert(own, self.checked.relation.clone());
+        let relations = self.road.resolve_materialized(query, &view, self.checked.owner).await?;
+        let relations = self.relations(relations);
         let bound = plan::bind_query(query, &self.context, &relations, "", &mut Parameters::none())?;
         let mut stream = self.road.start(bound.plan).await?;
         let mut batches = Vec::new();
