@@ -26,6 +26,7 @@ use crate::encode::types::PgType;
 use crate::error::{Error, Result, Severity, SqlState};
 use crate::lake::{ColumnSpec, Input, Operation, TableCheck, WriteMode, WriteRequest, Written};
 use crate::observe::ExpectationCounts;
+use crate::plan;
 use crate::quality::result::{RuleResult, Run, Status, new_run_id};
 use crate::quality::{
     Expectation, ExpectationRule, Gate, Quarantine, QuarantinedRows, RowRule, ViolationAction, Watch,
@@ -120,10 +121,12 @@ impl Road<'_> {
         rules: &[Expectation],
     ) -> Result<Option<Arc<Watch>>> {
         let mut compiled = Vec::new();
+        // The same for every session.
+        let context = plan::rule_context(&self.context);
         for rule in rules.iter().filter(|rule| rule.enabled) {
             let ExpectationRule::Row { condition } = &rule.rule else { continue };
             let check = TableCheck { name: rule.name.clone(), expression: condition.clone(), null_passes: false };
-            let expr = self.compiled(relation, columns, rows, &check)?;
+            let expr = self.compiled_as(&context, relation, columns, rows, &check)?;
             let options = rule.options.clone();
             compiled.push(RowRule { name: rule.name.clone(), expr, action: rule.action, options });
         }

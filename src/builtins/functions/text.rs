@@ -1,6 +1,6 @@
 //! Functions of text and bytea that make another text of it or measure it. Lengths count characters.
 
-use arrow::array::ArrayRef;
+use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{Int32Type, Int64Type};
 
 use super::Function;
@@ -37,7 +37,11 @@ pub fn concatenate_bytes(call: &Call) -> Result<ArrayRef> {
     })
 }
 
-fn measured(call: &Call, measure: fn(&str) -> usize) -> Result<ArrayRef> {
+fn measured(call: &Call, measure: impl Fn(&str) -> usize) -> Result<ArrayRef> {
+    // Where they stand: a measure is cheaper than a copy.
+    if let Some(texts) = call.raw(0)?.as_string_view_opt().filter(|_| !call.is_constant(0)) {
+        return call.values::<Int32Type>(|row| Ok(texts.is_valid(row).then(|| measure(texts.value(row)) as i32)));
+    }
     let texts = call.text(0)?;
     call.values::<Int32Type>(|row| Ok(texts.get(row).map(|text| measure(text) as i32)))
 }
