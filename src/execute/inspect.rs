@@ -3,6 +3,7 @@
 use super::output::{Output, RowsTag};
 use super::properties::{CLUSTER_BY, clustered_by, quoted};
 use super::road::Road;
+use super::row_rules;
 use super::setting::text_rows;
 use crate::catalog::{Relation, RelationKind, View};
 use crate::encode::types::{OutputColumn, PgType, format_type};
@@ -258,6 +259,8 @@ fn create_table(schema: &str, name: &str, relation: &Relation, table: &lake::Tab
     for check in table.check_constraints() {
         elements.push(format!("CONSTRAINT {} CHECK ({})", quoted(&check.name), check.expression));
     }
+    let rules = row_rules::rules_of(relation).iter();
+    elements.extend(rules.filter_map(row_rules::clause));
     let mut text =
         format!("CREATE TABLE {}.{} (\n  {})\nUSING DELTA", quoted(schema), quoted(name), elements.join(",\n  "));
     let list = |names: &[String]| names.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ");
@@ -341,6 +344,11 @@ fn described(
                 rows.push(row("Version", &table.version().to_string(), ""));
                 let properties: Vec<String> = properties(table, None).into_iter().map(|row| row.join("=")).collect();
                 rows.push(row("Table Properties", &format!("[{}]", properties.join(",")), ""));
+                for rule in &kind.expectations {
+                    if let Some(clause) = row_rules::clause(rule) {
+                        rows.push(row("Expectation", &clause, ""));
+                    }
+                }
                 for check in table.check_constraints() {
                     rows.push(row("Check", &format!("{}: {}", check.name, check.expression), ""));
                 }

@@ -10,7 +10,7 @@ use crate::plan;
 use crate::plan::recorded::relation_mut;
 use crate::plan::relations::RelationColumn;
 use crate::plan::resolve::column_of;
-use crate::quality::{Expectation, ExpectationRule, ViolationAction};
+use crate::quality::{Expectation, ExpectationRule, ExpectationSeverity, ViolationAction};
 use crate::sql::{self, RowExpectation, with_column_renamed};
 
 /// Columns that a quarantine table adds to those of its table.
@@ -19,6 +19,27 @@ pub(super) const QUARANTINE_COLUMNS: [&str; 4] = ["_rules", "_run_id", "_at", "_
 /// The table that rows of another one are put apart in.
 pub(super) fn quarantine_name(table: &str) -> String {
     format!("{table}_quarantine")
+}
+
+/// A rule about rows as CREATE TABLE has it; `None` for others.
+pub(super) fn clause(rule: &Expectation) -> Option<String> {
+    let ExpectationRule::Row { condition } = &rule.rule else { return None };
+    let name = super::properties::quoted(&rule.name);
+    let mut clause = format!("CONSTRAINT {name} EXPECT ({condition}) ON VIOLATION {}", rule.action.words());
+    let mut options = Vec::new();
+    options.extend(rule.options.mostly.map(|share| format!("mostly = {share}")));
+    if rule.options.severity != ExpectationSeverity::default() {
+        options.push(format!("severity = '{}'", rule.options.severity.word()));
+    }
+    if rule.options.ignore_nulls {
+        options.push("ignore_nulls = true".to_owned());
+    }
+    let described = rule.options.description.as_ref();
+    options.extend(described.map(|text| format!("description = '{}'", text.replace('\'', "''"))));
+    if !options.is_empty() {
+        clause.push_str(&format!(" WITH ({})", options.join(", ")));
+    }
+    Some(clause)
 }
 
 /// A change of a table's expectations.

@@ -24,9 +24,11 @@ use super::row_rules::{quarantine_name, rules_of};
 use crate::catalog::{Relation, RelationKind};
 use crate::encode::types::PgType;
 use crate::error::{Error, Result, Severity, SqlState};
-use crate::lake::{ColumnSpec, Input, Operation, TableCheck, WriteMode, WriteRequest, Written};
+use crate::lake::{ColumnSpec, Input, Operation, WriteMode, WriteRequest, Written};
 use crate::observe::ExpectationCounts;
 use crate::plan;
+use crate::plan::relations::RelationColumn;
+use crate::plan::resolve::column_of;
 use crate::quality::result::{RuleResult, Run, Status, new_run_id};
 use crate::quality::{
     Expectation, ExpectationRule, Gate, Quarantine, QuarantinedRows, RowRule, ViolationAction, Watch,
@@ -123,14 +125,15 @@ impl Road<'_> {
         let mut compiled = Vec::new();
         // The same for every session.
         let context = plan::rule_context(&self.context);
+        let columns: Vec<RelationColumn> = columns.iter().map(column_of).collect();
         for rule in rules.iter().filter(|rule| rule.enabled) {
             let ExpectationRule::Row { condition } = &rule.rule else { continue };
-            let check = TableCheck { name: rule.name.clone(), expression: condition.clone(), null_passes: false };
-            let expr = self.compiled_as(&context, relation, columns, rows, &check)?;
+            let expression = sql::parse_expression(condition)?;
+            let expr = plan::expectation_on_rows(relation, &columns, &expression, rows, &context, condition)?;
             let options = rule.options.clone();
             compiled.push(RowRule { name: rule.name.clone(), expr, action: rule.action, options });
         }
-        Ok((!compiled.is_empty()).then(|| Arc::new(Watch::new(compiled))))
+        Ok((!compiled.is_empty()).then(|| Arc::new(Watch::new(compiled, Arc::clone(rows)))))
     }
 
     /// Begins to watch: where rows may be put apart, their table stands ready and is written beside the other one.

@@ -30,7 +30,7 @@ pub use bind::filled::Purpose;
 pub use change::{Changing, bind_change, merge_news};
 pub use parameters::{
     InsertTarget, Parameters, bind_condition, bind_constants, bind_expectation, bind_insert, bind_query, bind_stored,
-    cast_columns, condition_on_rows, constant_value, over_rows, stored_on_rows, type_of_default,
+    cast_columns, condition_on_rows, constant_value, expectation_on_rows, over_rows, stored_on_rows, type_of_default,
 };
 pub use past::{Moment, moment_of};
 pub use violations::rule_context;

@@ -224,6 +224,21 @@ pub fn condition_on_rows(
     evaluable(expr, &DFSchema::try_from(rows.as_ref().clone())?)
 }
 
+/// What is expected of rows, ready to be evaluated on batches of exactly the schema: texts are compared as they come, where a
+/// CHECK's condition is ready for both of their carriers and copies one of them.
+pub fn expectation_on_rows(
+    table: &str,
+    columns: &[RelationColumn],
+    condition: &ast::Expr,
+    rows: &SchemaRef,
+    context: &Arc<Context>,
+    source: &str,
+) -> Result<Arc<dyn PhysicalExpr>> {
+    let bound = bind_condition(table, columns, condition, context, source)?;
+    let expr = over_carriers(bound, columns, rows, |given, bound| given == bound || is_text(given) && is_text(bound))?;
+    evaluable(expr, &DFSchema::try_from(rows.as_ref().clone())?)
+}
+
 /// An expression of a table's definition: a default, what a column is generated from, USING. Columns are unqualified.
 pub fn bind_stored(
     (table, columns): (&str, &[RelationColumn]),
@@ -286,9 +301,18 @@ fn evaluable(expr: Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
 /// The condition over rows whose columns have other carriers than those that it was bound to: texts come as views or not,
 /// batch by batch, and comparisons want both sides alike.
 pub fn over_rows(condition: Expr, columns: &[RelationColumn], rows: &SchemaRef) -> Result<Expr> {
+    over_carriers(condition, columns, rows, |given, bound| given == bound)
+}
+
+fn over_carriers(
+    condition: Expr,
+    columns: &[RelationColumn],
+    rows: &SchemaRef,
+    is_same: impl Fn(&DataType, &DataType) -> bool,
+) -> Result<Expr> {
     let carrier = |name: &str| {
         let bound = arrow_type(columns.iter().find(|column| column.name == name)?.ty);
-        (rows.field_with_name(name).ok()?.data_type() != &bound).then_some(bound)
+        (!is_same(rows.field_with_name(name).ok()?.data_type(), &bound)).then_some(bound)
     };
     let cast_columns = condition.transform_up(|expr| match expr {
         Expr::Column(column) => Ok(match carrier(&column.name) {

@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, ListBuilder, StringBuilder};
 use arrow::buffer::BooleanBuffer;
-use arrow::compute::filter_record_batch;
+use arrow::compute::{cast, filter_record_batch};
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use datafusion::physical_expr::PhysicalExpr;
@@ -37,6 +38,8 @@ pub struct RowRule {
 #[derive(Debug)]
 pub struct Watch {
     rules: Vec<(RowRule, Tally)>,
+    /// Of the rows that the rules are compiled against.
+    schema: SchemaRef,
 }
 
 #[derive(Debug, Default)]
@@ -82,8 +85,22 @@ pub struct Refused {
 }
 
 impl Watch {
-    pub fn new(rules: Vec<RowRule>) -> Self {
-        Self { rules: rules.into_iter().map(|rule| (rule, Tally::default())).collect() }
+    /// `schema` is that of the rows which the rules are compiled against; those that come may have other carriers.
+    pub fn new(rules: Vec<RowRule>, schema: SchemaRef) -> Self {
+        Self { rules: rules.into_iter().map(|rule| (rule, Tally::default())).collect(), schema }
+    }
+
+    /// The rows in the carriers that the rules know: once a batch, not once a rule.
+    fn carried(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+        let fields = self.schema.fields();
+        let columns = batch.columns().iter().zip(fields);
+        if columns.clone().all(|(column, field)| column.data_type() == field.data_type()) {
+            return Ok(batch.clone());
+        }
+        let columns =
+            columns.map(|(column, field)| Ok(cast(column, field.data_type())?)).collect::<Result<Vec<_>>>()?;
+        let fields: Vec<Field> = fields.iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
+        Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
     }
 
     /// Whether rows may be left out.
@@ -111,12 +128,13 @@ impl Watch {
         existing: Option<&BooleanArray>,
     ) -> Result<std::result::Result<Watched, Refused>> {
         let rows = batch.num_rows();
+        let carried = self.carried(batch)?;
         let mut refused: Option<Refused> = None;
         let mut broken: Vec<(&RowRule, BooleanBuffer)> = Vec::new();
         let (mut dropped, mut quarantined): (Option<BooleanBuffer>, Option<BooleanBuffer>) = (None, None);
         for (rule, tally) in &self.rules {
             let begun = Instant::now();
-            let failed = failed_rows(rule, tally, batch)?;
+            let failed = failed_rows(rule, tally, &carried)?;
             tally.nanos.fetch_add(u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
             let Some(failed) = failed else { continue };
             let (refusing, removing) = match (rule.action, existing) {

@@ -39,4 +39,5 @@ mod sql_driver;
 mod stores;
 mod suggested;
 mod temporary;
+mod watched;
 mod wire;

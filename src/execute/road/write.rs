@@ -6,7 +6,6 @@ use arrow::datatypes::SchemaRef;
 use datafusion::physical_expr::PhysicalExpr;
 
 use super::{Road, Target, relation_columns};
-use crate::builtins::Context;
 use crate::error::{Error, Result};
 use crate::execute::copy_rows::Fill;
 use crate::execute::row_text::SessionText;
@@ -76,22 +75,10 @@ impl Road<'_> {
         rows: &SchemaRef,
         condition: &TableCheck,
     ) -> Result<Arc<dyn PhysicalExpr>> {
-        self.compiled_as(&self.context, relation, columns, rows, condition)
-    }
-
-    /// The same in another context than the session's.
-    pub(in crate::execute) fn compiled_as(
-        &self,
-        context: &Arc<Context>,
-        relation: &str,
-        columns: &[ColumnSpec],
-        rows: &SchemaRef,
-        condition: &TableCheck,
-    ) -> Result<Arc<dyn PhysicalExpr>> {
         let columns: Vec<RelationColumn> = columns.iter().map(plan::resolve::column_of).collect();
         let text = condition.expression.as_str();
         let expression = crate::sql::parse_expression(text)?;
-        plan::condition_on_rows(relation, &columns, &expression, rows, context, text)
+        plan::condition_on_rows(relation, &columns, &expression, rows, &self.context, text)
     }
 
     /// What the table itself puts into the columns that COPY's data has not.

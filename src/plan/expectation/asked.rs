@@ -128,10 +128,11 @@ pub fn asked<'a>(
                 columns.map(|(at, column)| format!("{} AS {prefix}{at}", quoted(column))).collect::<Vec<_>>().join(", ")
             };
             let equal: Vec<String> = (0..columns.len()).map(|at| format!("own.c{at} = other.r{at}")).collect();
+            // The join keeps no row of the other table twice, and asks for none of them.
             Asked::Query(format!(
-                "SELECT count(*), count(*) FILTER (WHERE other.found IS NULL) \
-                 FROM (SELECT {} FROM {from} WHERE {known}) AS own \
-                 LEFT JOIN (SELECT DISTINCT {}, true AS found FROM {}) AS other ON {}",
+                "SELECT (SELECT count(*) FROM {from} WHERE {known}), \
+                 (SELECT count(*) FROM (SELECT {} FROM {from} WHERE {known}) AS own \
+                 WHERE NOT EXISTS (SELECT 1 FROM (SELECT {} FROM {}) AS other WHERE {}))",
                 named("c", columns),
                 named("r", referenced),
                 relation_text(schema, table),

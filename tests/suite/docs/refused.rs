@@ -88,6 +88,14 @@ const REFUSED: &[(&str, &[&[&str]])] = &[
     ("EXCLUDE", &[&["CREATE TABLE u (a int, EXCLUDE USING gist (a WITH =))"]]),
     ("a CHECK with a subquery", &[&["CREATE TABLE u (a int CHECK (a IN (SELECT a FROM t)))"]]),
     ("a CHECK with a volatile function", &[&["CREATE TABLE u (a float8 CHECK (a > random()))"]]),
+    (
+        "an expectation of rows with a subquery",
+        &[&["CREATE TABLE u (a int, CONSTRAINT e EXPECT (a IN (SELECT a FROM t)))"]],
+    ),
+    (
+        "an expectation of rows with a volatile function",
+        &[&["CREATE TABLE u (a float8, CONSTRAINT e EXPECT (a > random()))"]],
+    ),
     ("UNLOGGED", &[&["CREATE UNLOGGED TABLE u (a int)"]]),
     ("INHERITS", &[&["CREATE TABLE u (a int) INHERITS (t)"]]),
     ("PARTITION BY", &[&["CREATE TABLE u (a int) PARTITION BY RANGE (a)"]]),

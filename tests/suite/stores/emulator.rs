@@ -31,10 +31,11 @@ pub(crate) struct Emulator {
 }
 
 impl Emulator {
-    /// moto, with variables of its environment.
+    /// moto, one request at a time, with variables of its environment.
     pub(crate) async fn s3(environment: &[(&str, &str)]) -> Self {
         let address = free_port();
-        let mut command = Command::new(installed("LAKEGATE_TEST_VENV", "test-venv", "bin/moto_server"));
+        let mut command = Command::new(installed("LAKEGATE_TEST_VENV", "test-venv", "bin/python"));
+        command.arg(root().join("tests/suite/stores/s3.py"));
         command.args(["-H", "127.0.0.1", "-p", &address.port().to_string()]).envs(environment.iter().copied());
         Self::run(command, address, s3_options(address)).await
     }
