@@ -341,7 +341,7 @@ impl Watching {
         match outcome {
             Err(error) => {
                 // Who is to mend the rows needs to know what became of them.
-                if is_verdict(&error) {
+                if is_verdict(&self.run, &error) {
                     refused(&mut self.run, &error);
                     Box::pin(keep(&self.ground, &self.session, &self.run)).await;
                 }
@@ -411,9 +411,10 @@ impl Watching {
     }
 }
 
-/// Whether rules ended the statement.
-fn is_verdict(error: &Error) -> bool {
-    error.sqlstate() == SqlState::CheckViolation && error.constraint().is_some()
+/// Whether a rule ended the statement, and not a CHECK: both share one space of names.
+fn is_verdict(run: &Run, error: &Error) -> bool {
+    let is_rule = |name: &str| run.results.iter().any(|result| result.rule == name);
+    error.sqlstate() == SqlState::CheckViolation && error.constraint().is_some_and(is_rule)
 }
 
 /// Nothing was written: the rule that ended the statement has failed, and nobody's rows went anywhere.
