@@ -91,6 +91,22 @@ pub struct Activity {
     /// `active`, `idle`, `idle in transaction`, `idle in transaction (aborted)`.
     pub state: &'static str,
     pub query: String,
+    /// Of a running statement that tells it.
+    pub progress: Option<Progress>,
+}
+
+/// How far a statement is.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Progress {
+    /// `reading`, `training`, …
+    pub phase: &'static str,
+    /// Rows read so far.
+    pub rows: u64,
+    /// Steps of the phase that are done, out of `total`; 0 where there are none.
+    pub done: u64,
+    pub total: u64,
+    /// The loss after the last step.
+    pub loss: Option<f64>,
 }
 
 /// Everything that one statement's functions and system tables read; made once for each statement.

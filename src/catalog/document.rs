@@ -79,9 +79,48 @@ pub struct Schema {
     pub comment: Option<String>,
     /// Tables and views share one name space, as in PostgreSQL.
     pub relations: BTreeMap<String, Relation>,
+    /// Models have a name space of their own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub models: BTreeMap<String, Model>,
     /// Of a schema of temporary relations: whose it is.
     #[serde(default)]
     pub temporary: Option<TemporaryOf>,
+}
+
+/// A trained model: its versions never change.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Model {
+    pub oid: u32,
+    pub owner: u32,
+    #[serde(default)]
+    pub comment: Option<String>,
+    /// The version that the name alone stands for.
+    pub default_version: u32,
+    /// Numbers are not given twice.
+    pub next_version: u32,
+    pub versions: BTreeMap<u32, ModelVersion>,
+}
+
+/// One training, and where its artifact is. It is entered when the artifact is there whole.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelVersion {
+    /// Below the warehouse.
+    pub artifact: String,
+    /// SHA-256 of the artifact, in hexadecimal digits.
+    pub checksum: String,
+    pub bytes: u64,
+    pub model_type: String,
+    #[serde(default)]
+    pub label: Option<String>,
+    pub features: u64,
+    /// Rows that it was trained with.
+    pub rows: u64,
+    /// RFC 3339.
+    pub created_at: String,
+    /// Who trained it.
+    pub role: String,
+    #[serde(default)]
+    pub metrics: BTreeMap<String, f64>,
 }
 
 /// The server process whose session made a schema of temporary relations: when it is gone, so is the session.
@@ -227,15 +266,26 @@ pub struct View {
     pub query: String,
     /// `search_path` at creation: names in the query are looked up in it.
     pub search_path: Vec<String>,
-    /// OIDs of the relations in the query: they cannot be dropped without CASCADE.
+    /// OIDs of the relations and models in the query: they cannot be dropped without CASCADE.
     #[serde(default)]
     pub depends_on: Vec<u32>,
     /// What the names in the query meant when it was made: relations keep their place in it when they are renamed.
     #[serde(default)]
     pub reads: Vec<ViewRead>,
+    /// What the models in the query's calls meant when it was made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<ModelRead>,
     /// Of an external table, whose query reads files: its clauses as the user wrote them.
     #[serde(default)]
     pub files: Option<String>,
+}
+
+/// A model that a view's query names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelRead {
+    /// As the query has it, without a version.
+    pub name: String,
+    pub oid: u32,
 }
 
 /// A relation that a view's query names.
@@ -329,7 +379,8 @@ impl Document {
             let old = known.get(&relation.oid);
             let needs = relation.kind.needs();
             let needed = old.map(|old| old.kind.needs()).unwrap_or_default();
-            let lost_view = needs != needed && needs.iter().any(|oid| *oid >= FIRST_USER_OID && !now.contains_key(oid));
+            let is_lost = |oid: &u32| *oid >= FIRST_USER_OID && !now.contains_key(oid) && self.model_by_oid(*oid).is_none();
+            let lost_view = needs != needed && needs.iter().any(is_lost);
             let lost_owner = old.is_none_or(|old| old.owner != relation.owner)
                 && !self.roles.values().any(|role| role.oid == relation.owner);
             if lost_view || lost_owner {
@@ -341,6 +392,19 @@ impl Document {
             }
         }
         Ok(())
+    }
+
+    /// The model of that schema and name.
+    pub fn model(&self, schema: &str, name: &str) -> Option<&Model> {
+        self.schemas.get(schema)?.models.get(name)
+    }
+
+    /// Schema and name of the model with that OID.
+    pub fn model_by_oid(&self, oid: u32) -> Option<(&str, &str, &Model)> {
+        self.schemas.iter().find_map(|(schema, definition)| {
+            let mut models = definition.models.iter();
+            models.find(|(_, model)| model.oid == oid).map(|(name, model)| (schema.as_str(), name.as_str(), model))
+        })
     }
 
     fn by_oid(&self) -> HashMap<u32, &Relation> {

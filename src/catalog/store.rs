@@ -231,6 +231,7 @@ fn first(bootstrap: Bootstrap) -> Document {
         owner: BOOTSTRAP_ROLE_OID,
         comment: Some("standard public schema".to_owned()),
         relations: BTreeMap::new(),
+        models: BTreeMap::new(),
         temporary: None,
     };
     Document {

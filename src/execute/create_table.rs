@@ -67,7 +67,7 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateTable) -> Result<
     let materialized = match (&statement.materialized, &statement.query) {
         (Some(text), Some(query)) => {
             let (_, reads, text) = road.bind_view(query, text).await?;
-            if is_temporary || temporary::reads_any(road, &reads) {
+            if is_temporary || temporary::reads_any(road, &reads.relations) {
                 let message = "materialized views must not use temporary tables or views";
                 return Err(Error::new(SqlState::FeatureNotSupported, message));
             }

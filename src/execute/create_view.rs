@@ -1,15 +1,15 @@
 //! CREATE [OR REPLACE] VIEW: the query is bound once to know its columns; its text is what is kept.
 
 use super::output::Output;
-use super::road::Road;
+use super::road::{Reads, Road};
 use super::temporary;
-use crate::catalog::{Column, Relation, RelationKind, View, ViewRead};
+use crate::catalog::{Column, Relation, RelationKind, View};
 use crate::error::{Error, Result, Severity, SqlState};
 use crate::sql::CreateView;
 
 pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateView) -> Result<Output> {
     let (bound, reads, text) = road.bind_view(&statement.query, &statement.query_text).await?;
-    let becomes = !statement.temporary && temporary::reads_any(road, &reads);
+    let becomes = !statement.temporary && temporary::reads_any(road, &reads.relations);
     if becomes {
         let message = format!("view \"{}\" will be a temporary view", statement.name.name);
         road.notice(Error::notice(Severity::Notice, SqlState::SuccessfulCompletion, message));
@@ -64,11 +64,14 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateView) -> Result<O
 }
 
 /// A query as the catalog keeps it.
-pub(super) fn kept(road: &Road<'_>, text: &str, reads: Vec<ViewRead>) -> View {
-    let mut depends_on: Vec<u32> = reads.iter().map(|read| read.oid).collect();
+pub(super) fn kept(road: &Road<'_>, text: &str, reads: Reads) -> View {
+    let models = reads.models.iter().map(|read| read.oid);
+    let mut depends_on: Vec<u32> = reads.relations.iter().map(|read| read.oid).chain(models).collect();
     depends_on.sort_unstable();
     depends_on.dedup();
-    View { query: text.to_owned(), search_path: road.context.search_path.clone(), depends_on, reads, files: None }
+    let search_path = road.context.search_path.clone();
+    let Reads { relations: reads, models } = reads;
+    View { query: text.to_owned(), search_path, depends_on, reads, models, files: None }
 }
 
 /// The OID to keep, if the view may take the relation's place: PostgreSQL lets a view only grow.

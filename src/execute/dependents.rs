@@ -17,6 +17,10 @@ pub(super) enum Object {
         schema: String,
         name: String,
     },
+    Model {
+        schema: String,
+        name: String,
+    },
     /// A rule of a table that reads another relation.
     Expectation {
         schema: String,
@@ -35,6 +39,10 @@ impl Object {
         let (schema, name) = match self {
             Self::Schema(name) => return format!("schema {name}"),
             Self::Relation { schema, name } => (schema, name),
+            Self::Model { schema, name } => {
+                let seen = path.iter().find(|schema| document.model(schema, name).is_some());
+                return if seen == Some(schema) { format!("model {name}") } else { format!("model {schema}.{name}") };
+            }
             Self::Expectation { schema, table, name } => {
                 return format!("expectation {name} on {}", Self::relation(schema, table).described(document, path));
             }
@@ -49,10 +57,14 @@ impl Object {
         let mut found: Vec<(u32, Self)> = Vec::new();
         let oid = match self {
             Self::Relation { schema, name } => document.relation(schema, name).map(|relation| relation.oid),
+            Self::Model { schema, name } => document.model(schema, name).map(|model| model.oid),
             Self::Schema(_) | Self::Expectation { .. } => None,
         };
         for (schema, definition) in &document.schemas {
             let is_whole = matches!(self, Self::Schema(dropped) if dropped == schema);
+            for (name, model) in definition.models.iter().filter(|_| is_whole) {
+                found.push((model.oid, Self::Model { schema: schema.clone(), name: name.clone() }));
+            }
             for (name, relation) in &definition.relations {
                 let reads = relation
                     .kind
@@ -161,6 +173,13 @@ fn take(document: &mut Document, object: &Object, dropped: &mut Dropped) {
             let relation = document.schemas.get_mut(schema).and_then(|schema| schema.relations.get_mut(table));
             if let Some(Relation { kind: RelationKind::Table(table), .. }) = relation {
                 table.expectations.retain(|rule| rule.name != *name);
+            }
+            return;
+        }
+        Object::Model { schema, name } => {
+            // The artifacts go when the server looks for those that nobody names.
+            if let Some(definition) = document.schemas.get_mut(schema) {
+                definition.models.remove(name);
             }
             return;
         }

@@ -103,8 +103,9 @@ fn meant(document: &Document, statement: &Drop, path: &[String]) -> BTreeSet<u32
     let mut oids = BTreeSet::new();
     for name in &statement.names {
         if statement.kind == DropKind::Schema {
-            let members = document.schemas.get(&name.name).into_iter().flat_map(|schema| schema.relations.values());
-            oids.extend(members.map(|relation| relation.oid));
+            let schema = document.schemas.get(&name.name);
+            oids.extend(schema.into_iter().flat_map(|schema| schema.relations.values()).map(|relation| relation.oid));
+            oids.extend(schema.into_iter().flat_map(|schema| schema.models.values()).map(|model| model.oid));
         } else {
             oids.extend(find(document, name, path).map(|(_, relation)| relation.oid));
         }

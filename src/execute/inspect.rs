@@ -1,6 +1,7 @@
 //! SHOW TABLES and its kin, and DESCRIBE. What the catalogs hold is asked of them; the rest is told from the Delta log.
 
 use super::output::{Output, RowsTag};
+use super::model;
 use super::properties::{CLUSTER_BY, clustered_by, quoted};
 use super::road::Road;
 use super::row_rules;
@@ -136,6 +137,21 @@ async fn asked(road: &mut Road<'_>, statement: &Inspect) -> Result<Asked> {
                 "SELECT table_schema, table_name, name, kind, expectation, filter, on_violation, on_commit, enabled, severity, \
                  mostly, ignore_nulls, description FROM lakegate.expectations{of} ORDER BY table_schema, table_name, oid"
             ))
+        }
+        Inspect::Models { schema, pattern } => {
+            let of = match schema {
+                Some(schema) => format!("model_schema = {}", in_schema(road, Some(schema))?),
+                None => "true".to_owned(),
+            };
+            Asked::Query(format!(
+                "SELECT model_schema, model_name, model_type, label, default_version, versions, created_at, metrics \
+                 FROM lakegate.models WHERE {of}{} ORDER BY 1, 2",
+                matching("model_name", pattern.as_deref())
+            ))
+        }
+        Inspect::DescribeModel(name) => {
+            let model = model::opened(road, name).await?;
+            Asked::Told(vec!["property", "value"], model::described(&model))
         }
         Inspect::Describe { table: name, extended } if let Some(kept) = kept_of(road, name) => {
             let columns = kept.columns();

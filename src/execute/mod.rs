@@ -36,6 +36,7 @@ pub(crate) mod inspect;
 mod loaded;
 mod location;
 pub mod maintenance;
+pub(crate) mod model;
 pub mod output;
 mod properties;
 pub(crate) mod refresh;
@@ -98,6 +99,7 @@ async fn dispatch(road: &mut Road<'_>, statement: &Statement) -> Result<Output> 
         Statement::Reset(name) => setting::reset(road, name.as_ref()),
         Statement::Care(care) => care::run(road, care).await,
         Statement::Expecting(statement) => expectation::run(road, statement).await,
+        Statement::Modelling(statement) => model::run(road, statement).await,
         Statement::CreateRole(role) => role::create(road, role).await,
         Statement::AlterRole(role) => role::alter(road, role).await,
         Statement::DropRole(roles) => role::drop(road, roles).await,

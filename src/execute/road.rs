@@ -32,6 +32,7 @@ use crate::plan::{self, Parameters};
 use crate::session::{Pins, Session};
 use crate::sql::Set;
 pub(crate) use context::statement_context;
+pub(super) use bind::Reads;
 pub(super) use names::system_catalog;
 
 /// OIDs that one statement's definition takes for itself in a transaction, unless it needs more.

@@ -31,6 +31,7 @@ mod live;
 mod loads;
 mod log;
 mod maintain;
+mod models;
 mod past;
 mod rearrangement;
 mod redefinition;
@@ -56,6 +57,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::error::Result;
+pub use models::StoredModel;
 pub use change::{Change, Counts, Returned, RowAction};
 pub use changes::{ChangedFiles, Changes};
 pub use columns::{ColumnSpec, TableCheck, TableSpec};
@@ -160,6 +162,7 @@ pub struct Lake {
     dropping: Arc<Mutex<HashSet<String>>>,
     /// Where transactions over several tables are decided.
     outcomes: OnceLock<Arc<dyn several::Outcomes>>,
+    models: models::ModelCache,
     /// Told of each table that is dropped.
     drops: tokio::sync::Notify,
     /// Places that this process has written to since somebody asked.
@@ -180,6 +183,7 @@ impl Lake {
             groups: commit::group::Groups::default(),
             dropping: Arc::default(),
             outcomes: OnceLock::new(),
+            models: models::ModelCache::default(),
             drops: tokio::sync::Notify::new(),
             written: Mutex::default(),
         })

@@ -12,6 +12,7 @@ pub mod expectation;
 mod file_call;
 pub mod incremental;
 mod kept;
+pub mod model;
 mod null_safe;
 mod parameters;
 mod past;

@@ -10,6 +10,7 @@ use sqlparser::ast::{self, Visit, Visitor};
 use crate::encode::types::PgType;
 use crate::plan::bind::names::fold;
 use crate::plan::bind::source::Source;
+use crate::plan::model::{self, PREDICTIONS, UsedModel};
 
 /// A relation ready to be scanned, or a view to be expanded.
 #[derive(Debug, Clone)]
@@ -85,6 +86,8 @@ pub struct Relations {
     pub by_version: HashMap<String, Relation>,
     /// What calls of `profile` and `suggest_expectations` say beside the relation, which is in `by_version`.
     pub profiled: HashMap<String, Profiled>,
+    /// Models by the texts that name them.
+    pub models: HashMap<String, UsedModel>,
     /// The tables behind `by_version`. The relations there have no OIDs: their columns need not be those that the catalog
     /// numbers.
     pub version_reads: Vec<VersionRead>,
@@ -133,6 +136,8 @@ pub enum RelationNameKind {
     Version { schema: Option<String>, name: String, version: Box<ast::TableVersion>, key: String },
     /// `table_at('t', 3)` and its kin, `violations('t', 'rule')`.
     VersionFunction { name: String, arguments: Vec<ast::FunctionArg>, key: String },
+    /// The model of `predict('m', …)` or `MODEL m`, by its text.
+    Model(String),
     /// `profile('t')` and its kin.
     ProfileFunction { name: String, arguments: Vec<ast::FunctionArg>, key: String },
 }
@@ -210,6 +215,7 @@ impl RelationName {
             RelationNameKind::Named { .. }
             | RelationNameKind::Version { .. }
             | RelationNameKind::VersionFunction { .. }
+            | RelationNameKind::Model(_)
             | RelationNameKind::ProfileFunction { .. } => false,
             RelationNameKind::Path(_) | RelationNameKind::FileFunction { .. } => true,
         }
@@ -241,6 +247,19 @@ impl Visitor for Collector {
             ast::TableFactor::Table { name, args: Some(arguments), .. } => self.function(name, &arguments.args),
             ast::TableFactor::Function { name, args, .. } => self.function(name, args),
             _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &ast::Expr) -> ControlFlow<Self::Break> {
+        if let ast::Expr::Function(call) = expr
+            && let [ast::ObjectNamePart::Identifier(name)] = call.name.0.as_slice()
+            && let ast::FunctionArguments::List(list) = &call.args
+            && PREDICTIONS.contains(&fold(name).as_str())
+            && let Some((text, expr)) = model::first_argument(&list.args)
+        {
+            let position = self.source.position(ast::Spanned::span(expr)).unwrap_or(0);
+            self.names.push(RelationName { kind: RelationNameKind::Model(text.to_owned()), position });
         }
         ControlFlow::Continue(())
     }
@@ -296,6 +315,15 @@ impl Collector {
     fn function(&mut self, name: &ast::ObjectName, arguments: &[ast::FunctionArg]) {
         let Some(ident) = name.0.last().and_then(ast::ObjectNamePart::as_ident) else { return };
         let folded = fold(ident);
+        if let [schema, _] = name.0.as_slice()
+            && schema.as_ident().is_some_and(|schema| fold(schema) == model::SCHEMA)
+        {
+            for parts in arguments.iter().filter_map(crate::sql::model_argument) {
+                let position = parts.first().and_then(|part| self.source.position(part.span)).unwrap_or(0);
+                self.names.push(RelationName { kind: RelationNameKind::Model(model::written(parts)), position });
+            }
+            return;
+        }
         let arguments = arguments.to_vec();
         let kind = if FILE_FUNCTIONS.contains(&folded.as_str()) {
             RelationNameKind::FileFunction { name: folded, arguments }

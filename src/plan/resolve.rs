@@ -19,7 +19,7 @@ use super::relations::{
     self, Filled, Relation, RelationColumn, RelationName, RelationNameKind, Relations, ResolvedTable, ResolvedView,
 };
 use crate::builtins::{self, Context};
-use crate::catalog::{self, Catalog, RelationKind, Snapshot, ViewRead};
+use crate::catalog::{self, Catalog, ModelRead, RelationKind, Snapshot, ViewRead};
 use crate::encode::input::InputContext;
 use crate::error::{Error, Result, SqlState};
 use crate::lake::files::{self, FileSet, FileTable};
@@ -65,14 +65,14 @@ impl Resolver<'_> {
     /// Resolves what the names stand for.
     pub async fn resolve(&mut self, names: &[RelationName]) -> Result<Relations> {
         let path = self.context.search_path.clone();
-        self.resolve_names(names, &path, &[], 0).await
+        self.resolve_names(names, &path, (&[], &[]), 0).await
     }
 
     /// What a view's query reads, with its owner's rights.
     pub async fn resolve_view(&mut self, query: &ast::Query, view: &catalog::View, owner: u32) -> Result<Relations> {
         let names = relations::names(query, &view.query);
         let rights = self.take_rights_of(owner);
-        let relations = self.resolve_names(&names, &view.search_path, &view.reads, 1).await;
+        let relations = self.resolve_names(&names, &view.search_path, (&view.reads, &view.models), 1).await;
         (self.superuser, self.role_oid) = rights;
         relations
     }
@@ -90,7 +90,7 @@ impl Resolver<'_> {
         &'s mut self,
         names: &'s [RelationName],
         path: &'s [String],
-        reads: &'s [ViewRead],
+        reads: (&'s [ViewRead], &'s [ModelRead]),
         depth: usize,
     ) -> BoxFuture<'s, Result<Relations>> {
         Box::pin(self.resolve_each(names, path, reads, depth))
@@ -100,7 +100,7 @@ impl Resolver<'_> {
         &mut self,
         names: &[RelationName],
         path: &[String],
-        reads: &[ViewRead],
+        (reads, models): (&[ViewRead], &[ModelRead]),
         depth: usize,
     ) -> Result<Relations> {
         if depth > VIEW_DEPTH_MAX {
@@ -139,6 +139,13 @@ impl Resolver<'_> {
                     relations.by_version.insert(key.clone(), relation);
                     relations.profiled.insert(key.clone(), profiled);
                     relations.version_reads.push(read);
+                    continue;
+                }
+                RelationNameKind::Model(text) => {
+                    let used = self.used_model(text, path, models).await;
+                    if let Some(used) = used.map_err(|error| at(error, name.position))? {
+                        relations.models.insert(text.clone(), used);
+                    }
                     continue;
                 }
                 RelationNameKind::Path(path) => FileCall::of_path(path),
@@ -315,7 +322,7 @@ impl Resolver<'_> {
                 let rights = self.take_rights_of(relation.owner);
                 // Its text is not the client's: nothing in it has a position.
                 let source = std::mem::replace(&mut self.source, "".into());
-                let inner = self.resolve_names(&names, &view.search_path, &view.reads, depth + 1).await;
+                let inner = self.resolve_names(&names, &view.search_path, (&view.reads, &view.models), depth + 1).await;
                 (self.superuser, self.role_oid) = rights;
                 self.source = source;
                 Ok(Relation::View(ResolvedView {

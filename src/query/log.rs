@@ -9,7 +9,7 @@ use tracing::info;
 use super::conversation::Conversation;
 use super::prepared::Prepared;
 use crate::session::settings::Logged;
-use crate::sql::{Care, Expecting, Statement};
+use crate::sql::{Care, Expecting, Modelling, Statement};
 
 /// The statement that is being answered.
 pub(super) struct Running {
@@ -89,6 +89,8 @@ fn logged_with(statement: &Statement) -> Logged {
             Expecting::Create(_) | Expecting::Alter(_) | Expecting::Drop(_) => Logged::Ddl,
             Expecting::Validate(_) => Logged::All,
         },
+        Statement::Modelling(Modelling::Export(_)) => Logged::All,
+        Statement::Modelling(_) => Logged::Ddl,
         Statement::Insert(_)
         | Statement::Update(_)
         | Statement::Delete(_)

@@ -97,6 +97,7 @@ pub(crate) async fn prepare(road: &mut Road<'_>, parsed: Parsed) -> Result<Prepa
         | Statement::Declare(_)
         | Statement::Fetch(_)
         | Statement::Close(_)
+        | Statement::Modelling(_)
         | Statement::CreateRole(_)
         | Statement::AlterRole(_)
         | Statement::DropRole(_) => None,

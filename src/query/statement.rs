@@ -1,7 +1,7 @@
 //! What kind of statement it is, for the rules of transactions: may it run in a failed block, does it write, what is its tag.
 
 use crate::error::{Error, Result, SqlState};
-use crate::sql::{AlterKind, Care, DropKind, Expecting, Statement};
+use crate::sql::{AlterKind, Care, DropKind, Expecting, Modelling, Statement};
 
 /// How a statement touches what is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +62,13 @@ pub(crate) fn access(statement: &Statement) -> Access {
             Expecting::Alter(_) => Access::Writes("ALTER EXPECTATION"),
             Expecting::Drop(_) => Access::Writes("DROP EXPECTATION"),
             Expecting::Validate(_) => Access::Reads,
+        },
+        Statement::Modelling(modelling) => match modelling {
+            Modelling::Create(_) => Access::Writes("CREATE MODEL"),
+            Modelling::Alter(_) => Access::Writes("ALTER MODEL"),
+            Modelling::Drop(_) => Access::Writes("DROP MODEL"),
+            Modelling::Export(_) => Access::Reads,
+            Modelling::Import(_) => Access::Writes("IMPORT MODEL"),
         },
         Statement::CreateRole(_) => Access::Writes("CREATE ROLE"),
         Statement::AlterRole(_) => Access::Writes("ALTER ROLE"),

@@ -10,7 +10,7 @@ use rand::RngCore;
 use subtle::ConstantTimeEq;
 use tokio_util::sync::CancellationToken;
 
-use crate::builtins::Activity;
+use crate::builtins::{Activity, Progress};
 use crate::error::{Error, Result, SqlState};
 
 /// Length of a cancel key. A client of protocol 3.0 knows only the first [`SHORT_SECRET_BYTES`] of it.
@@ -78,6 +78,7 @@ struct Doing {
     state_change: DateTime<Utc>,
     state: &'static str,
     query: String,
+    progress: Option<Progress>,
 }
 
 impl Registry {
@@ -190,6 +191,7 @@ impl Entry {
                 state_change: now,
                 state: "idle",
                 query: String::new(),
+                progress: None,
             }),
         }
     }
@@ -217,6 +219,7 @@ impl Entry {
     pub fn end_statement(&self, transaction: &super::Transaction, now: DateTime<Utc>) {
         *self.statement.lock() = None;
         let mut activity = self.activity.lock();
+        activity.progress = None;
         activity.state = transaction.idle_state();
         activity.transaction_start = if transaction.in_block() { transaction.started() } else { None };
         activity.state_change = now;
@@ -256,6 +259,11 @@ impl Entry {
         activity.application_name.push_str(name);
     }
 
+    /// How far the running statement is.
+    pub fn tell(&self, change: impl FnOnce(&mut Progress)) {
+        change(self.activity.lock().progress.get_or_insert_with(Progress::default));
+    }
+
     /// The session's row of `pg_stat_activity`.
     pub fn activity(&self) -> Activity {
         let activity = self.activity.lock();
@@ -271,6 +279,7 @@ impl Entry {
             state_change: activity.state_change,
             state: activity.state,
             query: activity.query.clone(),
+            progress: activity.progress.clone(),
         }
     }
 }

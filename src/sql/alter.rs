@@ -152,6 +152,9 @@ impl Grammar<'_> {
         if self.accept("expectation") {
             return self.alter_expectation().map(Some);
         }
+        if self.accept("model") {
+            return self.alter_model().map(Some);
+        }
         let kind = if self.take(&["materialized", "view"]) {
             AlterKind::MaterializedView
         } else {

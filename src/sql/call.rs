@@ -90,6 +90,9 @@ impl Grammar<'_> {
         if let Some(name) = self.wildcard_name()? {
             return Ok(FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(name)));
         }
+        if let Some(argument) = self.model_or_table_argument()? {
+            return Ok(argument);
+        }
         Ok(FunctionArg::Unnamed(FunctionArgExpr::Expr(self.expression()?)))
     }
 

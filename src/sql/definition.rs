@@ -41,6 +41,9 @@ impl Grammar<'_> {
         if self.accept("expectation") {
             return self.create_expectation(or_replace).map(Some);
         }
+        if self.accept("model") {
+            return self.create_model(or_replace).map(Some);
+        }
         if let Some((_, clause)) = refused.iter().find(|(word, _)| self.is(word)) {
             return self.unsupported(clause);
         }
@@ -164,6 +167,9 @@ impl Grammar<'_> {
         }
         if self.accept("expectation") {
             return self.drop_expectation().map(Some);
+        }
+        if self.accept("model") {
+            return self.drop_model().map(Some);
         }
         let kind = match self.one_of(&["table", "view", "schema"]) {
             Some("table") => DropKind::Table,

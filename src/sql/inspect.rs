@@ -27,6 +27,11 @@ pub enum Inspect {
     Partitions(QualifiedName),
     /// Rules of data quality; of all tables, or of one.
     Expectations(Option<QualifiedName>),
+    Models {
+        schema: Option<Name>,
+        pattern: Option<String>,
+    },
+    DescribeModel(QualifiedName),
     Describe {
         table: QualifiedName,
         extended: bool,
@@ -68,6 +73,9 @@ impl Grammar<'_> {
         } else if self.accept("expectations") {
             let of = self.one_of(&["from", "in", "on"]).is_some();
             Inspect::Expectations(if of { Some(self.qualified_name()?) } else { None })
+        } else if self.accept("models") {
+            let (schema, pattern) = self.shown_where()?;
+            Inspect::Models { schema, pattern }
         } else if self.is("partitions") && !self.ends_ahead(1) {
             self.advance();
             Inspect::Partitions(self.qualified_name()?)
@@ -93,11 +101,15 @@ impl Grammar<'_> {
 
     /// DESCRIBE; `None` for the forms that have a statement of their own.
     pub fn describe(&mut self) -> Result<Option<Statement>> {
-        let forms = ["history", "detail", "model", "function", "schema", "database", "catalog", "query"];
+        let forms = ["history", "detail", "function", "schema", "database", "catalog", "query"];
         if forms.iter().any(|form| self.is_ahead(1, form)) && !self.ends_ahead(2) {
             return Ok(None);
         }
         self.advance();
+        if self.is("model") && !self.ends_ahead(1) {
+            self.advance();
+            return Ok(Some(Statement::Inspect(Inspect::DescribeModel(self.qualified_name()?))));
+        }
         if self.is("table") && !self.ends_ahead(1) {
             self.advance();
         }

@@ -38,6 +38,7 @@ mod inspect;
 mod keywords;
 pub mod maintenance;
 mod merge;
+mod model;
 mod primary;
 mod refused;
 mod role;
@@ -70,6 +71,7 @@ pub use external::{Convert, CreateExternalTable};
 pub use grammar::fold;
 pub use inspect::Inspect;
 pub use maintenance::{Care, CaredTable, Optimize, Vacuum};
+pub use model::*;
 pub(crate) use scan::scan;
 pub(crate) use select::one_column_of;
 pub use statement::*;
@@ -207,6 +209,8 @@ impl Grammar<'_> {
             "copy" => self.copy().map(Some),
             "restore" => self.restore().map(Some),
             "validate" => self.validate().map(Some),
+            "export" => self.export_model(),
+            "import" => self.import_model(),
             "optimize" => self.optimize().map(Some),
             "reorg" => self.reorg().map(Some),
             "vacuum" => self.vacuum().map(Some),

@@ -52,7 +52,6 @@ const OBJECTS: &[&str] = &[
     "large",
     "local",
     "materialized",
-    "model",
     "operator",
     "owned",
     "policy",

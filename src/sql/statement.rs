@@ -91,6 +91,8 @@ pub enum Statement {
     Care(super::Care),
     /// Rules of data quality, and VALIDATE.
     Expecting(super::Expecting),
+    /// Models, but for SHOW and DESCRIBE.
+    Modelling(super::Modelling),
     CreateRole(CreateRole),
     AlterRole(AlterRole),
     DropRole(DropRole),
@@ -562,6 +564,7 @@ impl Statement {
             Self::Close(_) => "close",
             Self::Care(care) => care.kind(),
             Self::Expecting(expecting) => expecting.kind(),
+            Self::Modelling(modelling) => modelling.kind(),
             Self::CreateRole(_) => "create_role",
             Self::AlterRole(_) => "alter_role",
             Self::DropRole(_) => "drop_role",

@@ -45,6 +45,7 @@ mod number_read;
 pub mod numeric;
 #[cfg(test)]
 mod page;
+pub mod prediction;
 mod quoting;
 pub mod regexp;
 mod session;

@@ -1,6 +1,7 @@
 //! The schema `lakegate`: what PostgreSQL's catalogs have no place for.
 
 mod expectations;
+mod models;
 
 use arrow::record_batch::RecordBatch;
 use chrono::DateTime;
@@ -15,6 +16,9 @@ pub(super) fn rows(request: &Request<'_>) -> Result<RecordBatch> {
         "tables" => tables(request),
         "refreshes" => refreshes(request),
         "expectations" => expectations::rows(request),
+        "models" => models::models(request),
+        "model_versions" => models::versions(request),
+        "queries" => queries(request),
         _ => request.empty(),
     }
 }
@@ -61,5 +65,28 @@ fn tables(request: &Request<'_>) -> Result<RecordBatch> {
         .set("managed", |table| table.table().map(|table| table.managed))
         .set("partition_columns", |table| table.table().map(|table| table.partition_columns.clone()))
         .set("comment", |table| table.comment)
+        .finish()
+}
+
+/// `lakegate.queries`: the statements that run now, and how far they are where they tell it.
+fn queries(request: &Request<'_>) -> Result<RecordBatch> {
+    let context = request.context();
+    let mut running = context.session.activity();
+    let superuser = context.catalog.roles.get(&context.user).is_some_and(|role| role.superuser);
+    running.retain(|row| row.state == "active" && (superuser || row.user == context.user));
+    request
+        .rows(&running)
+        .set("pid", |row| row.pid)
+        .set("role", |row| &row.user)
+        .set("database", |row| &row.database)
+        .set("application_name", |row| &row.application_name)
+        .set("state", |row| row.state)
+        .set("started", |row| row.query_start)
+        .set("query", |row| &row.query)
+        .set("phase", |row| row.progress.as_ref().map(|progress| progress.phase))
+        .set("rows_read", |row| row.progress.as_ref().map(|progress| progress.rows as i64))
+        .set("done", |row| row.progress.as_ref().map(|progress| progress.done as i64))
+        .set("total", |row| row.progress.as_ref().map(|progress| progress.total as i64))
+        .set("loss", |row| row.progress.as_ref().and_then(|progress| progress.loss))
         .finish()
 }

@@ -312,6 +312,7 @@ impl Checker<'_, '_, '_> {
             search_path: vec!["pg_catalog".to_owned()],
             depends_on: Vec::new(),
             reads,
+            models: Vec::new(),
             files: None,
         };
         let relations = self.road.resolve_materialized(query, &view, self.checked.owner).await?;

@@ -143,7 +143,8 @@ impl Draft<'_> {
                 RelationNameKind::Path(_)
                 | RelationNameKind::FileFunction { .. }
                 | RelationNameKind::VersionFunction { .. }
-                | RelationNameKind::ProfileFunction { .. } => (0, false),
+                | RelationNameKind::ProfileFunction { .. }
+                | RelationNameKind::Model(_) => (0, false),
             };
             if is_itself {
                 return Err(Error::unsupported("a subquery over the expectation's own table").at(name.position));

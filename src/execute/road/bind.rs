@@ -6,7 +6,7 @@ use datafusion::logical_expr::LogicalPlan;
 use sqlparser::ast;
 
 use super::{Road, Target, relation_columns};
-use crate::catalog::{self, ReadColumn, Relation as CatalogRelation, RelationKind, View, ViewRead};
+use crate::catalog::{self, ModelRead, ReadColumn, Relation as CatalogRelation, RelationKind, View, ViewRead};
 use crate::encode::types::{OutputColumn, PgType};
 use crate::error::{Error, Result, SqlState};
 use crate::lake::{self, ColumnSpec};
@@ -16,6 +16,12 @@ use crate::plan::relations::{Relation, RelationColumn, RelationName, Relations, 
 use crate::plan::resolve::Resolver;
 use crate::plan::{self, BoundChange, Changing, Parameters};
 use crate::sql::{CheckConstraint, Name, QualifiedName};
+
+/// What a view's query reads.
+pub(crate) struct Reads {
+    pub(crate) relations: Vec<ViewRead>,
+    pub(crate) models: Vec<ModelRead>,
+}
 
 /// Whose names are resolved.
 enum Names<'n> {
@@ -163,7 +169,7 @@ impl Road<'_> {
         &mut self,
         query: &ast::Query,
         text: &str,
-    ) -> Result<(BoundQuery, Vec<ViewRead>, String)> {
+    ) -> Result<(BoundQuery, Reads, String)> {
         let names = plan::relations::names(query, &self.source);
         if let Some(file) = names.iter().find(|name| name.is_file()) {
             return Err(Error::unsupported("a view over files").at(file.position));
@@ -195,7 +201,11 @@ impl Road<'_> {
             }
         }
         reads.sort_by(|one, other| (&one.schema, &one.name).cmp(&(&other.schema, &other.name)));
-        Ok((bound, reads, kept))
+        let read = |used: &plan::model::UsedModel| ModelRead { name: used.written.clone(), oid: used.oid };
+        let mut models: Vec<ModelRead> = relations.models.values().map(read).collect();
+        models.sort_by(|one, other| one.name.cmp(&other.name));
+        models.dedup();
+        Ok((bound, Reads { relations: reads, models }, kept))
     }
 
     /// Binds INSERT's rows to the target's columns.

@@ -240,6 +240,16 @@ impl Binder<'_> {
         idents: &[ast::Ident],
         scope: &Scope<'_>,
     ) -> Result<Vec<(String, Resolved)>> {
+        self.wildcard_of(idents, scope, &|_| true)
+    }
+
+    /// Of the columns that `relation.*` stands for those of some names.
+    pub(super) fn wildcard_of(
+        &self,
+        idents: &[ast::Ident],
+        scope: &Scope<'_>,
+        wanted: &dyn Fn(&str) -> bool,
+    ) -> Result<Vec<(String, Resolved)>> {
         let position = idents.first().and_then(|ident| self.position(ident.span));
         let parts: Vec<String> = idents.iter().map(fold).collect();
         let (schema, relation) = match parts.as_slice() {
@@ -253,6 +263,7 @@ impl Binder<'_> {
         let home = scope.levels().nth(level).unwrap_or(scope);
         item.columns
             .iter()
+            .filter(|column| wanted(&column.name))
             .map(|column| {
                 let value = self.use_column(&Found { item, column }, level, home, position)?;
                 Ok((column.name.clone(), value))

@@ -108,6 +108,7 @@ pub(crate) fn written(name: &RelationName) -> Option<(Option<&str>, &str)> {
         RelationNameKind::Path(_)
         | RelationNameKind::FileFunction { .. }
         | RelationNameKind::VersionFunction { .. }
-        | RelationNameKind::ProfileFunction { .. } => None,
+        | RelationNameKind::ProfileFunction { .. }
+        | RelationNameKind::Model(_) => None,
     }
 }

@@ -12,6 +12,7 @@ use super::{Clause, Context};
 use crate::builtins::functions::{Body, argument_names, collected, statistics};
 use crate::encode::types::{PgType, element_of};
 use crate::error::{Error, Result, SqlState};
+use crate::plan::model::PREDICTIONS;
 use crate::plan::typing::{self, Resolved, Typed};
 
 /// The clauses of a call beside its arguments.
@@ -153,6 +154,7 @@ impl Binder<'_> {
                 Ok(Some(Typed { expr: Expr::AggregateFunction(grouping), ty: PgType::INT4, position }))
             }
             "merge_action" => self.merge_action(list, context, position).map(Some),
+            name if PREDICTIONS.contains(&name) => self.prediction(function, name, list, context, position).map(Some),
             _ => Ok(None),
         }
     }

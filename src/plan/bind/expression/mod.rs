@@ -5,6 +5,7 @@ mod arrays;
 pub(super) mod calls;
 mod comparison;
 mod conditional;
+mod predict;
 pub(super) mod row;
 mod special;
 pub(super) mod types;

@@ -1,0 +1,72 @@
+//! Calls of a trained model as functions of the engine: one for each version and answer.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::error::Result;
+use datafusion::logical_expr::{
+    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+
+use crate::encode::types::arrow_type;
+use crate::models::{Answer, Model};
+
+/// A model's answer as a function of its features, in the order of training.
+#[derive(Debug)]
+struct Prediction {
+    model: Arc<Model>,
+    answer: Answer,
+    signature: Signature,
+}
+
+/// The function that answers so.
+pub fn function(model: Arc<Model>, answer: Answer) -> ScalarUDF {
+    let signature = Signature::any(model.features().len(), Volatility::Immutable);
+    ScalarUDF::from(Prediction { model, answer, signature })
+}
+
+impl PartialEq for Prediction {
+    fn eq(&self, other: &Self) -> bool {
+        self.model.header.id == other.model.header.id && self.answer == other.answer
+    }
+}
+
+impl Eq for Prediction {}
+
+impl Hash for Prediction {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.model.header.id.hash(state);
+        self.answer.hash(state);
+    }
+}
+
+impl ScalarUDFImpl for Prediction {
+    fn name(&self) -> &str {
+        match self.answer {
+            Answer::Predicted => "predict",
+            Answer::Probability(_) => "predict_proba",
+            Answer::Probabilities => "predict_probs",
+            Answer::Score(_) => "predict_score",
+        }
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _arguments: &[DataType]) -> Result<DataType> {
+        Ok(arrow_type(self.model.answer_type(self.answer)))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let all_scalar = args.args.iter().all(|value| matches!(value, ColumnarValue::Scalar(_)));
+        let rows = if all_scalar { 1 } else { args.number_rows };
+        let arrays: Vec<_> = args.args.into_iter().map(|value| value.into_array(rows)).collect::<Result<_>>()?;
+        let answers = self.model.answer(&arrays, rows, self.answer).map_err(crate::error::Error::into_datafusion)?;
+        if all_scalar {
+            return Ok(ColumnarValue::Scalar(datafusion::common::ScalarValue::try_from_array(&answers, 0)?));
+        }
+        Ok(ColumnarValue::Array(answers))
+    }
+}

@@ -1,0 +1,277 @@
+//! Batches to a dataset.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray as _};
+use arrow::record_batch::RecordBatch;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
+
+use super::dictionary::{Dictionary, MISSING};
+use super::{Dataset, Target, Values, hash};
+use crate::error::{Error, Result, SqlState};
+use crate::models::feature::{Feature, FeatureKind, numbers, texts};
+
+/// What the columns of the batches are for, by their places.
+#[derive(Debug, Clone, Default)]
+pub struct Plan {
+    pub features: Vec<(usize, Feature)>,
+    pub label: Option<(usize, Feature)>,
+    /// The label is one of some classes, not a number.
+    pub classes: bool,
+    pub weight: Option<(usize, Feature)>,
+    /// A boolean column that says what is held out.
+    pub split: Option<(usize, Feature)>,
+    /// The share of rows that is held out otherwise.
+    pub eval_fraction: f64,
+    pub seed: u64,
+    /// Classes at most.
+    pub classes_max: usize,
+}
+
+/// The dataset while rows come.
+pub struct Builder {
+    plan: Plan,
+    columns: Vec<Growing>,
+    label: Option<Growing>,
+    weights: Vec<f64>,
+    held_out: Vec<bool>,
+    hashes: Vec<u64>,
+    skipped: BTreeMap<&'static str, u64>,
+    memory: MemoryReservation,
+}
+
+enum Growing {
+    Numbers(Vec<f64>),
+    Codes(Vec<u32>, Dictionary),
+}
+
+impl Growing {
+    fn new(kind: FeatureKind, classes: bool) -> Self {
+        if kind.is_category() || classes { Self::Codes(Vec::new(), Dictionary::default()) } else { Self::Numbers(Vec::new()) }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Numbers(numbers) => numbers.capacity() * 8,
+            Self::Codes(codes, dictionary) => codes.capacity() * 4 + dictionary.bytes(),
+        }
+    }
+
+    /// Adds the values of the rows that stay, and mixes them into the rows' hashes.
+    fn push(&mut self, array: &ArrayRef, feature: &Feature, kept: &[u32], hashes: &mut [u64]) -> Result<()> {
+        match self {
+            Self::Numbers(values) => {
+                let array = numbers(array, feature.kind)?;
+                let given = array.values();
+                values.reserve(kept.len());
+                for (row, hash) in kept.iter().zip(hashes) {
+                    let value = given.get(*row as usize).copied().unwrap_or(f64::NAN);
+                    *hash = hash::with(*hash, hash::of_number(value));
+                    values.push(value);
+                }
+            }
+            Self::Codes(codes, dictionary) => {
+                let array = texts(array)?;
+                codes.reserve(kept.len());
+                for (row, hash) in kept.iter().zip(hashes) {
+                    let row = *row as usize;
+                    if array.is_null(row) {
+                        *hash = hash::with(*hash, u64::MAX);
+                        codes.push(MISSING);
+                        continue;
+                    }
+                    let text = array.value(row);
+                    *hash = hash::with(*hash, hash::of_text(text));
+                    codes.push(dictionary.code(text, &feature.name)?);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn settled(self, order: &[u32]) -> Values {
+        match self {
+            Self::Numbers(numbers) => Values::Numbers(gathered(&numbers, order, f64::NAN)),
+            Self::Codes(codes, dictionary) => {
+                let (texts, places) = dictionary.settled(true);
+                Values::Codes { codes: renamed(&codes, &places, order), texts }
+            }
+        }
+    }
+}
+
+fn gathered<T: Copy>(values: &[T], order: &[u32], absent: T) -> Vec<T> {
+    order.iter().map(|row| values.get(*row as usize).copied().unwrap_or(absent)).collect()
+}
+
+fn renamed(codes: &[u32], places: &[u32], order: &[u32]) -> Vec<u32> {
+    let place = |code: u32| places.get(code as usize).copied().unwrap_or(MISSING);
+    order.iter().map(|row| place(codes.get(*row as usize).copied().unwrap_or(MISSING))).collect()
+}
+
+impl Builder {
+    pub fn new(plan: Plan, pool: &Arc<dyn MemoryPool>) -> Self {
+        let columns = plan.features.iter().map(|(_, feature)| Growing::new(feature.kind, false)).collect();
+        let label = plan.label.as_ref().map(|(_, feature)| Growing::new(feature.kind, plan.classes));
+        Self {
+            plan,
+            columns,
+            label,
+            weights: Vec::new(),
+            held_out: Vec::new(),
+            hashes: Vec::new(),
+            skipped: BTreeMap::new(),
+            memory: MemoryConsumer::new("training").register(pool),
+        }
+    }
+
+    pub fn rows(&self) -> usize {
+        self.hashes.len()
+    }
+
+    /// Takes a batch of rows.
+    ///
+    /// # Errors
+    /// 53200 when the pool is full, 54000 for too many rows or texts, 22023 for a weight or a label that cannot be one.
+    pub fn push(&mut self, batch: &RecordBatch) -> Result<()> {
+        let kept = self.kept(batch)?;
+        if self.hashes.len() + kept.len() > u32::MAX as usize {
+            let message = format!("a model cannot be trained on more than {} rows", u32::MAX);
+            return Err(Error::new(SqlState::ProgramLimitExceeded, message));
+        }
+        let mut hashes = vec![hash::start(self.plan.seed); kept.len()];
+        for (column, (place, feature)) in self.columns.iter_mut().zip(&self.plan.features) {
+            column.push(at(batch, *place)?, feature, &kept, &mut hashes)?;
+        }
+        if let (Some(label), Some((place, feature))) = (&mut self.label, &self.plan.label) {
+            label.push(at(batch, *place)?, feature, &kept, &mut hashes)?;
+            if let Growing::Codes(_, dictionary) = label
+                && dictionary.len() > self.plan.classes_max
+            {
+                let message = format!("label \"{}\" has more than {} classes", feature.name, self.plan.classes_max);
+                return Err(Error::new(SqlState::ProgramLimitExceeded, message)
+                    .with_hint("A number is predicted by a regression."));
+            }
+        }
+        if let Some((place, feature)) = &self.plan.weight {
+            let array = numbers(at(batch, *place)?, feature.kind)?;
+            for (row, hash) in kept.iter().zip(&mut hashes) {
+                let weight = array.values().get(*row as usize).copied().unwrap_or(f64::NAN);
+                if !weight.is_finite() || weight < 0.0 {
+                    let message = format!("weight \"{}\" must be a number of at least 0", feature.name);
+                    return Err(Error::new(SqlState::InvalidParameterValue, message));
+                }
+                *hash = hash::with(*hash, hash::of_number(weight));
+                self.weights.push(weight);
+            }
+        }
+        if let Some((place, _)) = &self.plan.split {
+            let array = at(batch, *place)?.as_boolean();
+            let is_held_out = |row: &u32| array.is_valid(*row as usize) && array.value(*row as usize);
+            for (row, hash) in kept.iter().zip(&mut hashes) {
+                *hash = hash::with(*hash, u64::from(is_held_out(row)));
+            }
+            self.held_out.extend(kept.iter().map(is_held_out));
+        }
+        self.hashes.extend_from_slice(&hashes);
+        let columns = self.columns.iter().chain(&self.label).map(Growing::bytes).sum::<usize>();
+        let bytes = columns + self.hashes.capacity() * 8 + self.weights.capacity() * 8 + self.held_out.capacity();
+        self.memory.try_resize(bytes)?;
+        Ok(())
+    }
+
+    /// The rows that have a label.
+    fn kept(&mut self, batch: &RecordBatch) -> Result<Vec<u32>> {
+        let all = 0..batch.num_rows() as u32;
+        let Some((place, feature)) = &self.plan.label else { return Ok(all.collect()) };
+        let array = at(batch, *place)?;
+        let mut kept: Vec<u32> = all.filter(|row| array.is_valid(*row as usize)).collect();
+        let without = batch.num_rows() - kept.len();
+        if without > 0 {
+            *self.skipped.entry("label is null").or_default() += without as u64;
+        }
+        if !self.plan.classes {
+            let values = numbers(array, feature.kind)?;
+            let number = |row: &u32| values.values().get(*row as usize).copied().unwrap_or(f64::NAN);
+            if kept.iter().any(|row| number(row).is_infinite()) {
+                let message = format!("label \"{}\" is infinite", feature.name);
+                return Err(Error::new(SqlState::NumericValueOutOfRange, message)
+                    .with_hint("Leave such rows out in the query."));
+            }
+            let before = kept.len();
+            kept.retain(|row| !number(row).is_nan());
+            if kept.len() < before {
+                *self.skipped.entry("label is NaN").or_default() += (before - kept.len()) as u64;
+            }
+        }
+        Ok(kept)
+    }
+
+    /// Puts the rows into their order: those to train with, then those held out, each by hash.
+    ///
+    /// # Errors
+    /// 53200 when the pool is full.
+    pub fn finish(self) -> Result<Dataset> {
+        let Self { plan, columns, label, weights, held_out, hashes, skipped, memory } = self;
+        let rows = hashes.len();
+        // Beside what is there: the order, and one column while it moves.
+        let order_bytes = rows * 16 + rows * 8;
+        memory.try_grow(order_bytes)?;
+        let is_held_out = |row: u32| match &plan.split {
+            Some(_) => held_out.get(row as usize).copied().unwrap_or(false),
+            None => plan.eval_fraction > 0.0 && hash::share(hash_of(&hashes, row)) < plan.eval_fraction,
+        };
+        let mut order: Vec<(bool, u64, u32)> = Vec::with_capacity(rows);
+        order.extend((0..rows as u32).map(|row| (is_held_out(row), hash_of(&hashes, row), row)));
+        order.sort_unstable();
+        let train_rows = order.partition_point(|(held_out, _, _)| !held_out);
+        let order: Vec<u32> = order.into_iter().map(|(_, _, row)| row).collect();
+        drop(hashes);
+        let columns: Vec<Values> = columns.into_iter().map(|column| column.settled(&order)).collect();
+        let target = match (label, &plan.label) {
+            (Some(Growing::Numbers(numbers)), _) => Target::Numbers(gathered(&numbers, &order, f64::NAN)),
+            (Some(Growing::Codes(codes, dictionary)), Some((_, feature))) => {
+                let (texts, places) = dictionary.settled(false);
+                let (classes, sorted) = in_order_of(texts, feature.kind);
+                let places: Vec<u32> = places.iter().map(|place| sorted.get(*place as usize).copied().unwrap_or(0)).collect();
+                Target::Classes { codes: renamed(&codes, &places, &order), classes }
+            }
+            _ => Target::None,
+        };
+        let weights = plan.weight.is_some().then(|| gathered(&weights, &order, 0.0));
+        memory.try_shrink(order_bytes.min(memory.size()))?;
+        let features = plan.features.into_iter().map(|(_, feature)| feature).collect();
+        Ok(Dataset { features, columns, target, weights, rows, train_rows, skipped, memory: Some(memory) })
+    }
+}
+
+fn hash_of(hashes: &[u64], row: u32) -> u64 {
+    hashes.get(row as usize).copied().unwrap_or(0)
+}
+
+fn at(batch: &RecordBatch, place: usize) -> Result<&ArrayRef> {
+    batch.columns().get(place).ok_or_else(|| Error::internal("a column of the training query is missing"))
+}
+
+/// Classes in the order of their type, and the place of each.
+fn in_order_of(texts: Vec<String>, kind: FeatureKind) -> (Vec<String>, Vec<u32>) {
+    let mut order: Vec<usize> = (0..texts.len()).collect();
+    if kind == FeatureKind::Number {
+        let number = |at: &usize| texts.get(*at).and_then(|text| text.parse::<f64>().ok()).unwrap_or(f64::NAN);
+        order.sort_by(|a, b| number(a).total_cmp(&number(b)));
+    }
+    let mut places = vec![0; texts.len()];
+    for (place, from) in order.iter().enumerate() {
+        if let Some(slot) = places.get_mut(*from) {
+            *slot = place as u32;
+        }
+    }
+    let mut sorted = vec![String::new(); texts.len()];
+    for (from, text) in texts.into_iter().enumerate() {
+        if let Some(slot) = places.get(from).and_then(|place| sorted.get_mut(*place as usize)) {
+            *slot = text;
+        }
+    }
+    (sorted, places)
+}

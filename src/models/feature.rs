@@ -1,0 +1,130 @@
+//! What a model knows of its inputs, and their values as numbers.
+
+use arrow::array::{Array, ArrayRef, AsArray as _, BooleanArray, Float64Array};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Float64Type, TimeUnit};
+use serde::{Deserialize, Serialize};
+
+use crate::encode::types::{PgType, format_type, oid};
+use crate::error::{Error, Result, SqlState};
+
+/// An input column.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Feature {
+    pub name: String,
+    /// PostgreSQL's type OID and typmod.
+    pub type_oid: u32,
+    pub typmod: i32,
+    pub kind: FeatureKind,
+}
+
+/// How a column's values are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FeatureKind {
+    /// As it is. `numeric` and `bigint` are rounded to double precision.
+    Number,
+    /// 0 and 1.
+    Boolean,
+    /// Days since 1970.
+    Date,
+    /// Seconds since 1970 or, of a time, since midnight.
+    Time,
+    /// One of some texts.
+    Category,
+}
+
+impl FeatureKind {
+    /// How values of a type are used, `None` where they cannot be.
+    pub fn of(ty: PgType) -> Option<Self> {
+        Some(match ty.oid {
+            oid::INT2 | oid::INT4 | oid::INT8 | oid::FLOAT4 | oid::FLOAT8 | oid::NUMERIC | oid::OID => Self::Number,
+            oid::BOOL => Self::Boolean,
+            oid::DATE => Self::Date,
+            oid::TIMESTAMP | oid::TIMESTAMPTZ | oid::TIME => Self::Time,
+            oid::TEXT | oid::VARCHAR | oid::BPCHAR | oid::UNKNOWN | oid::NAME => Self::Category,
+            _ => return None,
+        })
+    }
+
+    pub fn is_category(self) -> bool {
+        self == Self::Category
+    }
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Number => "number",
+            Self::Boolean => "boolean",
+            Self::Date => "date",
+            Self::Time => "time",
+            Self::Category => "category",
+        }
+    }
+}
+
+impl Feature {
+    /// A column of that name and type as a feature.
+    ///
+    /// # Errors
+    /// 42804 for a type that no model learns from.
+    pub fn new(name: &str, ty: PgType) -> Result<Self> {
+        let Some(kind) = FeatureKind::of(ty) else {
+            let message = format!("column \"{name}\" of type {} cannot be a feature of a model", format_type(ty));
+            return Err(Error::new(SqlState::DatatypeMismatch, message)
+                .with_hint("Cast it to a number or a text, or leave it out by the option exclude."));
+        };
+        Ok(Self { name: name.to_owned(), type_oid: ty.oid, typmod: ty.typmod, kind })
+    }
+
+    pub fn ty(&self) -> PgType {
+        PgType { oid: self.type_oid, typmod: self.typmod }
+    }
+}
+
+/// The values of an array as numbers; NULL is NaN.
+///
+/// # Errors
+/// XX000 for an array that is not of the kind.
+pub fn numbers(array: &ArrayRef, kind: FeatureKind) -> Result<Float64Array> {
+    let divided = |array: &ArrayRef, divisor: f64| -> Result<ArrayRef> {
+        let whole = cast(&cast(array, &DataType::Int64)?, &DataType::Float64)?;
+        let whole = whole.as_primitive::<Float64Type>();
+        Ok(std::sync::Arc::new(whole.unary::<_, Float64Type>(|value| value / divisor)) as ArrayRef)
+    };
+    let values: ArrayRef = match (kind, array.data_type()) {
+        (FeatureKind::Boolean, DataType::Boolean) => {
+            let booleans: &BooleanArray = array.as_boolean();
+            let values = booleans.iter().map(|value| value.map(|value| if value { 1.0 } else { 0.0 }));
+            std::sync::Arc::new(values.collect::<Float64Array>())
+        }
+        (FeatureKind::Time, DataType::Timestamp(unit, _)) => divided(array, ticks(*unit))?,
+        (FeatureKind::Time, DataType::Time64(unit)) => divided(array, ticks(*unit))?,
+        (FeatureKind::Date, DataType::Date32) => divided(&cast(array, &DataType::Int32)?, 1.0)?,
+        (FeatureKind::Number, _) => cast(array, &DataType::Float64)?,
+        (_, other) => return Err(Error::internal(format!("values of type {other} as a feature"))),
+    };
+    let values = values.as_primitive_opt::<Float64Type>().ok_or_else(|| Error::internal("a feature is no number"))?;
+    if values.null_count() == 0 {
+        return Ok(values.clone());
+    }
+    Ok(values.iter().map(|value| Some(value.unwrap_or(f64::NAN))).collect())
+}
+
+fn ticks(unit: TimeUnit) -> f64 {
+    match unit {
+        TimeUnit::Second => 1.0,
+        TimeUnit::Millisecond => 1e3,
+        TimeUnit::Microsecond => 1e6,
+        TimeUnit::Nanosecond => 1e9,
+    }
+}
+
+/// The values of an array as texts.
+///
+/// # Errors
+/// The cast's.
+pub fn texts(array: &ArrayRef) -> Result<arrow::array::StringArray> {
+    let texts = cast(array, &DataType::Utf8)?;
+    let texts = texts.as_string_opt::<i32>().ok_or_else(|| Error::internal("a category is no text"))?;
+    Ok(texts.clone())
+}

@@ -1,0 +1,27 @@
+//! Models: datasets, learners, evaluation, artifacts and predictions.
+//!
+//! ```text
+//! batches ─ dataset ─→ train ─→ Learned + figures ─ artifact ─→ bytes
+//!                               Learned + rows ─ predict ─→ columns
+//! ```
+//! Synchronous; it knows no SQL, no catalog, no store and no session. Training asks a [`watch::Watch`] whether to go on.
+
+pub mod artifact;
+pub mod dataset;
+mod feature;
+pub mod header;
+pub mod inputs;
+mod kind;
+mod learned;
+mod model;
+pub mod options;
+mod refusal;
+mod train;
+pub mod watch;
+
+pub use feature::{Feature, FeatureKind, numbers, texts};
+pub use kind::{ModelType, Task};
+pub use learned::Learned;
+pub use model::{Answer, Model};
+pub use refusal::Refusal;
+pub use train::{Control, Outcome, train};

@@ -1,0 +1,167 @@
+//! A model as it is used: read from an artifact, asked for predictions.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray, UInt32Array};
+use arrow::compute::{cast, take};
+use arrow::datatypes::DataType;
+
+use super::artifact::{Sections, damaged};
+use super::feature::Feature;
+use super::header::Header;
+use super::inputs::{Categories, Inputs};
+use super::kind::Task;
+use super::learned::Learned;
+use crate::encode::types::{PgType, arrow_type};
+use crate::error::{Error, Result};
+
+/// What is asked of a model for each row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Answer {
+    /// The class, the number, the number of the cluster from 1, whether it is an anomaly.
+    Predicted,
+    /// Of a class, by its place; of an isolation forest its score.
+    Probability(usize),
+    /// Of all classes, as a JSON object.
+    Probabilities,
+    /// One of the numbers behind the prediction: a distance, a component.
+    Score(usize),
+}
+
+/// A trained model, immutable.
+#[derive(Debug)]
+pub struct Model {
+    pub header: Header,
+    pub categories: Categories,
+    pub learned: Learned,
+    /// The classes as values of the label's type.
+    classes: Option<ArrayRef>,
+    /// Bytes in memory, about.
+    pub bytes: usize,
+}
+
+impl Model {
+    /// # Errors
+    /// XX001 when the parts do not fit each other.
+    pub fn new(header: Header, categories: Categories, learned: Learned) -> Result<Self> {
+        learned.check(&header)?;
+        let classes = match &header.label {
+            Some(label) if !label.classes.is_empty() => {
+                let texts: ArrayRef = Arc::new(StringArray::from(label.classes.clone()));
+                let values = cast(&texts, &arrow_type(label.feature.ty()));
+                Some(values.map_err(|_| damaged("a class is no value of the label's type"))?)
+            }
+            _ => None,
+        };
+        if header.options.model_type.task() == Task::Classification && classes.is_none() {
+            return Err(damaged("a classifier without classes"));
+        }
+        let bytes = learned.bytes();
+        Ok(Self { header, categories, learned, classes, bytes })
+    }
+
+    /// The artifact's bytes.
+    ///
+    /// # Errors
+    /// XX000 when the header cannot be written.
+    pub fn encode(&self) -> Result<Vec<u8>> {
+        let mut sections = Sections::default();
+        let text = |value: serde_json::Result<String>| value.map_err(|error| Error::internal(error.to_string()));
+        sections.put_text("header", text(serde_json::to_string(&self.header))?);
+        sections.put_text("categories", text(serde_json::to_string(self.categories.texts()))?);
+        self.learned.write(&mut sections)?;
+        Ok(sections.encode())
+    }
+
+    /// What [`encode`](Self::encode) wrote, checked so that no answer can follow from damage.
+    ///
+    /// # Errors
+    /// XX001, and 0A000 for what a newer program wrote.
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
+        let sections = Sections::decode(bytes)?;
+        let header: Header = serde_json::from_str(sections.text("header")?).map_err(|_| damaged("the header"))?;
+        let texts = serde_json::from_str(sections.text("categories")?).map_err(|_| damaged("the categories"))?;
+        let learned = Learned::read(&header, &sections)?;
+        let mut model = Self::new(header, Categories::new(texts), learned)?;
+        model.bytes = model.bytes.max(bytes.len());
+        Ok(model)
+    }
+
+    pub fn features(&self) -> &[Feature] {
+        &self.header.features
+    }
+
+    pub fn task(&self) -> Task {
+        self.header.options.model_type.task()
+    }
+
+    /// The type of an answer.
+    pub fn answer_type(&self, answer: Answer) -> PgType {
+        match (answer, self.task()) {
+            (Answer::Predicted, Task::Classification) => {
+                self.header.label.as_ref().map_or(PgType::TEXT, |label| label.feature.ty())
+            }
+            (Answer::Predicted, Task::Clustering) => PgType::INT8,
+            (Answer::Predicted, Task::Anomalies) => PgType::BOOL,
+            (Answer::Probabilities, _) => PgType::JSONB,
+            (Answer::Predicted | Answer::Probability(_) | Answer::Score(_), _) => PgType::FLOAT8,
+        }
+    }
+
+    /// The answer for each row; `arrays` are the features in the order of training.
+    ///
+    /// # Errors
+    /// XX000 when the arrays are not the features'.
+    pub fn answer(&self, arrays: &[ArrayRef], rows: usize, answer: Answer) -> Result<ArrayRef> {
+        let inputs = Inputs::new(&self.header.features, &self.categories, arrays, rows)?;
+        let scores = self.learned.scores(&inputs)?;
+        let width = self.learned.width().max(1);
+        let column = |place: usize| -> ArrayRef {
+            Arc::new(scores.chunks_exact(width).map(|row| row.get(place).copied()).collect::<Float64Array>())
+        };
+        let best = |row: &[f64], larger: bool| {
+            let mut best = 0;
+            for (place, value) in row.iter().enumerate() {
+                let than = row.get(best).copied().unwrap_or(f64::NAN);
+                if if larger { *value > than } else { *value < than } {
+                    best = place;
+                }
+            }
+            best
+        };
+        Ok(match (answer, self.task()) {
+            (Answer::Predicted, Task::Classification) => {
+                let classes = self.classes.as_ref().ok_or_else(|| damaged("a classifier without classes"))?;
+                let places: UInt32Array = scores.chunks_exact(width).map(|row| Some(best(row, true) as u32)).collect();
+                take(classes.as_ref(), &places, None)?
+            }
+            (Answer::Predicted, Task::Clustering) => {
+                let numbers = scores.chunks_exact(width).map(|row| Some(best(row, false) as i64 + 1));
+                Arc::new(numbers.collect::<Int64Array>())
+            }
+            (Answer::Predicted, Task::Anomalies) => {
+                let threshold = self.learned.threshold();
+                let found = scores.chunks_exact(width).map(|row| row.first().map(|score| *score > threshold));
+                Arc::new(found.collect::<arrow::array::BooleanArray>())
+            }
+            (Answer::Probabilities, _) => self.probabilities(&scores, width)?,
+            (Answer::Predicted, _) => column(0),
+            (Answer::Probability(place) | Answer::Score(place), _) => column(place),
+        })
+    }
+
+    fn probabilities(&self, scores: &[f64], width: usize) -> Result<ArrayRef> {
+        let classes = self.header.label.as_ref().map(|label| label.classes.as_slice()).unwrap_or_default();
+        let keys: Vec<String> = classes
+            .iter()
+            .map(|class| serde_json::to_string(class).map_err(|error| Error::internal(error.to_string())))
+            .collect::<Result<_>>()?;
+        let object = |row: &[f64]| {
+            let fields = keys.iter().zip(row).map(|(key, value)| format!("{key}: {value}"));
+            Some(format!("{{{}}}", fields.collect::<Vec<_>>().join(", ")))
+        };
+        let texts: ArrayRef = Arc::new(scores.chunks_exact(width).map(object).collect::<StringArray>());
+        let carrier = arrow_type(PgType::JSONB);
+        Ok(if carrier == DataType::Utf8 { texts } else { cast(&texts, &carrier)? })
+    }
+}
