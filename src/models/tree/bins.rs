@@ -153,6 +153,7 @@ fn quantile_bounds(distinct: &[(f64, usize)], rows: usize, bins_max: usize, rows
 }
 
 /// Bounds padded to 255 so that a search takes eight steps without a branch.
+#[derive(Debug)]
 pub(crate) struct SearchTable([f64; 256]);
 
 impl SearchTable {

@@ -3,7 +3,7 @@
 use super::model::{LEAF, NO_SET, Tree};
 
 /// Rows walked side by side: their loads overlap.
-const LANES: usize = 16;
+pub(crate) const LANES: usize = 16;
 
 /// A leaf is its own child: its threshold is never exceeded, so extra steps change nothing.
 #[derive(Debug, Clone, Copy, Default)]
@@ -118,9 +118,24 @@ impl CodeTree {
             }
             let first = lanes[0];
             lanes[filled..].fill(first);
-            let found = if self.sets.is_empty() { self.walk(codes, &lanes) } else { self.walk_sets(codes, &lanes) };
-            leaves.extend(found[..filled].iter().map(|&node| self.leaf[node as usize]));
+            leaves.extend(&self.walk_any(codes, &lanes)[..filled]);
         }
+    }
+
+    /// Adds each row's leaf value to its sum; trees of one value per leaf. `codes` have rows up to a multiple of [`LANES`].
+    pub(crate) fn add_values(&self, codes: &impl Codes, values: &[f64], sums: &mut [f64]) {
+        for (block, sums) in sums.chunks_mut(LANES).enumerate() {
+            let rows = std::array::from_fn(|lane| block * LANES + lane);
+            for (sum, leaf) in sums.iter_mut().zip(self.walk_any(codes, &rows)) {
+                *sum += values[leaf as usize];
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn walk_any(&self, codes: &impl Codes, rows: &[usize; LANES]) -> [u32; LANES] {
+        let found = if self.sets.is_empty() { self.walk(codes, rows) } else { self.walk_sets(codes, rows) };
+        found.map(|node| self.leaf[node as usize])
     }
 
     #[inline(always)]

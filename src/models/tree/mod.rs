@@ -13,6 +13,9 @@ mod codes;
 mod control;
 mod forest;
 mod matrix;
+mod predict;
+mod raw;
+mod validate;
 mod model;
 mod rng;
 
@@ -22,6 +25,7 @@ pub use forest::{
     FeaturesPerNode, Forest, ForestOptions, forest_bytes, train_forest_classifier, train_forest_regressor,
 };
 pub use matrix::Matrix;
+pub use predict::Predictor;
 pub use model::{Ensemble, Feature, Importance, LEAF, Link, NO_SET, Tree};
 
 /// What every learner asks of its data.
