@@ -17,6 +17,8 @@ mod model;
 pub mod options;
 mod refusal;
 mod train;
+pub mod tree;
+mod trees;
 pub mod watch;
 
 pub use feature::{Feature, FeatureKind, numbers, texts};
