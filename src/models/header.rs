@@ -41,6 +41,12 @@ pub struct Header {
     /// By name. Those of a model without rows held out are of the rows that it was made of.
     #[serde(default)]
     pub metrics: BTreeMap<String, f64>,
+    /// One for each feature.
+    #[serde(default)]
+    pub statistics: Vec<FeatureStatistics>,
+    /// What was found on the rows that `metrics` are of.
+    #[serde(default)]
+    pub evaluation: Evaluation,
     #[serde(default)]
     pub importance: Vec<Importance>,
     #[serde(default)]
@@ -102,6 +108,43 @@ pub struct Importance {
     /// What the model's score loses when the feature's values are shuffled.
     #[serde(default)]
     pub permutation: Option<f64>,
+}
+
+/// The values of a feature in training; of dates and times as numbers.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct FeatureStatistics {
+    pub nulls: u64,
+    #[serde(default)]
+    pub categories: Option<u64>,
+    #[serde(default)]
+    pub min: Option<f64>,
+    #[serde(default)]
+    pub max: Option<f64>,
+    #[serde(default)]
+    pub mean: Option<f64>,
+    #[serde(default)]
+    pub stddev: Option<f64>,
+}
+
+/// More than numbers of a whole.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// Of a classifier: rows (by weight) of each class that were predicted to be of each.
+    #[serde(default)]
+    pub confusion: Vec<Vec<f64>>,
+    /// Of two classes.
+    #[serde(default)]
+    pub roc: Vec<RocPoint>,
+}
+
+/// What follows when all rows with at least that probability are taken for positive.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct RocPoint {
+    pub threshold: f64,
+    pub true_positives: f64,
+    pub false_positives: f64,
+    pub true_negatives: f64,
+    pub false_negatives: f64,
 }
 
 /// A step of training.

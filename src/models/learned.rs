@@ -5,6 +5,18 @@ use super::header::Header;
 use super::inputs::Inputs;
 use crate::error::Result;
 
+/// A number that was learned for an input.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Weight {
+    /// The class, the component or the centroid that it is of, where there are several.
+    pub output: Option<String>,
+    pub input: String,
+    pub category: Option<String>,
+    pub weight: f64,
+    pub standard_error: Option<f64>,
+    pub p_value: Option<f64>,
+}
+
 /// What was learned.
 #[derive(Debug)]
 pub enum Learned {}
@@ -39,6 +51,14 @@ impl Learned {
 
     /// Of an isolation forest: scores above it are of anomalies.
     pub fn threshold(&self) -> f64 {
+        match *self {}
+    }
+
+    /// The weights of a linear model, the loadings of components, the coordinates of centroids.
+    ///
+    /// # Errors
+    /// XX001.
+    pub fn weights(&self, _header: &Header) -> Result<Option<Vec<Weight>>> {
         match *self {}
     }
 

@@ -18,12 +18,11 @@ pub mod options;
 mod refusal;
 mod train;
 pub mod tree;
-mod trees;
 pub mod watch;
 
 pub use feature::{Feature, FeatureKind, numbers, texts};
 pub use kind::{ModelType, Task};
-pub use learned::Learned;
+pub use learned::{Learned, Weight};
 pub use model::{Answer, Model};
 pub use refusal::Refusal;
 pub use train::{Control, Outcome, train};

@@ -26,6 +26,8 @@ pub enum Answer {
     Probabilities,
     /// One of the numbers behind the prediction: a distance, a component.
     Score(usize),
+    /// The smallest of them: the distance to the nearest centroid.
+    Nearest,
 }
 
 /// A trained model, immutable.
@@ -104,7 +106,7 @@ impl Model {
             (Answer::Predicted, Task::Clustering) => PgType::INT8,
             (Answer::Predicted, Task::Anomalies) => PgType::BOOL,
             (Answer::Probabilities, _) => PgType::JSONB,
-            (Answer::Predicted | Answer::Probability(_) | Answer::Score(_), _) => PgType::FLOAT8,
+            (Answer::Predicted | Answer::Probability(_) | Answer::Score(_) | Answer::Nearest, _) => PgType::FLOAT8,
         }
     }
 
@@ -145,6 +147,10 @@ impl Model {
                 Arc::new(found.collect::<arrow::array::BooleanArray>())
             }
             (Answer::Probabilities, _) => self.probabilities(&scores, width)?,
+            (Answer::Nearest, _) => {
+                let nearest = scores.chunks_exact(width).map(|row| row.iter().copied().reduce(f64::min));
+                Arc::new(nearest.collect::<Float64Array>())
+            }
             (Answer::Predicted, _) => column(0),
             (Answer::Probability(place) | Answer::Score(place), _) => column(place),
         })

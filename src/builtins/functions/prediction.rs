@@ -47,7 +47,7 @@ impl ScalarUDFImpl for Prediction {
             Answer::Predicted => "predict",
             Answer::Probability(_) => "predict_proba",
             Answer::Probabilities => "predict_probs",
-            Answer::Score(_) => "predict_score",
+            Answer::Score(_) | Answer::Nearest => "predict_score",
         }
     }
 

@@ -183,6 +183,15 @@ impl Binder<'_> {
             }
             return self.profile_call(&last, arguments, alias, position).map(Placed::Beside);
         }
+        if let [schema, _] = parts(name).as_slice()
+            && schema == crate::plan::model::SCHEMA
+        {
+            if ordinality {
+                return Err(Error::unsupported(format!("WITH ORDINALITY of ml.{last}")).at(position));
+            }
+            let from = self.model_function(&last, arguments, alias, left, position)?;
+            return Ok(Placed::Beside(from));
+        }
         self.table_function(name, arguments, ordinality, alias, left)
     }
 
@@ -346,7 +355,7 @@ impl Binder<'_> {
         Ok(From { plan: from.plan, items })
     }
 
-    fn derived(
+    pub(super) fn derived(
         &self,
         lateral: bool,
         query: &ast::Query,

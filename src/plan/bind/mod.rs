@@ -21,6 +21,7 @@ mod from;
 mod insert;
 mod insert_change;
 mod join;
+mod model;
 mod merge;
 pub mod names;
 mod only_value;

@@ -1,5 +1,6 @@
 //! Models in a statement: TRANSFORM's expressions, and calls that predict.
 
+pub mod facts;
 mod named;
 
 use std::ops::ControlFlow;
@@ -15,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::models::Feature;
 use crate::sql;
 
+pub use facts::Facts;
 pub use named::{PREDICTIONS, SCHEMA, UsedModel, first_argument, parse_model, written};
 
 /// What the inputs of a transform are called.

@@ -133,6 +133,25 @@ impl Binder<'_> {
         Ok(given)
     }
 
+    /// The features among the columns of some rows.
+    pub(in super::super) fn features_among(
+        &self,
+        used: &UsedModel,
+        columns: &[ScopeColumn],
+        position: Option<u32>,
+    ) -> Result<Vec<Expr>> {
+        let mut given = Given::default();
+        for feature in used.model.header.asked() {
+            let mut same = columns.iter().filter(|column| column.name == feature.name);
+            let Some(column) = same.next() else { continue };
+            if same.next().is_some() {
+                return Err(super::super::scope::ambiguous(&feature.name).at(position));
+            }
+            given.named.push((column.name.clone(), Typed { expr: column.expr.clone(), ty: column.ty, position }));
+        }
+        self.features(used, given, position)
+    }
+
     /// The features in the order of training, each as the model takes it.
     fn features(&self, used: &UsedModel, given: Given, position: Option<u32>) -> Result<Vec<Expr>> {
         let header = &used.model.header;

@@ -1,0 +1,271 @@
+//! The table functions over models, `ML.PREDICT (MODEL m, (SELECT …))` and its kin.
+
+use std::sync::Arc;
+
+use datafusion::common::TableReference;
+use datafusion::datasource::MemTable;
+use datafusion::logical_expr::{Expr, LogicalPlanBuilder};
+use sqlparser::ast;
+use sqlparser::ast::Spanned as _;
+
+use super::from::{From, Left};
+use super::names::unique;
+use super::scope::{Item, Origin, ScopeColumn};
+use super::{Binder, plan_columns};
+use crate::builtins::functions::prediction;
+use crate::encode::types::PgType;
+use crate::error::{Error, Result, SqlState};
+use crate::models::{Answer, Model, Task};
+use crate::plan::model::{Facts, UsedModel, facts, written};
+use crate::plan::relations::{RelationColumn, ResolvedTable};
+use crate::sql::model_argument;
+
+/// Functions over models that are there, for the error of one that is not.
+const FUNCTIONS: &[&str] = &[
+    "predict",
+    "detect_anomalies",
+    "explain_predict",
+    "evaluate",
+    "confusion_matrix",
+    "roc_curve",
+    "feature_importance",
+    "feature_info",
+    "training_info",
+    "trial_info",
+    "weights",
+    "centroids",
+    "forecast",
+];
+
+/// The arguments of a call.
+struct Call<'a> {
+    function: &'a str,
+    used: &'a UsedModel,
+    /// The rows that it is about.
+    rows: Option<&'a ast::Query>,
+    /// `name => constant`.
+    options: Vec<(String, &'a ast::Expr)>,
+    position: Option<u32>,
+}
+
+impl Binder<'_> {
+    /// A function of the schema `ml` in FROM.
+    pub(super) fn model_function(
+        &self,
+        function: &str,
+        arguments: &[ast::FunctionArg],
+        alias: Option<&ast::TableAlias>,
+        left: &Left<'_, '_>,
+        position: Option<u32>,
+    ) -> Result<From> {
+        let call = self.model_call(function, arguments, position)?;
+        let from = match function {
+            "predict" => self.predicted(&call, left)?,
+            "detect_anomalies" => self.anomalies(&call, left)?,
+            _ => self.facts_of(&call)?,
+        };
+        let mut items = Vec::new();
+        for item in from.items {
+            items.push(self.aliased(item, alias)?);
+        }
+        Ok(From { plan: from.plan, items })
+    }
+
+    fn model_call<'a>(
+        &'a self,
+        function: &'a str,
+        arguments: &'a [ast::FunctionArg],
+        position: Option<u32>,
+    ) -> Result<Call<'a>> {
+        if !FUNCTIONS.contains(&function) {
+            let message = format!("function ml.{function} does not exist");
+            let hint = format!("The functions over models are {}.", FUNCTIONS.join(", "));
+            return Err(Error::new(SqlState::UndefinedFunction, message).with_hint(hint).at(position));
+        }
+        let Some(parts) = arguments.first().and_then(model_argument) else {
+            let message = format!("the first argument of ml.{function} must be a model");
+            return Err(Error::new(SqlState::UndefinedFunction, message)
+                .with_hint(format!("Write ML.{} (MODEL name, …).", function.to_uppercase()))
+                .at(position));
+        };
+        let Some(used) = self.relations.models.get(&written(parts)) else {
+            let name: Vec<String> = parts.iter().map(crate::sql::fold).collect();
+            let message = format!("model \"{}\" does not exist", name.join("."));
+            let place = parts.first().and_then(|part| self.position(part.span));
+            return Err(Error::new(SqlState::UndefinedObject, message).at(place.or(position)));
+        };
+        let mut call = Call { function, used, rows: None, options: Vec::new(), position };
+        for argument in arguments.iter().skip(1) {
+            match argument {
+                ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(ast::Expr::Subquery(query)))
+                    if call.rows.is_none() =>
+                {
+                    call.rows = Some(query);
+                }
+                ast::FunctionArg::Named { name, arg: ast::FunctionArgExpr::Expr(expr), .. } => {
+                    call.options.push((crate::sql::fold(name), expr));
+                }
+                other => {
+                    let error = Error::unsupported(format!("this argument of ml.{function}"));
+                    let hint = "Rows are given as (SELECT …) or TABLE t, options by name, e.g. threshold => 0.5.";
+                    return Err(error.with_hint(hint).at(self.position(other.span()).or(position)));
+                }
+            }
+        }
+        Ok(call)
+    }
+
+    /// The rows, and more columns that the model answers.
+    fn with_answers(&self, call: &Call<'_>, left: &Left<'_, '_>, answers: &[(String, Answer)]) -> Result<From> {
+        let Some(query) = call.rows else {
+            let message = format!("ml.{} needs rows", call.function);
+            return Err(Error::new(SqlState::UndefinedFunction, message)
+                .with_hint("Give them as (SELECT …) or TABLE t.")
+                .at(call.position));
+        };
+        let input = self.derived_rows(query, left)?;
+        let columns: Vec<ScopeColumn> = input.items.iter().flat_map(|item| item.columns.clone()).collect();
+        let features = self.features_among(call.used, &columns, call.position)?;
+        let mut bound: Vec<(String, Expr, PgType, Origin)> =
+            columns.into_iter().map(|column| (column.name, column.expr, column.ty, column.origin)).collect();
+        for (name, answer) in answers {
+            let udf = prediction::function(Arc::clone(&call.used.model), *answer);
+            let ty = call.used.model.answer_type(*answer);
+            bound.push((name.clone(), udf.call(features.clone()), ty, Origin::default()));
+        }
+        let names = unique(bound.iter().map(|(name, ..)| name.as_str()));
+        let exprs: Vec<Expr> = bound.iter().zip(names).map(|((_, expr, ..), name)| expr.clone().alias(name)).collect();
+        let plan = LogicalPlanBuilder::from(input.plan).project(exprs)?.build()?;
+        let qualifier = TableReference::bare(self.unique(call.function));
+        let plan = LogicalPlanBuilder::from(plan).alias(qualifier)?.build()?;
+        let columns = bound
+            .into_iter()
+            .zip(plan_columns(&plan))
+            .map(|((name, _, ty, origin), expr)| ScopeColumn { name, expr, ty, origin })
+            .collect();
+        let item = Item {
+            name: Some(call.function.to_owned()),
+            schema: None,
+            hidden_name: None,
+            table_oid: 0,
+            columns,
+            relation_visible: true,
+            columns_visible: true,
+            scalar: false,
+            system: Vec::new(),
+            position: call.position,
+        };
+        Ok(From { plan, items: vec![item] })
+    }
+
+    fn predicted(&self, call: &Call<'_>, left: &Left<'_, '_>) -> Result<From> {
+        self.refuse_options(call, &[])?;
+        let model = &call.used.model;
+        let label = model.header.label.as_ref().map_or("label", |label| label.feature.name.as_str());
+        let answers: Vec<(String, Answer)> = match model.task() {
+            Task::Classification => vec![
+                (format!("predicted_{label}"), Answer::Predicted),
+                (format!("predicted_{label}_probs"), Answer::Probabilities),
+            ],
+            Task::Regression => vec![(format!("predicted_{label}"), Answer::Predicted)],
+            Task::Clustering => vec![
+                ("centroid_id".to_owned(), Answer::Predicted),
+                ("nearest_centroid_distance".to_owned(), Answer::Nearest),
+            ],
+            Task::Components => (0..model.learned.width())
+                .map(|place| (format!("principal_component_{}", place + 1), Answer::Score(place)))
+                .collect(),
+            Task::Anomalies => vec![
+                ("is_anomaly".to_owned(), Answer::Predicted),
+                ("anomaly_score".to_owned(), Answer::Probability(0)),
+            ],
+            Task::Forecast => return self.wrong_kind(call, "ML.FORECAST tells what comes"),
+        };
+        self.with_answers(call, left, &answers)
+    }
+
+    fn anomalies(&self, call: &Call<'_>, left: &Left<'_, '_>) -> Result<From> {
+        self.refuse_options(call, &[])?;
+        match call.used.model.task() {
+            Task::Anomalies => {
+                let answers = [
+                    ("is_anomaly".to_owned(), Answer::Predicted),
+                    ("anomaly_score".to_owned(), Answer::Probability(0)),
+                ];
+                self.with_answers(call, left, &answers)
+            }
+            _ => self.wrong_kind(call, "it needs an isolation forest"),
+        }
+    }
+
+    fn wrong_kind<T>(&self, call: &Call<'_>, hint: &str) -> Result<T> {
+        let kind = call.used.model.header.options.model_type.name();
+        let message = format!("ml.{} is not for a model of type {kind}", call.function);
+        Err(Error::new(SqlState::WrongObjectType, message).with_hint(format!("{hint}.")).at(call.position))
+    }
+
+    /// Refuses options but those of some names.
+    fn refuse_options(&self, call: &Call<'_>, known: &[&str]) -> Result<()> {
+        let Some((name, expr)) = call.options.iter().find(|(name, _)| !known.contains(&name.as_str())) else {
+            return Ok(());
+        };
+        let message = format!("ml.{} has no option \"{name}\"", call.function);
+        Err(Error::new(SqlState::InvalidParameterValue, message).at(self.position(expr.span()).or(call.position)))
+    }
+
+    /// What the artifact tells.
+    fn facts_of(&self, call: &Call<'_>) -> Result<From> {
+        self.refuse_options(call, &[])?;
+        if call.rows.is_some() {
+            let message = format!("rows for ml.{}", call.function);
+            return Err(Error::unsupported(message).at(call.position));
+        }
+        let model: &Model = &call.used.model;
+        let header = &model.header;
+        let classes = header.label.as_ref().map(|label| label.classes.as_slice()).unwrap_or_default();
+        let facts = match (call.function, model.task()) {
+            ("evaluate", _) => facts::metrics(header)?,
+            ("confusion_matrix", Task::Classification) => facts::confusion(classes, &header.evaluation.confusion)?,
+            ("roc_curve", Task::Classification) if classes.len() == 2 => facts::roc(&header.evaluation.roc)?,
+            ("confusion_matrix" | "roc_curve", _) => return self.wrong_kind(call, "it needs a classifier of two classes"),
+            ("feature_importance", _) => facts::importance(header)?,
+            ("feature_info", _) => facts::features(header)?,
+            ("training_info", _) => facts::log(header)?,
+            ("trial_info", _) => facts::trials(header)?,
+            ("weights", _) => match model.learned.weights(header)? {
+                Some(weights) if model.task() != Task::Clustering => facts::weights(&weights)?,
+                _ => return self.wrong_kind(call, "it needs a linear model or components"),
+            },
+            ("centroids", Task::Clustering) => {
+                facts::centroids(&model.learned.weights(header)?.unwrap_or_default())?
+            }
+            ("centroids", _) => return self.wrong_kind(call, "it needs a model of type kmeans"),
+            _ => return Err(Error::unsupported(format!("ml.{}", call.function)).at(call.position)),
+        };
+        self.facts(call.function, facts, call.position)
+    }
+
+    pub(super) fn facts(&self, name: &str, facts: Facts, position: Option<u32>) -> Result<From> {
+        let provider = MemTable::try_new(facts.batch.schema(), vec![vec![facts.batch]])?;
+        let columns = facts.columns.iter().map(|(name, ty)| RelationColumn::new(name, *ty)).collect();
+        let table = ResolvedTable {
+            schema: String::new(),
+            name: name.to_owned(),
+            oid: 0,
+            columns,
+            provider: Arc::new(provider),
+        };
+        self.table(&table, name, None, None, position)
+    }
+
+    /// The rows of a query as a FROM item.
+    fn derived_rows(&self, query: &ast::Query, left: &Left<'_, '_>) -> Result<From> {
+        let alias = ast::TableAlias {
+            explicit: true,
+            name: ast::Ident::new("input"),
+            columns: Vec::new(),
+            at: None,
+        };
+        self.derived(false, query, Some(&alias), left)
+    }
+}
