@@ -18,6 +18,7 @@ pub mod options;
 mod refusal;
 mod train;
 pub mod tree;
+mod trees;
 pub mod watch;
 
 pub use feature::{Feature, FeatureKind, numbers, texts};

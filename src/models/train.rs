@@ -7,7 +7,7 @@ use datafusion::execution::memory_pool::MemoryPool;
 
 use super::dataset::Dataset;
 use super::inputs::Categories;
-use super::header::{Importance, LogEntry, Trial};
+use super::header::{Evaluation, FeatureStatistics, Importance, LogEntry, Trial};
 use super::learned::Learned;
 use super::options::Options;
 use super::watch::Watch;
@@ -28,6 +28,8 @@ pub struct Outcome {
     pub classes: Vec<String>,
     pub positive: Option<usize>,
     pub metrics: BTreeMap<String, f64>,
+    pub statistics: Vec<FeatureStatistics>,
+    pub evaluation: Evaluation,
     pub importance: Vec<Importance>,
     pub log: Vec<LogEntry>,
     pub trials: Vec<Trial>,

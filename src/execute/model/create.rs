@@ -88,6 +88,8 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &CreateModel) -> Result<
         rows: counted,
         train_ms: started.elapsed().as_secs_f64() * 1e3,
         metrics: outcome.metrics,
+        statistics: outcome.statistics,
+        evaluation: outcome.evaluation,
         importance: outcome.importance,
         log: outcome.log,
         trials: outcome.trials,
