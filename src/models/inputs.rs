@@ -8,11 +8,16 @@ use super::dataset::MISSING;
 use super::feature::{Feature, numbers, texts};
 use crate::error::{Error, Result};
 
+/// No text of a database: PostgreSQL has no NUL in them.
+const UNSEEN: &str = "\0unseen";
+
 /// The texts that a model knows of its category features.
 #[derive(Debug, Clone, Default)]
 pub struct Categories {
     /// For each feature; `None` for one that is no category.
     texts: Vec<Option<Vec<String>>>,
+    /// With one more at the end, which stands for all that were not seen.
+    with_unseen: Vec<Vec<String>>,
     places: Vec<HashMap<String, u32>>,
 }
 
@@ -23,11 +28,22 @@ impl Categories {
             texts.enumerate().map(|(place, text)| (text.clone(), place as u32)).collect()
         };
         let places = texts.iter().map(place).collect();
-        Self { texts, places }
+        let unseen = |texts: &Option<Vec<String>>| {
+            let mut texts = texts.clone().unwrap_or_default();
+            texts.push(UNSEEN.to_owned());
+            texts
+        };
+        let with_unseen = texts.iter().map(unseen).collect();
+        Self { texts, with_unseen, places }
     }
 
     pub fn texts(&self) -> &[Option<Vec<String>>] {
         &self.texts
+    }
+
+    /// The texts of a feature, and after them one for all others.
+    pub fn with_unseen(&self, feature: usize) -> &[String] {
+        self.with_unseen.get(feature).map_or(&[], Vec::as_slice)
     }
 
     /// The texts of a feature; none of one that is no category.

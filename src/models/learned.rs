@@ -1,9 +1,15 @@
-//! What the learners learn, under one roof.
+//! What the learners learn, under one roof: asked for scores, written to artifacts and read from them.
 
-use super::artifact::Sections;
+use super::artifact::{Sections, damaged};
+use super::encoder::{Column, EncodedColumn, Encoder, Features, Part};
 use super::header::Header;
-use super::inputs::Inputs;
-use crate::error::Result;
+use super::inputs::{Categories, Input, Inputs};
+use super::kind::{ModelType, Task};
+use super::linear::LinearModel;
+use super::linear::logistic::LogisticModel;
+use super::refusal::Refusal;
+use super::trees::Trees;
+use crate::error::{Error, Result, SqlState};
 
 /// A number that was learned for an input.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,52 +25,176 @@ pub struct Weight {
 
 /// What was learned.
 #[derive(Debug)]
-pub enum Learned {}
+pub enum Learned {
+    Trees(Trees),
+    Linear(LinearModel),
+    Logistic(LogisticModel),
+}
+
+/// The section of what is kept as JSON.
+const PARAMETERS: &str = "parameters";
+/// How the constant of a linear model is called.
+const INTERCEPT: &str = "__INTERCEPT__";
+
+/// A learner's refusal as a statement's error.
+pub fn refused(refusal: Refusal) -> Error {
+    match refusal {
+        Refusal::Stopped => Error::new(SqlState::QueryCanceled, "canceling statement due to user request"),
+        Refusal::Damaged(what) => damaged(what),
+        Refusal::TooManyColumns { .. } => Error::new(SqlState::ProgramLimitExceeded, refusal.to_string()),
+        Refusal::Overflow(_) | Refusal::Infinite { .. } => {
+            Error::new(SqlState::NumericValueOutOfRange, refusal.to_string())
+                .with_hint("Leave such rows out in the query.")
+        }
+        _ => Error::new(SqlState::InvalidParameterValue, refusal.to_string()),
+    }
+}
 
 impl Learned {
     /// Refuses what does not fit the header.
     ///
     /// # Errors
     /// XX001.
-    pub fn check(&self, _header: &Header) -> Result<()> {
-        match *self {}
+    pub fn check(&self, header: &Header) -> Result<()> {
+        let features = header.features.len();
+        let (own, task) = match self {
+            Self::Trees(trees) => (trees.ensemble.features.len(), header.options.model_type.is_of_trees()),
+            Self::Linear(model) => {
+                (model.encoder.features().len(), header.options.model_type == ModelType::LinearRegression)
+            }
+            Self::Logistic(model) => {
+                (model.encoder.features().len(), header.options.model_type == ModelType::LogisticRegression)
+            }
+        };
+        let classes = header.label.as_ref().map_or(0, |label| label.classes.len());
+        let classed = header.options.model_type.task() != Task::Classification || self.width() == classes;
+        if own != features || !task || !classed {
+            return Err(damaged("what was learned does not fit the header"));
+        }
+        Ok(())
     }
 
-    pub fn read(header: &Header, _sections: &Sections) -> Result<Self> {
-        Err(crate::error::Error::unsupported(header.options.model_type.name()))
+    pub fn read(header: &Header, sections: &Sections) -> Result<Self> {
+        let classes = header.label.as_ref().map_or(0, |label| label.classes.len());
+        fn parameters<T: serde::de::DeserializeOwned>(sections: &Sections) -> Result<T> {
+            serde_json::from_str(sections.text(PARAMETERS)?).map_err(|_| damaged("the parameters"))
+        }
+        match header.options.model_type {
+            kind if kind.is_of_trees() => Trees::read(sections, classes).map(Self::Trees),
+            ModelType::LinearRegression => {
+                let model: LinearModel = parameters(sections)?;
+                model.validate().map_err(refused)?;
+                Ok(Self::Linear(model))
+            }
+            ModelType::LogisticRegression => {
+                let model: LogisticModel = parameters(sections)?;
+                model.validate().map_err(refused)?;
+                Ok(Self::Logistic(model))
+            }
+            other => Err(Error::unsupported(format!("a model of type {}", other.name()))),
+        }
     }
 
-    pub fn write(&self, _sections: &mut Sections) -> Result<()> {
-        match *self {}
+    pub fn write(&self, sections: &mut Sections) -> Result<()> {
+        let text = match self {
+            Self::Trees(trees) => {
+                trees.write(sections);
+                return Ok(());
+            }
+            Self::Linear(model) => serde_json::to_string(model),
+            Self::Logistic(model) => serde_json::to_string(model),
+        };
+        sections.put_text(PARAMETERS, text.map_err(|error| Error::internal(error.to_string()))?);
+        Ok(())
     }
 
     /// Numbers for each row: a probability a class, the predicted number, a distance a cluster, a component each, the score of
     /// an isolation forest.
     pub fn width(&self) -> usize {
-        match *self {}
+        match self {
+            Self::Trees(trees) => trees.width(),
+            Self::Linear(_) => 1,
+            Self::Logistic(model) => model.classes,
+        }
     }
 
     /// Those numbers, row by row.
-    pub fn scores(&self, _inputs: &Inputs) -> Result<Vec<f64>> {
-        match *self {}
+    ///
+    /// # Errors
+    /// XX000 for inputs that are not the features'.
+    pub fn scores(&self, inputs: &Inputs, categories: &Categories) -> Result<Vec<f64>> {
+        match self {
+            Self::Trees(trees) => trees.scores(inputs),
+            Self::Linear(model) => model.predict(&encoded(inputs, categories)).map_err(refused),
+            Self::Logistic(model) => model.probabilities(&encoded(inputs, categories)).map_err(refused),
+        }
     }
 
     /// Of an isolation forest: scores above it are of anomalies.
     pub fn threshold(&self) -> f64 {
-        match *self {}
+        match self {
+            Self::Trees(trees) => trees.threshold,
+            Self::Linear(_) | Self::Logistic(_) => f64::INFINITY,
+        }
     }
 
     /// The weights of a linear model, the loadings of components, the coordinates of centroids.
     ///
     /// # Errors
     /// XX001.
-    pub fn weights(&self, _header: &Header) -> Result<Option<Vec<Weight>>> {
-        match *self {}
+    pub fn weights(&self, header: &Header) -> Result<Option<Vec<Weight>>> {
+        let classes = header.label.as_ref().map(|label| label.classes.as_slice()).unwrap_or_default();
+        Ok(match self {
+            Self::Trees(_) => None,
+            Self::Linear(model) => {
+                let weight = |weight: super::linear::Weight| {
+                    let (input, category) = described(&model.encoder, weight.column);
+                    let (standard_error, p_value) = (weight.error, weight.p);
+                    Weight { output: None, input, category, weight: weight.weight, standard_error, p_value }
+                };
+                Some(model.weights().into_iter().map(weight).collect())
+            }
+            Self::Logistic(model) => {
+                let weight = |weight: super::linear::logistic::ClassWeight| {
+                    let (input, category) = described(&model.encoder, weight.column);
+                    let output = classes.get(weight.class).cloned();
+                    Weight { output, input, category, weight: weight.weight, standard_error: None, p_value: None }
+                };
+                Some(model.weights().into_iter().map(weight).collect())
+            }
+        })
     }
 
     /// In memory, about.
     pub fn bytes(&self) -> usize {
-        match *self {}
+        match self {
+            Self::Trees(trees) => trees.bytes(),
+            Self::Linear(model) => model.coefficients.len() * 64,
+            Self::Logistic(model) => model.coefficients.iter().map(|weights| weights.len() * 64).sum(),
+        }
     }
+}
+
+/// The input of an encoded column, and its category; the constant where there is no column.
+fn described(encoder: &Encoder, column: Option<EncodedColumn>) -> (String, Option<String>) {
+    let Some(column) = column else { return (INTERCEPT.to_owned(), None) };
+    let name = encoder.features().get(column.feature).map_or(String::new(), |feature| feature.name.clone());
+    let category = match column.part {
+        Part::Value => None,
+        Part::Indicator => Some("(is null)".to_owned()),
+        Part::Missing => Some("(null)".to_owned()),
+        Part::Level(text) => Some(text),
+        Part::Other => Some("(other)".to_owned()),
+    };
+    (name, category)
+}
+
+/// The inputs as learners over encoded columns take them.
+fn encoded<'a>(inputs: &'a Inputs, categories: &'a Categories) -> Features<'a> {
+    let columns = inputs.columns.iter().enumerate().map(|(at, input)| match input {
+        Input::Numbers(values) => Column::Numeric(values.values()),
+        Input::Codes(codes) => Column::Category { codes, texts: categories.with_unseen(at) },
+    });
+    Features { rows: inputs.rows, columns: columns.collect() }
 }
 

@@ -116,7 +116,7 @@ impl Model {
     /// XX000 when the arrays are not the features'.
     pub fn answer(&self, arrays: &[ArrayRef], rows: usize, answer: Answer) -> Result<ArrayRef> {
         let inputs = Inputs::new(&self.header.features, &self.categories, arrays, rows)?;
-        let scores = self.learned.scores(&inputs)?;
+        let scores = self.learned.scores(&inputs, &self.categories)?;
         let width = self.learned.width().max(1);
         let column = |place: usize| -> ArrayRef {
             Arc::new(scores.chunks_exact(width).map(|row| row.get(place).copied()).collect::<Float64Array>())

@@ -1,0 +1,88 @@
+//! Learners over encoded columns.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use super::super::super::dataset::{Dataset, Target, Values};
+use super::super::super::encoder::{Column, Features};
+use super::super::super::header::LogEntry;
+use super::super::super::learned::{Learned, refused};
+use super::super::super::linear::logistic::LogisticModel;
+use super::super::super::linear::{LinearModel, LinearOptions};
+use super::super::super::options::Options;
+use super::super::{Control, Fitted};
+use super::{label_numbers, row_weights};
+use crate::error::{Error, Result};
+
+/// The rows of training as columns.
+fn features(dataset: &Dataset) -> (Features<'_>, Vec<String>) {
+    let rows = dataset.train_rows;
+    let columns = dataset.columns.iter().map(|values| match values {
+        Values::Numbers(numbers) => Column::Numeric(numbers.get(..rows).unwrap_or_default()),
+        Values::Codes { codes, texts } => Column::Category { codes: codes.get(..rows).unwrap_or_default(), texts },
+    });
+    let names = dataset.features.iter().map(|feature| feature.name.clone()).collect();
+    (Features { rows, columns: columns.collect() }, names)
+}
+
+fn options_of(options: &Options, control: &Control<'_>) -> LinearOptions {
+    let default = LinearOptions::default();
+    LinearOptions {
+        intercept: options.boolean("fit_intercept").unwrap_or(true),
+        l1: options.number("l1_reg").unwrap_or(0.0),
+        l2: options.number("l2_reg").unwrap_or(0.0),
+        standardize: options.boolean("standardize").unwrap_or(false),
+        categories_max: options.integer("max_categories").unwrap_or(default.categories_max),
+        tolerance: options.number("tolerance").filter(|tolerance| *tolerance > 0.0).unwrap_or(default.tolerance),
+        iterations_max: options.integer("max_iterations").unwrap_or(default.iterations_max),
+        threads: control.threads,
+        ..default
+    }
+}
+
+fn step(started: Instant, iterations: usize, loss: f64) -> Vec<LogEntry> {
+    vec![LogEntry {
+        iteration: iterations as u64,
+        train_loss: loss.is_finite().then_some(loss),
+        eval_loss: None,
+        ms: started.elapsed().as_secs_f64() * 1e3,
+    }]
+}
+
+pub(super) fn linear(dataset: &Dataset, options: &Options, control: &Control<'_>) -> Result<Fitted> {
+    let (features, names) = features(dataset);
+    let labels = label_numbers(dataset);
+    let weights = row_weights(dataset, options)?;
+    let own = options_of(options, control);
+    let started = Instant::now();
+    let model = LinearModel::fit(&features, &names, &labels, weights.as_deref(), &own, &control.watch);
+    let model = model.map_err(refused)?;
+    Ok(Fitted {
+        log: step(started, model.iterations, model.loss),
+        importance: Vec::new(),
+        notes: model.notes.clone(),
+        metrics: BTreeMap::new(),
+        learned: Learned::Linear(model),
+    })
+}
+
+pub(super) fn logistic(dataset: &Dataset, options: &Options, control: &Control<'_>) -> Result<Fitted> {
+    let Target::Classes { codes, classes } = &dataset.target else {
+        return Err(Error::internal("a classifier without classes"));
+    };
+    let (features, names) = features(dataset);
+    let labels = codes.get(..dataset.train_rows).unwrap_or_default();
+    let weights = row_weights(dataset, options)?;
+    let own = options_of(options, control);
+    let started = Instant::now();
+    let model =
+        LogisticModel::fit(&features, &names, labels, classes.len(), weights.as_deref(), &own, &control.watch);
+    let model = model.map_err(refused)?;
+    Ok(Fitted {
+        log: step(started, model.iterations, model.loss),
+        importance: Vec::new(),
+        notes: model.notes.clone(),
+        metrics: BTreeMap::new(),
+        learned: Learned::Logistic(model),
+    })
+}

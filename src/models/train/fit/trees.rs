@@ -1,0 +1,291 @@
+//! Forests and boosted trees.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::time::Instant;
+
+use super::super::super::dataset::{Dataset, Target, Values};
+use super::super::super::header::{Importance, LogEntry};
+use super::super::super::learned::Learned;
+use super::super::super::options::{Options, Value};
+use super::super::super::tree::{
+    self, Bins, BoostOptions, Ensemble, FeaturesPerNode, Forest, ForestOptions, Losses, Matrix, Objective,
+};
+use super::super::super::trees::{Trees, number_of, refused};
+use super::super::{Control, Fitted, observe};
+use super::{class_weights, label_numbers, row_weights};
+use crate::error::{Error, Result, SqlState};
+
+/// Rows that bounds of bins are taken from: they stand in the order of their hashes, so the first are a sample.
+const SAMPLE_ROWS: usize = 200_000;
+/// Splits on a path where no option says otherwise.
+const DEPTH_MAX: usize = 64;
+
+/// The features in one-byte codes.
+struct Coded {
+    bins: Vec<Bins>,
+    train: Matrix,
+    /// Held for what the matrices take.
+    _memory: datafusion::execution::memory_pool::MemoryReservation,
+}
+
+impl Coded {
+    fn new(dataset: &Dataset, options: &Options, control: &Control<'_>, rows_min: usize) -> Result<Self> {
+        let memory = control.reserve(dataset.rows * dataset.columns.len())?;
+        let bins_max = options.integer("max_bins").unwrap_or(tree::BINS_MAX);
+        let sample = dataset.train_rows.min(SAMPLE_ROWS);
+        let mut bins = Vec::with_capacity(dataset.columns.len());
+        let mut buffer = Vec::new();
+        for values in &dataset.columns {
+            observe::go_on(control)?;
+            bins.push(match values {
+                Values::Numbers(numbers) => {
+                    buffer.clear();
+                    buffer.extend_from_slice(numbers.get(..sample).unwrap_or_default());
+                    Bins::numeric(&mut buffer, bins_max, rows_min)
+                }
+                Values::Codes { codes, texts } => {
+                    let mut counts = vec![0_u64; texts.len()];
+                    for code in codes.iter().take(dataset.train_rows) {
+                        if let Some(count) = counts.get_mut(*code as usize) {
+                            *count += 1;
+                        }
+                    }
+                    Bins::categorical(&counts)
+                }
+            });
+        }
+        let train = coded(dataset, &bins, 0..dataset.train_rows, control)?;
+        Ok(Self { bins, train, _memory: memory })
+    }
+}
+
+fn coded(dataset: &Dataset, bins: &[Bins], rows: Range<usize>, control: &Control<'_>) -> Result<Matrix> {
+    let mut columns = Vec::with_capacity(bins.len());
+    for (values, bins) in dataset.columns.iter().zip(bins) {
+        observe::go_on(control)?;
+        let mut codes = Vec::with_capacity(rows.len());
+        match values {
+            Values::Numbers(numbers) => bins.encode(numbers.get(rows.clone()).unwrap_or_default(), &mut codes),
+            Values::Codes { codes: given, .. } => {
+                let given = given.get(rows.clone()).unwrap_or_default();
+                for chunk in given.chunks(65_536) {
+                    let numbers: Vec<f64> = chunk.iter().map(|code| number_of(*code)).collect();
+                    bins.encode(&numbers, &mut codes);
+                }
+            }
+        }
+        columns.push(codes);
+    }
+    Matrix::new(columns).map_err(refused)
+}
+
+fn importance(dataset: &Dataset, ensemble: &Ensemble) -> Vec<Importance> {
+    let found = ensemble.importance();
+    dataset
+        .features
+        .iter()
+        .zip(found)
+        .map(|(feature, found)| Importance {
+            feature: feature.name.clone(),
+            gain: Some(found.gain),
+            splits: Some(found.splits),
+            permutation: None,
+        })
+        .collect()
+}
+
+fn per_node(options: &Options, classes: bool, features: usize) -> FeaturesPerNode {
+    match options.get("max_features") {
+        Some(Value::Number(share)) => FeaturesPerNode::Share(*share),
+        Some(Value::Text(word)) if word == "all" => FeaturesPerNode::Share(1.0),
+        Some(Value::Text(word)) if word == "log2" => {
+            FeaturesPerNode::Count((features.max(1) as f64).log2().floor().max(1.0) as usize)
+        }
+        Some(Value::Text(_)) => FeaturesPerNode::Sqrt,
+        _ if classes => FeaturesPerNode::Sqrt,
+        _ => FeaturesPerNode::Share(1.0),
+    }
+}
+
+pub(super) fn forest(
+    dataset: &Dataset,
+    options: &Options,
+    control: &Control<'_>,
+    positive: Option<usize>,
+) -> Result<Fitted> {
+    let coded = Coded::new(dataset, options, control, 1)?;
+    let rows = dataset.train_rows;
+    let bootstrap = options.boolean("bootstrap").unwrap_or(true);
+    let held_out = dataset.rows > rows;
+    let of = |name: &str| options.integer(name);
+    let classes = match &dataset.target {
+        Target::Classes { classes, .. } => classes.len(),
+        Target::None | Target::Numbers(_) => 0,
+    };
+    let own = ForestOptions {
+        trees: of("num_trees").unwrap_or(100),
+        depth_max: of("max_depth").unwrap_or(DEPTH_MAX),
+        rows_split_min: of("min_samples_split").unwrap_or(2),
+        rows_leaf_min: of("min_samples_leaf").unwrap_or(1),
+        gain_min: options.number("min_gain").unwrap_or(0.0),
+        features_per_node: per_node(options, classes > 0, dataset.features.len()),
+        bootstrap,
+        sample_share: share(options, "subsample")?,
+        out_of_bag: bootstrap && options.boolean("oob_score").unwrap_or(!held_out),
+        seed: options.seed(),
+        threads: control.threads,
+    };
+    let _memory = control.reserve(tree::forest_bytes(rows, dataset.features.len(), classes, &own))?;
+    let started = Instant::now();
+    let trained: Forest = match &dataset.target {
+        Target::Classes { codes, classes } => {
+            let labels: Vec<u16> = codes.iter().take(rows).map(|code| *code as u16).collect();
+            let of_classes = class_weights(dataset, options)?;
+            let weights = dataset.weights.as_ref().map(|weights| weights.get(..rows).unwrap_or_default());
+            tree::train_forest_classifier(
+                &coded.train,
+                &coded.bins,
+                &labels,
+                classes.len(),
+                weights,
+                of_classes.as_deref(),
+                &own,
+                control.watch,
+            )
+        }
+        Target::Numbers(_) => {
+            let labels = label_numbers(dataset);
+            let weights = dataset.weights.as_ref().map(|weights| weights.get(..rows).unwrap_or_default());
+            tree::train_forest_regressor(&coded.train, &coded.bins, &labels, weights, &own, control.watch)
+        }
+        Target::None => return Err(Error::internal("a forest without labels")),
+    }
+    .map_err(refused)?;
+    let mut metrics = BTreeMap::new();
+    if let Some(scores) = &trained.out_of_bag {
+        let (scores, width) = match classes {
+            2 => (scores.iter().flat_map(|positive| [1.0 - positive, *positive]).collect(), 2),
+            classes => (scores.clone(), classes.max(1)),
+        };
+        let found = observe::evaluation_of(dataset, &scores, width, positive);
+        metrics.extend(found.into_iter().map(|(name, value)| (format!("oob_{name}"), value)));
+    }
+    let log = vec![LogEntry {
+        iteration: own.trees as u64,
+        train_loss: None,
+        eval_loss: None,
+        ms: started.elapsed().as_secs_f64() * 1e3,
+    }];
+    Ok(Fitted {
+        importance: importance(dataset, &trained.ensemble),
+        learned: Learned::Trees(Trees::new(trained.ensemble, classes, f64::INFINITY)?),
+        log,
+        notes: Vec::new(),
+        metrics,
+    })
+}
+
+/// A share that is not 0.
+fn share(options: &Options, name: &'static str) -> Result<f64> {
+    match options.number(name) {
+        None => Ok(1.0),
+        Some(share) if share > 0.0 => Ok(share),
+        Some(_) => {
+            let message = format!("option \"{name}\" must be greater than 0");
+            Err(Error::new(SqlState::InvalidParameterValue, message))
+        }
+    }
+}
+
+pub(super) fn boosted(dataset: &Dataset, options: &Options, control: &Control<'_>) -> Result<Fitted> {
+    let coded_rows = Coded::new(dataset, options, control, 3)?;
+    let rows = dataset.train_rows;
+    let of = |name: &str| options.integer(name);
+    let rounds = of("early_stopping_rounds").filter(|rounds| *rounds > 0);
+    let (objective, classes) = match &dataset.target {
+        Target::Classes { classes, .. } if classes.len() == 2 => (Objective::Logistic, 2),
+        Target::Classes { classes, .. } => (Objective::Softmax { classes: classes.len() }, classes.len()),
+        _ if options.text("objective") == Some("quantile") => {
+            (Objective::Quantile { alpha: options.number("quantile").unwrap_or(0.5) }, 0)
+        }
+        _ => (Objective::Squared, 0),
+    };
+    let row_share = share(options, "subsample")?;
+    let own = BoostOptions {
+        iterations: of("num_iterations").unwrap_or(100),
+        learning_rate: options.number("learning_rate").unwrap_or(0.1),
+        leaves_max: of("num_leaves").unwrap_or(31),
+        depth_max: of("max_depth").unwrap_or(usize::MAX),
+        rows_leaf_min: of("min_samples_leaf").unwrap_or(20),
+        lambda_l1: options.number("l1_reg").unwrap_or(0.0),
+        lambda_l2: options.number("l2_reg").unwrap_or(0.0),
+        gain_min: options.number("min_gain").unwrap_or(0.0),
+        feature_share: share(options, "feature_fraction")?,
+        row_share,
+        bagging_every: usize::from(row_share < 1.0),
+        early_stopping_rounds: rounds,
+        seed: options.seed(),
+        threads: control.threads,
+        ..BoostOptions::default()
+    };
+    let held_out_rows = dataset.rows - rows;
+    let bytes = tree::boost_bytes(rows, held_out_rows, dataset.features.len(), objective, &own);
+    let _memory = control.reserve(bytes)?;
+    let labels = label_numbers(dataset);
+    let weights = row_weights(dataset, options)?;
+    let held_out = if held_out_rows > 0 {
+        Some((
+            coded(dataset, &coded_rows.bins, rows..dataset.rows, control)?,
+            rest_of_labels(dataset),
+            dataset.weights.as_ref().map(|weights| weights.get(rows..).unwrap_or_default().to_vec()),
+        ))
+    } else {
+        None
+    };
+    let started = Instant::now();
+    let mut log = Vec::new();
+    let mut note = |iteration: usize, losses: &Losses| {
+        log.push(LogEntry {
+            iteration: iteration as u64 + 1,
+            train_loss: Some(losses.train),
+            eval_loss: losses.held_out,
+            ms: started.elapsed().as_secs_f64() * 1e3,
+        });
+    };
+    let target = tree::Target { labels: &labels, weights: weights.as_deref() };
+    let eval = held_out.as_ref().map(|(matrix, labels, weights)| {
+        (matrix, tree::Target { labels, weights: weights.as_deref() })
+    });
+    let boosted = tree::train_boosting(
+        &coded_rows.train,
+        &coded_rows.bins,
+        target,
+        eval,
+        objective,
+        &own,
+        control.watch,
+        &mut note,
+    )
+    .map_err(refused)?;
+    let mut notes = Vec::new();
+    if boosted.iterations < own.iterations {
+        notes.push(format!("training ended early: {} of {} rounds were kept", boosted.iterations, own.iterations));
+    }
+    Ok(Fitted {
+        importance: importance(dataset, &boosted.ensemble),
+        learned: Learned::Trees(Trees::new(boosted.ensemble, classes, f64::INFINITY)?),
+        log,
+        notes,
+        metrics: BTreeMap::new(),
+    })
+}
+
+/// The labels of the rows held out.
+fn rest_of_labels(dataset: &Dataset) -> Vec<f64> {
+    match &dataset.target {
+        Target::Numbers(labels) => labels.get(dataset.train_rows..).unwrap_or_default().to_vec(),
+        Target::Classes { codes, .. } => codes.iter().skip(dataset.train_rows).map(|code| f64::from(*code)).collect(),
+        Target::None => Vec::new(),
+    }
+}

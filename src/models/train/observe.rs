@@ -1,0 +1,257 @@
+//! What is said of the data beside the model, and how a model does on rows.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use super::super::dataset::{Dataset, MISSING, Target, Values};
+use super::super::evaluate;
+use super::super::header::{Evaluation, FeatureStatistics, Importance};
+use super::super::inputs::{Categories, Input, Inputs};
+use super::super::learned::Learned;
+use super::super::metrics::{Classification, Regression};
+use super::Control;
+use crate::error::{Error, Result, SqlState};
+
+/// Rows that are predicted at a time.
+const ROWS: usize = 65_536;
+/// Rows and features up to which permutation importance is taken.
+const PERMUTED_ROWS_MAX: usize = 5_000;
+const PERMUTED_FEATURES_MAX: usize = 100;
+/// Features that a note names.
+const TOLD_MAX: usize = 10;
+
+/// The values of a feature, of all rows.
+pub(super) fn statistics(values: &Values) -> FeatureStatistics {
+    match values {
+        Values::Codes { codes, texts } => FeatureStatistics {
+            nulls: codes.iter().filter(|code| **code == MISSING).count() as u64,
+            categories: Some(texts.len() as u64),
+            ..FeatureStatistics::default()
+        },
+        Values::Numbers(numbers) => {
+            let mut statistics = FeatureStatistics::default();
+            let (mut count, mut mean, mut squares) = (0_u64, 0.0, 0.0);
+            let (mut min, mut max) = (f64::INFINITY, f64::NEG_INFINITY);
+            for number in numbers {
+                if number.is_nan() {
+                    statistics.nulls += 1;
+                    continue;
+                }
+                count += 1;
+                (min, max) = (min.min(*number), max.max(*number));
+                let away = number - mean;
+                mean += away / count as f64;
+                squares += away * (number - mean);
+            }
+            let finite = |value: f64| (count > 0 && value.is_finite()).then_some(value);
+            statistics.min = finite(min);
+            statistics.max = finite(max);
+            statistics.mean = finite(mean);
+            statistics.stddev = finite((squares / count as f64).sqrt());
+            statistics
+        }
+    }
+}
+
+/// What a user should know of the features.
+pub(super) fn notes(dataset: &Dataset) -> Vec<String> {
+    let mut notes = Vec::new();
+    let named = |wanted: &dyn Fn(usize, &Values) -> bool| -> Vec<&str> {
+        let columns = dataset.columns.iter().enumerate().zip(&dataset.features);
+        columns.filter(|((at, values), _)| wanted(*at, values)).map(|(_, feature)| feature.name.as_str()).collect()
+    };
+    let list = |names: &[&str]| {
+        let told = names.iter().take(TOLD_MAX).map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
+        let more = names.len().saturating_sub(TOLD_MAX);
+        if more > 0 { format!("{told} and {more} more") } else { told }
+    };
+    let constant = named(&|_, values| dataset.rows > 1 && values.is_constant());
+    if !constant.is_empty() {
+        notes.push(format!("features that never differ say nothing: {}", list(&constant)));
+    }
+    let same = named(&|_, values| dataset.rows > 1 && !values.is_constant() && tells_label(values, &dataset.target));
+    if !same.is_empty() {
+        notes.push(format!("features that are the label in other words: {}", list(&same)));
+    }
+    for (reason, count) in &dataset.skipped {
+        notes.push(format!("{count} rows were left out: {reason}"));
+    }
+    notes
+}
+
+/// Whether each value of the feature stands for one label and each label for one value.
+fn tells_label(values: &Values, target: &Target) -> bool {
+    match (values, target) {
+        (Values::Numbers(numbers), Target::Numbers(labels)) => numbers == labels,
+        (Values::Codes { codes, .. }, Target::Classes { codes: labels, classes }) => {
+            pairs(codes.iter().map(|code| u64::from(*code)), labels, classes.len())
+        }
+        (Values::Numbers(numbers), Target::Classes { codes: labels, classes }) => {
+            pairs(numbers.iter().map(|number| number.to_bits()), labels, classes.len())
+        }
+        _ => false,
+    }
+}
+
+fn pairs(values: impl Iterator<Item = u64>, labels: &[u32], classes: usize) -> bool {
+    let mut label_of: BTreeMap<u64, u32> = BTreeMap::new();
+    for (value, label) in values.zip(labels) {
+        if *label_of.entry(value).or_insert(*label) != *label || label_of.len() > classes {
+            return false;
+        }
+    }
+    label_of.len() == classes
+}
+
+/// The columns of some rows.
+fn inputs(dataset: &Dataset, rows: Range<usize>) -> Inputs {
+    let columns = dataset.columns.iter().map(|values| match values {
+        Values::Numbers(numbers) => {
+            Input::Numbers(numbers.get(rows.clone()).unwrap_or_default().to_vec().into())
+        }
+        Values::Codes { codes, .. } => Input::Codes(codes.get(rows.clone()).unwrap_or_default().to_vec()),
+    });
+    Inputs { rows: rows.len(), columns: columns.collect() }
+}
+
+/// What is gathered of a model's answers.
+enum Gathered {
+    Classes(Classification),
+    Numbers(Regression),
+    Nothing,
+}
+
+impl Gathered {
+    fn new(dataset: &Dataset, positive: Option<usize>) -> Self {
+        match &dataset.target {
+            Target::Classes { classes, .. } => {
+                Self::Classes(Classification::new(classes.len(), positive.unwrap_or(0), None))
+            }
+            Target::Numbers(_) => Self::Numbers(Regression::default()),
+            Target::None => Self::Nothing,
+        }
+    }
+
+    fn add(&mut self, dataset: &Dataset, rows: Range<usize>, scores: &[f64], width: usize) {
+        for (row, scores) in rows.zip(scores.chunks_exact(width.max(1))) {
+            let weight = dataset.weights.as_ref().and_then(|weights| weights.get(row)).copied().unwrap_or(1.0);
+            match (&mut *self, &dataset.target) {
+                (Self::Classes(found), Target::Classes { codes, .. }) => {
+                    let label = codes.get(row).map_or(usize::MAX, |code| *code as usize);
+                    found.add(label, scores, weight);
+                }
+                (Self::Numbers(found), Target::Numbers(labels)) => {
+                    if let (Some(label), Some(score)) = (labels.get(row), scores.first()) {
+                        found.add(*label, *score, weight);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn finish(&self, positive: Option<usize>) -> (BTreeMap<String, f64>, Evaluation) {
+        match self {
+            Self::Classes(found) => evaluate::of_classes(found, positive.is_some()),
+            Self::Numbers(found) => (evaluate::of_numbers(found), Evaluation::default()),
+            Self::Nothing => Default::default(),
+        }
+    }
+}
+
+/// The metrics of a model on the rows held out, or on all where none are.
+pub(super) fn evaluation(
+    dataset: &Dataset,
+    learned: &Learned,
+    categories: &Categories,
+    positive: Option<usize>,
+    control: &Control<'_>,
+) -> Result<(BTreeMap<String, f64>, Evaluation)> {
+    let mut gathered = Gathered::new(dataset, positive);
+    for rows in blocks(evaluated(dataset)) {
+        go_on(control)?;
+        let scores = learned.scores(&inputs(dataset, rows.clone()), categories)?;
+        gathered.add(dataset, rows, &scores, learned.width());
+    }
+    Ok(gathered.finish(positive))
+}
+
+/// The same of scores that are known, one row of them for each row of training; rows whose scores are NaN do not count.
+pub(super) fn evaluation_of(
+    dataset: &Dataset,
+    scores: &[f64],
+    width: usize,
+    positive: Option<usize>,
+) -> BTreeMap<String, f64> {
+    let mut gathered = Gathered::new(dataset, positive);
+    for (row, scores) in (0..dataset.train_rows).zip(scores.chunks_exact(width.max(1))) {
+        if scores.iter().all(|score| score.is_finite()) {
+            gathered.add(dataset, row..row + 1, scores, width);
+        }
+    }
+    gathered.finish(positive).0
+}
+
+fn evaluated(dataset: &Dataset) -> Range<usize> {
+    if dataset.train_rows < dataset.rows { dataset.train_rows..dataset.rows } else { 0..dataset.rows }
+}
+
+fn blocks(rows: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let end = rows.end;
+    rows.step_by(ROWS).map(move |start| start..(start + ROWS).min(end))
+}
+
+pub(super) fn go_on(control: &Control<'_>) -> Result<()> {
+    control.watch.check().map_err(|_| Error::new(SqlState::QueryCanceled, "canceling statement due to user request"))
+}
+
+/// What the score loses when a feature's values go to other rows: accuracy of classes, R² of numbers.
+pub(super) fn permutation(
+    dataset: &Dataset,
+    learned: &Learned,
+    categories: &Categories,
+    positive: Option<usize>,
+    control: &Control<'_>,
+    importance: &mut Vec<Importance>,
+) -> Result<()> {
+    let mut rows = evaluated(dataset);
+    rows.end = rows.end.min(rows.start + PERMUTED_ROWS_MAX);
+    if dataset.features.len() > PERMUTED_FEATURES_MAX || rows.len() < 2 {
+        return Ok(());
+    }
+    let metric = if matches!(dataset.target, Target::Classes { .. }) { "accuracy" } else { "r2_score" };
+    let of = |inputs: &Inputs| -> Result<Option<f64>> {
+        let scores = learned.scores(inputs, categories)?;
+        let mut gathered = Gathered::new(dataset, positive);
+        gathered.add(dataset, rows.clone(), &scores, learned.width());
+        Ok(gathered.finish(positive).0.get(metric).copied())
+    };
+    let whole = inputs(dataset, rows.clone());
+    let Some(before) = of(&whole)? else { return Ok(()) };
+    // Rows stand in the order of their hashes, so a shift is as good as a shuffle.
+    let shift = rows.len() / 2;
+    for (at, feature) in dataset.features.iter().enumerate() {
+        go_on(control)?;
+        let mut changed = whole.clone();
+        match changed.columns.get_mut(at) {
+            Some(Input::Numbers(values)) => {
+                let mut moved = values.values().to_vec();
+                moved.rotate_left(shift);
+                *values = moved.into();
+            }
+            Some(Input::Codes(codes)) => codes.rotate_left(shift),
+            None => {}
+        }
+        let lost = of(&changed)?.map(|after| before - after);
+        match importance.iter_mut().find(|known| known.feature == feature.name) {
+            Some(known) => known.permutation = lost,
+            None => importance.push(Importance {
+                feature: feature.name.clone(),
+                gain: None,
+                splits: None,
+                permutation: lost,
+            }),
+        }
+    }
+    Ok(())
+}
