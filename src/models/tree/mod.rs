@@ -9,24 +9,27 @@
 //! belong to a tree, sums are whole numbers or are taken in a fixed order.
 
 mod bins;
+mod boost;
 mod codes;
 mod control;
 mod forest;
 mod matrix;
+mod model;
 mod predict;
 mod raw;
-mod validate;
-mod model;
 mod rng;
+mod team;
+mod validate;
 
 pub use bins::{BINS_MAX, Bins, MISSING};
+pub use boost::{BoostOptions, Boosted, Losses, Objective, Target, boost_bytes, train_boosting};
 pub use control::{Error, Stopped, Unwatched, Watch};
 pub use forest::{
     FeaturesPerNode, Forest, ForestOptions, forest_bytes, train_forest_classifier, train_forest_regressor,
 };
 pub use matrix::Matrix;
-pub use predict::Predictor;
 pub use model::{Ensemble, Feature, Importance, LEAF, Link, NO_SET, Tree};
+pub use predict::Predictor;
 
 /// What every learner asks of its data.
 pub(crate) fn check_data(matrix: &Matrix, bins: &[Bins], labels: usize, weights: Option<&[f64]>) -> Result<(), Error> {

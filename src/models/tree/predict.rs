@@ -37,7 +37,10 @@ struct Leaves {
 #[derive(Debug)]
 enum Walk {
     /// The features that some node asks for, and how their values become codes.
-    Codes { encoders: Vec<(usize, Encoder)>, trees: Vec<CodeTree> },
+    Codes {
+        encoders: Vec<(usize, Encoder)>,
+        trees: Vec<CodeTree>,
+    },
     Raw(Vec<RawTree>),
 }
 

@@ -68,13 +68,7 @@ impl RawTree {
     }
 
     /// For the rows `first..first + count` (at most [`LANES`]) the places of their leaves.
-    pub(crate) fn leaves(
-        &self,
-        features: &[Feature],
-        columns: &[&[f64]],
-        first: usize,
-        count: usize,
-    ) -> [u32; LANES] {
+    pub(crate) fn leaves(&self, features: &[Feature], columns: &[&[f64]], first: usize, count: usize) -> [u32; LANES] {
         let mut at = [0_u32; LANES];
         for _ in 0..self.depth {
             let mut moved = 0;

@@ -119,9 +119,8 @@ pub fn train_forest_classifier(
     }
     check_weights(&class_weights)?;
     let outputs = if classes == 2 { 1 } else { classes };
-    let weighs = |row: usize| {
-        class_weights[usize::from(labels[row])] > 0.0 && weights.is_none_or(|weights| weights[row] > 0.0)
-    };
+    let weighs =
+        |row: usize| class_weights[usize::from(labels[row])] > 0.0 && weights.is_none_or(|weights| weights[row] > 0.0);
     let out_of_bag = options.out_of_bag.then(|| OutOfBag::new(matrix.rows(), outputs, 0.0, 1.0));
     let job = Job { matrix, bins, options, outputs, out_of_bag, watch };
     match weights {
