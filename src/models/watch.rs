@@ -1,0 +1,25 @@
+//! How a long computation is stopped and seen: every learner asks a `Watch` at least every few milliseconds of work.
+
+/// What a learner returns when it was told to stop: nothing of its work is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stopped;
+
+/// The learner's line to whoever runs it. Called from several threads at once.
+pub trait Watch: Sync {
+    /// Asked regularly; an `Err` ends the training at once.
+    fn check(&self) -> Result<(), Stopped>;
+    /// `done` of at most `total` iterations (trees, restarts, series) are complete; `loss` is the mean training loss where there is one.
+    fn progress(&self, done: usize, total: usize, loss: Option<f64>);
+}
+
+/// Never stops and shows nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unwatched;
+
+impl Watch for Unwatched {
+    fn check(&self) -> Result<(), Stopped> {
+        Ok(())
+    }
+
+    fn progress(&self, _done: usize, _total: usize, _loss: Option<f64>) {}
+}
