@@ -74,23 +74,42 @@ impl Block {
 
     /// Adds `coefficients · row` to each of `sums`. `coefficients` has `width` elements.
     pub fn add_products(&self, coefficients: &[f64], sums: &mut [f64]) {
+        self.add_lanes(coefficients, sums, |x, factor| x * factor);
+        for columns in self.hot() {
+            for (sum, column) in sums.iter_mut().zip(columns) {
+                *sum += coefficients.get(*column as usize).copied().unwrap_or(0.0);
+            }
+        }
+    }
+
+    /// Adds the squared distance from `centre`, which has `width` elements, to each of `sums`.
+    pub fn add_distances(&self, centre: &[f64], sums: &mut [f64]) {
+        self.add_lanes(centre, sums, |x, centre| (x - centre) * (x - centre));
+        // A row of zeros is this far; a one at `c` changes c² to (1 - c)².
+        let zeros: f64 = centre[self.dense..].iter().map(|value| value * value).sum();
+        sums.iter_mut().take(self.rows).for_each(|sum| *sum += zeros);
+        for columns in self.hot() {
+            for (sum, column) in sums.iter_mut().zip(columns) {
+                *sum += centre.get(*column as usize).map_or(0.0, |value| 1.0 - 2.0 * value);
+            }
+        }
+    }
+
+    /// Adds the sum over the dense columns of `term(x, other)`, in lanes that are added in a fixed order. `term(0, 0)` is 0.
+    #[inline(always)]
+    fn add_lanes(&self, others: &[f64], sums: &mut [f64], term: impl Fn(f64, f64) -> f64) {
         let mut lanes = vec![[0.0; LANES]; self.rows];
-        for (panel, coefficients) in self.panels().zip(coefficients[..self.dense].chunks(LANES)) {
+        for (panel, others) in self.panels().zip(others[..self.dense].chunks(LANES)) {
             let mut factors = [0.0; LANES];
-            factors[..coefficients.len()].copy_from_slice(coefficients);
+            factors[..others.len()].copy_from_slice(others);
             for (lanes, row) in lanes.iter_mut().zip(panel) {
                 for lane in 0..LANES {
-                    lanes[lane] += row[lane] * factors[lane];
+                    lanes[lane] += term(row[lane], factors[lane]);
                 }
             }
         }
         for (sum, l) in sums.iter_mut().zip(&lanes) {
             *sum += ((l[0] + l[4]) + (l[2] + l[6])) + ((l[1] + l[5]) + (l[3] + l[7]));
-        }
-        for columns in self.hot() {
-            for (sum, column) in sums.iter_mut().zip(columns) {
-                *sum += coefficients.get(*column as usize).copied().unwrap_or(0.0);
-            }
         }
     }
 
