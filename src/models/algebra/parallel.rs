@@ -1,0 +1,84 @@
+//! Work on threads of the training alone, with results in a fixed order.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use crate::models::refusal::Refusal;
+
+/// `work(0) … work(count - 1)` on at most `threads` threads (the caller's is one of them), results in order of the index.
+/// The first error ends the rest. The threads end before this returns.
+pub fn in_order<R: Send>(
+    threads: usize,
+    count: usize,
+    work: impl Fn(usize) -> Result<R, Refusal> + Sync,
+) -> Result<Vec<R>, Refusal> {
+    let next = AtomicUsize::new(0);
+    let take = || -> Result<Vec<(usize, R)>, Refusal> {
+        let mut done = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            if index >= count {
+                return Ok(done);
+            }
+            match work(index) {
+                Ok(result) => done.push((index, result)),
+                Err(refusal) => {
+                    next.store(count, Ordering::Relaxed);
+                    return Err(refusal);
+                }
+            }
+        }
+    };
+    let mut done = thread::scope(|scope| {
+        let others: Vec<_> = (1..threads.min(count))
+            .filter_map(|_| thread::Builder::new().name("model".to_owned()).spawn_scoped(scope, take).ok())
+            .collect();
+        let mut all = take();
+        for other in others {
+            let more = other.join().unwrap_or_else(|payload| std::panic::resume_unwind(payload));
+            all = match (all, more) {
+                (Ok(mut all), Ok(more)) => {
+                    all.extend(more);
+                    Ok(all)
+                }
+                (Err(refusal), _) | (_, Err(refusal)) => Err(refusal),
+            };
+        }
+        all
+    })?;
+    done.sort_by_key(|(index, _)| *index);
+    Ok(done.into_iter().map(|(_, result)| result).collect())
+}
+
+/// `rows` cut into at most `count` segments of nearly equal length, each a multiple of `step` but the last.
+pub fn segments(rows: usize, count: usize, step: usize) -> Vec<Range<usize>> {
+    let step = step.max(1);
+    let steps = rows.div_ceil(step);
+    let count = count.clamp(1, steps.max(1));
+    let bound = |index: usize| (steps * index / count * step).min(rows);
+    (0..count).map(|index| bound(index)..bound(index + 1)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_are_in_order_for_any_number_of_threads() {
+        for threads in [1, 2, 7] {
+            let squares = in_order(threads, 100, |index| Ok(index * index)).unwrap();
+            assert_eq!(squares, (0..100).map(|index| index * index).collect::<Vec<_>>());
+        }
+        assert_eq!(in_order(3, 9, |index| if index == 4 { Err(Refusal::NoRows) } else { Ok(()) }), Err(Refusal::NoRows));
+    }
+
+    #[test]
+    fn segments_cover_all_rows_once() {
+        for (rows, count, step) in [(0, 4, 8), (1, 4, 8), (100, 4, 8), (100, 16, 8), (1000, 7, 1)] {
+            let all = segments(rows, count, step);
+            assert!(all.len() <= count);
+            assert_eq!(all.iter().flat_map(Clone::clone).collect::<Vec<_>>(), (0..rows).collect::<Vec<_>>());
+        }
+    }
+}

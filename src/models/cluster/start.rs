@@ -1,0 +1,79 @@
+//! Greedy k-means++ (Arthur and Vassilvitskii 2007): each further centroid is, of some rows drawn by squared distance, the one that leaves
+//! the least.
+
+use super::fit::Rows;
+use crate::models::algebra::random::Random;
+use crate::models::encoder::Block;
+use crate::models::refusal::Refusal;
+
+/// At most `clusters` centroids; fewer when there are not so many different rows.
+pub(super) fn centroids(rows: &Rows<'_>, clusters: usize, random: &mut Random) -> Result<Vec<Vec<f64>>, Refusal> {
+    let count = rows.design.rows();
+    let mut potential: Vec<f64> = (0..count).map(|row| rows.weight(row)).collect();
+    let mut nearest = vec![f64::INFINITY; count];
+    let first = draw(&potential, random);
+    let mut chosen = vec![rows.encoded(first)];
+    closer(rows, &chosen[0], &mut nearest)?;
+    let trials = 2 + (clusters as f64).ln() as usize;
+    while chosen.len() < clusters {
+        let weighted = |row: usize| rows.weight(row) * nearest[row];
+        potential.iter_mut().enumerate().for_each(|(row, place)| *place = weighted(row));
+        let total: f64 = potential.iter().sum();
+        // What rounding leaves of distances between equal rows is no distance.
+        if !(total > 1e-20) {
+            break;
+        }
+        let candidates: Vec<Vec<f64>> = (0..trials).map(|_| rows.encoded(draw(&potential, random))).collect();
+        let left = left_by(rows, &candidates, &nearest)?;
+        let best = (0..trials).min_by(|a, b| left[*a].total_cmp(&left[*b])).unwrap_or(0);
+        closer(rows, &candidates[best], &mut nearest)?;
+        chosen.extend(candidates.into_iter().nth(best));
+    }
+    Ok(chosen)
+}
+
+/// A row, drawn with probability proportional to its potential.
+fn draw(potential: &[f64], random: &mut Random) -> usize {
+    let mut left = random.unit() * potential.iter().sum::<f64>();
+    let mut last = 0;
+    for (row, weight) in potential.iter().enumerate().filter(|(_, weight)| **weight > 0.0) {
+        last = row;
+        if left < *weight {
+            break;
+        }
+        left -= weight;
+    }
+    last
+}
+
+/// Lowers each row's squared distance to that from `centroid`.
+fn closer(rows: &Rows<'_>, centroid: &[f64], nearest: &mut [f64]) -> Result<(), Refusal> {
+    let add = |found: &mut Vec<f64>, block: &Block, _| {
+        let start = found.len();
+        found.resize(start + block.rows(), 0.0);
+        block.add_distances(centroid, &mut found[start..]);
+        Ok(())
+    };
+    let distances = rows.pass.fold(rows.design, 0, Vec::new, add)?;
+    nearest.iter_mut().zip(distances.into_iter().flatten()).for_each(|(near, distance)| *near = near.min(distance.max(0.0)));
+    Ok(())
+}
+
+/// For each candidate, the weighted sum of squared distances if it were chosen.
+fn left_by(rows: &Rows<'_>, candidates: &[Vec<f64>], nearest: &[f64]) -> Result<Vec<f64>, Refusal> {
+    let none = || vec![0.0; candidates.len()];
+    let sums = rows.pass.fold(rows.design, 0, none, |sums, block, range| {
+        let mut distances = vec![0.0; range.len()];
+        for (sum, candidate) in sums.iter_mut().zip(candidates) {
+            distances.fill(0.0);
+            block.add_distances(candidate, &mut distances);
+            let each = range.clone().zip(&distances);
+            *sum += each.map(|(row, distance)| rows.weight(row) * distance.max(0.0).min(nearest[row])).sum::<f64>();
+        }
+        Ok(())
+    })?;
+    Ok(sums.into_iter().fold(none(), |mut total, part| {
+        total.iter_mut().zip(part).for_each(|(total, part)| *total += part);
+        total
+    }))
+}

@@ -1,0 +1,54 @@
+//! A pass over all rows on several threads, with a result that does not depend on their number.
+
+use std::ops::Range;
+
+use super::{Block, Design};
+use crate::models::algebra::parallel::{in_order, segments};
+use crate::models::refusal::Refusal;
+use crate::models::watch::Watch;
+
+/// Memory that the partial results of one pass may take together.
+const PARTIAL_BYTES: usize = 256 << 20;
+const SEGMENTS_MAX: usize = 16;
+
+/// How passes run.
+#[derive(Clone, Copy)]
+pub struct Pass<'a> {
+    pub threads: usize,
+    pub watch: &'a dyn Watch,
+}
+
+impl Pass<'_> {
+    /// Folds the blocks of each segment of rows into a state of its own; the states in order. How many there are depends on the rows and
+    /// on `state_bytes` alone, so sums over them are the same for any number of threads.
+    pub fn fold<S: Send>(
+        &self,
+        design: &Design<'_>,
+        state_bytes: usize,
+        new: impl Fn() -> S + Sync,
+        add: impl Fn(&mut S, &Block, Range<usize>) -> Result<(), Refusal> + Sync,
+    ) -> Result<Vec<S>, Refusal> {
+        let count = (PARTIAL_BYTES / state_bytes.max(1)).clamp(2, SEGMENTS_MAX);
+        let step = design.block().capacity();
+        let segments = segments(design.rows(), count, step);
+        in_order(self.threads, segments.len(), |index| {
+            let (mut state, mut block) = (new(), design.block());
+            let segment = segments[index].clone();
+            for start in segment.clone().step_by(step) {
+                self.watch.check()?;
+                let range = start..(start + step).min(segment.end);
+                design.fill(range.clone(), &mut block);
+                add(&mut state, &block, range)?;
+            }
+            Ok(state)
+        })
+    }
+}
+
+/// The weights of rows `range`: those given, or ones.
+pub fn weights_of(weights: Option<&[f64]>, range: Range<usize>) -> std::borrow::Cow<'_, [f64]> {
+    match weights {
+        Some(weights) => weights[range].into(),
+        None => vec![1.0; range.len()].into(),
+    }
+}

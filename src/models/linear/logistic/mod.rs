@@ -1,0 +1,127 @@
+//! Logistic regression with two or more classes.
+//!
+//! Two classes have one row of coefficients (for the second class); more have one a class, whose sum over the classes is 0 wherever the
+//! penalty leaves it free, as scikit-learn's. Few coefficients: Newton's method, with l1 as a sequence of quadratic problems
+//! (glmnet's way). Many: L-BFGS, with l1 in its orthant-wise form.
+
+mod model;
+mod newton;
+mod problem;
+
+pub use model::{ClassWeight, LogisticModel};
+
+use newton::newton;
+use problem::Problem;
+
+use super::LinearOptions;
+use crate::models::algebra::minimise::{Limits, minimise};
+use crate::models::encoder::{Encoder, Features, Pass, check_weights};
+use crate::models::refusal::Refusal;
+use crate::models::watch::Watch;
+
+/// Coefficients (with intercepts, of all classes) up to which Hessians are made.
+const NEWTON_MAX: usize = 500;
+/// A mean loss this small is that of separated classes.
+const SEPARATED_LOSS: f64 = 1e-6;
+
+/// Where a search ended.
+struct End {
+    at: Vec<f64>,
+    loss: f64,
+    iterations: usize,
+    converged: bool,
+    separated: bool,
+}
+
+impl LogisticModel {
+    /// Fits `labels`, each below `classes`; every class must have a row with a positive weight.
+    ///
+    /// Classes that the features separate have no finite optimum without penalty: the search ends where the loss is next to nothing, with a
+    /// note. One pass over the rows for each iteration; memory 8 · coefficients² bytes a segment up to 500 coefficients, little above.
+    /// Coefficients do not depend on `threads`. Errors: no rows, one class, bad weights, what [`Encoder::fit`] refuses, `Stopped`.
+    pub fn fit(
+        features: &Features<'_>,
+        names: &[String],
+        labels: &[u32],
+        classes: usize,
+        weights: Option<&[f64]>,
+        options: &LinearOptions,
+        watch: &dyn Watch,
+    ) -> Result<Self, Refusal> {
+        options.check()?;
+        check_weights(weights, features.rows)?;
+        check_classes(labels, classes, weights, features.rows)?;
+        let encoder = Encoder::fit(features, names, weights, &options.encoder(), watch)?;
+        let design = encoder.bind(features)?;
+        let rows = if classes == 2 { 1 } else { classes };
+        let (l1, l2) = options.penalties(&encoder);
+        let pass = Pass { threads: options.threads, watch };
+        let problem = Problem::new(&design, labels, weights, rows, options.intercept, (l1, l2), pass);
+        let end = search(&problem, options, watch)?;
+        let mut notes = encoder.notes();
+        if end.separated {
+            notes.push(format!(
+                "the features separate the classes: without l2_reg the coefficients have no finite optimum; these are after {} iterations",
+                end.iterations
+            ));
+        } else if !end.converged {
+            notes.push(format!("the coefficients still changed after {} iterations", end.iterations));
+        }
+        if end.at.iter().any(|value| !value.is_finite()) {
+            return Err(Refusal::Overflow("a coefficient"));
+        }
+        let (intercepts, coefficients) = problem.split(end.at);
+        Ok(Self {
+            encoder,
+            classes,
+            has_intercept: options.intercept,
+            intercepts,
+            coefficients,
+            loss: end.loss,
+            iterations: end.iterations,
+            converged: end.converged,
+            separated: end.separated,
+            notes,
+        })
+    }
+}
+
+fn check_classes(labels: &[u32], classes: usize, weights: Option<&[f64]>, rows: usize) -> Result<(), Refusal> {
+    if rows == 0 {
+        return Err(Refusal::NoRows);
+    }
+    if labels.len() != rows {
+        return Err(Refusal::Mismatch(format!("{rows} labels")));
+    }
+    let mut seen = vec![false; classes];
+    for (row, label) in labels.iter().enumerate() {
+        let place = seen.get_mut(*label as usize).ok_or(Refusal::BadLabel { row })?;
+        *place |= weights.is_none_or(|weights| weights[row] > 0.0);
+    }
+    match seen.iter().filter(|seen| **seen).count() {
+        0 | 1 => Err(Refusal::OneClass),
+        count if count < classes => Err(Refusal::Mismatch(format!("rows of all {classes} classes"))),
+        _ => Ok(()),
+    }
+}
+
+fn search(problem: &Problem<'_>, options: &LinearOptions, watch: &dyn Watch) -> Result<End, Refusal> {
+    let free = !options.penalised();
+    let mut shown = |iteration: usize, loss: f64| {
+        watch.progress(iteration, options.iterations_max, Some(loss));
+        // Nothing but rounding is left to gain.
+        !(free && loss < SEPARATED_LOSS * 1e-2)
+    };
+    let mut end = if problem.size() <= NEWTON_MAX {
+        newton(problem, options, &mut shown, watch)?
+    } else {
+        let limits = Limits { iterations_max: options.iterations_max, gradient_max: options.tolerance };
+        let mut function = |at: &[f64], gradient: &mut [f64]| problem.loss(at, gradient);
+        let absolute = if options.l1 > 0.0 { problem.absolute() } else { Vec::new() };
+        let each = &mut |iteration: usize, _: &[f64], loss: f64| Ok(shown(iteration, loss));
+        let end = minimise(vec![0.0; problem.size()], &absolute, limits, &mut function, each)?;
+        End { at: end.at, loss: end.value, iterations: end.iterations, converged: end.converged, separated: false }
+    };
+    end.separated |= free && end.loss < SEPARATED_LOSS;
+    Ok(end)
+}
