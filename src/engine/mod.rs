@@ -9,6 +9,7 @@
 mod guard;
 mod interest;
 mod memory;
+pub mod pass;
 pub mod profile;
 mod subqueries;
 mod threads;

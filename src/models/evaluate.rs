@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::header::{Evaluation, RocPoint};
+use super::kind::Task;
 use super::metrics::{Classification, Regression};
 
+/// Rows whose scores are kept exactly.
+pub const ROWS_KEPT_MAX: usize = super::metrics::EXACT_ROWS_MAX;
 /// Points of a ROC curve that are kept.
 const ROC_POINTS_MAX: usize = 500;
 
@@ -35,7 +38,7 @@ pub fn is_loss(metric: &str) -> bool {
     metric == "log_loss" || metric == "brier_score" || metric.ends_with("_error")
 }
 
-type Metrics = BTreeMap<String, f64>;
+pub type Metrics = BTreeMap<String, f64>;
 
 /// Of what was gathered of classes; nothing without rows.
 pub fn of_classes(found: &Classification, two: bool) -> (Metrics, Evaluation) {
@@ -51,11 +54,8 @@ pub fn of_classes(found: &Classification, two: bool) -> (Metrics, Evaluation) {
         Some(metrics.brier_score),
     ];
     let confusion = found.confusion().map(<[f64]>::to_vec).collect();
-    let roc = if two { found.ranking(0).map(|ranking| ranking.roc_curve()).unwrap_or_default() } else { Vec::new() };
-    let step = roc.len().div_ceil(ROC_POINTS_MAX).max(1);
-    let last = roc.len().saturating_sub(1);
-    let kept = roc.iter().enumerate().filter(|(at, _)| at % step == 0 || *at == last);
-    let roc = kept.map(|(_, point)| RocPoint {
+    let roc = if two { found.ranking(0).map(|ranking| ranking.roc_curve(ROC_POINTS_MAX)).unwrap_or_default() } else { Vec::new() };
+    let roc = roc.iter().map(|point| RocPoint {
         // What is infinite has no place in JSON: nobody's probability is above 1.
         threshold: point.threshold.min(1.0 + f64::EPSILON),
         true_positives: point.true_positives,
@@ -85,4 +85,89 @@ fn named(names: &[&str], values: &[Option<f64>]) -> Metrics {
     let finite = |value: &Option<f64>| value.filter(|value| value.is_finite());
     let named = names.iter().zip(values).filter_map(|(name, value)| Some(((*name).to_owned(), finite(value)?)));
     named.collect()
+}
+
+/// What is gathered of a model's answers, row by row.
+#[derive(Debug, Clone)]
+pub enum Gathering {
+    Classes { found: Classification, two: bool },
+    Numbers(Regression),
+    /// Squares of distances to the nearest centroid, and rows.
+    Distances(f64, u64),
+    Nothing,
+}
+
+/// What was true of a row.
+#[derive(Debug, Clone, Copy)]
+pub enum Truth {
+    /// The class's place; one that the model does not know is beyond all.
+    Class(usize),
+    Number(f64),
+    None,
+}
+
+impl Gathering {
+    pub fn new(task: Task, classes: usize, positive: Option<usize>) -> Self {
+        match task {
+            Task::Classification => Self::Classes {
+                found: Classification::new(classes, positive.unwrap_or(0), None),
+                two: positive.is_some(),
+            },
+            Task::Regression => Self::Numbers(Regression::default()),
+            Task::Clustering => Self::Distances(0.0, 0),
+            Task::Components | Task::Anomalies | Task::Forecast => Self::Nothing,
+        }
+    }
+
+    pub fn add(&mut self, truth: Truth, scores: &[f64], weight: f64) {
+        match (self, truth) {
+            (Self::Classes { found, .. }, Truth::Class(class)) => found.add(class, scores, weight),
+            (Self::Numbers(found), Truth::Number(number)) => {
+                if let Some(score) = scores.first().filter(|_| number.is_finite()) {
+                    found.add(number, *score, weight);
+                }
+            }
+            (Self::Distances(squares, rows), _) => {
+                if let Some(nearest) = scores.iter().copied().reduce(f64::min) {
+                    *squares += nearest * nearest;
+                    *rows += 1;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub fn merge(&mut self, other: Self) {
+        match (self, other) {
+            (Self::Classes { found, .. }, Self::Classes { found: other, .. }) => found.merge(other),
+            (Self::Numbers(found), Self::Numbers(other)) => found.merge(other),
+            (Self::Distances(squares, rows), Self::Distances(more, others)) => {
+                *squares += more;
+                *rows += others;
+            }
+            _ => {}
+        }
+    }
+
+    pub fn finish(&self) -> (Metrics, Evaluation) {
+        match self {
+            Self::Classes { found, two } => of_classes(found, *two),
+            Self::Numbers(found) => (of_numbers(found), Evaluation::default()),
+            Self::Distances(squares, rows) if *rows > 0 => {
+                let mean = ("mean_squared_distance".to_owned(), squares / *rows as f64);
+                (Metrics::from([mean]), Evaluation::default())
+            }
+            Self::Distances(..) | Self::Nothing => Default::default(),
+        }
+    }
+}
+
+/// The metrics that a model of a kind has, where it is asked about rows.
+pub fn names(task: Task) -> &'static [&'static str] {
+    match task {
+        Task::Classification => OF_CLASSES,
+        Task::Regression => OF_NUMBERS,
+        Task::Clustering => &["mean_squared_distance"],
+        Task::Components | Task::Anomalies | Task::Forecast => &[],
+    }
 }

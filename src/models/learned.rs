@@ -1,6 +1,8 @@
 //! What the learners learn, under one roof: asked for scores, written to artifacts and read from them.
 
 use super::artifact::{Sections, damaged};
+use super::cluster::KMeans;
+use super::components::Pca;
 use super::encoder::{Column, EncodedColumn, Encoder, Features, Part};
 use super::header::Header;
 use super::inputs::{Categories, Input, Inputs};
@@ -29,6 +31,8 @@ pub enum Learned {
     Trees(Trees),
     Linear(LinearModel),
     Logistic(LogisticModel),
+    KMeans(KMeans),
+    Components(Pca),
 }
 
 /// The section of what is kept as JSON.
@@ -65,6 +69,8 @@ impl Learned {
             Self::Logistic(model) => {
                 (model.encoder.features().len(), header.options.model_type == ModelType::LogisticRegression)
             }
+            Self::KMeans(model) => (model.encoder.features().len(), header.options.model_type == ModelType::Kmeans),
+            Self::Components(model) => (model.encoder.features().len(), header.options.model_type == ModelType::Pca),
         };
         let classes = header.label.as_ref().map_or(0, |label| label.classes.len());
         let classed = header.options.model_type.task() != Task::Classification || self.width() == classes;
@@ -91,6 +97,16 @@ impl Learned {
                 model.validate().map_err(refused)?;
                 Ok(Self::Logistic(model))
             }
+            ModelType::Kmeans => {
+                let model: KMeans = parameters(sections)?;
+                model.validate().map_err(refused)?;
+                Ok(Self::KMeans(model))
+            }
+            ModelType::Pca => {
+                let model: Pca = parameters(sections)?;
+                model.validate().map_err(refused)?;
+                Ok(Self::Components(model))
+            }
             other => Err(Error::unsupported(format!("a model of type {}", other.name()))),
         }
     }
@@ -103,6 +119,8 @@ impl Learned {
             }
             Self::Linear(model) => serde_json::to_string(model),
             Self::Logistic(model) => serde_json::to_string(model),
+            Self::KMeans(model) => serde_json::to_string(model),
+            Self::Components(model) => serde_json::to_string(model),
         };
         sections.put_text(PARAMETERS, text.map_err(|error| Error::internal(error.to_string()))?);
         Ok(())
@@ -115,6 +133,8 @@ impl Learned {
             Self::Trees(trees) => trees.width(),
             Self::Linear(_) => 1,
             Self::Logistic(model) => model.classes,
+            Self::KMeans(model) => model.centroids.len(),
+            Self::Components(model) => model.components.len(),
         }
     }
 
@@ -127,6 +147,10 @@ impl Learned {
             Self::Trees(trees) => trees.scores(inputs),
             Self::Linear(model) => model.predict(&encoded(inputs, categories)).map_err(refused),
             Self::Logistic(model) => model.probabilities(&encoded(inputs, categories)).map_err(refused),
+            Self::KMeans(model) => model.distances(&encoded(inputs, categories)).map_err(refused),
+            Self::Components(model) => {
+                Ok(model.transform(&encoded(inputs, categories)).map_err(refused)?.scores)
+            }
         }
     }
 
@@ -134,7 +158,7 @@ impl Learned {
     pub fn threshold(&self) -> f64 {
         match self {
             Self::Trees(trees) => trees.threshold,
-            Self::Linear(_) | Self::Logistic(_) => f64::INFINITY,
+            Self::Linear(_) | Self::Logistic(_) | Self::KMeans(_) | Self::Components(_) => f64::INFINITY,
         }
     }
 
@@ -162,6 +186,8 @@ impl Learned {
                 };
                 Some(model.weights().into_iter().map(weight).collect())
             }
+            Self::KMeans(model) => Some(of_outputs(&model.encoder, model.centroid_values())),
+            Self::Components(model) => Some(of_outputs(&model.encoder, model.loadings())),
         })
     }
 
@@ -171,8 +197,20 @@ impl Learned {
             Self::Trees(trees) => trees.bytes(),
             Self::Linear(model) => model.coefficients.len() * 64,
             Self::Logistic(model) => model.coefficients.iter().map(|weights| weights.len() * 64).sum(),
+            Self::KMeans(model) => model.centroids.iter().map(|centroid| centroid.len() * 16).sum(),
+            Self::Components(model) => model.components.iter().map(|component| component.len() * 16).sum(),
         }
     }
+}
+
+/// Numbers of centroids or components, which count from 1.
+fn of_outputs(encoder: &Encoder, values: Vec<(usize, EncodedColumn, f64)>) -> Vec<Weight> {
+    let weight = |(output, column, weight): (usize, EncodedColumn, f64)| {
+        let (input, category) = described(encoder, Some(column));
+        let output = Some((output + 1).to_string());
+        Weight { output, input, category, weight, standard_error: None, p_value: None }
+    };
+    values.into_iter().map(weight).collect()
 }
 
 /// The input of an encoded column, and its category; the constant where there is no column.

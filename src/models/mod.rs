@@ -6,13 +6,21 @@
 //! ```
 //! Synchronous; it knows no SQL, no catalog, no store and no session. Training asks a [`watch::Watch`] whether to go on.
 
+mod algebra;
 pub mod artifact;
+mod cluster;
+mod components;
 pub mod dataset;
+mod encoder;
+pub mod evaluate;
 mod feature;
+mod forecast;
 pub mod header;
 pub mod inputs;
 mod kind;
 mod learned;
+mod linear;
+mod metrics;
 mod model;
 pub mod options;
 mod refusal;

@@ -3,7 +3,8 @@
 use super::artifact::{Sections, damaged};
 use super::dataset::MISSING;
 use super::inputs::{Input, Inputs};
-use super::tree::{Ensemble, Error as TreeError, Feature, Link, Predictor, Tree, Unwatched};
+use super::tree::{self, Ensemble, Error as TreeError, Feature, Link, Predictor, Tree, Unwatched};
+use super::watch::Watch;
 use crate::error::{Error, Result, SqlState};
 
 /// Trees that answer.
@@ -15,6 +16,19 @@ pub struct Trees {
     classes: usize,
     /// Of an isolation forest: scores above it are of anomalies.
     pub threshold: f64,
+}
+
+/// The watch as the kernel asks it.
+pub struct Watched<'a>(pub &'a dyn Watch);
+
+impl tree::Watch for Watched<'_> {
+    fn check(&self) -> std::result::Result<(), tree::Stopped> {
+        self.0.check().map_err(|_| tree::Stopped)
+    }
+
+    fn progress(&self, done: usize, total: usize, loss: Option<f64>) {
+        self.0.progress(done, total, loss);
+    }
 }
 
 /// An error of the kernel as a statement's.

@@ -23,6 +23,8 @@ pub(super) fn fit(
         ModelType::BoostedTreeClassifier | ModelType::BoostedTreeRegressor => trees::boosted(dataset, options, control),
         ModelType::LinearRegression => encoded::linear(dataset, options, control),
         ModelType::LogisticRegression => encoded::logistic(dataset, options, control),
+        ModelType::Kmeans => encoded::kmeans(dataset, options, control),
+        ModelType::Pca => encoded::components(dataset, options, control),
         other => Err(Error::unsupported(format!("a model of type {}", other.name()))),
     }
 }

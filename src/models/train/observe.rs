@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::super::dataset::{Dataset, MISSING, Target, Values};
-use super::super::evaluate;
+use super::super::evaluate::{Gathering, Truth};
 use super::super::header::{Evaluation, FeatureStatistics, Importance};
 use super::super::inputs::{Categories, Input, Inputs};
+use super::super::kind::Task;
 use super::super::learned::Learned;
-use super::super::metrics::{Classification, Regression};
 use super::Control;
 use crate::error::{Error, Result, SqlState};
 
@@ -114,48 +114,24 @@ fn inputs(dataset: &Dataset, rows: Range<usize>) -> Inputs {
     Inputs { rows: rows.len(), columns: columns.collect() }
 }
 
-/// What is gathered of a model's answers.
-enum Gathered {
-    Classes(Classification),
-    Numbers(Regression),
-    Nothing,
+/// Adds rows of the dataset with what a model answers.
+fn add(gathered: &mut Gathering, dataset: &Dataset, rows: Range<usize>, scores: &[f64], width: usize) {
+    for (row, scores) in rows.zip(scores.chunks_exact(width.max(1))) {
+        let weight = dataset.weights.as_ref().and_then(|weights| weights.get(row)).copied().unwrap_or(1.0);
+        let truth = match &dataset.target {
+            Target::Classes { codes, .. } => Truth::Class(codes.get(row).map_or(usize::MAX, |code| *code as usize)),
+            Target::Numbers(labels) => Truth::Number(labels.get(row).copied().unwrap_or(f64::NAN)),
+            Target::None => Truth::None,
+        };
+        gathered.add(truth, scores, weight);
+    }
 }
 
-impl Gathered {
-    fn new(dataset: &Dataset, positive: Option<usize>) -> Self {
-        match &dataset.target {
-            Target::Classes { classes, .. } => {
-                Self::Classes(Classification::new(classes.len(), positive.unwrap_or(0), None))
-            }
-            Target::Numbers(_) => Self::Numbers(Regression::default()),
-            Target::None => Self::Nothing,
-        }
-    }
-
-    fn add(&mut self, dataset: &Dataset, rows: Range<usize>, scores: &[f64], width: usize) {
-        for (row, scores) in rows.zip(scores.chunks_exact(width.max(1))) {
-            let weight = dataset.weights.as_ref().and_then(|weights| weights.get(row)).copied().unwrap_or(1.0);
-            match (&mut *self, &dataset.target) {
-                (Self::Classes(found), Target::Classes { codes, .. }) => {
-                    let label = codes.get(row).map_or(usize::MAX, |code| *code as usize);
-                    found.add(label, scores, weight);
-                }
-                (Self::Numbers(found), Target::Numbers(labels)) => {
-                    if let (Some(label), Some(score)) = (labels.get(row), scores.first()) {
-                        found.add(*label, *score, weight);
-                    }
-                }
-                _ => {}
-            }
-        }
-    }
-
-    fn finish(&self, positive: Option<usize>) -> (BTreeMap<String, f64>, Evaluation) {
-        match self {
-            Self::Classes(found) => evaluate::of_classes(found, positive.is_some()),
-            Self::Numbers(found) => (evaluate::of_numbers(found), Evaluation::default()),
-            Self::Nothing => Default::default(),
-        }
+fn gathering(dataset: &Dataset, positive: Option<usize>) -> Gathering {
+    match &dataset.target {
+        Target::Classes { classes, .. } => Gathering::new(Task::Classification, classes.len(), positive),
+        Target::Numbers(_) => Gathering::new(Task::Regression, 0, None),
+        Target::None => Gathering::Nothing,
     }
 }
 
@@ -167,13 +143,13 @@ pub(super) fn evaluation(
     positive: Option<usize>,
     control: &Control<'_>,
 ) -> Result<(BTreeMap<String, f64>, Evaluation)> {
-    let mut gathered = Gathered::new(dataset, positive);
+    let mut gathered = gathering(dataset, positive);
     for rows in blocks(evaluated(dataset)) {
         go_on(control)?;
         let scores = learned.scores(&inputs(dataset, rows.clone()), categories)?;
-        gathered.add(dataset, rows, &scores, learned.width());
+        add(&mut gathered, dataset, rows, &scores, learned.width());
     }
-    Ok(gathered.finish(positive))
+    Ok(gathered.finish())
 }
 
 /// The same of scores that are known, one row of them for each row of training; rows whose scores are NaN do not count.
@@ -183,13 +159,13 @@ pub(super) fn evaluation_of(
     width: usize,
     positive: Option<usize>,
 ) -> BTreeMap<String, f64> {
-    let mut gathered = Gathered::new(dataset, positive);
+    let mut gathered = gathering(dataset, positive);
     for (row, scores) in (0..dataset.train_rows).zip(scores.chunks_exact(width.max(1))) {
         if scores.iter().all(|score| score.is_finite()) {
-            gathered.add(dataset, row..row + 1, scores, width);
+            add(&mut gathered, dataset, row..row + 1, scores, width);
         }
     }
-    gathered.finish(positive).0
+    gathered.finish().0
 }
 
 fn evaluated(dataset: &Dataset) -> Range<usize> {
@@ -222,9 +198,9 @@ pub(super) fn permutation(
     let metric = if matches!(dataset.target, Target::Classes { .. }) { "accuracy" } else { "r2_score" };
     let of = |inputs: &Inputs| -> Result<Option<f64>> {
         let scores = learned.scores(inputs, categories)?;
-        let mut gathered = Gathered::new(dataset, positive);
-        gathered.add(dataset, rows.clone(), &scores, learned.width());
-        Ok(gathered.finish(positive).0.get(metric).copied())
+        let mut gathered = gathering(dataset, positive);
+        add(&mut gathered, dataset, rows.clone(), &scores, learned.width());
+        Ok(gathered.finish().0.get(metric).copied())
     };
     let whole = inputs(dataset, rows.clone());
     let Some(before) = of(&whole)? else { return Ok(()) };

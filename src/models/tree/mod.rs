@@ -30,6 +30,7 @@ pub use forest::{
 pub use matrix::Matrix;
 pub use model::{Ensemble, Feature, Importance, LEAF, Link, NO_SET, Tree};
 pub use predict::Predictor;
+pub(crate) use rng::Rng;
 
 /// What every learner asks of its data.
 pub(crate) fn check_data(matrix: &Matrix, bins: &[Bins], labels: usize, weights: Option<&[f64]>) -> Result<(), Error> {

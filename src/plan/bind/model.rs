@@ -14,10 +14,12 @@ use super::scope::{Item, Origin, ScopeColumn};
 use super::{Binder, plan_columns};
 use crate::builtins::functions::prediction;
 use crate::encode::types::PgType;
+use crate::engine::pass::PassTable;
 use crate::error::{Error, Result, SqlState};
 use crate::models::{Answer, Model, Task};
-use crate::plan::model::{Facts, UsedModel, facts, written};
+use crate::plan::model::{Evaluated, Facts, Told, UsedModel, facts, written};
 use crate::plan::relations::{RelationColumn, ResolvedTable};
+use crate::plan::typing::{self, Coercion, Typed};
 use crate::sql::model_argument;
 
 /// Functions over models that are there, for the error of one that is not.
@@ -62,6 +64,7 @@ impl Binder<'_> {
         let from = match function {
             "predict" => self.predicted(&call, left)?,
             "detect_anomalies" => self.anomalies(&call, left)?,
+            "evaluate" | "confusion_matrix" | "roc_curve" if call.rows.is_some() => self.evaluated(&call, left)?,
             _ => self.facts_of(&call)?,
         };
         let mut items = Vec::new();
@@ -198,6 +201,46 @@ impl Binder<'_> {
         }
     }
 
+    /// The metrics of the model on some rows, in one pass over them.
+    fn evaluated(&self, call: &Call<'_>, left: &Left<'_, '_>) -> Result<From> {
+        self.refuse_options(call, &[])?;
+        let model = &call.used.model;
+        let two = model.header.label.as_ref().is_some_and(|label| label.positive.is_some());
+        let told = match (call.function, model.task()) {
+            ("evaluate", Task::Classification | Task::Regression | Task::Clustering) => Told::Metrics,
+            ("confusion_matrix", Task::Classification) => Told::Confusion,
+            ("roc_curve", Task::Classification) if two => Told::Roc,
+            _ => return self.wrong_kind(call, "it needs labels, a curve two of them"),
+        };
+        let query = call.rows.ok_or_else(|| Error::internal("an evaluation without rows"))?;
+        let input = self.derived_rows(query, left)?;
+        let columns: Vec<ScopeColumn> = input.items.iter().flat_map(|item| item.columns.clone()).collect();
+        let mut exprs = self.features_among(call.used, &columns, call.position)?;
+        if let Some(label) = &model.header.label {
+            let name = &label.feature.name;
+            let Some(column) = columns.iter().find(|column| column.name == *name) else {
+                let message = format!("the rows have no column \"{name}\", the label of model \"{}\"", call.used.name);
+                return Err(Error::new(SqlState::UndefinedColumn, message).at(call.position));
+            };
+            let value = Typed { expr: column.expr.clone(), ty: column.ty, position: call.position };
+            exprs.push(typing::coerce(self.typing, value, label.feature.ty(), Coercion::Assignment)?.expr);
+        }
+        let names = unique(vec!["value"; exprs.len()]);
+        let exprs: Vec<Expr> = exprs.into_iter().zip(names).map(|(expr, name)| expr.alias(name)).collect();
+        let plan = LogicalPlanBuilder::from(input.plan).project(exprs)?.build()?;
+        let pass = Evaluated::new(Arc::clone(model), told)?;
+        let columns = pass.columns()?.iter().map(|(name, ty)| RelationColumn::new(name, *ty)).collect();
+        let provider = PassTable::new(self.unnested(plan)?, Arc::new(pass));
+        let table = ResolvedTable {
+            schema: String::new(),
+            name: call.function.to_owned(),
+            oid: 0,
+            columns,
+            provider: Arc::new(provider),
+        };
+        self.table(&table, call.function, None, None, call.position)
+    }
+
     fn wrong_kind<T>(&self, call: &Call<'_>, hint: &str) -> Result<T> {
         let kind = call.used.model.header.options.model_type.name();
         let message = format!("ml.{} is not for a model of type {kind}", call.function);
@@ -227,7 +270,9 @@ impl Binder<'_> {
             ("evaluate", _) => facts::metrics(header)?,
             ("confusion_matrix", Task::Classification) => facts::confusion(classes, &header.evaluation.confusion)?,
             ("roc_curve", Task::Classification) if classes.len() == 2 => facts::roc(&header.evaluation.roc)?,
-            ("confusion_matrix" | "roc_curve", _) => return self.wrong_kind(call, "it needs a classifier of two classes"),
+            ("confusion_matrix" | "roc_curve", _) => {
+                return self.wrong_kind(call, "it needs a classifier, a curve one of two classes");
+            }
             ("feature_importance", _) => facts::importance(header)?,
             ("feature_info", _) => facts::features(header)?,
             ("training_info", _) => facts::log(header)?,

@@ -73,6 +73,15 @@ pub fn metrics(header: &Header) -> Result<Facts> {
     gathered.finish()
 }
 
+/// Metrics of these names in one row; NULL for those that are not defined.
+pub fn named_metrics(names: &[&str], metrics: &std::collections::BTreeMap<String, f64>) -> Result<Facts> {
+    let mut gathered = Gathered::default();
+    for name in names {
+        gathered = gathered.number(name, std::iter::once(metrics.get(*name).copied()));
+    }
+    gathered.finish()
+}
+
 /// A row for each pair of classes.
 pub fn confusion(classes: &[String], counts: &[Vec<f64>]) -> Result<Facts> {
     let cells: Vec<(&String, &String, f64)> = counts

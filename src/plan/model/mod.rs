@@ -1,5 +1,6 @@
 //! Models in a statement: TRANSFORM's expressions, and calls that predict.
 
+mod evaluation;
 pub mod facts;
 mod named;
 
@@ -16,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::models::Feature;
 use crate::sql;
 
+pub use evaluation::{Evaluated, Told};
 pub use facts::Facts;
 pub use named::{PREDICTIONS, SCHEMA, UsedModel, first_argument, parse_model, written};
 

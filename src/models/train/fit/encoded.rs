@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use super::super::super::cluster::{KMeans, KMeansOptions};
+use super::super::super::components::{Keep, Pca, PcaOptions};
 use super::super::super::dataset::{Dataset, Target, Values};
 use super::super::super::encoder::{Column, Features};
 use super::super::super::header::LogEntry;
@@ -55,7 +57,7 @@ pub(super) fn linear(dataset: &Dataset, options: &Options, control: &Control<'_>
     let weights = row_weights(dataset, options)?;
     let own = options_of(options, control);
     let started = Instant::now();
-    let model = LinearModel::fit(&features, &names, &labels, weights.as_deref(), &own, &control.watch);
+    let model = LinearModel::fit(&features, &names, &labels, weights.as_deref(), &own, control.watch);
     let model = model.map_err(refused)?;
     Ok(Fitted {
         log: step(started, model.iterations, model.loss),
@@ -76,7 +78,7 @@ pub(super) fn logistic(dataset: &Dataset, options: &Options, control: &Control<'
     let own = options_of(options, control);
     let started = Instant::now();
     let model =
-        LogisticModel::fit(&features, &names, labels, classes.len(), weights.as_deref(), &own, &control.watch);
+        LogisticModel::fit(&features, &names, labels, classes.len(), weights.as_deref(), &own, control.watch);
     let model = model.map_err(refused)?;
     Ok(Fitted {
         log: step(started, model.iterations, model.loss),
@@ -84,5 +86,66 @@ pub(super) fn logistic(dataset: &Dataset, options: &Options, control: &Control<'
         notes: model.notes.clone(),
         metrics: BTreeMap::new(),
         learned: Learned::Logistic(model),
+    })
+}
+
+pub(super) fn kmeans(dataset: &Dataset, options: &Options, control: &Control<'_>) -> Result<Fitted> {
+    let (features, names) = features(dataset);
+    let default = KMeansOptions::default();
+    let own = KMeansOptions {
+        clusters: options.integer("num_clusters").unwrap_or(8),
+        standardize: options.boolean("standardize").unwrap_or(true),
+        restarts: options.integer("restarts").unwrap_or(10),
+        iterations_max: options.integer("max_iterations").unwrap_or(300),
+        tolerance: options.number("tolerance").unwrap_or(default.tolerance),
+        seed: options.seed(),
+        categories_max: options.integer("max_categories").unwrap_or(default.categories_max),
+        threads: control.threads,
+        ..default
+    };
+    let started = Instant::now();
+    let model = KMeans::fit(&features, &names, None, &own, control.watch).map_err(refused)?;
+    let mut metrics = BTreeMap::from([("inertia".to_owned(), model.inertia)]);
+    if let Some(found) = &model.metrics {
+        let named = [("silhouette", found.silhouette), ("davies_bouldin_index", found.davies_bouldin)];
+        metrics.extend(named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
+    }
+    Ok(Fitted {
+        log: step(started, model.iterations, model.inertia),
+        importance: Vec::new(),
+        notes: model.notes.clone(),
+        metrics,
+        learned: Learned::KMeans(model),
+    })
+}
+
+pub(super) fn components(dataset: &Dataset, options: &Options, control: &Control<'_>) -> Result<Fitted> {
+    let (features, names) = features(dataset);
+    let default = PcaOptions::default();
+    let own = PcaOptions {
+        keep: match (options.integer("num_components"), options.number("explained_variance")) {
+            (Some(count), _) => Keep::Count(count),
+            (None, Some(share)) => Keep::Share(share),
+            (None, None) => default.keep,
+        },
+        scale: options.boolean("standardize").unwrap_or(true),
+        categories_max: options.integer("max_categories").unwrap_or(default.categories_max),
+        threads: control.threads,
+        ..default
+    };
+    let started = Instant::now();
+    let model = Pca::fit(&features, &names, None, &own, control.watch).map_err(refused)?;
+    let ratios = model.ratios();
+    let mut metrics = BTreeMap::from([
+        ("total_variance".to_owned(), model.total_variance),
+        ("total_explained_variance_ratio".to_owned(), ratios.iter().sum()),
+    ]);
+    metrics.retain(|_, value| value.is_finite());
+    Ok(Fitted {
+        log: step(started, 1, f64::NAN),
+        importance: Vec::new(),
+        notes: model.notes.clone(),
+        metrics,
+        learned: Learned::Components(model),
     })
 }

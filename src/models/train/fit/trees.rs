@@ -11,7 +11,7 @@ use super::super::super::options::{Options, Value};
 use super::super::super::tree::{
     self, Bins, BoostOptions, Ensemble, FeaturesPerNode, Forest, ForestOptions, Losses, Matrix, Objective,
 };
-use super::super::super::trees::{Trees, number_of, refused};
+use super::super::super::trees::{Trees, Watched, number_of, refused};
 use super::super::{Control, Fitted, observe};
 use super::{class_weights, label_numbers, row_weights};
 use crate::error::{Error, Result, SqlState};
@@ -151,13 +151,13 @@ pub(super) fn forest(
                 weights,
                 of_classes.as_deref(),
                 &own,
-                control.watch,
+                &Watched(control.watch),
             )
         }
         Target::Numbers(_) => {
             let labels = label_numbers(dataset);
             let weights = dataset.weights.as_ref().map(|weights| weights.get(..rows).unwrap_or_default());
-            tree::train_forest_regressor(&coded.train, &coded.bins, &labels, weights, &own, control.watch)
+            tree::train_forest_regressor(&coded.train, &coded.bins, &labels, weights, &own, &Watched(control.watch))
         }
         Target::None => return Err(Error::internal("a forest without labels")),
     }
@@ -264,7 +264,7 @@ pub(super) fn boosted(dataset: &Dataset, options: &Options, control: &Control<'_
         eval,
         objective,
         &own,
-        control.watch,
+        &Watched(control.watch),
         &mut note,
     )
     .map_err(refused)?;
