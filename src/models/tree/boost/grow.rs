@@ -21,6 +21,16 @@ pub(super) struct Grower<'a> {
     pub(super) team: &'a Team,
 }
 
+/// What one tree is grown from.
+#[derive(Clone, Copy)]
+pub(super) struct Round<'a> {
+    /// Packed, by row.
+    pub(super) gradients: &'a [u64],
+    pub(super) units: Units,
+    /// The features that may be split.
+    pub(super) used: &'a [bool],
+}
+
 /// Memory kept from tree to tree.
 #[derive(Default)]
 pub(super) struct Scratch {
@@ -50,16 +60,15 @@ impl Leaf {
 
 impl Grower<'_> {
     /// Grows a tree on `rows` (ascending; on return in the order of the leaves) from their packed gradients. The tree's leaves have no values
-    /// yet: they are in the leaves returned. `used` tells which features may be split.
+    /// yet: they are in the leaves returned.
     pub(super) fn grow(
         &self,
         rows: &mut [u32],
-        gradients: &[u64],
-        units: Units,
-        used: &[bool],
+        round: Round<'_>,
         scratch: &mut Scratch,
         meter: &mut Meter<'_>,
     ) -> Result<(Tree, Vec<Leaf>), Stopped> {
+        let Round { gradients, units, .. } = round;
         let mut tree = Tree::new(0, 1);
         let sums = rows.iter().fold(Sums::default(), |sums, &row| {
             let one = Sums::of(gradients[row as usize]);
@@ -69,7 +78,7 @@ impl Grower<'_> {
         let node = tree.push(rows.len() as f64);
         let mut leaves =
             vec![Leaf { node, start: 0, end: rows.len(), value, depth: 0, sums, histogram: None, best: None }];
-        self.measure(&mut leaves, 0, None, rows, gradients, units, used, scratch, meter)?;
+        self.measure(&mut leaves, 0, None, rows, round, scratch, meter)?;
         while leaves.len() < self.options.leaves_max.max(2) {
             // The first of equal gains: the order of leaves is fixed.
             let chosen = (0..leaves.len()).fold(
@@ -107,7 +116,7 @@ impl Grower<'_> {
             leaves[chosen] = child(node, start, middle, candidate.left);
             leaves.push(right);
             if leaves.len() < self.options.leaves_max {
-                self.measure(&mut leaves, chosen, histogram, rows, gradients, units, used, scratch, meter)?;
+                self.measure(&mut leaves, chosen, histogram, rows, round, scratch, meter)?;
             }
         }
         for leaf in &mut leaves {
@@ -123,12 +132,11 @@ impl Grower<'_> {
         first: usize,
         histogram: Option<Vec<u64>>,
         rows: &[u32],
-        gradients: &[u64],
-        units: Units,
-        used: &[bool],
+        round: Round<'_>,
         scratch: &mut Scratch,
         meter: &mut Meter<'_>,
     ) -> Result<(), Stopped> {
+        let Round { gradients, units, used } = round;
         let wanted: Vec<bool> =
             used.chunks(super::blocks::WIDTH).map(|features| features.iter().any(|&used| used)).collect();
         let last = leaves.len() - 1;

@@ -21,7 +21,7 @@ use super::rng::Rng;
 use super::team::Team;
 use super::{Bins, Ensemble, Error, Feature, Link, Matrix, Tree, Watch};
 use blocks::Blocks;
-use grow::{Grower, Leaf, Scratch};
+use grow::{Grower, Leaf, Round, Scratch};
 pub use objective::Objective;
 use scores::Scores;
 
@@ -245,8 +245,8 @@ impl Training<'_> {
                 rows.clear();
                 rows.extend_from_slice(&bag);
                 let (gradients, units) = scores.gradients(output);
-                let (mut tree, mut leaves) =
-                    grower.grow(&mut rows, gradients, units, &used, &mut scratch, &mut meter)?;
+                let round = Round { gradients, units, used: &used };
+                let (mut tree, mut leaves) = grower.grow(&mut rows, round, &mut scratch, &mut meter)?;
                 grown |= leaves.len() > 1;
                 if leaves.len() == 1 {
                     leaves[0].value = 0.0;
