@@ -2,12 +2,13 @@
 
 use super::BoostOptions;
 use super::blocks::Blocks;
-use super::histogram::{CELLS, fill};
+use super::histogram::{CELLS, Source, fill};
 use super::split::{Candidate, Finder, Sums, Units, leaf_value};
-use crate::models::tree::Bins;
 use crate::models::tree::control::{Meter, Stopped};
 use crate::models::tree::model::Tree;
 use crate::models::tree::team::Team;
+use crate::models::tree::validate::DEPTH_MAX;
+use crate::models::tree::{Bins, Matrix};
 
 /// Work below which one thread is faster.
 const PARALLEL_ROWS_MIN: usize = 50_000;
@@ -15,6 +16,7 @@ const PARALLEL_FEATURES_MIN: usize = 64;
 
 /// What the trees of a training share.
 pub(super) struct Grower<'a> {
+    pub(super) matrix: &'a Matrix,
     pub(super) blocks: &'a Blocks,
     pub(super) bins: &'a [Bins],
     pub(super) options: &'a BoostOptions,
@@ -141,7 +143,8 @@ impl Grower<'_> {
             used.chunks(super::blocks::WIDTH).map(|features| features.iter().any(|&used| used)).collect();
         let last = leaves.len() - 1;
         let divisible = |leaf: &Leaf| {
-            leaf.end - leaf.start >= 2 * self.options.rows_leaf_min.max(1) && leaf.depth < self.options.depth_max
+            leaf.end - leaf.start >= 2 * self.options.rows_leaf_min.max(1)
+                && leaf.depth < self.options.depth_max.min(DEPTH_MAX)
         };
         if !divisible(&leaves[first]) && !divisible(&leaves[last]) {
             scratch.histograms.extend(histogram);
@@ -156,7 +159,8 @@ impl Grower<'_> {
         counted.resize(used.len() * CELLS, 0);
         let Leaf { start, end, .. } = leaves[small];
         meter.spend((end - start) * used.len() / 2 + used.len() * CELLS)?;
-        fill(self.blocks, &wanted, &rows[start..end], gradients, self.team, &mut counted, &mut scratch.partials);
+        let source = Source { blocks: self.blocks, wanted: &wanted, gradients, pulse: meter.pulse };
+        fill(source, &rows[start..end], self.team, &mut counted, &mut scratch.partials)?;
         if let Some(mut parent) = histogram {
             parent.iter_mut().zip(&counted).for_each(|(cell, small)| *cell = cell.wrapping_sub(*small));
             leaves[large].histogram = Some(parent);
@@ -199,8 +203,8 @@ impl Grower<'_> {
 
     /// Brings the rows that go left to the front, both sides in their order. Returns how many went left.
     fn partition(&self, rows: &mut [u32], candidate: &Candidate, table: &[u8; 256], scratch: &mut Vec<u32>) -> usize {
-        let (block, offset) = self.blocks.find(candidate.split.feature as usize);
-        let (codes, width) = (&block.codes, block.width);
+        // The column and not its block: a byte a row stays in the cache.
+        let codes = self.matrix.column(candidate.split.feature as usize);
         scratch.resize(rows.len().max(scratch.len()), 0);
         let scratch = &mut scratch[..rows.len()];
         let threads = if rows.len() < PARALLEL_ROWS_MIN { 1 } else { self.team.threads() };
@@ -212,7 +216,7 @@ impl Grower<'_> {
             let (mut left_rows, mut right_rows) = (0, 0);
             for place in 0..rows.len() {
                 let row = rows[place];
-                let left = usize::from(table[usize::from(codes[row as usize * width + offset])]);
+                let left = usize::from(table[usize::from(codes[row as usize])]);
                 rows[left_rows] = row;
                 right[right_rows] = row;
                 left_rows += left;

@@ -23,7 +23,7 @@ use super::{Bins, Ensemble, Error, Feature, Link, Matrix, Tree, Watch};
 use blocks::Blocks;
 use grow::{Grower, Leaf, Round, Scratch};
 pub use objective::Objective;
-use scores::Scores;
+use scores::{Coded, Scores};
 
 /// Options of boosting; the defaults are LightGBM's.
 #[derive(Debug, Clone, PartialEq)]
@@ -97,7 +97,7 @@ pub struct Target<'a> {
 /// The mean losses after an iteration: squared error, pinball loss or log loss.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Losses {
-    /// Of up to 20,000 evenly spaced training rows.
+    /// Of up to 10,000 evenly spaced training rows.
     pub train: f64,
     pub held_out: Option<f64>,
 }
@@ -217,7 +217,7 @@ impl Training<'_> {
         let options = self.options;
         let stop = AtomicBool::new(false);
         let mut meter = Meter::new(self.watch, &stop);
-        let grower = Grower { blocks, bins: self.bins, options, team };
+        let grower = Grower { matrix: self.matrix, blocks, bins: self.bins, options, team };
         let mut scratch = Scratch::default();
         let mut scores = Scores::new(self.objective, self.target, &self.base);
         let mut held_scores = held_out.map(|(_, target)| Scores::new(self.objective, target, &self.base));
@@ -255,17 +255,18 @@ impl Training<'_> {
                 meter.spend(self.matrix.rows() * 2)?;
                 scores.add_leaves(output, &leaves, options.learning_rate, &rows, team);
                 if bag.len() < self.matrix.rows() {
-                    scores.add_tree_to_others(output, &tree, self.bins, self.matrix, &bag);
+                    let data = Coded { bins: self.bins, matrix: self.matrix };
+                    scores.add_tree(output, &tree, data, &bag, team);
                 }
                 if let (Some(scores), Some((matrix, _))) = (&mut held_scores, held_out) {
                     meter.spend(matrix.rows() * 8)?;
-                    scores.add_tree(output, &tree, self.bins, matrix);
+                    scores.add_tree(output, &tree, Coded { bins: self.bins, matrix }, &[], team);
                 }
                 trees.push(tree);
             }
             let losses = Losses {
-                train: scores.loss(20_000),
-                held_out: held_scores.as_ref().map(|scores| scores.loss(usize::MAX)),
+                train: scores.loss(10_000, team),
+                held_out: held_scores.as_ref().map(|scores| scores.loss(usize::MAX, team)),
             };
             log.push(losses);
             on_iteration(iteration, &losses);
