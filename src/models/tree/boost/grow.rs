@@ -180,7 +180,7 @@ impl Grower<'_> {
         if leaf.sums.hessian == 0 {
             return None;
         }
-        let finder = Finder { options: self.options, units, total: leaf.sums, rows: leaf.end - leaf.start };
+        let finder = Finder::new(self.options, units, leaf.sums, leaf.end - leaf.start);
         let search = |(first, found): (usize, &mut [Option<Candidate>])| {
             for (offset, found) in found.iter_mut().enumerate() {
                 let feature = first + offset;

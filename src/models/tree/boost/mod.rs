@@ -148,8 +148,8 @@ pub fn boost_bytes(
     let outputs = objective.outputs();
     let histograms = options.leaves_max + options.threads;
     let trees = options.iterations * outputs * options.leaves_max * (2 * 41 + 8);
-    // Per row: score and gradient of every output; row numbers, their partition, the row list of a bag.
-    let row = outputs * 16 + 4 + 4 + if options.bagging_every > 0 { 8 } else { 0 };
+    // Per row: score and gradient of every output; row numbers, their partition, the bag.
+    let row = outputs * 16 + 3 * 4;
     blocks::bytes(rows, features)
         + rows * row
         + held_out_rows * (outputs * 8 + 4)
