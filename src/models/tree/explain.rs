@@ -20,6 +20,8 @@ pub struct Explainer<'a> {
     expected: Vec<f64>,
     /// By tree: the most features on a path.
     depths: Vec<usize>,
+    /// `1 / n`: divisions were most of the time.
+    inverse: Vec<f64>,
 }
 
 /// A feature on the path: the shares of subsets without it (`zero`) and with it (`one`) that reach the node, and the weight of subsets by size.
@@ -42,8 +44,10 @@ impl<'a> Explainer<'a> {
                 expected[tree.output as usize + offset] += ensemble.scale * mean;
             }
         }
-        let depths = ensemble.trees.iter().map(depth).collect();
-        Ok(Self { ensemble, expected, depths })
+        let depths: Vec<usize> = ensemble.trees.iter().map(depth).collect();
+        let deepest = depths.iter().copied().max().unwrap_or(0);
+        let inverse = (0..deepest + 3).map(|number| 1.0 / number as f64).collect();
+        Ok(Self { ensemble, expected, depths, inverse })
     }
 
     /// The mean prediction over the training rows, before the link, one per output.
@@ -115,7 +119,7 @@ impl<'a> Explainer<'a> {
                 if let Some(place) = (1..=length).find(|&place| path[place].feature == step.feature) {
                     zero *= path[place].zero;
                     one *= path[place].one;
-                    unwind(path, length, place);
+                    unwind(path, length, place, &self.inverse);
                     length -= 1;
                 }
                 // Neither this row nor a training row comes here.
@@ -123,7 +127,7 @@ impl<'a> Explainer<'a> {
                     continue;
                 }
                 length += 1;
-                extend(path, length, Step { feature: step.feature, zero, one, weight: 0.0 });
+                extend(path, length, Step { feature: step.feature, zero, one, weight: 0.0 }, &self.inverse);
             }
             if tree.feature[node] == LEAF {
                 self.add_leaf(tree, node, &path[..=length], values);
@@ -147,9 +151,10 @@ impl<'a> Explainer<'a> {
     fn add_leaf(&self, tree: &Tree, node: usize, path: &[Step], values: &mut [f64]) {
         let features = self.ensemble.features.len();
         let leaf = tree.leaf(node);
-        for place in 1..path.len() {
-            let Step { feature, zero, one, .. } = path[place];
-            let weight = unwound_sum(path, place) * (one - zero);
+        let cold = unwound_cold(path, &self.inverse);
+        for &Step { feature, zero, one, .. } in &path[1..] {
+            // (one - zero) times the sum of weights without the step; zero cancels where the row does not follow the path.
+            let weight = if one == 0.0 { -cold } else { unwound_hot(path, zero, &self.inverse) * (1.0 - zero) };
             for (offset, value) in leaf.iter().enumerate() {
                 values[(tree.output as usize + offset) * features + feature as usize] += weight * value;
             }
@@ -166,27 +171,27 @@ fn shares(tree: &Tree, node: usize) -> [f64; 2] {
 }
 
 /// Adds a step as the path's last; `length` counts the steps after the root's.
-fn extend(path: &mut [Step], length: usize, step: Step) {
+fn extend(path: &mut [Step], length: usize, step: Step, inverse: &[f64]) {
     path[length] = step;
-    let size = (length + 1) as f64;
+    let share = inverse[length + 1];
     for place in (0..length).rev() {
-        path[place + 1].weight += step.one * path[place].weight * (place + 1) as f64 / size;
-        path[place].weight = step.zero * path[place].weight * (length - place) as f64 / size;
+        path[place + 1].weight += step.one * path[place].weight * (place + 1) as f64 * share;
+        path[place].weight *= step.zero * (length - place) as f64 * share;
     }
 }
 
-/// Takes the step at `place` out again.
-fn unwind(path: &mut [Step], length: usize, place: usize) {
+/// Takes the step at `place` out again. Its `one` is 0 or 1; if it is 0, its `zero` is not.
+fn unwind(path: &mut [Step], length: usize, place: usize, inverse: &[f64]) {
     let Step { zero, one, .. } = path[place];
     let size = (length + 1) as f64;
     let mut next = path[length].weight;
     for at in (0..length).rev() {
         if one != 0.0 {
             let kept = path[at].weight;
-            path[at].weight = next * size / ((at + 1) as f64 * one);
-            next = kept - path[at].weight * zero * (length - at) as f64 / size;
+            path[at].weight = next * size * inverse[at + 1];
+            next = kept - path[at].weight * zero * (length - at) as f64 * inverse[length + 1];
         } else {
-            path[at].weight = path[at].weight * size / (zero * (length - at) as f64);
+            path[at].weight *= size * inverse[length - at] / zero;
         }
     }
     for at in place..length {
@@ -195,21 +200,23 @@ fn unwind(path: &mut [Step], length: usize, place: usize) {
     }
 }
 
-/// The sum of weights after taking the step at `place` out.
-fn unwound_sum(path: &[Step], place: usize) -> f64 {
-    let Step { zero, one, .. } = path[place];
+/// The sum of weights after taking out a step that the row follows.
+fn unwound_hot(path: &[Step], zero: f64, inverse: &[f64]) -> f64 {
     let length = path.len() - 1;
     let mut next = path[length].weight;
     let mut sum = 0.0;
     for at in (0..length).rev() {
-        if one != 0.0 {
-            let weight = next / ((at + 1) as f64 * one);
-            sum += weight;
-            next = path[at].weight - weight * zero * (length - at) as f64;
-        } else {
-            sum += path[at].weight / (zero * (length - at) as f64);
-        }
+        let weight = next * inverse[at + 1];
+        sum += weight;
+        next = path[at].weight - weight * zero * (length - at) as f64;
     }
+    sum * (length + 1) as f64
+}
+
+/// The sum of weights after taking out a step that the row does not follow, times the step's `zero`: the same for all of them.
+fn unwound_cold(path: &[Step], inverse: &[f64]) -> f64 {
+    let length = path.len() - 1;
+    let sum: f64 = path[..length].iter().enumerate().map(|(at, step)| step.weight * inverse[length - at]).sum();
     sum * (length + 1) as f64
 }
 
