@@ -15,3 +15,15 @@ pub(super) fn exp(x: f32) -> f32 {
     let power = f32::from_bits((shifted.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127)) << 23);
     (polynomial * rest * rest + rest + 1.0) * power
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn exp_is_close_to_the_library_s() {
+        for step in -8800..8800 {
+            let x = step as f32 / 100.0;
+            let (fast, exact) = (f64::from(super::exp(x)), f64::from(x.clamp(-87.0, 87.0)).exp());
+            assert!((fast / exact - 1.0).abs() < 3e-7, "{x} {fast} {exact}");
+        }
+    }
+}
