@@ -1,7 +1,7 @@
 //! From raw values to one-byte codes: at most 254 bins of values, and a code of its own for a missing value.
 //!
 //! Bins follow LightGBM's `GreedyFindBin` (Ke et al., "LightGBM", NIPS 2017): every distinct value has a bin when there are few, else bins hold
-//! about equally many rows and frequent values stay alone. Bounds lie midway between neighbouring values.
+//! about equally many rows (fewer in the tails) and frequent values stay alone. Bounds lie midway between neighbouring values.
 
 /// The code of a missing value: NaN in a number, NULL or an unknown value in a category.
 pub const MISSING: u8 = 255;
@@ -36,7 +36,10 @@ impl Bins {
         let bounds = if distinct.len() <= bins_max {
             distinct.windows(2).map(|pair| midway(pair[0].0, pair[1].0)).collect()
         } else {
-            quantile_bounds(&distinct, sample.len(), bins_max, rows_min)
+            let tail = (bins_max / 16).min(8);
+            let mut bounds = quantile_bounds(&distinct, sample.len(), bins_max - 2 * tail, rows_min);
+            add_tails(&mut bounds, &distinct, tail, rows_min);
+            bounds
         };
         Self::Numeric { bounds }
     }
@@ -150,6 +153,33 @@ fn quantile_bounds(distinct: &[(f64, usize)], rows: usize, bins_max: usize, rows
         }
     }
     bounds
+}
+
+/// Halves the first and the last bin up to `tail` times towards the extremes: bins of equally many rows are blind in long tails, where a number
+/// varies most (scikit-learn's exact cuts explained 2 % more of the variance of a quadratic).
+fn add_tails(bounds: &mut Vec<f64>, distinct: &[(f64, usize)], tail: usize, rows_min: usize) {
+    let (Some(&first), Some(&last)) = (bounds.first(), bounds.last()) else { return };
+    let above = distinct.partition_point(|&(value, _)| value <= last);
+    let upper: Vec<(f64, usize)> = distinct[above..].to_vec();
+    let below = distinct.partition_point(|&(value, _)| value <= first);
+    let lower: Vec<(f64, usize)> = distinct[..below].iter().rev().copied().collect();
+    for outwards in [upper, lower] {
+        let mut rows: usize = outwards.iter().map(|&(_, count)| count).sum();
+        let (mut added, mut in_bin) = (0, 0);
+        for pair in outwards.windows(2) {
+            if added == tail || rows < 2 * rows_min.max(1) {
+                break;
+            }
+            in_bin += pair[0].1;
+            if 2 * in_bin >= rows {
+                bounds.push(midway(pair[0].0.min(pair[1].0), pair[0].0.max(pair[1].0)));
+                added += 1;
+                rows -= in_bin;
+                in_bin = 0;
+            }
+        }
+    }
+    bounds.sort_unstable_by(f64::total_cmp);
 }
 
 /// Bounds padded to 255 so that a search takes eight steps without a branch.

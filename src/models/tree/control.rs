@@ -58,16 +58,39 @@ impl std::error::Error for Error {}
 /// Units of work (one row in one histogram, about a nanosecond) between two questions to the watch.
 const WORK_PER_CHECK: usize = 2_000_000;
 
-/// One worker's meter: asks the watch when enough work has passed, and stops all workers when one was told to stop.
-pub(crate) struct Meter<'a> {
+/// What all workers of a training share: the watch, and that one of them was told to stop.
+#[derive(Clone, Copy)]
+pub(crate) struct Pulse<'a> {
     watch: &'a dyn Watch,
     stop: &'a AtomicBool,
+}
+
+impl<'a> Pulse<'a> {
+    pub(crate) fn new(watch: &'a dyn Watch, stop: &'a AtomicBool) -> Self {
+        Self { watch, stop }
+    }
+
+    /// Whether a worker was told to stop, without asking.
+    pub(crate) fn stopped(self) -> Result<(), Stopped> {
+        if self.stop.load(Ordering::Relaxed) { Err(Stopped) } else { Ok(()) }
+    }
+
+    /// Asks the watch; a stop of one worker is a stop of all.
+    pub(crate) fn check(self) -> Result<(), Stopped> {
+        self.stopped()?;
+        self.watch.check().inspect_err(|_| self.stop.store(true, Ordering::Relaxed))
+    }
+}
+
+/// One worker's meter: asks the watch when enough work has passed.
+pub(crate) struct Meter<'a> {
+    pub(crate) pulse: Pulse<'a>,
     work: usize,
 }
 
 impl<'a> Meter<'a> {
     pub(crate) fn new(watch: &'a dyn Watch, stop: &'a AtomicBool) -> Self {
-        Self { watch, stop, work: 0 }
+        Self { pulse: Pulse::new(watch, stop), work: 0 }
     }
 
     pub(crate) fn spend(&mut self, work: usize) -> Result<(), Stopped> {
@@ -76,9 +99,6 @@ impl<'a> Meter<'a> {
             return Ok(());
         }
         self.work = 0;
-        if self.stop.load(Ordering::Relaxed) {
-            return Err(Stopped);
-        }
-        self.watch.check().inspect_err(|_| self.stop.store(true, Ordering::Relaxed))
+        self.pulse.check()
     }
 }

@@ -12,7 +12,9 @@ mod bins;
 mod boost;
 mod codes;
 mod control;
+mod explain;
 mod forest;
+mod isolation;
 mod matrix;
 mod model;
 mod predict;
@@ -24,9 +26,11 @@ mod validate;
 pub use bins::{BINS_MAX, Bins, MISSING};
 pub use boost::{BoostOptions, Boosted, Losses, Objective, Target, boost_bytes, train_boosting};
 pub use control::{Error, Stopped, Unwatched, Watch};
+pub use explain::Explainer;
 pub use forest::{
     FeaturesPerNode, Forest, ForestOptions, forest_bytes, train_forest_classifier, train_forest_regressor,
 };
+pub use isolation::{IsolationOptions, isolation_bytes, train_isolation};
 pub use matrix::Matrix;
 pub use model::{Ensemble, Feature, Importance, LEAF, Link, NO_SET, Tree};
 pub use predict::Predictor;
@@ -61,3 +65,6 @@ pub(crate) fn check_weights(weights: &[f64]) -> Result<(), Error> {
 
 /// The most features of a model: a node keeps their number in 16 bits.
 pub const FEATURES_MAX: usize = 65_535;
+
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,8 @@ struct State {
     round: u64,
     work: Option<Work>,
     running: usize,
-    failed: bool,
+    /// A helper's panic, for the caller.
+    panic: Option<Box<dyn std::any::Any + Send>>,
     quit: bool,
 }
 
@@ -49,21 +50,21 @@ impl Team {
         self.helpers.len() + 1
     }
 
-    /// Runs `task` on every item, each once, in no fixed order; returns when all are done. False: a helper panicked.
-    pub(crate) fn each<T: Send>(&self, items: Vec<T>, task: impl Fn(T) + Sync) -> bool {
+    /// Runs `task` on every item, each once, in no fixed order; returns when all are done.
+    /// A helper's panic is the caller's.
+    pub(crate) fn each<T: Send>(&self, items: Vec<T>, task: impl Fn(T) + Sync) {
         if items.len() <= 1 || self.helpers.is_empty() {
-            items.into_iter().for_each(task);
-            return true;
+            return items.into_iter().for_each(task);
         }
         let queue = Mutex::new(items.into_iter());
         self.run(&|| {
             while let Some(item) = queue.lock().ok().and_then(|mut queue| queue.next()) {
                 task(item);
             }
-        })
+        });
     }
 
-    fn run(&self, work: &(dyn Fn() + Sync)) -> bool {
+    fn run(&self, work: &(dyn Fn() + Sync)) {
         /// Ends the round even if the caller's own part panics: no helper may keep the pointer.
         struct Round<'a>(&'a Shared);
         impl Drop for Round<'_> {
@@ -88,7 +89,10 @@ impl Team {
         let round = Round(&self.shared);
         work();
         drop(round);
-        !self.shared.state.lock().unwrap_or_else(PoisonError::into_inner).failed
+        let panic = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner).panic.take();
+        if let Some(panic) = panic {
+            std::panic::resume_unwind(panic);
+        }
     }
 }
 
@@ -97,7 +101,7 @@ impl Drop for Team {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner).quit = true;
         self.shared.start.notify_all();
         for helper in self.helpers.drain(..) {
-            // A helper's panic was counted as failed.
+            // A helper's panic was handed to the caller.
             let _ = helper.join();
         }
     }
@@ -120,7 +124,7 @@ fn help(shared: &Shared) {
         // SAFETY: `running` was raised under the lock while the work was there, so `Team::run` is waiting and the pointee is alive.
         let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| unsafe { (*work)() }));
         state = shared.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.failed |= done.is_err();
+        state.panic = state.panic.take().or(done.err());
         state.running -= 1;
         if state.running == 0 {
             shared.finished.notify_all();

@@ -48,11 +48,6 @@ impl Blocks {
         });
         Self { rows, blocks }
     }
-
-    /// The block of a feature and its place there.
-    pub(super) fn find(&self, feature: usize) -> (&Block, usize) {
-        (&self.blocks[feature / WIDTH], feature % WIDTH)
-    }
 }
 
 /// Bytes of all blocks.

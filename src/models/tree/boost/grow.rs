@@ -2,12 +2,13 @@
 
 use super::BoostOptions;
 use super::blocks::Blocks;
-use super::histogram::{CELLS, fill};
+use super::histogram::{CELLS, Source, fill};
 use super::split::{Candidate, Finder, Sums, Units, leaf_value};
-use crate::models::tree::Bins;
 use crate::models::tree::control::{Meter, Stopped};
 use crate::models::tree::model::Tree;
 use crate::models::tree::team::Team;
+use crate::models::tree::validate::DEPTH_MAX;
+use crate::models::tree::{Bins, Matrix};
 
 /// Work below which one thread is faster.
 const PARALLEL_ROWS_MIN: usize = 50_000;
@@ -15,10 +16,21 @@ const PARALLEL_FEATURES_MIN: usize = 64;
 
 /// What the trees of a training share.
 pub(super) struct Grower<'a> {
+    pub(super) matrix: &'a Matrix,
     pub(super) blocks: &'a Blocks,
     pub(super) bins: &'a [Bins],
     pub(super) options: &'a BoostOptions,
     pub(super) team: &'a Team,
+}
+
+/// What one tree is grown from.
+#[derive(Clone, Copy)]
+pub(super) struct Round<'a> {
+    /// Packed, by row.
+    pub(super) gradients: &'a [u64],
+    pub(super) units: Units,
+    /// The features that may be split.
+    pub(super) used: &'a [bool],
 }
 
 /// Memory kept from tree to tree.
@@ -50,16 +62,15 @@ impl Leaf {
 
 impl Grower<'_> {
     /// Grows a tree on `rows` (ascending; on return in the order of the leaves) from their packed gradients. The tree's leaves have no values
-    /// yet: they are in the leaves returned. `used` tells which features may be split.
+    /// yet: they are in the leaves returned.
     pub(super) fn grow(
         &self,
         rows: &mut [u32],
-        gradients: &[u64],
-        units: Units,
-        used: &[bool],
+        round: Round<'_>,
         scratch: &mut Scratch,
         meter: &mut Meter<'_>,
     ) -> Result<(Tree, Vec<Leaf>), Stopped> {
+        let Round { gradients, units, .. } = round;
         let mut tree = Tree::new(0, 1);
         let sums = rows.iter().fold(Sums::default(), |sums, &row| {
             let one = Sums::of(gradients[row as usize]);
@@ -69,7 +80,7 @@ impl Grower<'_> {
         let node = tree.push(rows.len() as f64);
         let mut leaves =
             vec![Leaf { node, start: 0, end: rows.len(), value, depth: 0, sums, histogram: None, best: None }];
-        self.measure(&mut leaves, 0, None, rows, gradients, units, used, scratch, meter)?;
+        self.measure(&mut leaves, 0, None, rows, round, scratch, meter)?;
         while leaves.len() < self.options.leaves_max.max(2) {
             // The first of equal gains: the order of leaves is fixed.
             let chosen = (0..leaves.len()).fold(
@@ -107,7 +118,7 @@ impl Grower<'_> {
             leaves[chosen] = child(node, start, middle, candidate.left);
             leaves.push(right);
             if leaves.len() < self.options.leaves_max {
-                self.measure(&mut leaves, chosen, histogram, rows, gradients, units, used, scratch, meter)?;
+                self.measure(&mut leaves, chosen, histogram, rows, round, scratch, meter)?;
             }
         }
         for leaf in &mut leaves {
@@ -123,17 +134,17 @@ impl Grower<'_> {
         first: usize,
         histogram: Option<Vec<u64>>,
         rows: &[u32],
-        gradients: &[u64],
-        units: Units,
-        used: &[bool],
+        round: Round<'_>,
         scratch: &mut Scratch,
         meter: &mut Meter<'_>,
     ) -> Result<(), Stopped> {
+        let Round { gradients, units, used } = round;
         let wanted: Vec<bool> =
             used.chunks(super::blocks::WIDTH).map(|features| features.iter().any(|&used| used)).collect();
         let last = leaves.len() - 1;
         let divisible = |leaf: &Leaf| {
-            leaf.end - leaf.start >= 2 * self.options.rows_leaf_min.max(1) && leaf.depth < self.options.depth_max
+            leaf.end - leaf.start >= 2 * self.options.rows_leaf_min.max(1)
+                && leaf.depth < self.options.depth_max.min(DEPTH_MAX)
         };
         if !divisible(&leaves[first]) && !divisible(&leaves[last]) {
             scratch.histograms.extend(histogram);
@@ -148,7 +159,8 @@ impl Grower<'_> {
         counted.resize(used.len() * CELLS, 0);
         let Leaf { start, end, .. } = leaves[small];
         meter.spend((end - start) * used.len() / 2 + used.len() * CELLS)?;
-        fill(self.blocks, &wanted, &rows[start..end], gradients, self.team, &mut counted, &mut scratch.partials);
+        let source = Source { blocks: self.blocks, wanted: &wanted, gradients, pulse: meter.pulse };
+        fill(source, &rows[start..end], self.team, &mut counted, &mut scratch.partials)?;
         if let Some(mut parent) = histogram {
             parent.iter_mut().zip(&counted).for_each(|(cell, small)| *cell = cell.wrapping_sub(*small));
             leaves[large].histogram = Some(parent);
@@ -168,7 +180,7 @@ impl Grower<'_> {
         if leaf.sums.hessian == 0 {
             return None;
         }
-        let finder = Finder { options: self.options, units, total: leaf.sums, rows: leaf.end - leaf.start };
+        let finder = Finder::new(self.options, units, leaf.sums, leaf.end - leaf.start);
         let search = |(first, found): (usize, &mut [Option<Candidate>])| {
             for (offset, found) in found.iter_mut().enumerate() {
                 let feature = first + offset;
@@ -191,8 +203,8 @@ impl Grower<'_> {
 
     /// Brings the rows that go left to the front, both sides in their order. Returns how many went left.
     fn partition(&self, rows: &mut [u32], candidate: &Candidate, table: &[u8; 256], scratch: &mut Vec<u32>) -> usize {
-        let (block, offset) = self.blocks.find(candidate.split.feature as usize);
-        let (codes, width) = (&block.codes, block.width);
+        // The column and not its block: a byte a row stays in the cache.
+        let codes = self.matrix.column(candidate.split.feature as usize);
         scratch.resize(rows.len().max(scratch.len()), 0);
         let scratch = &mut scratch[..rows.len()];
         let threads = if rows.len() < PARALLEL_ROWS_MIN { 1 } else { self.team.threads() };
@@ -204,7 +216,7 @@ impl Grower<'_> {
             let (mut left_rows, mut right_rows) = (0, 0);
             for place in 0..rows.len() {
                 let row = rows[place];
-                let left = usize::from(table[usize::from(codes[row as usize * width + offset])]);
+                let left = usize::from(table[usize::from(codes[row as usize])]);
                 rows[left_rows] = row;
                 right[right_rows] = row;
                 left_rows += left;

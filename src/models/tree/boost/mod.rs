@@ -21,9 +21,9 @@ use super::rng::Rng;
 use super::team::Team;
 use super::{Bins, Ensemble, Error, Feature, Link, Matrix, Tree, Watch};
 use blocks::Blocks;
-use grow::{Grower, Leaf, Scratch};
+use grow::{Grower, Leaf, Round, Scratch};
 pub use objective::Objective;
-use scores::Scores;
+use scores::{Coded, Scores};
 
 /// Options of boosting; the defaults are LightGBM's.
 #[derive(Debug, Clone, PartialEq)]
@@ -97,7 +97,7 @@ pub struct Target<'a> {
 /// The mean losses after an iteration: squared error, pinball loss or log loss.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Losses {
-    /// Of up to 20,000 evenly spaced training rows.
+    /// Of up to 10,000 evenly spaced training rows.
     pub train: f64,
     pub held_out: Option<f64>,
 }
@@ -148,8 +148,8 @@ pub fn boost_bytes(
     let outputs = objective.outputs();
     let histograms = options.leaves_max + options.threads;
     let trees = options.iterations * outputs * options.leaves_max * (2 * 41 + 8);
-    // Per row: score and gradient of every output; row numbers, their partition, the row list of a bag.
-    let row = outputs * 16 + 4 + 4 + if options.bagging_every > 0 { 8 } else { 0 };
+    // Per row: score and gradient of every output; row numbers, their partition, the bag.
+    let row = outputs * 16 + 3 * 4;
     blocks::bytes(rows, features)
         + rows * row
         + held_out_rows * (outputs * 8 + 4)
@@ -217,7 +217,7 @@ impl Training<'_> {
         let options = self.options;
         let stop = AtomicBool::new(false);
         let mut meter = Meter::new(self.watch, &stop);
-        let grower = Grower { blocks, bins: self.bins, options, team };
+        let grower = Grower { matrix: self.matrix, blocks, bins: self.bins, options, team };
         let mut scratch = Scratch::default();
         let mut scores = Scores::new(self.objective, self.target, &self.base);
         let mut held_scores = held_out.map(|(_, target)| Scores::new(self.objective, target, &self.base));
@@ -245,8 +245,8 @@ impl Training<'_> {
                 rows.clear();
                 rows.extend_from_slice(&bag);
                 let (gradients, units) = scores.gradients(output);
-                let (mut tree, mut leaves) =
-                    grower.grow(&mut rows, gradients, units, &used, &mut scratch, &mut meter)?;
+                let round = Round { gradients, units, used: &used };
+                let (mut tree, mut leaves) = grower.grow(&mut rows, round, &mut scratch, &mut meter)?;
                 grown |= leaves.len() > 1;
                 if leaves.len() == 1 {
                     leaves[0].value = 0.0;
@@ -255,17 +255,18 @@ impl Training<'_> {
                 meter.spend(self.matrix.rows() * 2)?;
                 scores.add_leaves(output, &leaves, options.learning_rate, &rows, team);
                 if bag.len() < self.matrix.rows() {
-                    scores.add_tree_to_others(output, &tree, self.bins, self.matrix, &bag);
+                    let data = Coded { bins: self.bins, matrix: self.matrix };
+                    scores.add_tree(output, &tree, data, &bag, team);
                 }
                 if let (Some(scores), Some((matrix, _))) = (&mut held_scores, held_out) {
                     meter.spend(matrix.rows() * 8)?;
-                    scores.add_tree(output, &tree, self.bins, matrix);
+                    scores.add_tree(output, &tree, Coded { bins: self.bins, matrix }, &[], team);
                 }
                 trees.push(tree);
             }
             let losses = Losses {
-                train: scores.loss(20_000),
-                held_out: held_scores.as_ref().map(|scores| scores.loss(usize::MAX)),
+                train: scores.loss(10_000, team),
+                held_out: held_scores.as_ref().map(|scores| scores.loss(usize::MAX, team)),
             };
             log.push(losses);
             on_iteration(iteration, &losses);

@@ -14,6 +14,13 @@ const CHUNK: usize = 8192;
 const AIM: f64 = (1_u64 << 30) as f64;
 const LIMIT: u64 = 1 << 31;
 
+/// Rows in codes.
+#[derive(Clone, Copy)]
+pub(super) struct Coded<'a> {
+    pub(super) bins: &'a [Bins],
+    pub(super) matrix: &'a Matrix,
+}
+
 pub(super) struct Scores<'a> {
     objective: Objective,
     target: Target<'a>,
@@ -116,46 +123,23 @@ impl<'a> Scores<'a> {
         });
     }
 
-    /// Adds a tree to all rows of a matrix.
-    pub(super) fn add_tree(&mut self, output: usize, tree: &Tree, bins: &[Bins], matrix: &Matrix) {
-        self.add_tree_to(output, tree, bins, matrix, 0..matrix.rows());
-    }
-
-    /// Adds a tree to the rows that are not in the ascending `bag`.
-    pub(super) fn add_tree_to_others(
-        &mut self,
-        output: usize,
-        tree: &Tree,
-        bins: &[Bins],
-        matrix: &Matrix,
-        bag: &[u32],
-    ) {
-        let mut bag = bag.iter().peekable();
-        let others = (0..matrix.rows()).filter(move |&row| bag.next_if(|&&next| next as usize == row).is_none());
-        self.add_tree_to(output, tree, bins, matrix, others);
-    }
-
-    fn add_tree_to(
-        &mut self,
-        output: usize,
-        tree: &Tree,
-        bins: &[Bins],
-        matrix: &Matrix,
-        rows: impl Iterator<Item = usize>,
-    ) {
+    /// Adds a tree to all rows of a matrix but those in the ascending `bag`.
+    pub(super) fn add_tree(&mut self, output: usize, tree: &Tree, data: Coded<'_>, bag: &[u32], team: &Team) {
+        let Coded { bins, matrix } = data;
         let codes = CodeTree::new(tree, |feature, threshold| bins[feature].code_of(threshold));
         let columns: Vec<&[u8]> = (0..matrix.features()).map(|feature| matrix.column(feature)).collect();
-        let mut leaves = Vec::new();
-        let mut rows = rows.fuse().peekable();
-        let mut part = Vec::with_capacity(CHUNK);
-        while rows.peek().is_some() {
-            part.clear();
-            part.extend(rows.by_ref().take(CHUNK));
-            codes.leaves(&Columns(&columns), part.iter().copied(), &mut leaves);
-            for (&row, &leaf) in part.iter().zip(&leaves) {
-                self.scores[output][row] += tree.values[leaf as usize];
+        let jobs: Vec<_> = self.scores[output].chunks_mut(CHUNK).enumerate().collect();
+        team.each(jobs, |(chunk, scores)| {
+            let first = chunk * CHUNK;
+            let mut bag = bag[bag.partition_point(|&row| (row as usize) < first)..].iter().peekable();
+            let others = |row: &usize| bag.next_if(|&&next| next as usize == *row).is_none();
+            let rows: Vec<usize> = (first..first + scores.len()).filter(others).collect();
+            let mut leaves = Vec::with_capacity(rows.len());
+            codes.leaves(&Columns(&columns), rows.iter().copied(), &mut leaves);
+            for (&row, &leaf) in rows.iter().zip(&leaves) {
+                scores[row - first] += tree.values[leaf as usize];
             }
-        }
+        });
     }
 
     /// The quantile of what is left to explain in these rows.
@@ -168,17 +152,23 @@ impl<'a> Scores<'a> {
         quantile(&mut rows.iter().map(residual).collect::<Vec<_>>(), alpha)
     }
 
-    /// The weighted mean loss of up to `rows_max` evenly spaced rows.
-    pub(super) fn loss(&self, rows_max: usize) -> f64 {
+    /// The weighted mean loss of up to `rows_max` evenly spaced rows; sums of chunks are added in their order.
+    pub(super) fn loss(&self, rows_max: usize, team: &Team) -> f64 {
         let rows = self.target.labels.len();
-        let (mut sum, mut total) = (0.0, 0.0);
-        let mut scores = vec![0.0; self.scores.len()];
-        for row in (0..rows).step_by(rows.div_ceil(rows_max).max(1)) {
-            scores.iter_mut().zip(&self.scores).for_each(|(score, scores)| *score = scores[row]);
-            let weight = self.target.weights.map_or(1.0, |weights| weights[row]);
-            sum += weight * self.objective.loss(&scores, self.target.labels[row]);
-            total += weight;
-        }
+        let step = rows.div_ceil(rows_max).max(1);
+        let mut sums = vec![(0.0, 0.0); rows.div_ceil(CHUNK * step)];
+        let jobs: Vec<_> = sums.iter_mut().enumerate().collect();
+        team.each(jobs, |(chunk, (sum, total))| {
+            let mut scores = vec![0.0; self.scores.len()];
+            let first = chunk * CHUNK * step;
+            for row in (first..(first + CHUNK * step).min(rows)).step_by(step) {
+                scores.iter_mut().zip(&self.scores).for_each(|(score, scores)| *score = scores[row]);
+                let weight = self.target.weights.map_or(1.0, |weights| weights[row]);
+                *sum += weight * self.objective.loss(&scores, self.target.labels[row]);
+                *total += weight;
+            }
+        });
+        let (sum, total) = sums.iter().fold((0.0, 0.0), |(sum, total), part| (sum + part.0, total + part.1));
         if total > 0.0 { sum / total } else { 0.0 }
     }
 }

@@ -43,12 +43,15 @@ pub(super) struct Candidate {
     pub(super) extra_l2: f64,
 }
 
-/// A leaf that is to be split.
+/// A leaf that is to be split. Sums stay in units while cuts are compared; `worth` of gain is one in the end.
 pub(super) struct Finder<'a> {
-    pub(super) options: &'a BoostOptions,
-    pub(super) units: Units,
-    pub(super) total: Sums,
-    pub(super) rows: usize,
+    options: &'a BoostOptions,
+    units: Units,
+    total: Sums,
+    rows: usize,
+    l1: f64,
+    l2: f64,
+    worth: f64,
 }
 
 /// A leaf's value before the learning rate: `-G / (H + l2)`, `G` drawn to zero by l1.
@@ -70,11 +73,33 @@ struct Best {
     from_above: bool,
 }
 
-impl Finder<'_> {
-    #[inline(always)]
+impl<'a> Finder<'a> {
+    /// `total` is that of the leaf's `rows`; its hessian is not 0.
+    pub(super) fn new(options: &'a BoostOptions, units: Units, total: Sums, rows: usize) -> Self {
+        Self {
+            options,
+            units,
+            total,
+            rows,
+            l1: options.lambda_l1 / units.gradient,
+            l2: options.lambda_l2 / units.hessian,
+            worth: units.gradient * units.gradient / units.hessian,
+        }
+    }
+
     fn gain(&self, sums: Sums, l2: f64) -> f64 {
-        let gradient = soft(sums.gradient as f64 * self.units.gradient, self.options.lambda_l1);
-        gradient * gradient / (sums.hessian as f64 * self.units.hessian + l2 + 1e-15)
+        let gradient = soft(sums.gradient as f64, self.l1);
+        gradient * gradient / (sums.hessian as f64 + l2)
+    }
+
+    /// The gains of both sides, with one division; both have a hessian.
+    #[inline(always)]
+    fn gains(&self, left: Sums, right: Sums, l2: f64) -> f64 {
+        let (left_gradient, right_gradient) =
+            (soft(left.gradient as f64, self.l1), soft(right.gradient as f64, self.l1));
+        let (left_hessian, right_hessian) = (left.hessian as f64 + l2, right.hessian as f64 + l2);
+        (left_gradient * left_gradient * right_hessian + right_gradient * right_gradient * left_hessian)
+            / (left_hessian * right_hessian)
     }
 
     /// Rows of a side, from its share of the hessian.
@@ -90,8 +115,7 @@ impl Finder<'_> {
     }
 
     fn best_number(&self, feature: usize, bins: &Bins, cells: &[u64; CELLS]) -> Option<Candidate> {
-        let l2 = self.options.lambda_l2;
-        let shift = self.gain(self.total, l2) + self.options.gain_min;
+        let shift = self.gain(self.total, self.l2) + self.options.gain_min / self.worth;
         let mut best =
             Best { gain: shift, place: usize::MAX, left: Sums::default(), missing_left: false, from_above: false };
         let missing = cells[usize::from(MISSING)];
@@ -109,14 +133,17 @@ impl Finder<'_> {
         let code = high.map_or(cells.len() - 1, |high| (low + high - 1) / 2);
         let default_left =
             if missing != 0 { best.missing_left } else { best.left.hessian > self.total.less(best.left).hessian };
-        let split =
-            Split { feature: feature as u32, rule: Rule::Upto(code as u8), default_left, gain: best.gain - shift };
+        let split = Split {
+            feature: feature as u32,
+            rule: Rule::Upto(code as u8),
+            default_left,
+            gain: (best.gain - shift) * self.worth,
+        };
         Some(Candidate { split, left: best.left, extra_l2: 0.0 })
     }
 
     /// Tries every cut; the left side starts with `left`.
     fn scan(&self, cells: &[u64], mut left: Sums, missing_left: bool, best: &mut Best) {
-        let l2 = self.options.lambda_l2;
         // Bounds in units of hessian: no conversions in the loop.
         let per_row = self.total.hessian as f64 / self.rows as f64;
         let rows_min = (self.options.rows_leaf_min as f64 - 0.5) * per_row;
@@ -134,7 +161,7 @@ impl Finder<'_> {
             if hessian > most {
                 break;
             }
-            let gain = self.gain(left, l2) + self.gain(self.total.less(left), l2);
+            let gain = self.gains(left, self.total.less(left), self.l2);
             if gain > best.gain {
                 *best = Best { gain, place, left, missing_left, from_above: false };
             }
@@ -148,8 +175,8 @@ impl Finder<'_> {
         let mut order: Vec<usize> = (0..CELLS).filter(|&code| cells[code] != 0).collect();
         let alone = order.len() <= options.categories_alone_max;
         let extra_l2 = if alone { 0.0 } else { options.category_l2 };
-        let l2 = options.lambda_l2 + extra_l2;
-        let shift = self.gain(self.total, options.lambda_l2) + options.gain_min;
+        let l2 = (options.lambda_l2 + extra_l2) / self.units.hessian;
+        let shift = self.gain(self.total, self.l2) + options.gain_min / self.worth;
         let mut best =
             Best { gain: shift, place: usize::MAX, left: Sums::default(), missing_left: false, from_above: false };
         if alone {
@@ -197,7 +224,12 @@ impl Finder<'_> {
         left.iter().for_each(|&code| set[code / 64] |= 1 << (code % 64));
         let default_left = left.contains(&usize::from(MISSING));
         set[3] &= !(1 << 63);
-        let split = Split { feature: feature as u32, rule: Rule::In(set), default_left, gain: best.gain - shift };
+        let split = Split {
+            feature: feature as u32,
+            rule: Rule::In(set),
+            default_left,
+            gain: (best.gain - shift) * self.worth,
+        };
         Some(Candidate { split, left: best.left, extra_l2 })
     }
 
@@ -209,8 +241,11 @@ impl Finder<'_> {
                 && sums.hessian > 0
                 && sums.hessian as f64 * self.units.hessian >= self.options.hessian_leaf_min
         };
-        let gain = self.gain(left, l2) + self.gain(right, l2);
-        if gain > best.gain && enough(left) && enough(right) {
+        if !enough(left) || !enough(right) {
+            return;
+        }
+        let gain = self.gains(left, right, l2);
+        if gain > best.gain {
             *best = Best { gain, place, left, missing_left: false, from_above };
         }
     }

@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use super::codes::{CodeTree, Columns};
 use super::control::Meter;
 use super::rng::Rng;
+use super::validate::DEPTH_MAX;
 use super::{Bins, Ensemble, Error, Feature, Link, Matrix, Stopped, Tree, Watch, check_weights};
 use bag::Bag;
 use criterion::Criterion;
@@ -230,7 +231,7 @@ impl Job<'_> {
             bins: self.bins,
             criterion,
             features_per_node: options.features_per_node.of(features),
-            depth_max: options.depth_max,
+            depth_max: options.depth_max.min(DEPTH_MAX),
             rows_split_min: options.rows_split_min.max(2) as u64,
             rows_leaf_min: options.rows_leaf_min.max(1) as u64,
             gain_min: options.gain_min.max(0.0),
