@@ -6,6 +6,8 @@ use crate::models::refusal::Refusal;
 
 const MEMORY: usize = 12;
 const STEPS_MAX: usize = 50;
+/// Where rounding hides any descent, a gradient this much larger than asked for is small enough.
+const STALLED: f64 = 1e4;
 
 /// When to stop.
 #[derive(Clone, Copy, Debug)]
@@ -71,7 +73,10 @@ pub fn minimise(
             direction = slope.iter().map(|value| -value).collect();
             found = step(&point, &direction, &slope, absolute, true, function)?;
         }
-        let Some(next) = found else { break };
+        let Some(next) = found else {
+            converged = slope.iter().all(|value| value.abs() <= STALLED * limits.gradient_max);
+            break;
+        };
         memory.add(&point, &next);
         point = next;
         iterations += 1;

@@ -150,13 +150,10 @@ fn round(rows: &Rows<'_>, centroids: &[Vec<f64>]) -> Result<Round, Refusal> {
     let bytes = 8 * count * width;
     let parts = rows.pass.fold(rows.design, bytes, new, |round, block, range| {
         let near = nearest(block, centroids);
-        let mut encoded = vec![0.0; width];
         for (place, (row, (cluster, distance))) in range.zip(near).enumerate() {
             let weight = rows.weight(row);
             if weight > 0.0 {
-                block.row(place, &mut encoded);
-                let sums = &mut round.sums[cluster * width..(cluster + 1) * width];
-                sums.iter_mut().zip(&encoded).for_each(|(sum, x)| *sum += weight * x);
+                block.add_row(place, weight, &mut round.sums[cluster * width..(cluster + 1) * width]);
                 round.weights[cluster] += weight;
                 round.inertia += weight * distance;
                 if distance > round.farthest.1 {

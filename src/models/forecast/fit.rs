@@ -3,7 +3,7 @@
 use super::recursion::{Likelihood, Slopes, Smoothing, likelihood, run, slopes};
 use super::season::{detect, interpolate};
 use super::{ErrorKind, Ets, ForecastOptions, Period, Season, Shape, State, Trend};
-use crate::models::algebra::minimise::{Limits, minimise};
+use crate::models::algebra::minimise::{Limits, Minimum, minimise};
 use crate::models::algebra::parallel::in_order;
 use crate::models::refusal::Refusal;
 use crate::models::watch::Watch;
@@ -11,8 +11,10 @@ use crate::models::watch::Watch;
 /// Bounds of alpha, beta / alpha and gamma / (1 - alpha), and of phi: statsmodels' and R's.
 const SMOOTHING: (f64, f64) = (1e-4, 1.0 - 1e-4);
 const DAMPING: (f64, f64) = (0.8, 0.98);
-/// Where searches start: (alpha, beta / alpha, gamma / (1 - alpha)).
-const STARTS: [(f64, f64, f64); 2] = [(0.1, 0.05, 0.05), (0.6, 0.1, 0.2)];
+/// Where searches start: (alpha, beta / alpha, gamma / (1 - alpha)). The likelihood has several tops, mostly one for a slow and one for a
+/// quick level, slope or season; each start goes some way, the best to the end.
+const STARTS: [(f64, f64, f64); 4] = [(0.1, 0.05, 0.05), (0.6, 0.1, 0.2), (0.9, 0.8, 0.05), (0.2, 0.05, 0.9)];
+const FIRST_ITERATIONS: usize = 25;
 /// A model needs this many values.
 const OBSERVED_MIN: usize = 3;
 
@@ -24,7 +26,8 @@ impl Ets {
     /// are A with N or A, and M with all. A season needs two periods of values.
     /// Errors: fewer than 3 values, an infinite one, a shape that the values do not allow, `Stopped`.
     pub fn fit(values: &[f64], options: &ForecastOptions, watch: &dyn Watch) -> Result<Self, Refusal> {
-        if values.iter().any(|value| value.is_infinite()) {
+        let squares: f64 = values.iter().filter(|value| !value.is_nan()).map(|value| value * value).sum();
+        if !squares.is_finite() {
             return Err(Refusal::Infinite { column: "value".to_owned() });
         }
         // Steps before the first value say nothing.
@@ -199,9 +202,8 @@ fn fit_shape(
     let scaled = scaled(values, shape);
     let coordinates = Coordinates { shape, period };
     let state = start(&scaled.values, shape, period);
-    let limits = Limits { iterations_max, gradient_max: 1e-7 };
-    let mut best: Option<(Vec<f64>, f64)> = None;
-    for from in STARTS {
+    let mut search = |from: Vec<f64>, iterations_max: usize| {
+        let limits = Limits { iterations_max, gradient_max: 1e-7 };
         let mut function = |point: &[f64], gradient: &mut [f64]| {
             watch.check()?;
             let (smoothing, mut state, bounds) = coordinates.read(point);
@@ -211,14 +213,20 @@ fn fit_shape(
             coordinates.gradient(bounds, &slopes, gradient);
             Ok(end.value)
         };
-        match minimise(coordinates.point(from, &state), &[], limits, &mut function, &mut |_, _, _| Ok(true)) {
-            Ok(end) if best.as_ref().is_none_or(|best| end.value < best.1) => best = Some((end.at, end.value)),
-            Ok(_) | Err(Refusal::Overflow(_)) => {}
-            Err(refusal) => return Err(refusal),
+        match minimise(from, &[], limits, &mut function, &mut |_, _, _| Ok(true)) {
+            Ok(end) => Ok(Some(end)),
+            Err(Refusal::Overflow(_)) => Ok(None),
+            Err(refusal) => Err(refusal),
         }
+    };
+    let mut best: Option<Minimum> = None;
+    for from in STARTS {
+        let end = search(coordinates.point(from, &state), FIRST_ITERATIONS.min(iterations_max))?;
+        best = best.into_iter().chain(end).min_by(|a, b| a.value.total_cmp(&b.value));
     }
-    let Some((point, _)) = best else { return Ok(None) };
-    Ok(finish(&coordinates, &point, &scaled))
+    let Some(first) = best else { return Ok(None) };
+    let end = search(first.at, iterations_max)?;
+    Ok(end.and_then(|end| finish(&coordinates, &end.at, &scaled)))
 }
 
 fn finish(coordinates: &Coordinates, point: &[f64], scaled: &Scaled) -> Option<Ets> {

@@ -218,7 +218,11 @@ fn finish(
             notes.push(format!("a column of feature \"{name}\" follows from earlier ones: its weight is 0"));
         }
         if !options.penalised() {
-            statistics = Statistics::new(&encoder, target.rows, &solution_parts(&solution, rest.squares), cholesky, options, watch)?;
+            let parts = solution.parts(rest.squares);
+            statistics = Statistics::new(&encoder, target.rows, &parts, cholesky, options, watch)?;
+            if statistics.is_none() {
+                notes.push("there are no standard errors: there are not more rows than weights".to_owned());
+            }
         }
     }
     if !solution.converged {
@@ -250,6 +254,8 @@ pub(super) struct Parts<'a> {
     pub(super) squares: f64,
 }
 
-fn solution_parts(solution: &Solution, squares: f64) -> Parts<'_> {
-    Parts { means: &solution.means, weight: solution.weight, label: solution.label, squares }
+impl Solution {
+    fn parts(&self, squares: f64) -> Parts<'_> {
+        Parts { means: &self.means, weight: self.weight, label: self.label, squares }
+    }
 }

@@ -173,7 +173,8 @@ mod tests {
         for row in 0..6 {
             let p = THREE[row][0];
             two.add(usize::from(LABELS[row] == 0), &[1.0 - p, p], WEIGHTS[row]);
-            if row < 3 { &mut three } else { &mut half }.add(LABELS[row], &THREE[row], WEIGHTS[row]);
+            let part = if row < 3 { &mut three } else { &mut half };
+            part.add(LABELS[row], &THREE[row], WEIGHTS[row]);
         }
         three.merge(half);
         same(&two.metrics().unwrap(), [0.888_888_888_888_888_8, 1.0, 0.5, 0.666_666_666_666_666_6, 0.294_353_221_209_601_45, 0.892_857_142_857_142_8, 0.785_714_285_714_285_7, 0.095_555_555_555_555_56]);
