@@ -96,7 +96,8 @@ fn evaluate(x: Vec<f64>, absolute: &[f64], function: &mut Function<'_>) -> Resul
 fn pseudo_gradient(point: &Point, absolute: &[f64]) -> Vec<f64> {
     let mut slope = point.gradient.clone();
     for ((slope, x), factor) in slope.iter_mut().zip(&point.x).zip(absolute) {
-        *slope = if *x != 0.0 { *slope + factor * x.signum() } else { slope.signum() * (slope.abs() - factor).max(0.0) };
+        *slope =
+            if *x != 0.0 { *slope + factor * x.signum() } else { slope.signum() * (slope.abs() - factor).max(0.0) };
     }
     slope
 }

@@ -145,8 +145,7 @@ fn move_centroids(rows: &Rows<'_>, centroids: &mut [Vec<f64>], found: &Round) ->
 
 fn round(rows: &Rows<'_>, centroids: &[Vec<f64>]) -> Result<Round, Refusal> {
     let (count, width) = (centroids.len(), rows.design.width());
-    let new =
-        || Round { sums: vec![0.0; count * width], weights: vec![0.0; count], inertia: 0.0, farthest: (0, -1.0) };
+    let new = || Round { sums: vec![0.0; count * width], weights: vec![0.0; count], inertia: 0.0, farthest: (0, -1.0) };
     let bytes = 8 * count * width;
     let parts = rows.pass.fold(rows.design, bytes, new, |round, block, range| {
         let near = nearest(block, centroids);

@@ -55,7 +55,10 @@ fn closer(rows: &Rows<'_>, centroid: &[f64], nearest: &mut [f64]) -> Result<(), 
         Ok(())
     };
     let distances = rows.pass.fold(rows.design, 0, Vec::new, add)?;
-    nearest.iter_mut().zip(distances.into_iter().flatten()).for_each(|(near, distance)| *near = near.min(distance.max(0.0)));
+    nearest
+        .iter_mut()
+        .zip(distances.into_iter().flatten())
+        .for_each(|(near, distance)| *near = near.min(distance.max(0.0)));
     Ok(())
 }
 

@@ -162,7 +162,10 @@ impl Pca {
     pub fn validate(&self) -> Result<(), Refusal> {
         self.encoder.validate()?;
         let width = self.encoder.width();
-        sound(!self.components.is_empty() && self.variances.len() == self.components.len(), "the number of components")?;
+        sound(
+            !self.components.is_empty() && self.variances.len() == self.components.len(),
+            "the number of components",
+        )?;
         sound(self.means.len() == width, "the number of means")?;
         sound(self.components.iter().all(|component| component.len() == width), "the length of a component")?;
         finite(&self.means, "a mean")?;
@@ -193,7 +196,8 @@ impl Keep {
 }
 
 fn flip(component: &[f64]) -> Vec<f64> {
-    let largest = component.iter().fold(0.0_f64, |largest, value| if value.abs() > largest.abs() { *value } else { largest });
+    let largest =
+        component.iter().fold(0.0_f64, |largest, value| if value.abs() > largest.abs() { *value } else { largest });
     component.iter().map(|value| value * largest.signum()).collect()
 }
 
@@ -222,8 +226,28 @@ mod tests {
             found.iter().zip(expected).all(|(found, expected)| (found - expected).abs() < 1e-12)
         };
         assert!(close(&model.ratios(), &[0.603_840_449_275_6, 0.327_246_531_993_9]), "{:?}", model.ratios());
-        assert!(close(&model.components.concat(), &[0.696_351_751_370_5, 0.700_958_350_364_6, -0.154_115_636_511_4, 0.139_551_141_786_5, 0.078_395_379_462_4, 0.987_106_703_100_0]), "{:?}", model.components);
-        assert!(close(&scores.scores, &[-1.616_986_936_822_6, 0.124_741_745_348_1, -1.435_556_415_260_9, -1.379_615_672_648_2]) && close(&scores.errors, &[0.119_792_743_112_4, 0.242_981_231_529_7, 0.198_501_693_323_8]), "{scores:?}");
+        assert!(
+            close(
+                &model.components.concat(),
+                &[
+                    0.696_351_751_370_5,
+                    0.700_958_350_364_6,
+                    -0.154_115_636_511_4,
+                    0.139_551_141_786_5,
+                    0.078_395_379_462_4,
+                    0.987_106_703_100_0
+                ]
+            ),
+            "{:?}",
+            model.components
+        );
+        assert!(
+            close(
+                &scores.scores,
+                &[-1.616_986_936_822_6, 0.124_741_745_348_1, -1.435_556_415_260_9, -1.379_615_672_648_2]
+            ) && close(&scores.errors, &[0.119_792_743_112_4, 0.242_981_231_529_7, 0.198_501_693_323_8]),
+            "{scores:?}"
+        );
     }
 
     #[test]

@@ -22,7 +22,14 @@ impl Block {
     pub(super) fn new(dense: usize, hot: usize, width: usize) -> Self {
         let padded = dense.div_ceil(LANES) * LANES;
         let capacity = (32_768 / padded.max(LANES)).clamp(32, 1024);
-        Self { rows: 0, capacity, dense, width, panels: vec![0.0; padded * capacity], hot: vec![vec![NONE; capacity]; hot] }
+        Self {
+            rows: 0,
+            capacity,
+            dense,
+            width,
+            panels: vec![0.0; padded * capacity],
+            hot: vec![vec![NONE; capacity]; hot],
+        }
     }
 
     pub(super) fn resize(&mut self, rows: usize) {

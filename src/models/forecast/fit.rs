@@ -87,7 +87,8 @@ fn shapes(values: &[f64], period: usize, options: &ForecastOptions) -> Vec<Shape
                     && options.trend.is_none_or(|asked| asked == trend)
                     && options.season.is_none_or(|asked| asked == season);
                 let multiplicative = error == ErrorKind::Multiplicative || season == Season::Multiplicative;
-                let unstable = error == ErrorKind::Additive && season == Season::Multiplicative && options.error.is_none();
+                let unstable =
+                    error == ErrorKind::Additive && season == Season::Multiplicative && options.error.is_none();
                 let seasonal = season == Season::None || period > 1;
                 if asked && seasonal && !unstable && (positive || !multiplicative) {
                     shapes.push(Shape { error, trend, season });
@@ -238,8 +239,7 @@ fn finish(coordinates: &Coordinates, point: &[f64], scaled: &Scaled) -> Option<E
     let count = observed as f64;
     let parameters = shape.parameters(period);
     let unit = if shape.error == ErrorKind::Additive { scaled.scale.powi(2) } else { 1.0 };
-    let log_likelihood =
-        -0.5 * count * (value + (2.0 * std::f64::consts::PI).ln() + 1.0 + 2.0 * scaled.scale.ln());
+    let log_likelihood = -0.5 * count * (value + (2.0 * std::f64::consts::PI).ln() + 1.0 + 2.0 * scaled.scale.ln());
     let k = parameters as f64 + 1.0;
     let small = if count > k + 1.0 { 2.0 * k * (k + 1.0) / (count - k - 1.0) } else { 1e6 };
     let unscale = |state: State| State {

@@ -4,15 +4,21 @@ use super::*;
 use crate::models::watch::Unwatched;
 
 const PASSENGERS: [f64; 60] = [
-    112.0, 118.0, 132.0, 129.0, 121.0, 135.0, 148.0, 148.0, 136.0, 119.0, 104.0, 118.0, 115.0, 126.0, 141.0, 135.0, 125.0,
-    149.0, 170.0, 170.0, 158.0, 133.0, 114.0, 140.0, 145.0, 150.0, 178.0, 163.0, 172.0, 178.0, 199.0, 199.0, 184.0, 162.0,
-    146.0, 166.0, 171.0, 180.0, 193.0, 181.0, 183.0, 218.0, 230.0, 242.0, 209.0, 191.0, 172.0, 194.0, 196.0, 196.0, 236.0,
-    235.0, 229.0, 243.0, 264.0, 272.0, 237.0, 211.0, 180.0, 201.0,
+    112.0, 118.0, 132.0, 129.0, 121.0, 135.0, 148.0, 148.0, 136.0, 119.0, 104.0, 118.0, 115.0, 126.0, 141.0, 135.0,
+    125.0, 149.0, 170.0, 170.0, 158.0, 133.0, 114.0, 140.0, 145.0, 150.0, 178.0, 163.0, 172.0, 178.0, 199.0, 199.0,
+    184.0, 162.0, 146.0, 166.0, 171.0, 180.0, 193.0, 181.0, 183.0, 218.0, 230.0, 242.0, 209.0, 191.0, 172.0, 194.0,
+    196.0, 196.0, 236.0, 235.0, 229.0, 243.0, 264.0, 272.0, 237.0, 211.0, 180.0, 201.0,
 ];
 
 fn shaped(error: ErrorKind, trend: Trend, season: Season) -> ForecastOptions {
     let period = Period::Given(if season == Season::None { 1 } else { 12 });
-    ForecastOptions { period, error: Some(error), trend: Some(trend), season: Some(season), ..ForecastOptions::default() }
+    ForecastOptions {
+        period,
+        error: Some(error),
+        trend: Some(trend),
+        season: Some(season),
+        ..ForecastOptions::default()
+    }
 }
 
 #[test]
@@ -46,7 +52,11 @@ fn the_season_and_the_shape_are_found() {
     let with_gaps = Ets::fit(&gaps, &options, &Unwatched).unwrap();
     assert_eq!((with_gaps.observed, with_gaps.steps), (58, 59));
     let (fitted, state) = with_gaps.follow(&gaps).unwrap();
-    assert!(fitted[0].expected.is_nan() && fitted[30].deviation.is_none() && (fitted[30].expected / 199.0 - 1.0).abs() < 0.1);
+    assert!(
+        fitted[0].expected.is_nan()
+            && fitted[30].deviation.is_none()
+            && (fitted[30].expected / 199.0 - 1.0).abs() < 0.1
+    );
     assert!((state.level / with_gaps.end.level - 1.0).abs() < 1e-9);
     let again = with_gaps.forecast_from(&state, 3, 0.8).unwrap();
     let first = with_gaps.forecast(3, 0.8).unwrap();

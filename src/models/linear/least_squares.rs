@@ -1,8 +1,8 @@
 //! Least squares with l1 and l2 penalties: from X′X, then corrected once from the rows themselves.
 
+use super::LinearOptions;
 use super::coordinate::Quadratic;
 use super::model::{LinearModel, Statistics};
-use super::LinearOptions;
 use crate::models::algebra::cholesky::Cholesky;
 use crate::models::algebra::dot;
 use crate::models::encoder::{Block, Design, Encoder, Features, Gram, Moments, Pass, check_weights, weights_of};

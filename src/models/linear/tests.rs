@@ -33,7 +33,12 @@ fn linear(features: &Features<'_>, weights: Option<&[f64]>, options: &LinearOpti
     Ok(model)
 }
 
-fn logistic(features: &Features<'_>, labels: &[u32], classes: usize, options: &LinearOptions) -> Result<LogisticModel, Refusal> {
+fn logistic(
+    features: &Features<'_>,
+    labels: &[u32],
+    classes: usize,
+    options: &LinearOptions,
+) -> Result<LogisticModel, Refusal> {
     let names = names(features.columns.len());
     let model = LogisticModel::fit(features, &names, labels, classes, None, options, &Unwatched)?;
     model.validate()?;
@@ -54,13 +59,33 @@ fn least_squares_are_those_of_statsmodels() {
     let texts = texts();
     let plain = linear(&table(&texts), None, &LinearOptions::default()).unwrap();
     let weights = plain.weights();
-    close(weights.iter().map(|w| w.weight), &[0.014_580_725_907, 0.673_967_459_324, 0.394_211_514_393, 0.209_261_576_971, 0.006_914_893_617], 1e-11);
-    close(weights.iter().map(|w| w.error.unwrap()), &[0.173_451_952_139, 0.057_657_379_819, 0.053_878_477_944, 0.160_141_083_411, 0.237_939_629_085], 1e-11);
-    close(weights.iter().map(|w| w.p.unwrap()), &[0.938_302_385_315, 0.001_345_219_037, 0.005_273_128_216, 0.282_450_027_544, 0.978_640_714_668], 1e-11);
+    close(
+        weights.iter().map(|w| w.weight),
+        &[0.014_580_725_907, 0.673_967_459_324, 0.394_211_514_393, 0.209_261_576_971, 0.006_914_893_617],
+        1e-11,
+    );
+    close(
+        weights.iter().map(|w| w.error.unwrap()),
+        &[0.173_451_952_139, 0.057_657_379_819, 0.053_878_477_944, 0.160_141_083_411, 0.237_939_629_085],
+        1e-11,
+    );
+    close(
+        weights.iter().map(|w| w.p.unwrap()),
+        &[0.938_302_385_315, 0.001_345_219_037, 0.005_273_128_216, 0.282_450_027_544, 0.978_640_714_668],
+        1e-11,
+    );
     close([plain.statistics.unwrap().r_squared], &[0.997_597_381_911], 1e-11);
     let weighted = linear(&table(&texts), Some(&W), &LinearOptions::default()).unwrap().weights();
-    close(weighted.iter().map(|w| w.weight), &[-0.019_233_252_897, 0.647_758_556_232, 0.427_233_796_69, 0.274_751_045_101, 0.046_497_637_902], 1e-11);
-    close(weighted.iter().map(|w| w.error.unwrap()), &[0.157_057_836_591, 0.059_217_087_552, 0.052_792_243_97, 0.164_957_048_085, 0.231_008_201_677], 1e-11);
+    close(
+        weighted.iter().map(|w| w.weight),
+        &[-0.019_233_252_897, 0.647_758_556_232, 0.427_233_796_69, 0.274_751_045_101, 0.046_497_637_902],
+        1e-11,
+    );
+    close(
+        weighted.iter().map(|w| w.error.unwrap()),
+        &[0.157_057_836_591, 0.059_217_087_552, 0.052_792_243_97, 0.164_957_048_085, 0.231_008_201_677],
+        1e-11,
+    );
 }
 
 #[test]
@@ -78,10 +103,13 @@ fn penalties_are_those_of_scikit_learn() {
 fn logistic_probabilities_are_those_of_scikit_learn() {
     let texts = texts();
     let table = table(&texts);
-    let (l1, l2) = (LinearOptions { l1: 2.0, ..LinearOptions::default() }, LinearOptions { l2: 2.0, ..LinearOptions::default() });
+    let (l1, l2) =
+        (LinearOptions { l1: 2.0, ..LinearOptions::default() }, LinearOptions { l2: 2.0, ..LinearOptions::default() });
     let two = [0, 0, 1, 0, 1, 0, 1, 1];
     let three = [0, 0, 1, 0, 2, 1, 1, 2];
-    let fit = |labels: &[u32], classes, options| logistic(&table, labels, classes, options).unwrap().probabilities(&table).unwrap();
+    let fit = |labels: &[u32], classes, options| {
+        logistic(&table, labels, classes, options).unwrap().probabilities(&table).unwrap()
+    };
     close(fit(&two, 2, &l2), &[0.769_682_578_704, 0.230_317_421_296, 0.762_570_587_931], 1e-9);
     close(fit(&two, 2, &l1), &[0.633_896_009_583, 0.366_103_990_417, 0.681_161_406_196], 1e-8);
     close(fit(&three, 3, &l2), &[0.694_250_893_788, 0.251_285_864_679, 0.054_463_241_532, 0.789_958_000_261], 1e-9);
@@ -90,12 +118,19 @@ fn logistic_probabilities_are_those_of_scikit_learn() {
 
 #[test]
 fn separated_classes_end_with_a_note() {
-    let model = logistic(&features(&[Column::Numeric(&X1)]), &[0, 0, 0, 0, 1, 1, 1, 1], 2, &LinearOptions::default()).unwrap();
+    let model =
+        logistic(&features(&[Column::Numeric(&X1)]), &[0, 0, 0, 0, 1, 1, 1, 1], 2, &LinearOptions::default()).unwrap();
     assert!(model.separated && model.notes.iter().any(|note| note.contains("l2_reg")), "{:?}", model.notes);
     // One level is always of the second class: only its coefficient has no optimum.
-    let quasi = logistic(&features(&[Column::Numeric(&[1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 1.0])]), &[1, 0, 1, 0, 1, 1, 0, 1], 2, &LinearOptions::default());
+    let quasi = logistic(
+        &features(&[Column::Numeric(&[1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 1.0])]),
+        &[1, 0, 1, 0, 1, 1, 0, 1],
+        2,
+        &LinearOptions::default(),
+    );
     assert!(quasi.unwrap().separated);
-    let mixed = logistic(&features(&[Column::Numeric(&X1)]), &[0, 1, 0, 0, 1, 1, 0, 1], 2, &LinearOptions::default()).unwrap();
+    let mixed =
+        logistic(&features(&[Column::Numeric(&X1)]), &[0, 1, 0, 0, 1, 1, 0, 1], 2, &LinearOptions::default()).unwrap();
     assert!(mixed.converged && !mixed.separated && mixed.notes.is_empty());
 }
 
@@ -122,7 +157,10 @@ fn missing_and_unseen_values_are_predicted() {
     // Number, its indicator, one level, other, missing.
     assert_eq!(model.encoder.width(), 5);
     let other = [String::from("z"), String::from("b")];
-    let rows = Features { rows: 2, columns: vec![Column::Numeric(&[4.0, 4.0]), Column::Category { codes: &[0, 1], texts: &other }] };
+    let rows = Features {
+        rows: 2,
+        columns: vec![Column::Numeric(&[4.0, 4.0]), Column::Category { codes: &[0, 1], texts: &other }],
+    };
     let predictions = model.predict(&rows).unwrap();
     assert!(predictions[0].is_finite() && predictions[0] == predictions[1]);
     assert!(matches!(model.predict(&features(&columns[..1])), Err(Refusal::Mismatch(_))));
@@ -165,6 +203,16 @@ fn cancel_stops_and_threads_change_nothing() {
     let columns: Vec<Vec<f64>> = (0..11).map(|j| (0..5000).map(|i| f64::from(i * (j + 3) % 1009)).collect()).collect();
     let labels: Vec<f64> = (0..5000).map(|i| f64::from(i % 17)).collect();
     let wide = Features { rows: 5000, columns: columns.iter().map(|column| Column::Numeric(column)).collect() };
-    let fit = |threads| LinearModel::fit(&wide, &names(11), &labels, None, &LinearOptions { threads, ..LinearOptions::default() }, &Unwatched).unwrap();
+    let fit = |threads| {
+        LinearModel::fit(
+            &wide,
+            &names(11),
+            &labels,
+            None,
+            &LinearOptions { threads, ..LinearOptions::default() },
+            &Unwatched,
+        )
+        .unwrap()
+    };
     assert_eq!(fit(1), fit(3));
 }
