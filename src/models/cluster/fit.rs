@@ -47,7 +47,7 @@ struct End {
 }
 
 impl KMeans {
-    /// Finds centroids. Each round is a pass over the rows; memory 16 bytes a row and some tables of clusters × columns.
+    /// Finds centroids. Each round is a pass over the rows; memory 24 bytes a row and some tables of clusters × columns.
     /// With fewer different rows than clusters there are fewer clusters, with a note.
     /// Errors: fewer rows than clusters, bad weights, what [`Encoder::fit`] refuses, `Stopped`.
     pub fn fit(

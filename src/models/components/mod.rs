@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Numbers are centred, and divided by their standard deviations if asked; levels of categories are columns of 0 and 1, centred only.
-//! Memory 16 · width² bytes, time rows · width² / 2 + 10 width³ operations.
+//! Memory `encoder::moment_bytes`, time rows · width² / 2 + 10 width³ operations.
 
 use serde::{Deserialize, Serialize};
 

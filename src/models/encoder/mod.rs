@@ -19,7 +19,7 @@ pub use block::{Block, NONE};
 pub use design::Design;
 pub(in crate::models) use fit::check_weights;
 pub use gram::{Gram, Moments};
-pub use pass::{Pass, weights_of};
+pub use pass::{Pass, moment_bytes, weights_of};
 
 use serde::{Deserialize, Serialize};
 

@@ -203,7 +203,7 @@ fn fit_shape(
     let scaled = scaled(values, shape);
     let coordinates = Coordinates { shape, period };
     let state = start(&scaled.values, shape, period);
-    let mut search = |from: Vec<f64>, iterations_max: usize| {
+    let search = |from: Vec<f64>, iterations_max: usize| {
         let limits = Limits { iterations_max, gradient_max: 1e-7 };
         let mut function = |point: &[f64], gradient: &mut [f64]| {
             watch.check()?;

@@ -16,7 +16,7 @@ impl LinearModel {
     /// Fits `labels` (finite). Without penalties this is ordinary (weighted) least squares with standard errors as statsmodels' `OLS` and
     /// `WLS`; a column that earlier ones determine gets the coefficient 0 and no error, with a note (as R's `lm`).
     ///
-    /// Two passes over the rows; memory 8 · width² bytes a segment. Coefficients do not depend on `threads`.
+    /// Two passes over the rows; memory [`moment_bytes`](crate::models::encoder::moment_bytes). Coefficients do not depend on `threads`.
     /// Errors: no rows, bad labels or weights, what [`Encoder::fit`] refuses, `Stopped`.
     pub fn fit(
         features: &Features<'_>,

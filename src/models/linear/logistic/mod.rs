@@ -116,7 +116,7 @@ fn search(problem: &Problem<'_>, options: &LinearOptions, watch: &dyn Watch) -> 
         // Nothing but rounding is left to gain.
         !(free && loss < SEPARATED_LOSS * 1e-2)
     };
-    let mut start = vec![0.0; problem.size()];
+    let start = vec![0.0; problem.size()];
     let mut before = 0;
     let mut end = if problem.size() <= NEWTON_MAX {
         newton(problem, options, start, &mut shown, watch)?
@@ -130,8 +130,8 @@ fn search(problem: &Problem<'_>, options: &LinearOptions, watch: &dyn Watch) -> 
         let end = minimise(start, &absolute, limits, &mut function, each)?;
         // Separated classes have no last steps.
         if last && end.converged && !(free && end.value < SEPARATED_LOSS) {
-            (start, before) = (end.at, end.iterations);
-            newton(problem, options, start, &mut |iteration, loss| shown(before + iteration, loss), watch)?
+            before = end.iterations;
+            newton(problem, options, end.at, &mut |iteration, loss| shown(before + iteration, loss), watch)?
         } else {
             End { at: end.at, loss: end.value, iterations: end.iterations, converged: end.converged, separated: false }
         }
