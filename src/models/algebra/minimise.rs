@@ -112,7 +112,7 @@ fn step(
     function: &mut Function<'_>,
 ) -> Result<Option<Point>, Refusal> {
     let descent = dot(direction, slope);
-    if !(descent < 0.0) {
+    if descent.is_nan() || descent >= 0.0 {
         return Ok(None);
     }
     let mut length = if first { 1.0 / dot(slope, slope).sqrt().max(1.0) } else { 1.0 };

@@ -20,7 +20,7 @@ pub(super) fn centroids(rows: &Rows<'_>, clusters: usize, random: &mut Random) -
         potential.iter_mut().enumerate().for_each(|(row, place)| *place = weighted(row));
         let total: f64 = potential.iter().sum();
         // What rounding leaves of distances between equal rows is no distance.
-        if !(total > 1e-20) {
+        if total.is_nan() || total <= 1e-20 {
             break;
         }
         let candidates: Vec<Vec<f64>> = (0..trials).map(|_| rows.encoded(draw(&potential, random))).collect();

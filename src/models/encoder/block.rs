@@ -18,10 +18,10 @@ pub struct Block {
 }
 
 impl Block {
-    /// A block of about 256 KiB: it stays in a core's cache.
+    /// A block of about 256 KiB, which stays in a core's cache, and of 128 rows at least, which are worth a tile of products.
     pub(super) fn new(dense: usize, hot: usize, width: usize) -> Self {
         let padded = dense.div_ceil(LANES) * LANES;
-        let capacity = (32_768 / padded.max(LANES)).clamp(32, 1024);
+        let capacity = (32_768 / padded.max(LANES)).clamp(128, 1024);
         Self {
             rows: 0,
             capacity,

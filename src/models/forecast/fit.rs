@@ -12,9 +12,10 @@ use crate::models::watch::Watch;
 const SMOOTHING: (f64, f64) = (1e-4, 1.0 - 1e-4);
 const DAMPING: (f64, f64) = (0.8, 0.98);
 /// Where searches start: (alpha, beta / alpha, gamma / (1 - alpha)). The likelihood has several tops, mostly one for a slow and one for a
-/// quick level, slope or season; each start goes some way, the best to the end.
+/// quick level, slope or season; each start goes some way, the best ones to the end.
 const STARTS: [(f64, f64, f64); 4] = [(0.1, 0.05, 0.05), (0.6, 0.1, 0.2), (0.9, 0.8, 0.05), (0.2, 0.05, 0.9)];
-const FIRST_ITERATIONS: usize = 25;
+const FIRST_ITERATIONS: usize = 30;
+const KEPT_STARTS: usize = 2;
 /// A model needs this many values.
 const OBSERVED_MIN: usize = 3;
 
@@ -220,13 +221,16 @@ fn fit_shape(
             Err(refusal) => Err(refusal),
         }
     };
-    let mut best: Option<Minimum> = None;
+    let mut found: Vec<Minimum> = Vec::new();
     for from in STARTS {
-        let end = search(coordinates.point(from, &state), FIRST_ITERATIONS.min(iterations_max))?;
-        best = best.into_iter().chain(end).min_by(|a, b| a.value.total_cmp(&b.value));
+        found.extend(search(coordinates.point(from, &state), FIRST_ITERATIONS.min(iterations_max))?);
     }
-    let Some(first) = best else { return Ok(None) };
-    let end = search(first.at, iterations_max)?;
+    found.sort_by(|a, b| a.value.total_cmp(&b.value));
+    let mut end: Option<Minimum> = None;
+    for first in found.into_iter().take(KEPT_STARTS) {
+        let last = search(first.at, iterations_max)?;
+        end = end.into_iter().chain(last).min_by(|a, b| a.value.total_cmp(&b.value));
+    }
     Ok(end.and_then(|end| finish(&coordinates, &end.at, &scaled)))
 }
 
