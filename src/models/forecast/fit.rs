@@ -16,6 +16,8 @@ const DAMPING: (f64, f64) = (0.8, 0.98);
 const STARTS: [(f64, f64, f64); 4] = [(0.1, 0.05, 0.05), (0.6, 0.1, 0.2), (0.9, 0.8, 0.05), (0.2, 0.05, 0.9)];
 const FIRST_ITERATIONS: usize = 30;
 const KEPT_STARTS: usize = 2;
+/// Of the likelihood's value in an iteration: less, three times in a row, ends a search.
+const GAIN_MIN: f64 = 1e-8;
 /// A model needs this many values.
 const OBSERVED_MIN: usize = 3;
 
@@ -215,7 +217,14 @@ fn fit_shape(
             coordinates.gradient(bounds, &slopes, gradient);
             Ok(end.value)
         };
-        match minimise(from, &[], limits, &mut function, &mut |_, _, _| Ok(true)) {
+        // Near a bound the gradient fades slowly while nothing is gained any more.
+        let (mut last, mut idle) = (f64::INFINITY, 0);
+        let mut gaining = |_: usize, _: &[f64], value: f64| {
+            idle = if last - value < GAIN_MIN { idle + 1 } else { 0 };
+            last = value;
+            Ok(idle < 3)
+        };
+        match minimise(from, &[], limits, &mut function, &mut gaining) {
             Ok(end) => Ok(Some(end)),
             Err(Refusal::Overflow(_)) => Ok(None),
             Err(refusal) => Err(refusal),
