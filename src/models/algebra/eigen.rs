@@ -103,7 +103,8 @@ fn diagonalise(
     for l in 0..size {
         loop {
             watch.check()?;
-            let small = |m: usize| e[m].abs() <= f64::EPSILON * (d[m].abs() + d[m + 1].abs()) || e[m].abs() <= 1e-300 * norm;
+            let small =
+                |m: usize| e[m].abs() <= f64::EPSILON * (d[m].abs() + d[m + 1].abs()) || e[m].abs() <= 1e-300 * norm;
             let m = (l..size - 1).find(|m| small(*m)).unwrap_or(size - 1);
             if m == l {
                 break;

@@ -6,6 +6,8 @@ use crate::models::refusal::Refusal;
 
 const MEMORY: usize = 12;
 const STEPS_MAX: usize = 50;
+/// Where rounding hides any descent, a gradient this much larger than asked for is small enough.
+const STALLED: f64 = 1e4;
 
 /// When to stop.
 #[derive(Clone, Copy, Debug)]
@@ -71,7 +73,10 @@ pub fn minimise(
             direction = slope.iter().map(|value| -value).collect();
             found = step(&point, &direction, &slope, absolute, true, function)?;
         }
-        let Some(next) = found else { break };
+        let Some(next) = found else {
+            converged = slope.iter().all(|value| value.abs() <= STALLED * limits.gradient_max);
+            break;
+        };
         memory.add(&point, &next);
         point = next;
         iterations += 1;
@@ -91,7 +96,8 @@ fn evaluate(x: Vec<f64>, absolute: &[f64], function: &mut Function<'_>) -> Resul
 fn pseudo_gradient(point: &Point, absolute: &[f64]) -> Vec<f64> {
     let mut slope = point.gradient.clone();
     for ((slope, x), factor) in slope.iter_mut().zip(&point.x).zip(absolute) {
-        *slope = if *x != 0.0 { *slope + factor * x.signum() } else { slope.signum() * (slope.abs() - factor).max(0.0) };
+        *slope =
+            if *x != 0.0 { *slope + factor * x.signum() } else { slope.signum() * (slope.abs() - factor).max(0.0) };
     }
     slope
 }
@@ -106,7 +112,7 @@ fn step(
     function: &mut Function<'_>,
 ) -> Result<Option<Point>, Refusal> {
     let descent = dot(direction, slope);
-    if !(descent < 0.0) {
+    if descent.is_nan() || descent >= 0.0 {
         return Ok(None);
     }
     let mut length = if first { 1.0 / dot(slope, slope).sqrt().max(1.0) } else { 1.0 };

@@ -70,7 +70,10 @@ mod tests {
             let squares = in_order(threads, 100, |index| Ok(index * index)).unwrap();
             assert_eq!(squares, (0..100).map(|index| index * index).collect::<Vec<_>>());
         }
-        assert_eq!(in_order(3, 9, |index| if index == 4 { Err(Refusal::NoRows) } else { Ok(()) }), Err(Refusal::NoRows));
+        assert_eq!(
+            in_order(3, 9, |index| if index == 4 { Err(Refusal::NoRows) } else { Ok(()) }),
+            Err(Refusal::NoRows)
+        );
     }
 
     #[test]

@@ -47,7 +47,7 @@ struct End {
 }
 
 impl KMeans {
-    /// Finds centroids. Each round is a pass over the rows; memory 16 bytes a row and some tables of clusters × columns.
+    /// Finds centroids. Each round is a pass over the rows; memory 24 bytes a row and some tables of clusters × columns.
     /// With fewer different rows than clusters there are fewer clusters, with a note.
     /// Errors: fewer rows than clusters, bad weights, what [`Encoder::fit`] refuses, `Stopped`.
     pub fn fit(
@@ -145,18 +145,14 @@ fn move_centroids(rows: &Rows<'_>, centroids: &mut [Vec<f64>], found: &Round) ->
 
 fn round(rows: &Rows<'_>, centroids: &[Vec<f64>]) -> Result<Round, Refusal> {
     let (count, width) = (centroids.len(), rows.design.width());
-    let new =
-        || Round { sums: vec![0.0; count * width], weights: vec![0.0; count], inertia: 0.0, farthest: (0, -1.0) };
+    let new = || Round { sums: vec![0.0; count * width], weights: vec![0.0; count], inertia: 0.0, farthest: (0, -1.0) };
     let bytes = 8 * count * width;
     let parts = rows.pass.fold(rows.design, bytes, new, |round, block, range| {
         let near = nearest(block, centroids);
-        let mut encoded = vec![0.0; width];
         for (place, (row, (cluster, distance))) in range.zip(near).enumerate() {
             let weight = rows.weight(row);
             if weight > 0.0 {
-                block.row(place, &mut encoded);
-                let sums = &mut round.sums[cluster * width..(cluster + 1) * width];
-                sums.iter_mut().zip(&encoded).for_each(|(sum, x)| *sum += weight * x);
+                block.add_row(place, weight, &mut round.sums[cluster * width..(cluster + 1) * width]);
                 round.weights[cluster] += weight;
                 round.inertia += weight * distance;
                 if distance > round.farthest.1 {

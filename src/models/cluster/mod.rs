@@ -76,3 +76,46 @@ impl KMeansOptions {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::models::encoder::{Column, Features};
+    use crate::models::watch::Unwatched;
+
+    const X: [f64; 8] = [1.0, 1.2, 0.8, 1.1, 8.0, 8.3, 7.7, 8.1];
+    const Y: [f64; 8] = [2.0, 2.2, 1.9, 2.1, 2.0, -5.0, 2.1, -5.2];
+
+    fn fit(features: &Features<'_>, options: &KMeansOptions) -> Result<KMeans, Refusal> {
+        let names: Vec<String> = (0..features.columns.len()).map(|index| format!("x{index}")).collect();
+        let model = KMeans::fit(features, &names, None, options, &Unwatched)?;
+        model.validate()?;
+        Ok(model)
+    }
+
+    #[test]
+    fn finds_the_groups_and_measures_them_as_scikit_learn() {
+        let features = Features { rows: 8, columns: vec![Column::Numeric(&X), Column::Numeric(&Y)] };
+        let options = KMeansOptions { clusters: 3, ..KMeansOptions::default() };
+        let model = fit(&features, &options).unwrap();
+        let clusters: Vec<usize> = model.assign(&features).unwrap().iter().map(|row| row.cluster).collect();
+        let same = |a: usize, b: usize| clusters[a] == clusters[b];
+        assert!(same(0, 3) && same(4, 6) && same(5, 7) && !same(0, 4) && !same(4, 5), "{clusters:?}");
+        let metrics = model.metrics.clone().unwrap();
+        let close = |found: f64, expected: f64| assert!((found - expected).abs() < 1e-12, "{found} {expected}");
+        close(model.inertia, 0.020_230_842_405_7);
+        close(metrics.silhouette.unwrap(), 0.957_791_293_618_9);
+        close(metrics.davies_bouldin.unwrap(), 0.045_114_879_481_3);
+        assert_eq!(model, fit(&features, &KMeansOptions { threads: 3, ..options }).unwrap());
+    }
+
+    #[test]
+    fn equal_rows_make_fewer_clusters() {
+        let columns = [1.0, 1.0, 2.0, 2.0];
+        let features = Features { rows: 4, columns: vec![Column::Numeric(&columns)] };
+        let model = fit(&features, &KMeansOptions { clusters: 3, ..KMeansOptions::default() }).unwrap();
+        assert_eq!((model.centroids.len(), model.notes.len()), (2, 1));
+        let refused = fit(&features, &KMeansOptions { clusters: 5, ..KMeansOptions::default() });
+        assert_eq!(refused.unwrap_err(), Refusal::TooFewRows { rows: 4, needed: 5 });
+    }
+}

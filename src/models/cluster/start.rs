@@ -20,7 +20,7 @@ pub(super) fn centroids(rows: &Rows<'_>, clusters: usize, random: &mut Random) -
         potential.iter_mut().enumerate().for_each(|(row, place)| *place = weighted(row));
         let total: f64 = potential.iter().sum();
         // What rounding leaves of distances between equal rows is no distance.
-        if !(total > 1e-20) {
+        if total.is_nan() || total <= 1e-20 {
             break;
         }
         let candidates: Vec<Vec<f64>> = (0..trials).map(|_| rows.encoded(draw(&potential, random))).collect();
@@ -55,7 +55,10 @@ fn closer(rows: &Rows<'_>, centroid: &[f64], nearest: &mut [f64]) -> Result<(), 
         Ok(())
     };
     let distances = rows.pass.fold(rows.design, 0, Vec::new, add)?;
-    nearest.iter_mut().zip(distances.into_iter().flatten()).for_each(|(near, distance)| *near = near.min(distance.max(0.0)));
+    nearest
+        .iter_mut()
+        .zip(distances.into_iter().flatten())
+        .for_each(|(near, distance)| *near = near.min(distance.max(0.0)));
     Ok(())
 }
 

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Numbers are centred, and divided by their standard deviations if asked; levels of categories are columns of 0 and 1, centred only.
-//! Memory 16 · width² bytes, time rows · width² / 2 + 10 width³ operations.
+//! Memory `encoder::moment_bytes`, time rows · width² / 2 + 10 width³ operations.
 
 use serde::{Deserialize, Serialize};
 
@@ -162,7 +162,10 @@ impl Pca {
     pub fn validate(&self) -> Result<(), Refusal> {
         self.encoder.validate()?;
         let width = self.encoder.width();
-        sound(!self.components.is_empty() && self.variances.len() == self.components.len(), "the number of components")?;
+        sound(
+            !self.components.is_empty() && self.variances.len() == self.components.len(),
+            "the number of components",
+        )?;
         sound(self.means.len() == width, "the number of means")?;
         sound(self.components.iter().all(|component| component.len() == width), "the length of a component")?;
         finite(&self.means, "a mean")?;
@@ -193,6 +196,67 @@ impl Keep {
 }
 
 fn flip(component: &[f64]) -> Vec<f64> {
-    let largest = component.iter().fold(0.0_f64, |largest, value| if value.abs() > largest.abs() { *value } else { largest });
+    let largest =
+        component.iter().fold(0.0_f64, |largest, value| if value.abs() > largest.abs() { *value } else { largest });
     component.iter().map(|value| value * largest.signum()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::models::encoder::Column;
+    use crate::models::watch::Unwatched;
+
+    const X: [[f64; 6]; 3] =
+        [[1.0, 2.0, 3.0, 4.0, 5.0, 7.0], [2.0, 1.0, 4.0, 3.0, 6.0, 5.0], [0.5, 0.1, 0.4, 0.9, 0.2, 0.3]];
+
+    fn fit(options: &PcaOptions) -> Result<(Pca, Scores), Refusal> {
+        let names: Vec<String> = ["a", "b", "c"].map(str::to_owned).to_vec();
+        let features = Features { rows: 6, columns: X.iter().map(|column| Column::Numeric(column)).collect() };
+        let model = Pca::fit(&features, &names, None, options, &Unwatched)?;
+        model.validate()?;
+        let scores = model.transform(&features)?;
+        Ok((model, scores))
+    }
+
+    #[test]
+    fn equal_to_scikit_learn() {
+        let (model, scores) = fit(&PcaOptions { keep: Keep::Count(2), ..PcaOptions::default() }).unwrap();
+        let close = |found: &[f64], expected: &[f64]| {
+            found.iter().zip(expected).all(|(found, expected)| (found - expected).abs() < 1e-12)
+        };
+        assert!(close(&model.ratios(), &[0.603_840_449_275_6, 0.327_246_531_993_9]), "{:?}", model.ratios());
+        assert!(
+            close(
+                &model.components.concat(),
+                &[
+                    0.696_351_751_370_5,
+                    0.700_958_350_364_6,
+                    -0.154_115_636_511_4,
+                    0.139_551_141_786_5,
+                    0.078_395_379_462_4,
+                    0.987_106_703_100_0
+                ]
+            ),
+            "{:?}",
+            model.components
+        );
+        assert!(
+            close(
+                &scores.scores,
+                &[-1.616_986_936_822_6, 0.124_741_745_348_1, -1.435_556_415_260_9, -1.379_615_672_648_2]
+            ) && close(&scores.errors, &[0.119_792_743_112_4, 0.242_981_231_529_7, 0.198_501_693_323_8]),
+            "{scores:?}"
+        );
+    }
+
+    #[test]
+    fn a_share_takes_as_many_as_it_needs() {
+        let count = |keep| fit(&PcaOptions { keep, ..PcaOptions::default() }).map(|(model, _)| model.components.len());
+        assert_eq!([count(Keep::Share(0.5)), count(Keep::Share(1.0)), count(Keep::Count(9))], [Ok(1), Ok(3), Ok(3)]);
+        assert!(count(Keep::Count(0)).is_err() && count(Keep::Share(1.5)).is_err());
+        let mut damaged = fit(&PcaOptions::default()).unwrap().0;
+        damaged.components[0].pop();
+        assert!(matches!(damaged.validate(), Err(Refusal::Damaged(_))));
+    }
 }

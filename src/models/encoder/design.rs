@@ -86,7 +86,8 @@ fn hot<'a>(levels: &Levels, codes: &'a [u32], texts: &[String], first: usize) ->
     let count = levels.texts.len();
     let other = if levels.other { column(count) } else { NONE };
     let missing = if levels.missing { column(count + usize::from(levels.other)) } else { NONE };
-    let slots: HashMap<&str, usize> = levels.texts.iter().enumerate().map(|(slot, text)| (text.as_str(), slot)).collect();
+    let slots: HashMap<&str, usize> =
+        levels.texts.iter().enumerate().map(|(slot, text)| (text.as_str(), slot)).collect();
     let columns = texts.iter().map(|text| slots.get(text.as_str()).map_or(other, |slot| column(*slot))).collect();
     Hot { codes, columns, missing }
 }

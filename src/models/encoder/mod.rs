@@ -14,12 +14,12 @@ mod fit;
 mod gram;
 mod pass;
 
+pub(in crate::models) use block::LANES;
 pub use block::{Block, NONE};
 pub use design::Design;
-pub(in crate::models) use block::LANES;
 pub(in crate::models) use fit::check_weights;
 pub use gram::{Gram, Moments};
-pub use pass::{Pass, weights_of};
+pub use pass::{Pass, moment_bytes, weights_of};
 
 use serde::{Deserialize, Serialize};
 
@@ -92,10 +92,18 @@ pub struct Encoding {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Kind {
     /// `(x - shift) / scale`; missing is taken for `mean`.
-    Numeric { mean: f64, shift: f64, scale: f64, indicator: bool },
+    Numeric {
+        mean: f64,
+        shift: f64,
+        scale: f64,
+        indicator: bool,
+    },
     Category(Levels),
     /// Without influence: always the same value in training, or always missing.
-    Dropped { numeric: bool, only_missing: bool },
+    Dropped {
+        numeric: bool,
+        only_missing: bool,
+    },
 }
 
 /// The slots of a category: its levels, then "other", then "missing". Training rows in no slot do not exist; at prediction an unseen text is

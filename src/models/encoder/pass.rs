@@ -2,13 +2,13 @@
 
 use std::ops::Range;
 
-use super::{Block, Design};
+use super::{Block, Design, LANES};
 use crate::models::algebra::parallel::{in_order, segments};
 use crate::models::refusal::Refusal;
 use crate::models::watch::Watch;
 
 /// Memory that the partial results of one pass may take together.
-const PARTIAL_BYTES: usize = 256 << 20;
+const PARTIAL_BYTES: usize = 128 << 20;
 const SEGMENTS_MAX: usize = 16;
 
 /// How passes run.
@@ -28,9 +28,8 @@ impl Pass<'_> {
         new: impl Fn() -> S + Sync,
         add: impl Fn(&mut S, &Block, Range<usize>) -> Result<(), Refusal> + Sync,
     ) -> Result<Vec<S>, Refusal> {
-        let count = (PARTIAL_BYTES / state_bytes.max(1)).clamp(2, SEGMENTS_MAX);
         let step = design.block().capacity();
-        let segments = segments(design.rows(), count, step);
+        let segments = segments(design.rows(), parts(state_bytes), step);
         in_order(self.threads, segments.len(), |index| {
             let (mut state, mut block) = (new(), design.block());
             let segment = segments[index].clone();
@@ -43,6 +42,16 @@ impl Pass<'_> {
             Ok(state)
         })
     }
+}
+
+/// The most memory that moments of `columns` encoded columns (and what is solved from them) take: for a caller that reserves it.
+pub fn moment_bytes(columns: usize) -> usize {
+    let one = 8 * (columns + LANES).pow(2);
+    one * (parts(one) + 2)
+}
+
+fn parts(state_bytes: usize) -> usize {
+    (PARTIAL_BYTES / state_bytes.max(1)).clamp(2, SEGMENTS_MAX)
 }
 
 /// The weights of rows `range`: those given, or ones.

@@ -3,7 +3,7 @@
 use super::recursion::{Likelihood, Slopes, Smoothing, likelihood, run, slopes};
 use super::season::{detect, interpolate};
 use super::{ErrorKind, Ets, ForecastOptions, Period, Season, Shape, State, Trend};
-use crate::models::algebra::minimise::{Limits, minimise};
+use crate::models::algebra::minimise::{Limits, Minimum, minimise};
 use crate::models::algebra::parallel::in_order;
 use crate::models::refusal::Refusal;
 use crate::models::watch::Watch;
@@ -11,8 +11,13 @@ use crate::models::watch::Watch;
 /// Bounds of alpha, beta / alpha and gamma / (1 - alpha), and of phi: statsmodels' and R's.
 const SMOOTHING: (f64, f64) = (1e-4, 1.0 - 1e-4);
 const DAMPING: (f64, f64) = (0.8, 0.98);
-/// Where searches start: (alpha, beta / alpha, gamma / (1 - alpha)).
-const STARTS: [(f64, f64, f64); 2] = [(0.1, 0.05, 0.05), (0.6, 0.1, 0.2)];
+/// Where searches start: (alpha, beta / alpha, gamma / (1 - alpha)). The likelihood has several tops, mostly one for a slow and one for a
+/// quick level, slope or season; each start goes some way, the best ones to the end.
+const STARTS: [(f64, f64, f64); 4] = [(0.1, 0.05, 0.05), (0.6, 0.1, 0.2), (0.9, 0.8, 0.05), (0.2, 0.05, 0.9)];
+const FIRST_ITERATIONS: usize = 30;
+const KEPT_STARTS: usize = 2;
+/// Of the likelihood's value in an iteration: less, three times in a row, ends a search.
+const GAIN_MIN: f64 = 1e-8;
 /// A model needs this many values.
 const OBSERVED_MIN: usize = 3;
 
@@ -24,7 +29,8 @@ impl Ets {
     /// are A with N or A, and M with all. A season needs two periods of values.
     /// Errors: fewer than 3 values, an infinite one, a shape that the values do not allow, `Stopped`.
     pub fn fit(values: &[f64], options: &ForecastOptions, watch: &dyn Watch) -> Result<Self, Refusal> {
-        if values.iter().any(|value| value.is_infinite()) {
+        let squares: f64 = values.iter().filter(|value| !value.is_nan()).map(|value| value * value).sum();
+        if !squares.is_finite() {
             return Err(Refusal::Infinite { column: "value".to_owned() });
         }
         // Steps before the first value say nothing.
@@ -84,7 +90,8 @@ fn shapes(values: &[f64], period: usize, options: &ForecastOptions) -> Vec<Shape
                     && options.trend.is_none_or(|asked| asked == trend)
                     && options.season.is_none_or(|asked| asked == season);
                 let multiplicative = error == ErrorKind::Multiplicative || season == Season::Multiplicative;
-                let unstable = error == ErrorKind::Additive && season == Season::Multiplicative && options.error.is_none();
+                let unstable =
+                    error == ErrorKind::Additive && season == Season::Multiplicative && options.error.is_none();
                 let seasonal = season == Season::None || period > 1;
                 if asked && seasonal && !unstable && (positive || !multiplicative) {
                     shapes.push(Shape { error, trend, season });
@@ -199,9 +206,8 @@ fn fit_shape(
     let scaled = scaled(values, shape);
     let coordinates = Coordinates { shape, period };
     let state = start(&scaled.values, shape, period);
-    let limits = Limits { iterations_max, gradient_max: 1e-7 };
-    let mut best: Option<(Vec<f64>, f64)> = None;
-    for from in STARTS {
+    let search = |from: Vec<f64>, iterations_max: usize| {
+        let limits = Limits { iterations_max, gradient_max: 1e-7 };
         let mut function = |point: &[f64], gradient: &mut [f64]| {
             watch.check()?;
             let (smoothing, mut state, bounds) = coordinates.read(point);
@@ -211,14 +217,30 @@ fn fit_shape(
             coordinates.gradient(bounds, &slopes, gradient);
             Ok(end.value)
         };
-        match minimise(coordinates.point(from, &state), &[], limits, &mut function, &mut |_, _, _| Ok(true)) {
-            Ok(end) if best.as_ref().is_none_or(|best| end.value < best.1) => best = Some((end.at, end.value)),
-            Ok(_) | Err(Refusal::Overflow(_)) => {}
-            Err(refusal) => return Err(refusal),
+        // Near a bound the gradient fades slowly while nothing is gained any more.
+        let (mut last, mut idle) = (f64::INFINITY, 0);
+        let mut gaining = |_: usize, _: &[f64], value: f64| {
+            idle = if last - value < GAIN_MIN { idle + 1 } else { 0 };
+            last = value;
+            Ok(idle < 3)
+        };
+        match minimise(from, &[], limits, &mut function, &mut gaining) {
+            Ok(end) => Ok(Some(end)),
+            Err(Refusal::Overflow(_)) => Ok(None),
+            Err(refusal) => Err(refusal),
         }
+    };
+    let mut found: Vec<Minimum> = Vec::new();
+    for from in STARTS {
+        found.extend(search(coordinates.point(from, &state), FIRST_ITERATIONS.min(iterations_max))?);
     }
-    let Some((point, _)) = best else { return Ok(None) };
-    Ok(finish(&coordinates, &point, &scaled))
+    found.sort_by(|a, b| a.value.total_cmp(&b.value));
+    let mut end: Option<Minimum> = None;
+    for first in found.into_iter().take(KEPT_STARTS) {
+        let last = search(first.at, iterations_max)?;
+        end = end.into_iter().chain(last).min_by(|a, b| a.value.total_cmp(&b.value));
+    }
+    Ok(end.and_then(|end| finish(&coordinates, &end.at, &scaled)))
 }
 
 fn finish(coordinates: &Coordinates, point: &[f64], scaled: &Scaled) -> Option<Ets> {
@@ -230,8 +252,7 @@ fn finish(coordinates: &Coordinates, point: &[f64], scaled: &Scaled) -> Option<E
     let count = observed as f64;
     let parameters = shape.parameters(period);
     let unit = if shape.error == ErrorKind::Additive { scaled.scale.powi(2) } else { 1.0 };
-    let log_likelihood =
-        -0.5 * count * (value + (2.0 * std::f64::consts::PI).ln() + 1.0 + 2.0 * scaled.scale.ln());
+    let log_likelihood = -0.5 * count * (value + (2.0 * std::f64::consts::PI).ln() + 1.0 + 2.0 * scaled.scale.ln());
     let k = parameters as f64 + 1.0;
     let small = if count > k + 1.0 { 2.0 * k * (k + 1.0) / (count - k - 1.0) } else { 1e6 };
     let unscale = |state: State| State {

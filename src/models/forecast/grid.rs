@@ -53,7 +53,8 @@ impl Step {
             Self::Months(_) => Vec::new(),
             Self::Micros(micros) => {
                 let whole = [HOUR, DAY, 7 * DAY].into_iter().filter(|long| micros < *long && long % micros == 0);
-                let mut periods: Vec<usize> = whole.map(|long| (long / micros) as usize).filter(|count| *count <= 400).collect();
+                let mut periods: Vec<usize> =
+                    whole.map(|long| (long / micros) as usize).filter(|count| *count <= 400).collect();
                 if micros == 7 * DAY {
                     periods.push(52);
                 }
@@ -112,13 +113,17 @@ impl Grid {
         let mut taken = Vec::new();
         for (row, (time, value)) in times.iter().zip(values).enumerate() {
             let index = self.index(*time).filter(|index| *index < STEPS_MAX);
-            let index = index.ok_or_else(|| Refusal::Mismatch(format!("at most {STEPS_MAX} steps between the first and the last time")))?;
+            let index = index.ok_or_else(|| {
+                Refusal::Mismatch(format!("at most {STEPS_MAX} steps between the first and the last time"))
+            })?;
             if index >= taken.len() {
                 taken.resize(index + 1, false);
                 placed.values.resize(index + 1, f64::NAN);
             }
             if std::mem::replace(&mut taken[index], true) {
-                return Err(Refusal::Mismatch(format!("one row for each time of a series (row {row} is a second one)")));
+                return Err(Refusal::Mismatch(format!(
+                    "one row for each time of a series (row {row} is a second one)"
+                )));
             }
             placed.values[index] = *value;
             placed.off_grid += usize::from(self.time(index) != Some(*time));

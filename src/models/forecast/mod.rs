@@ -15,6 +15,8 @@ pub mod grid;
 mod predict;
 mod recursion;
 pub mod season;
+#[cfg(test)]
+mod tests;
 
 pub use grid::{Grid, Placed, Step};
 pub use predict::{Fitted, Forecast};

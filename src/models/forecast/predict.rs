@@ -108,7 +108,8 @@ impl Ets {
         (0..horizon)
             .map(|h| {
                 let mean = if multiplicative { bases[h] } else { bases[h] + seasonals[h] };
-                let spread: f64 = effects[..h].iter().zip(second.iter().rev()).map(|(effect, moment)| effect * effect * moment).sum();
+                let spread: f64 =
+                    effects[..h].iter().zip(second.iter().rev()).map(|(effect, moment)| effect * effect * moment).sum();
                 let moment = mean * mean + relative * spread;
                 second.push(moment);
                 if multiplicative {
@@ -132,7 +133,8 @@ impl Ets {
         let unit = if additive { 1.0 } else { scale };
         scale_state(&mut state, 1.0 / unit, self.shape.season);
         let scaled: Vec<f64> = values[first..].iter().map(|value| value / unit).collect();
-        let passed = run(self.shape, self.smoothing(), &mut state, &scaled).ok_or(Refusal::Overflow("an expected value"))?;
+        let passed =
+            run(self.shape, self.smoothing(), &mut state, &scaled).ok_or(Refusal::Overflow("an expected value"))?;
         scale_state(&mut state, unit, self.shape.season);
         if !state.seasonal.is_empty() {
             let turn = scaled.len() % state.seasonal.len();

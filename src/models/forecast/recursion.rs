@@ -148,7 +148,9 @@ mod tests {
     #[test]
     fn slopes_equal_differences() {
         let values: Vec<f64> = (0..40)
-            .map(|t| if t == 7 { f64::NAN } else { 5.0 + 0.1 * f64::from(t) + f64::from(t * t % 7) * 0.3 + f64::from(t % 4) })
+            .map(|t| {
+                if t == 7 { f64::NAN } else { 5.0 + 0.1 * f64::from(t) + f64::from(t * t % 7) * 0.3 + f64::from(t % 4) }
+            })
             .collect();
         for error in [ErrorKind::Additive, ErrorKind::Multiplicative] {
             for season in [Season::None, Season::Additive, Season::Multiplicative] {
@@ -176,7 +178,11 @@ mod tests {
                         at(&x).0
                     };
                     let difference = (moved(1e-6) - moved(-1e-6)) / 2e-6;
-                    assert!((difference - exact).abs() < 1e-6 * (1.0 + exact.abs()), "{} {index} {difference} {exact}", shape.name());
+                    assert!(
+                        (difference - exact).abs() < 1e-6 * (1.0 + exact.abs()),
+                        "{} {index} {difference} {exact}",
+                        shape.name()
+                    );
                 }
             }
         }

@@ -67,7 +67,7 @@ fn without_average(values: &[f64], period: usize) -> Vec<f64> {
         .map(|index| {
             let (first, last) = (index - half, index + half);
             let whole = sums[last + 1] - sums[first];
-            let whole = if period % 2 == 0 { whole - 0.5 * (values[first] + values[last]) } else { whole };
+            let whole = if period.is_multiple_of(2) { whole - 0.5 * (values[first] + values[last]) } else { whole };
             values[index] - whole / period as f64
         })
         .collect()

@@ -110,11 +110,12 @@ impl Quadratic<'_> {
         let size = x.len();
         let row = &self.matrix[j * size..(j + 1) * size];
         let curvature = row[j];
-        if !(curvature + self.l2[j] > 0.0) {
+        let whole = curvature + self.l2[j];
+        if whole.is_nan() || whole <= 0.0 {
             return 0.0;
         }
         let pull = rest[j] + curvature * x[j];
-        let value = pull.signum() * (pull.abs() - self.l1[j]).max(0.0) / (curvature + self.l2[j]);
+        let value = pull.signum() * (pull.abs() - self.l1[j]).max(0.0) / whole;
         let change = value - x[j];
         if change != 0.0 {
             x[j] = value;

@@ -1,8 +1,8 @@
 //! Least squares with l1 and l2 penalties: from X′X, then corrected once from the rows themselves.
 
+use super::LinearOptions;
 use super::coordinate::Quadratic;
 use super::model::{LinearModel, Statistics};
-use super::LinearOptions;
 use crate::models::algebra::cholesky::Cholesky;
 use crate::models::algebra::dot;
 use crate::models::encoder::{Block, Design, Encoder, Features, Gram, Moments, Pass, check_weights, weights_of};
@@ -16,7 +16,7 @@ impl LinearModel {
     /// Fits `labels` (finite). Without penalties this is ordinary (weighted) least squares with standard errors as statsmodels' `OLS` and
     /// `WLS`; a column that earlier ones determine gets the coefficient 0 and no error, with a note (as R's `lm`).
     ///
-    /// Two passes over the rows; memory 8 · width² bytes a segment. Coefficients do not depend on `threads`.
+    /// Two passes over the rows; memory [`moment_bytes`](crate::models::encoder::moment_bytes). Coefficients do not depend on `threads`.
     /// Errors: no rows, bad labels or weights, what [`Encoder::fit`] refuses, `Stopped`.
     pub fn fit(
         features: &Features<'_>,
@@ -218,7 +218,11 @@ fn finish(
             notes.push(format!("a column of feature \"{name}\" follows from earlier ones: its weight is 0"));
         }
         if !options.penalised() {
-            statistics = Statistics::new(&encoder, target.rows, &solution_parts(&solution, rest.squares), cholesky, options, watch)?;
+            let parts = solution.parts(rest.squares);
+            statistics = Statistics::new(&encoder, target.rows, &parts, cholesky, options, watch)?;
+            if statistics.is_none() {
+                notes.push("there are no standard errors: there are not more rows than weights".to_owned());
+            }
         }
     }
     if !solution.converged {
@@ -250,6 +254,8 @@ pub(super) struct Parts<'a> {
     pub(super) squares: f64,
 }
 
-fn solution_parts(solution: &Solution, squares: f64) -> Parts<'_> {
-    Parts { means: &solution.means, weight: solution.weight, label: solution.label, squares }
+impl Solution {
+    fn parts(&self, squares: f64) -> Parts<'_> {
+        Parts { means: &self.means, weight: self.weight, label: self.label, squares }
+    }
 }

@@ -16,6 +16,8 @@ mod coordinate;
 mod least_squares;
 pub mod logistic;
 mod model;
+#[cfg(test)]
+mod tests;
 
 pub use model::{LinearModel, Statistics, Weight};
 

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::least_squares::Parts;
 use super::LinearOptions;
+use super::least_squares::Parts;
 use crate::models::algebra::cholesky::Cholesky;
 use crate::models::algebra::dot;
 use crate::models::algebra::special::student_p;

@@ -81,7 +81,8 @@ impl Classification {
         match self.threshold {
             Some(threshold) if probabilities[self.positive.min(1)] >= threshold => self.positive.min(1),
             Some(_) => 1 - self.positive.min(1),
-            None => (1..self.classes).fold(0, |best, class| if probabilities[class] > probabilities[best] { class } else { best }),
+            None => (1..self.classes)
+                .fold(0, |best, class| if probabilities[class] > probabilities[best] { class } else { best }),
         }
     }
 
@@ -112,13 +113,16 @@ impl Classification {
         }
         let hits = |class: usize| self.confusion[class * self.classes + class];
         let labelled = |class: usize| self.confusion[class * self.classes..][..self.classes].iter().sum::<f64>();
-        let predicted = |class: usize| (0..self.classes).map(|label| self.confusion[label * self.classes + class]).sum::<f64>();
+        let predicted =
+            |class: usize| (0..self.classes).map(|label| self.confusion[label * self.classes + class]).sum::<f64>();
         let counted: Vec<usize> = if self.classes == 2 {
             vec![self.positive.min(1)]
         } else {
             (0..self.classes).filter(|class| labelled(*class) + predicted(*class) > 0.0).collect()
         };
-        let mean = |metric: &dyn Fn(usize) -> f64| counted.iter().map(|class| metric(*class)).sum::<f64>() / counted.len() as f64;
+        let mean = |metric: &dyn Fn(usize) -> f64| {
+            counted.iter().map(|class| metric(*class)).sum::<f64>() / counted.len() as f64
+        };
         // Of nothing predicted or labelled, the share is 0.
         let share = |part: f64, whole: f64| if whole > 0.0 { part / whole } else { 0.0 };
         let areas: Vec<Area> = self.rankings.iter().filter_map(Ranking::roc_auc).collect();
@@ -173,11 +177,36 @@ mod tests {
         for row in 0..6 {
             let p = THREE[row][0];
             two.add(usize::from(LABELS[row] == 0), &[1.0 - p, p], WEIGHTS[row]);
-            if row < 3 { &mut three } else { &mut half }.add(LABELS[row], &THREE[row], WEIGHTS[row]);
+            let part = if row < 3 { &mut three } else { &mut half };
+            part.add(LABELS[row], &THREE[row], WEIGHTS[row]);
         }
         three.merge(half);
-        same(&two.metrics().unwrap(), [0.888_888_888_888_888_8, 1.0, 0.5, 0.666_666_666_666_666_6, 0.294_353_221_209_601_45, 0.892_857_142_857_142_8, 0.785_714_285_714_285_7, 0.095_555_555_555_555_56]);
-        same(&three.metrics().unwrap(), [0.722_222_222_222_222_2, 0.577_777_777_777_777_8, 0.583_333_333_333_333_4, 0.576_719_576_719_576_7, 0.478_145_409_320_872_9, 0.946_428_571_428_571_5, 0.845_238_095_238_095_2, 0.27]);
+        same(
+            &two.metrics().unwrap(),
+            [
+                0.888_888_888_888_888_8,
+                1.0,
+                0.5,
+                0.666_666_666_666_666_6,
+                0.294_353_221_209_601_45,
+                0.892_857_142_857_142_8,
+                0.785_714_285_714_285_7,
+                0.095_555_555_555_555_56,
+            ],
+        );
+        same(
+            &three.metrics().unwrap(),
+            [
+                0.722_222_222_222_222_2,
+                0.577_777_777_777_777_8,
+                0.583_333_333_333_333_4,
+                0.576_719_576_719_576_7,
+                0.478_145_409_320_872_9,
+                0.946_428_571_428_571_5,
+                0.845_238_095_238_095_2,
+                0.27,
+            ],
+        );
         assert_eq!(three.confusion().nth(1), Some(&[1.5, 0.5, 0.0][..]));
     }
 

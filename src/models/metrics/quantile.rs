@@ -79,7 +79,7 @@ mod tests {
     fn bins_stay_close_to_the_median() {
         let (mut exact, mut binned) = (Median::default(), Median { exact_max: 10, ..Median::default() });
         for index in 0..1001 {
-            let value = f64::from(index * 7 % 1001) / 3.0;
+            let value = f64::from(index * 17 % 1001) / 3.0;
             exact.add(value, 1.0);
             binned.add(value, 1.0);
         }

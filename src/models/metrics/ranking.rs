@@ -241,7 +241,10 @@ mod tests {
             binned.add(score, label, 1.0);
         }
         let (exact_area, area) = (exact.roc_auc().unwrap(), binned.roc_auc().unwrap());
-        assert!((exact_area.value - area.value).abs() <= area.error_max && area.error_max < 1e-4, "{exact_area:?} {area:?}");
+        assert!(
+            (exact_area.value - area.value).abs() <= area.error_max && area.error_max < 1e-4,
+            "{exact_area:?} {area:?}"
+        );
         assert!((exact.average_precision().unwrap() - binned.average_precision().unwrap()).abs() < 1e-3);
         let edges: Vec<f64> = (0..binned.bins.len()).map(|index| binned.edge(index)).collect();
         assert!(edges.is_sorted());

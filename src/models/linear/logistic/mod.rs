@@ -2,7 +2,7 @@
 //!
 //! Two classes have one row of coefficients (for the second class); more have one a class, whose sum over the classes is 0 wherever the
 //! penalty leaves it free, as scikit-learn's. Few coefficients: Newton's method, with l1 as a sequence of quadratic problems
-//! (glmnet's way). Many: L-BFGS, with l1 in its orthant-wise form.
+//! (glmnet's way). More: L-BFGS, with l1 in its orthant-wise form, and Newton's method for the last steps; very many: L-BFGS alone.
 
 mod model;
 mod newton;
@@ -19,8 +19,11 @@ use crate::models::encoder::{Encoder, Features, Pass, check_weights};
 use crate::models::refusal::Refusal;
 use crate::models::watch::Watch;
 
-/// Coefficients (with intercepts, of all classes) up to which Hessians are made.
-const NEWTON_MAX: usize = 500;
+/// Coefficients (with intercepts, of all classes) up to which Newton's method makes all steps, and up to which it makes the last ones.
+const NEWTON_MAX: usize = 300;
+const NEWTON_LAST_MAX: usize = 1500;
+/// The gradient's largest element where the last steps begin.
+const NEARLY: f64 = 1e-5;
 /// A mean loss this small is that of separated classes.
 const SEPARATED_LOSS: f64 = 1e-6;
 
@@ -37,7 +40,8 @@ impl LogisticModel {
     /// Fits `labels`, each below `classes`; every class must have a row with a positive weight.
     ///
     /// Classes that the features separate have no finite optimum without penalty: the search ends where the loss is next to nothing, with a
-    /// note. One pass over the rows for each iteration; memory 8 · coefficients² bytes a segment up to 500 coefficients, little above.
+    /// note. One pass over the rows for each iteration; memory some
+    /// 8 · coefficients² bytes a segment up to 1,500 coefficients, little above.
     /// Coefficients do not depend on `threads`. Errors: no rows, one class, bad weights, what [`Encoder::fit`] refuses, `Stopped`.
     pub fn fit(
         features: &Features<'_>,
@@ -112,16 +116,27 @@ fn search(problem: &Problem<'_>, options: &LinearOptions, watch: &dyn Watch) -> 
         // Nothing but rounding is left to gain.
         !(free && loss < SEPARATED_LOSS * 1e-2)
     };
+    let start = vec![0.0; problem.size()];
+    let mut before = 0;
     let mut end = if problem.size() <= NEWTON_MAX {
-        newton(problem, options, &mut shown, watch)?
+        newton(problem, options, start, &mut shown, watch)?
     } else {
-        let limits = Limits { iterations_max: options.iterations_max, gradient_max: options.tolerance };
+        let last = problem.size() <= NEWTON_LAST_MAX && options.tolerance < NEARLY;
+        let gradient_max = if last { NEARLY } else { options.tolerance };
+        let limits = Limits { iterations_max: options.iterations_max, gradient_max };
         let mut function = |at: &[f64], gradient: &mut [f64]| problem.loss(at, gradient);
         let absolute = if options.l1 > 0.0 { problem.absolute() } else { Vec::new() };
         let each = &mut |iteration: usize, _: &[f64], loss: f64| Ok(shown(iteration, loss));
-        let end = minimise(vec![0.0; problem.size()], &absolute, limits, &mut function, each)?;
-        End { at: end.at, loss: end.value, iterations: end.iterations, converged: end.converged, separated: false }
+        let end = minimise(start, &absolute, limits, &mut function, each)?;
+        // Separated classes have no last steps.
+        if last && end.converged && !(free && end.value < SEPARATED_LOSS) {
+            before = end.iterations;
+            newton(problem, options, end.at, &mut |iteration, loss| shown(before + iteration, loss), watch)?
+        } else {
+            End { at: end.at, loss: end.value, iterations: end.iterations, converged: end.converged, separated: false }
+        }
     };
+    end.iterations += before;
     end.separated |= free && end.loss < SEPARATED_LOSS;
     Ok(end)
 }

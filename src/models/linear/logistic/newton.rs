@@ -11,18 +11,18 @@ use crate::models::watch::Watch;
 const COLLINEAR: f64 = 1e-11;
 const HALVINGS_MAX: usize = 40;
 
-/// From zero until no element of the gradient is larger than the tolerance. `shown` is told each iteration and ends the search by `false`.
+/// From `at` until no element of the gradient is larger than the tolerance. `shown` is told each iteration and ends the search by `false`.
 pub(super) fn newton(
     problem: &Problem<'_>,
     options: &LinearOptions,
+    mut at: Vec<f64>,
     shown: &mut dyn FnMut(usize, f64) -> bool,
     watch: &dyn Watch,
 ) -> Result<End, Refusal> {
     let absolute = problem.absolute();
     let total = |at: &[f64], loss: f64| loss + at.iter().zip(&absolute).map(|(x, l1)| l1 * x.abs()).sum::<f64>();
-    let mut at = vec![0.0; problem.size()];
     let mut curved = problem.curved(&at)?;
-    let mut loss = curved.loss;
+    let mut loss = total(&at, curved.loss);
     let (mut iterations, mut converged) = (0, false);
     while iterations < options.iterations_max {
         let slope = slope(&at, &curved.gradient, &absolute);

@@ -124,7 +124,8 @@ impl<'a> Problem<'a> {
             scores.fill(at[0]);
             block.add_products(&at[1..], scores);
         }
-        part.loss += if self.rows == 1 { one(&mut scores, labels, &weights) } else { several(&mut scores, labels, &weights) };
+        part.loss +=
+            if self.rows == 1 { one(&mut scores, labels, &weights) } else { several(&mut scores, labels, &weights) };
         // Scores are probabilities now.
         let mut factors = vec![0.0; count];
         let mut grams = part.grams.iter_mut();
