@@ -42,6 +42,7 @@ pub(super) enum Edit<'a> {
 /// Commits what the edit makes of the table's definition, again on a newer version when other writers were faster.
 pub(super) async fn run(road: &mut Road<'_>, name: &QualifiedName, relation: &Relation, edit: Edit<'_>) -> Result<()> {
     let mut attempt = 1;
+    let waiting = road.session.handle().notices_waiting();
     loop {
         let mut target = road.target(name, "alter").await?;
         let turn = road.ground.lake.turn(&target.table).await;
@@ -63,6 +64,7 @@ pub(super) async fn run(road: &mut Road<'_>, name: &QualifiedName, relation: &Re
             Err(error)
                 if error.sqlstate() == SqlState::SerializationFailure && attempt < ATTEMPTS_MAX && !road.staged =>
             {
+                road.session.handle().forget_notices(waiting);
                 attempt += 1;
                 tokio::time::sleep(lake::pause(attempt)).await;
             }
@@ -96,6 +98,27 @@ async fn apply(road: &mut Road<'_>, draft: &mut Draft, relation: &Relation, chan
         }
         AlterChange::RenameTo(_) | AlterChange::SetSchema(_) | AlterChange::Refresh(_) => Ok(()),
     }
+}
+
+/// Whether rules about the rows or the columns may be answered otherwise afterwards.
+pub(super) fn changes_rows(change: &AlterChange) -> bool {
+    let AlterChange::Actions(actions) = change else { return false };
+    actions.iter().any(|action| match action {
+        AlterAction::AddColumn { .. }
+        | AlterAction::DropColumn { .. }
+        | AlterAction::Type { .. }
+        | AlterAction::NotNull { .. } => true,
+        AlterAction::Default { .. }
+        | AlterAction::DropExpression { .. }
+        | AlterAction::Comment { .. }
+        | AlterAction::AddCheck(_)
+        | AlterAction::AddExpectation(_)
+        | AlterAction::DropConstraint { .. }
+        | AlterAction::Owner(_)
+        | AlterAction::SetProperties(_)
+        | AlterAction::UnsetProperties { .. }
+        | AlterAction::ClusterBy(_) => false,
+    })
 }
 
 /// PostgreSQL's order of actions: what is dropped makes room for what is added.

@@ -16,6 +16,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::alter_table;
 use super::create_table;
 use super::evolve;
 use super::ground::Ground;
@@ -59,6 +60,10 @@ pub(crate) fn needs_transaction(road: &Road<'_>, statement: &Statement) -> bool 
                 .tables
                 .iter()
                 .any(|name| road.find(name).is_ok_and(|(_, found)| is_checked_at_commit(&found)));
+        }
+        Statement::Alter(alter) => {
+            let found = alter_table::changes_rows(&alter.change).then(|| road.find(&alter.name));
+            return found.is_some_and(|found| found.is_ok_and(|(_, found)| is_checked_at_commit(&found)));
         }
         Statement::Explain(explain) if explain.analyze => return needs_transaction(road, &explain.statement),
         _ => return false,

@@ -199,6 +199,7 @@ impl Conversation {
         };
         let may_own = matches!(access, Access::Writes(_)) && !staged;
         let mut attempt = 1;
+        let waiting = self.session.handle().notices_waiting();
         let (output, own) = loop {
             let run = self.run_once(prepared, parameters.clone(), guard, (staged, may_own));
             let (output, own) = Box::pin(run).await?;
@@ -214,6 +215,7 @@ impl Conversation {
             match committed {
                 Err(error) if error.sqlstate() == SqlState::SerializationFailure && attempt < ATTEMPTS_MAX => {
                     self.forget_pins();
+                    self.session.handle().forget_notices(waiting);
                     attempt += 1;
                     tokio::time::sleep(lake::pause(attempt)).await;
                 }

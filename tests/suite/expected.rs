@@ -1,5 +1,6 @@
 //! Rules ON COMMIT while several sessions of two servers write.
 
+use crate::http::until_metrics;
 use crate::protocol::Connection;
 use crate::server::{Home, Server};
 
@@ -48,6 +49,33 @@ async fn no_commit_of_two_servers_breaks_a_rule_on_commit() {
     let counted = connection.rows("SELECT count(*), count(DISTINCT id) FROM t").await.unwrap();
     assert_eq!(counted, [[done.to_string(), done.to_string()]]);
     assert_eq!(done, IDS);
+    told_once((&one, &other), connection).await;
+}
+
+/// A statement that is tried again tells and records once what its last try found.
+async fn told_once((one, other): (&Server, &Server), mut watching: Connection) {
+    for sql in [
+        "CREATE TABLE again (id int, CONSTRAINT even EXPECT (id % 2 = 0))",
+        "CREATE EXPECTATION once ON again EXPECT (UNIQUE (id)) ON VIOLATION FAIL ON COMMIT",
+        "INSERT INTO again VALUES (2), (4)",
+    ] {
+        watching.command(sql).await.unwrap();
+    }
+    let mut first = Connection::superuser(one.address()).await.unwrap();
+    let update = "UPDATE again SET id = id + 5 WHERE pg_sleep(0.2) IS NOT NULL";
+    let updating = tokio::spawn(async move { first.query(update).await.map(|answer| answer.notices.len()) });
+    let active = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'UPDATE again%'";
+    while watching.value(active).await.unwrap() == "0" {}
+    let mut second = Connection::superuser(other.address()).await.unwrap();
+    second.command("UPDATE again SET id = id + 20 WHERE id = 4").await.unwrap();
+    assert_eq!(updating.await.unwrap().unwrap(), 1);
+    let rows = "SELECT string_agg(id::text, ',' ORDER BY id) FROM again";
+    assert_eq!(watching.value(rows).await.unwrap(), "7,29");
+    let recorded = "SELECT source, checked, failed FROM lakegate.expectation_results \
+         WHERE \"table\" = 'public.again' AND rule = 'even' ORDER BY run_id";
+    let expected = [["INSERT", "2", "0"], ["UPDATE", "1", "0"], ["UPDATE", "2", "2"]];
+    assert_eq!(watching.rows(recorded).await.unwrap(), expected);
+    until_metrics(one, "lakegate_expectation_rows_failed_total{rule=\"even\",table=\"public.again\"} 2").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
