@@ -166,6 +166,16 @@ const REFUSED: &[(&str, &[&[&str]])] = &[
         "frames with EXCLUDE",
         &[&["SELECT sum(a) OVER (ORDER BY a ROWS BETWEEN 1 PRECEDING AND CURRENT ROW EXCLUDE TIES) FROM t"]],
     ),
+    (
+        "DISTINCT in an aggregate of distributions",
+        &[
+            &["SELECT distribution(DISTINCT a) FROM t"],
+            &["SELECT entropy(DISTINCT a) FROM t"],
+            &["SELECT approx_percentile(DISTINCT a, 0.5) FROM t"],
+            &["SELECT psi(DISTINCT a, '{\"bins\": [0, 1], \"weights\": [1]}') FROM t"],
+        ],
+    ),
+    ("count_if(DISTINCT)", &[&["SELECT count(*), count_if(DISTINCT a = 1) FROM t"]]),
     ("XMLTABLE", &[&["SELECT * FROM xmltable('/' PASSING '<a/>' COLUMNS a int)"]]),
     ("ROWS FROM of several functions", &[&["SELECT * FROM ROWS FROM (generate_series(1, 2), generate_series(1, 3))"]]),
     (

@@ -406,6 +406,9 @@ impl Binder<'_> {
         }
         let distinct = modifiers.distinct;
         if distinct {
+            if statistics::is_one(call.function.name) || call.function.name == "count_if" {
+                return Err(Error::unsupported(format!("{}(DISTINCT)", call.function.name)).at(position));
+            }
             call.arguments.iter().try_for_each(|value| typing::check_equality(value.ty, value.position))?;
         }
         if let (true, "count", [value]) = (distinct, call.function.name, call.arguments.as_slice()) {
