@@ -7,6 +7,7 @@ use super::drop::require_owner;
 use super::output::Output;
 use super::refresh;
 use super::road::{Road, is_system_schema, system_catalog};
+use super::rule_renames;
 use crate::catalog::{Document, Relation, RelationKind};
 use crate::error::{Error, Result, Severity, SqlState};
 use crate::plan::recorded::relation_mut;
@@ -134,7 +135,8 @@ async fn rename(road: &mut Road<'_>, (schema, name): (&str, &str), relation: &Re
         if document.relation(&schema, &to).is_some() {
             return Err(Error::new(SqlState::DuplicateTable, format!("relation \"{to}\" already exists")));
         }
-        let relation = take(document, &schema, &name, oid)?;
+        let mut relation = take(document, &schema, &name, oid)?;
+        rule_renames::rename_table(&mut relation, &name, &to);
         if let Some(schema) = document.schemas.get_mut(&schema) {
             schema.relations.insert(to.clone(), relation);
         }
@@ -247,6 +249,7 @@ async fn rename_view_column(
             columns.for_each(|column| column.name.clone_from(&to));
         }
         rename_in_views(document, oid, &from, &to);
+        rule_renames::rename_column(document, oid, &from, &to);
         Ok(())
     })
     .await

@@ -18,7 +18,7 @@ use super::alter::{drop_views, owner_oid, rename_in_views};
 use super::alter_draft::Draft;
 use super::properties;
 use super::road::{Road, Target};
-use super::row_rules;
+use super::{row_rules, rule_renames};
 use crate::catalog::Relation;
 use crate::error::{Error, Result, Severity, SqlState};
 use crate::lake::{self, Input, Operation, WriteMode};
@@ -227,7 +227,7 @@ async fn finish(road: &mut Road<'_>, target: &Target, oid: u32, draft: &Draft, a
             if let Some((from, to)) = &renamed {
                 rename_in_views(document, oid, from, to);
             }
-            unread.iter().for_each(|column| row_rules::drop_reading(document, oid, column));
+            unread.iter().for_each(|column| rule_renames::drop_reading(document, oid, column));
             row_rules::apply(document, oid, &rules)?;
             Ok(drop_views(document, &path, &views))
         })

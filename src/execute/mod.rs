@@ -43,6 +43,7 @@ mod rejected_rows;
 pub(crate) mod role;
 mod row_rules;
 mod row_text;
+mod rule_renames;
 pub(crate) mod select;
 pub(crate) mod setting;
 mod stored;

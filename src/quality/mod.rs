@@ -15,7 +15,7 @@ pub mod suggest;
 pub mod watch;
 
 pub use expectation::{
-    Expectation, ExpectationOptions, ExpectationRule, ExpectationSeverity, SchemaColumn, ViolationAction,
+    Expectation, ExpectationOptions, ExpectationRule, ExpectationSeverity, RenamedColumn, SchemaColumn, ViolationAction,
 };
 pub use gate::{Gate, GateColumn, RowText, Rule, Violation};
 pub use watch::{Quarantine, QuarantinedRows, RowRule, Watch};

@@ -12,7 +12,7 @@ use crate::error::{Error, Result, Severity, SqlState};
 use crate::execute::alter_draft::{Draft, Scan};
 use crate::execute::dependents::{self, Object};
 use crate::execute::road::Road;
-use crate::execute::{create_table, properties, row_rules, stored};
+use crate::execute::{create_table, properties, rule_renames, stored};
 use crate::lake::ColumnSpec;
 use crate::plan::resolve::column_of;
 use crate::plan::{self, Purpose};
@@ -103,7 +103,7 @@ pub(super) async fn drop_column(
     };
     let generated = draft.generated_from(&name.value);
     let views = road.views_reading(relation.oid, &name.value).await?;
-    let rules = row_rules::reading(&road.snapshot, relation, &name.value);
+    let rules = rule_renames::reading(&road.snapshot, relation, &name.value);
     if !cascade && (!generated.is_empty() || !views.is_empty() || !rules.is_empty()) {
         let (table, column) = (&draft.name, &name.value);
         let columns = generated
@@ -158,7 +158,7 @@ pub(super) async fn set_type(
         )
         .with_detail(format!("Column \"{}\" is used by generated column \"{generated}\".", name.value)));
     }
-    let rules = row_rules::reading(&road.snapshot, relation, &name.value);
+    let rules = rule_renames::reading(&road.snapshot, relation, &name.value);
     if let Some((rule, of)) = rules.first().filter(|_| !cascade && ty != old.ty) {
         let message = "cannot alter type of a column used by an expectation";
         return Err(Error::new(SqlState::DependentObjectsStillExist, message)

@@ -9,7 +9,7 @@ use crate::execute::{create_table, properties};
 use crate::plan;
 use crate::plan::relations::RelationColumn;
 use crate::plan::resolve::column_of;
-use crate::sql::{CheckConstraint, Name, RowExpectation};
+use crate::sql::{CheckConstraint, Name, RowExpectation, with_own_columns};
 
 pub(super) fn add_check(
     road: &Road<'_>,
@@ -30,7 +30,8 @@ pub(super) fn add_check(
         return Err(Error::new(SqlState::DuplicateObject, message));
     }
     let name = create_table::constraint_name(&draft.name, check, &taken)?;
-    let text = plan::settled::condition(&draft.name, &columns, &check.text, &road.context);
+    let text = with_own_columns(&check.text, (None, &draft.name), properties::quoted);
+    let text = plan::settled::condition(&draft.name, &columns, &text, &road.context);
     draft.add_check(name, text.map_err(Error::without_position)?);
     Ok(())
 }

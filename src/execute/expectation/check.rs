@@ -20,7 +20,7 @@ use crate::execute::road::Road;
 use crate::lake::ColumnSpec;
 use crate::plan::expectation::anomaly::Usual;
 use crate::plan::expectation::{self, Asked, Counts, RowItems, ScanItems};
-use crate::plan::relations::{Relation, Relations};
+use crate::plan::relations::{Relation, Relations, ResolvedTable};
 use crate::plan::{self, Parameters};
 use crate::quality::result::{RuleResult, Status, suffices};
 use crate::quality::{Expectation, ExpectationRule, SchemaColumn, ViolationAction, Watch};
@@ -149,8 +149,8 @@ impl Checker<'_, '_, '_> {
             for read in self.reads(one.rule) {
                 match reads.iter().find(|known| known.schema == read.schema && known.name == read.name) {
                     None => reads.push(read),
-                    Some(known) if known.oid == read.oid => {}
-                    // Two rules mean different tables by one name.
+                    Some(known) if known.oid == read.oid && known.columns == read.columns => {}
+                    // Two rules mean different tables, or columns, by one name.
                     Some(_) if ones.len() > 1 => return Err(Error::unsupported("these expectations in one scan")),
                     Some(_) => {}
                 }
@@ -264,7 +264,7 @@ impl Checker<'_, '_, '_> {
             ExpectationRule::ForeignKey { table, .. } => {
                 return self
                     .other(rule)
-                    .and_then(|(schema, name)| self.read(Some(&schema), &name, *table))
+                    .and_then(|(schema, name)| self.read(rule, Some(&schema), &name, *table))
                     .into_iter()
                     .collect();
             }
@@ -279,33 +279,36 @@ impl Checker<'_, '_, '_> {
         let names = expectation::own_relations(&condition, "");
         let reads = names.iter().zip(&rule.depends_on).filter_map(|(name, oid)| {
             let (schema, name) = expectation::written(name)?;
-            self.read(schema, name, *oid)
+            self.read(rule, schema, name, *oid)
         });
         reads.collect()
     }
 
-    fn read(&self, schema: Option<&str>, name: &str, oid: u32) -> Option<ViewRead> {
+    fn read(&self, rule: &Expectation, schema: Option<&str>, name: &str, oid: u32) -> Option<ViewRead> {
         let (_, _, relation) = self.road.snapshot.relation_by_oid(oid)?;
-        let columns = relation.columns.iter();
-        let columns =
-            columns.map(|column| ReadColumn { name: column.name.clone(), now: column.name.clone() }).collect();
+        let columns = relation.columns.iter().filter_map(|column| {
+            let name = rule.written(oid, &column.name)?.to_owned();
+            Some(ReadColumn { name, now: column.name.clone() })
+        });
+        let columns = columns.collect();
         Some(ViewRead { schema: schema.map(str::to_owned), name: name.to_owned(), oid, columns })
     }
 
     /// The one row of a query over the table.
     async fn row(&mut self, query: &ast::Query, reads: Vec<ViewRead>) -> Result<(RecordBatch, Vec<OutputColumn>)> {
-        let (mut batches, columns) = self.batches(query, reads).await?;
+        let (mut batches, columns) = self.batches(query, reads, None).await?;
         match batches.pop() {
             Some(row) if row.num_rows() == 1 => Ok((row, columns)),
             Some(_) | None => Err(Error::internal("a check gave other than one row")),
         }
     }
 
-    /// The rows of a query that gives few.
+    /// The rows of a query that gives few; `own` stands for the table.
     async fn batches(
         &mut self,
         query: &ast::Query,
         reads: Vec<ViewRead>,
+        own: Option<Relation>,
     ) -> Result<(Vec<RecordBatch>, Vec<OutputColumn>)> {
         let view = View {
             query: String::new(),
@@ -315,7 +318,10 @@ impl Checker<'_, '_, '_> {
             files: None,
         };
         let relations = self.road.resolve_materialized(query, &view, self.checked.owner).await?;
-        let relations = self.relations(relations);
+        let mut relations = self.relations(relations);
+        if let Some(own) = own {
+            relations.by_name.insert((Some(self.checked.schema.clone()), self.checked.name.clone()), own);
+        }
         let bound = plan::bind_query(query, &self.context, &relations, "", &mut Parameters::none())?;
         let mut stream = self.road.start(bound.plan).await?;
         let mut batches = Vec::new();
@@ -325,6 +331,16 @@ impl Checker<'_, '_, '_> {
             }
         }
         Ok((batches, bound.columns))
+    }
+
+    /// The table for a rule about each row: the rows that break it and no others.
+    fn broken(&self, rule: &Expectation) -> Result<Option<Relation>> {
+        let (ExpectationRule::Row { condition }, Relation::Table(table)) = (&rule.rule, &self.checked.relation) else {
+            return Ok(None);
+        };
+        let own = (self.checked.name.as_str(), table.columns.as_slice(), &table.provider);
+        let provider = plan::broken_rows(own, rule, condition, &self.context)?;
+        Ok(Some(Relation::Table(ResolvedTable { provider, ..table.clone() })))
     }
 
     /// Some of the rows that break a rule, as a JSON array.
@@ -338,7 +354,11 @@ impl Checker<'_, '_, '_> {
         }
         let text = format!("SELECT to_jsonb(broken)::text FROM ({rows} LIMIT {}) AS broken", self.checked.samples);
         let reads = self.reads(rule);
-        let (batches, _) = match self.batches(&sql::parse_query(&text)?, reads).await {
+        let found = match self.broken(rule) {
+            Ok(rows) => self.batches(&sql::parse_query(&text)?, reads, rows).await,
+            Err(error) => Err(error),
+        };
+        let (batches, _) = match found {
             Ok(found) => found,
             Err(error) if is_of_rule(&error) => return Ok(None),
             Err(error) => return Err(error),

@@ -6,6 +6,7 @@ use super::{check_free, table_of};
 use crate::encode::types::{PgType, format_type, oid};
 use crate::error::{Error, Result, Severity, SqlState};
 use crate::execute::output::Output;
+use crate::execute::properties::quoted;
 use crate::execute::road::{Road, Target};
 use crate::lake::ColumnSpec;
 use crate::plan::bind::BoundQuery;
@@ -16,6 +17,7 @@ use crate::plan::{self, Parameters, settled};
 use crate::quality::{Expectation, ExpectationRule, SchemaColumn};
 use crate::sql::{
     self, CreateExpectation, ExpectedColumn, Name, QualifiedName, SetRule, StoredExpression, column_names,
+    with_own_columns,
 };
 
 pub(super) async fn run(road: &mut Road<'_>, statement: &CreateExpectation) -> Result<Output> {
@@ -38,6 +40,7 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &CreateExpectation) -> R
         options: statement.options.clone(),
         columns,
         depends_on: draft.depends_on,
+        renamed: Vec::new(),
     };
     let (or_replace, if_not_exists) = (statement.or_replace, statement.if_not_exists);
     let (oid, name, position) = (relation.oid, target.name.clone(), statement.name.position);
@@ -81,7 +84,7 @@ impl Draft<'_> {
         self.check_own(road, &filter.expression)?;
         let query = |expr: &Expr| self.query(vec![count_of_rows()?], Some(expr.clone()));
         let (_, relations) = self.bound(road, &query(&filter.expression)?).await?;
-        let text = settled_part(road, &filter.text, &relations, |expr| query(&expr))?;
+        let text = self.settled(road, &filter.text, &relations, |expr| query(&expr))?;
         self.read(&filter.expression);
         Ok(Some(text))
     }
@@ -151,7 +154,7 @@ impl Draft<'_> {
             self.depends_on.push(oid);
         }
         let text = format!("{before}{}", condition.text);
-        let text = settled_part(road, &text, &relations, |mut expr| {
+        let text = self.settled(road, &text, &relations, |mut expr| {
             anomaly::taken(&mut expr, "", |_| Some(Usual { low: 0.0, high: 0.0 }))?;
             self.query(vec![expr, count_of_rows()?], None)
         })?;
@@ -181,7 +184,7 @@ impl Draft<'_> {
         let (bound, relations) = self.bound(road, &newest(expression.expression.as_ref().clone())?).await?;
         let moments = [oid::DATE, oid::TIMESTAMP, oid::TIMESTAMPTZ];
         require_type(&bound, &moments, "FRESHNESS", "timestamp with time zone", position)?;
-        let kept = settled_part(road, &expression.text, &relations, newest)?;
+        let kept = self.settled(road, &expression.text, &relations, newest)?;
         let compared = |limit: Expr| -> Result<ast::Query> {
             let mut young = sql::parse_expression("now() - now() < NULL")?;
             if let Expr::BinaryOp { right, .. } = &mut young {
@@ -198,7 +201,7 @@ impl Draft<'_> {
             }
             _ => error,
         })?;
-        let limit = settled_part(road, &limit.text, &relations, compared)?;
+        let limit = self.settled(road, &limit.text, &relations, compared)?;
         self.read(&expression.expression);
         Ok(ExpectationRule::Freshness { expression: kept, limit })
     }
@@ -252,6 +255,19 @@ impl Draft<'_> {
         select(items, (&self.target.schema, &self.target.name), filter)
     }
 
+    /// The text as it is kept, which no setting and no other name of the table changes; `query` puts its tree where it belongs.
+    fn settled(
+        &self,
+        road: &Road<'_>,
+        text: &str,
+        relations: &Relations,
+        query: impl FnOnce(Expr) -> Result<ast::Query>,
+    ) -> Result<String> {
+        let text = &with_own_columns(text, (Some(&self.target.schema), &self.target.name), quoted);
+        let query = query(sql::parse_expression(text)?)?;
+        settled::part(text, &query, relations, &road.context).map_err(Error::without_position)
+    }
+
     /// Binds a query over the table with the session's names; no parameters.
     async fn bound(&self, road: &mut Road<'_>, query: &ast::Query) -> Result<(BoundQuery, Relations)> {
         let mut relations = road.resolve(&plan::relations::names(query, &road.source)).await?;
@@ -286,17 +302,6 @@ impl Draft<'_> {
         let names: Vec<String> = column_names(expr).into_iter().filter(|name| self.has(name)).collect();
         self.columns.extend(names);
     }
-}
-
-/// The text with its literals settled; `query` puts its tree where it belongs.
-fn settled_part(
-    road: &Road<'_>,
-    text: &str,
-    relations: &Relations,
-    query: impl FnOnce(Expr) -> Result<ast::Query>,
-) -> Result<String> {
-    let query = query(sql::parse_expression(text)?)?;
-    settled::part(text, &query, relations, &road.context).map_err(Error::without_position)
 }
 
 /// 42804 unless the first column is of one of the types.
