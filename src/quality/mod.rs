@@ -11,6 +11,7 @@ pub mod expectation;
 pub mod gate;
 pub mod keys;
 pub mod profile;
+pub mod proof;
 pub mod result;
 pub mod suggest;
 pub mod watch;
