@@ -36,11 +36,7 @@ pub fn is_hashable(ty: &DataType) -> bool {
     is_integral(ty)
         || matches!(
             ty,
-            DataType::Boolean
-                | DataType::Decimal128(..)
-                | DataType::Utf8
-                | DataType::LargeUtf8
-                | DataType::Utf8View
+            DataType::Boolean | DataType::Decimal128(..) | DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
         )
 }
 
@@ -61,6 +57,7 @@ pub struct UniqueKeys {
     /// What a thread works on while it sees a batch.
     places: Mutex<Vec<Hashes>>,
     memory: Mutex<Option<MemoryReservation>>,
+    bytes_max: usize,
     /// Rows whose key is known.
     rows: AtomicU64,
     /// There is no memory for the keys.
@@ -75,9 +72,11 @@ struct Hashes {
 }
 
 impl UniqueKeys {
-    pub fn new(pool: &Arc<dyn MemoryPool>) -> Self {
+    /// At most so many bytes of the pool are taken: others need it too.
+    pub fn new(pool: &Arc<dyn MemoryPool>, bytes_max: usize) -> Self {
         Self {
             places: Mutex::default(),
+            bytes_max,
             memory: Mutex::new(Some(MemoryConsumer::new("UniqueKeys").register(pool))),
             rows: AtomicU64::new(0),
             is_lost: AtomicBool::new(false),
@@ -87,7 +86,9 @@ impl UniqueKeys {
     /// Reserves memory; without it what was seen is given up.
     fn hold(&self, bytes: usize) -> bool {
         let mut memory = self.memory.lock();
-        let held = memory.as_ref().is_some_and(|memory| memory.try_grow(bytes).is_ok());
+        let fits =
+            |memory: &MemoryReservation| memory.size() + bytes <= self.bytes_max && memory.try_grow(bytes).is_ok();
+        let held = memory.as_ref().is_some_and(fits);
         if !held {
             self.is_lost.store(true, Ordering::Relaxed);
             self.places.lock().clear();

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use arrow::array::{Array, ArrayRef, ArrowNativeTypeOp, AsArray, StringViewArray, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Date32Type, Decimal128Type, Int16Type, Int32Type, Int64Type,
-    Schema, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
+    ArrowPrimitiveType, DataType, Date32Type, Decimal128Type, Int16Type, Int32Type, Int64Type, Schema, TimeUnit,
+    TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
 };
 use arrow::record_batch::RecordBatch;
 use datafusion::common::ScalarValue;
@@ -72,10 +72,12 @@ impl Proof {
         self.parts.iter().all(|part| match part {
             Part::Known(operand) => values(operand, batch).is_some(),
             Part::Within(within) => values(&within.operand, batch).is_some_and(|values| within.holds(&values)),
-            Part::Ordered { left, right, or_equal } => match (batch.columns().get(*left), batch.columns().get(*right)) {
-                (Some(left), Some(right)) => is_ordered(left, right, *or_equal),
-                _ => false,
-            },
+            Part::Ordered { left, right, or_equal } => {
+                match (batch.columns().get(*left), batch.columns().get(*right)) {
+                    (Some(left), Some(right)) => is_ordered(left, right, *or_equal),
+                    _ => false,
+                }
+            }
             Part::Texts(texts) => texts.holds(batch),
         })
     }
@@ -155,7 +157,9 @@ fn digits(ty: &DataType) -> Option<(i16, i8)> {
         DataType::Int16 => Some((5, 0)),
         DataType::Int32 => Some((10, 0)),
         DataType::Int64 => Some((19, 0)),
-        DataType::Decimal128(precision, scale) if *scale >= 0 => Some((i16::from(*precision) - i16::from(*scale), *scale)),
+        DataType::Decimal128(precision, scale) if *scale >= 0 => {
+            Some((i16::from(*precision) - i16::from(*scale), *scale))
+        }
         _ => None,
     }
 }
@@ -215,12 +219,7 @@ impl Within {
 }
 
 /// A comparison of two columns of one type.
-fn ordered(
-    left: &Arc<dyn PhysicalExpr>,
-    right: &Arc<dyn PhysicalExpr>,
-    op: Operator,
-    schema: &Schema,
-) -> Option<Part> {
+fn ordered(left: &Arc<dyn PhysicalExpr>, right: &Arc<dyn PhysicalExpr>, op: Operator, schema: &Schema) -> Option<Part> {
     let (less, more) = match op {
         Operator::Lt | Operator::LtEq => (left, right),
         Operator::Gt | Operator::GtEq => (right, left),

@@ -424,7 +424,7 @@ fn constant(text: &str) -> String {
 }
 
 /// Whether an error tells of a rule and not of what runs it: of data, names, types, or what is not supported.
-fn is_of_rule(error: &Error) -> bool {
+pub(super) fn is_of_rule(error: &Error) -> bool {
     let code = error.sqlstate().code();
     ["21", "22", "42", "0A"].iter().any(|class| code.starts_with(class))
 }

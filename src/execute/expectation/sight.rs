@@ -9,7 +9,7 @@ use datafusion::logical_expr::LogicalPlan;
 use futures::StreamExt as _;
 use futures::future::try_join_all;
 
-use super::check::{Checker, One, counted};
+use super::check::{Checker, One, counted, is_of_rule};
 use crate::error::Result;
 use crate::execute::watched::row_rule;
 use crate::plan::expectation::{self, Asked, Counts, ScanItems, Witnessed};
@@ -20,6 +20,9 @@ use crate::quality::result::RuleResult;
 use crate::quality::witness::{ReadingWatch, Witness};
 use crate::quality::{Expectation, ExpectationRule, ViolationAction, Watch};
 use crate::sql;
+
+/// The keys of one rule take no more than this part of the memory pool.
+const POOL_SHARES: usize = 4;
 
 /// The witnesses of one scan.
 #[derive(Default)]
@@ -43,7 +46,10 @@ enum Sight {
     Row(usize),
     Unique(Arc<UniqueKeys>),
     /// A part of the key is asked for. The item counts the rows that have all of it.
-    UniquePart { keys: Arc<UniqueKeys>, checked: usize },
+    UniquePart {
+        keys: Arc<UniqueKeys>,
+        checked: usize,
+    },
     References(Arc<References>),
 }
 
@@ -59,12 +65,14 @@ impl Checker<'_, '_, '_> {
         match &rule.rule {
             ExpectationRule::Unique { columns } => Ok(columns.iter().all(|name| self.is_hashable(name))),
             ExpectationRule::ForeignKey { columns, referenced, .. } => match (&**columns, &**referenced) {
-                ([own], [referenced]) => match self.keys(rule, own, referenced).await? {
-                    Some(keys) => {
+                ([own], [referenced]) => match self.keys(rule, own, referenced).await {
+                    Ok(Some(keys)) => {
                         self.keys.insert(rule.name.clone(), Arc::new(keys));
                         Ok(true)
                     }
-                    None => Ok(false),
+                    Ok(None) => Ok(false),
+                    Err(error) if is_of_rule(&error) => Ok(false),
+                    Err(error) => Err(error),
                 },
                 _ => Ok(false),
             },
@@ -87,7 +95,8 @@ impl Checker<'_, '_, '_> {
         let reads = self.reads(rule);
         // The rule's own query says what is wrong.
         let Ok(bound) = self.bound(&query, reads).await else { return Ok(None) };
-        let is_comparable = bound.plan.schema().fields().first().is_some_and(|key| are_comparable(key.data_type(), &ty));
+        let is_comparable =
+            bound.plan.schema().fields().first().is_some_and(|key| are_comparable(key.data_type(), &ty));
         if !is_comparable {
             return Ok(None);
         }
@@ -111,7 +120,8 @@ impl Checker<'_, '_, '_> {
     }
 
     fn watch_rows(&self, ones: &[One<'_>], sights: &mut Sights) {
-        let of_rows = |one: &One<'_>| matches!(&one.rule.rule, ExpectationRule::Row { .. } if one.rule.filter.is_none());
+        let of_rows =
+            |one: &One<'_>| matches!(&one.rule.rule, ExpectationRule::Row { .. } if one.rule.filter.is_none());
         let read: BTreeSet<&String> =
             ones.iter().filter(|one| of_rows(one)).flat_map(|one| &one.rule.columns).collect();
         let relation = self.checked.relation.columns();
@@ -163,7 +173,9 @@ impl Checker<'_, '_, '_> {
                         put(&mut sights.sights, at, sight);
                         continue;
                     }
-                    let keys = Arc::new(UniqueKeys::new(self.road.ground.engine.memory_pool()));
+                    let engine = &self.road.ground.engine;
+                    let bytes_max = engine.memory().1 / POOL_SHARES;
+                    let keys = Arc::new(UniqueKeys::new(engine.memory_pool(), bytes_max));
                     seen.push((one.rule, Arc::clone(&keys)));
                     (Arc::clone(&keys) as Arc<dyn Witness>, Sight::Unique(keys))
                 }

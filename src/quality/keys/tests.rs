@@ -10,7 +10,7 @@ fn pool() -> Arc<dyn MemoryPool> {
 }
 
 fn unique(batches: &[Vec<ArrayRef>]) -> (u64, bool) {
-    let keys = UniqueKeys::new(&pool());
+    let keys = UniqueKeys::new(&pool(), usize::MAX);
     batches.iter().for_each(|batch| keys.see(batch).unwrap());
     let seen = keys.seen().unwrap();
     (keys.rows(), (0..3).all(|share| seen.differ(share, 3)))
@@ -52,7 +52,7 @@ fn keys_of_several_columns_differ_in_any_of_them() {
 #[test]
 fn without_memory_nothing_is_proved() {
     let pool: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(1 << 10));
-    let keys = UniqueKeys::new(&pool);
+    let keys = UniqueKeys::new(&pool, usize::MAX);
     keys.see(&[long(vec![Some(1)])]).unwrap();
     keys.see(&[long((0..1000).map(Some).collect())]).unwrap();
     keys.see(&[long(vec![Some(1)])]).unwrap();
