@@ -22,6 +22,7 @@ use super::evolve;
 use super::ground::Ground;
 use super::road::{Road, Target};
 use super::row_rules::{quarantine_name, rules_of};
+use crate::builtins::Context;
 use crate::catalog::{Relation, RelationKind};
 use crate::encode::types::PgType;
 use crate::error::{Error, Result, Severity, SqlState};
@@ -132,11 +133,7 @@ impl Road<'_> {
         let context = plan::rule_context(&self.context);
         let columns: Vec<RelationColumn> = columns.iter().map(column_of).collect();
         for rule in rules.iter().filter(|rule| rule.enabled) {
-            let ExpectationRule::Row { condition } = &rule.rule else { continue };
-            let expression = sql::parse_expression(condition)?;
-            let expr = plan::expectation_on_rows(relation, &columns, &expression, rows, &context, condition)?;
-            let options = rule.options.clone();
-            compiled.push(RowRule { name: rule.name.clone(), expr, action: rule.action, options });
+            compiled.extend(row_rule(relation, &columns, rows, rule, &context)?);
         }
         Ok((!compiled.is_empty()).then(|| Arc::new(Watch::new(compiled, Arc::clone(rows)))))
     }
@@ -261,6 +258,21 @@ impl Road<'_> {
         }
         Ok(written)
     }
+}
+
+/// A rule compiled against rows of these columns; `None` for one that is not about each row.
+pub(super) fn row_rule(
+    relation: &str,
+    columns: &[RelationColumn],
+    rows: &SchemaRef,
+    rule: &Expectation,
+    context: &Arc<Context>,
+) -> Result<Option<RowRule>> {
+    let ExpectationRule::Row { condition } = &rule.rule else { return Ok(None) };
+    let expression = sql::parse_expression(condition)?;
+    let (expr, proof) = plan::expectation_on_rows(relation, columns, &expression, rows, context, condition)?;
+    let options = rule.options.clone();
+    Ok(Some(RowRule { name: rule.name.clone(), expr, proof, action: rule.action, options }))
 }
 
 /// A table's columns as its quarantine has them.

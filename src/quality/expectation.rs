@@ -87,6 +87,18 @@ impl ExpectationRule {
         }
     }
 
+    /// The columns whose values a key is made of; none for rules that are about no key.
+    pub fn own_columns(&self) -> &[String] {
+        match self {
+            Self::Unique { columns } | Self::ForeignKey { columns, .. } => columns,
+            Self::Row { .. }
+            | Self::Aggregate { .. }
+            | Self::Freshness { .. }
+            | Self::RowCount { .. }
+            | Self::Schema { .. } => &[],
+        }
+    }
+
     pub fn is_of_rows(&self) -> bool {
         matches!(self, Self::Row { .. })
     }

@@ -9,10 +9,13 @@
 
 pub mod expectation;
 pub mod gate;
+pub mod keys;
 pub mod profile;
+pub mod proof;
 pub mod result;
 pub mod suggest;
 pub mod watch;
+pub mod witness;
 
 pub use expectation::{
     Expectation, ExpectationOptions, ExpectationRule, ExpectationSeverity, RenamedColumn, SchemaColumn, ViolationAction,

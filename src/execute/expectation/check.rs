@@ -8,6 +8,7 @@ use arrow::array::AsArray;
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
+use datafusion::logical_expr::LogicalPlan;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use sqlparser::ast;
@@ -18,10 +19,12 @@ use crate::encode::types::{OutputColumn, PgType, format_type, oid};
 use crate::error::{Error, Result};
 use crate::execute::road::Road;
 use crate::lake::ColumnSpec;
+use crate::plan::bind::BoundQuery;
 use crate::plan::expectation::anomaly::Usual;
 use crate::plan::expectation::{self, Asked, Counts, RowItems, ScanItems};
 use crate::plan::relations::{Relation, Relations, ResolvedTable};
 use crate::plan::{self, Parameters};
+use crate::quality::keys::KeySet;
 use crate::quality::result::{RuleResult, Status, suffices};
 use crate::quality::{Expectation, ExpectationRule, SchemaColumn, ViolationAction, Watch};
 use crate::sql;
@@ -50,7 +53,12 @@ pub(super) struct Checked {
 pub(super) async fn check(road: &mut Road<'_>, checked: &Checked, rules: &[Expectation]) -> Result<Vec<RuleResult>> {
     let history = history(road, checked, rules).await?;
     let context = plan::rule_context(&road.context);
-    let mut checker = Checker { road, checked, context, history, results: BTreeMap::new() };
+    let fields = match &checked.relation {
+        Relation::Table(table) => table.provider.schema(),
+        Relation::View(_) => Arc::new(Schema::empty()),
+    };
+    let (results, keys) = (BTreeMap::new(), HashMap::new());
+    let mut checker = Checker { road, checked, context, fields, history, keys, results };
     let mut scanned = Vec::new();
     let mut others = Vec::new();
     for (index, rule) in rules.iter().enumerate() {
@@ -66,12 +74,14 @@ pub(super) async fn check(road: &mut Road<'_>, checked: &Checked, rules: &[Expec
             usual,
         ) {
             Ok(asked @ (Asked::Rows(_) | Asked::Condition(_))) => scanned.push(One { index, rule, asked }),
+            Ok(asked) if checker.may_see(rule).await? => scanned.push(One { index, rule, asked }),
             Ok(asked) => others.push(One { index, rule, asked }),
             Err(error) => checker.put(index, failed_to_run(rule, &error)),
         }
     }
     checker.scan(&scanned).await?;
-    for one in &others {
+    let open: Vec<&One<'_>> = scanned.iter().filter(|one| !checker.results.contains_key(&one.index)).collect();
+    for one in open.into_iter().chain(&others) {
         checker.apart(one).await?;
     }
     let mut results = std::mem::take(&mut checker.results);
@@ -87,16 +97,20 @@ pub(super) async fn check(road: &mut Road<'_>, checked: &Checked, rules: &[Expec
 }
 
 /// A rule and what is asked for it.
-struct One<'a> {
-    index: usize,
-    rule: &'a Expectation,
-    asked: Asked<'a>,
+pub(super) struct One<'a> {
+    pub index: usize,
+    pub rule: &'a Expectation,
+    pub asked: Asked<'a>,
 }
 
-struct Checker<'r, 'g, 'c> {
-    road: &'r mut Road<'g>,
-    checked: &'c Checked,
-    context: Arc<Context>,
+pub(super) struct Checker<'r, 'g, 'c> {
+    pub road: &'r mut Road<'g>,
+    pub checked: &'c Checked,
+    pub context: Arc<Context>,
+    /// How the table's columns come out of a scan.
+    pub fields: SchemaRef,
+    /// What foreign keys refer to, by rule.
+    pub keys: HashMap<String, Arc<KeySet>>,
     /// Values of rules in earlier runs, newest first.
     history: HashMap<String, Vec<f64>>,
     results: BTreeMap<usize, RuleResult>,
@@ -108,7 +122,7 @@ impl Checker<'_, '_, '_> {
     }
 
     /// Schema and name of the table that a foreign key refers to.
-    fn other(&self, rule: &Expectation) -> Option<(String, String)> {
+    pub(super) fn other(&self, rule: &Expectation) -> Option<(String, String)> {
         let ExpectationRule::ForeignKey { table, .. } = &rule.rule else { return None };
         let (schema, name, _) = self.road.snapshot.relation_by_oid(*table)?;
         Some((schema.to_owned(), name.to_owned()))
@@ -142,10 +156,13 @@ impl Checker<'_, '_, '_> {
 
     async fn scan_once(&mut self, ones: &[One<'_>]) -> Result<()> {
         let mut items = ScanItems::default();
-        let places: Vec<Option<RowItems>> = ones.iter().map(|one| items.add(&one.asked)).collect();
-        let query = expectation::select(items.into_items(), (&self.checked.schema, &self.checked.name), None)?;
+        let sights = self.sights(ones, &mut items)?;
+        let apart = |at| sights.has(at);
+        let places: Vec<Option<RowItems>> =
+            ones.iter().enumerate().map(|(at, one)| if apart(at) { None } else { items.add(&one.asked) }).collect();
+        let query = expectation::select(items.into_items()?, (&self.checked.schema, &self.checked.name), None)?;
         let mut reads: Vec<ViewRead> = Vec::new();
-        for one in ones {
+        for (_, one) in ones.iter().enumerate().filter(|(at, _)| !apart(*at)) {
             for read in self.reads(one.rule) {
                 match reads.iter().find(|known| known.schema == read.schema && known.name == read.name) {
                     None => reads.push(read),
@@ -157,8 +174,16 @@ impl Checker<'_, '_, '_> {
             }
         }
         let started = Instant::now();
-        let (row, columns) = self.row(&query, reads).await?;
+        let bound = self.bound(&query, reads, None).await?;
+        let (row, columns) = (self.row(sights.added_to(bound.plan)?).await?, bound.columns);
         let elapsed = started.elapsed().as_secs_f64() * 1000.0;
+        let seen = sights.results(self, ones, |item| count_at(&row, item)).await?;
+        for (one, result) in ones.iter().zip(seen) {
+            if let Some(result) = result {
+                let ms = (ones.len() == 1).then_some(elapsed);
+                self.put(one.index, RuleResult { ms, ..result });
+            }
+        }
         for (one, place) in ones.iter().zip(places) {
             let Some(place) = place else { continue };
             let mut result = match place {
@@ -254,12 +279,13 @@ impl Checker<'_, '_, '_> {
 
     async fn counts(&mut self, rule: &Expectation, text: &str) -> Result<Counts> {
         let reads = self.reads(rule);
-        let (row, _) = self.row(&sql::parse_query(text)?, reads).await?;
+        let bound = self.bound(&sql::parse_query(text)?, reads, None).await?;
+        let row = self.row(bound.plan).await?;
         Ok(Counts { checked: count_at(&row, 0)?, failed: count_at(&row, 1)? })
     }
 
     /// What the names in a rule's text mean.
-    fn reads(&self, rule: &Expectation) -> Vec<ViewRead> {
+    pub(super) fn reads(&self, rule: &Expectation) -> Vec<ViewRead> {
         let condition = match &rule.rule {
             ExpectationRule::ForeignKey { table, .. } => {
                 return self
@@ -294,22 +320,22 @@ impl Checker<'_, '_, '_> {
         Some(ViewRead { schema: schema.map(str::to_owned), name: name.to_owned(), oid, columns })
     }
 
-    /// The one row of a query over the table.
-    async fn row(&mut self, query: &ast::Query, reads: Vec<ViewRead>) -> Result<(RecordBatch, Vec<OutputColumn>)> {
-        let (mut batches, columns) = self.batches(query, reads, None).await?;
+    /// The one row of a plan.
+    async fn row(&mut self, plan: LogicalPlan) -> Result<RecordBatch> {
+        let mut batches = self.batches(plan).await?;
         match batches.pop() {
-            Some(row) if row.num_rows() == 1 => Ok((row, columns)),
+            Some(row) if row.num_rows() == 1 => Ok(row),
             Some(_) | None => Err(Error::internal("a check gave other than one row")),
         }
     }
 
-    /// The rows of a query that gives few; `own` stands for the table.
-    async fn batches(
+    /// A query over the table; `own` stands for it.
+    pub(super) async fn bound(
         &mut self,
         query: &ast::Query,
         reads: Vec<ViewRead>,
         own: Option<Relation>,
-    ) -> Result<(Vec<RecordBatch>, Vec<OutputColumn>)> {
+    ) -> Result<BoundQuery> {
         let view = View {
             query: String::new(),
             search_path: vec!["pg_catalog".to_owned()],
@@ -322,15 +348,19 @@ impl Checker<'_, '_, '_> {
         if let Some(own) = own {
             relations.by_name.insert((Some(self.checked.schema.clone()), self.checked.name.clone()), own);
         }
-        let bound = plan::bind_query(query, &self.context, &relations, "", &mut Parameters::none())?;
-        let mut stream = self.road.start(bound.plan).await?;
+        plan::bind_query(query, &self.context, &relations, "", &mut Parameters::none())
+    }
+
+    /// The rows of a plan that gives few.
+    async fn batches(&mut self, plan: LogicalPlan) -> Result<Vec<RecordBatch>> {
+        let mut stream = self.road.start(plan).await?;
         let mut batches = Vec::new();
         while let Some(batch) = stream.next().await.transpose()? {
             if batch.num_rows() > 0 {
                 batches.push(batch);
             }
         }
-        Ok((batches, bound.columns))
+        Ok(batches)
     }
 
     /// The table for a rule about each row: the rows that break it and no others.
@@ -354,11 +384,15 @@ impl Checker<'_, '_, '_> {
         }
         let text = format!("SELECT to_jsonb(broken)::text FROM ({rows} LIMIT {}) AS broken", self.checked.samples);
         let reads = self.reads(rule);
-        let found = match self.broken(rule) {
-            Ok(rows) => self.batches(&sql::parse_query(&text)?, reads, rows).await,
+        let bound = match self.broken(rule) {
+            Ok(own) => self.bound(&sql::parse_query(&text)?, reads, own).await,
             Err(error) => Err(error),
         };
-        let (batches, _) = match found {
+        let found = match bound {
+            Ok(bound) => self.batches(bound.plan).await,
+            Err(error) => Err(error),
+        };
+        let batches = match found {
             Ok(found) => found,
             Err(error) if is_of_rule(&error) => return Ok(None),
             Err(error) => return Err(error),
@@ -414,7 +448,7 @@ fn constant(text: &str) -> String {
 }
 
 /// Whether an error tells of a rule and not of what runs it: of data, names, types, or what is not supported.
-fn is_of_rule(error: &Error) -> bool {
+pub(super) fn is_of_rule(error: &Error) -> bool {
     let code = error.sqlstate().code();
     ["21", "22", "42", "0A"].iter().any(|class| code.starts_with(class))
 }
@@ -447,7 +481,7 @@ fn failed_to_run(rule: &Expectation, error: &Error) -> RuleResult {
     RuleResult { error: Some(error.message().to_owned()), ..result_of(rule, Status::Error) }
 }
 
-fn counted(rule: &Expectation, Counts { checked, failed }: Counts) -> RuleResult {
+pub(super) fn counted(rule: &Expectation, Counts { checked, failed }: Counts) -> RuleResult {
     let passed = checked.saturating_sub(failed);
     let threshold = rule.options.mostly.map(|mostly| mostly.to_string());
     let status = status(suffices(passed, checked, rule.options.mostly));

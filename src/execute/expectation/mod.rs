@@ -8,6 +8,7 @@ mod alter;
 mod check;
 mod create;
 mod on_commit;
+mod sight;
 mod validate;
 
 pub(crate) use on_commit::{may_be_asked, on_commit, on_version, tell};

@@ -203,6 +203,14 @@ impl ScanItems {
         }
     }
 
+    /// Counts the rows whose columns are known and that meet the filter.
+    ///
+    /// # Errors
+    /// Those of the parser.
+    pub fn known(&mut self, columns: &[String], filter: Option<&str>) -> Result<usize> {
+        Ok(self.item(&count_if(sql::parse_expression(&known(columns, filter))?)?))
+    }
+
     fn item(&mut self, expr: &Expr) -> usize {
         let next = self.items.len();
         let index = *self.known.entry(expr.to_string()).or_insert(next);
@@ -212,7 +220,14 @@ impl ScanItems {
         index
     }
 
-    pub fn into_items(self) -> Vec<Expr> {
-        self.items
+    /// The items: one at least, as a SELECT without any is none of aggregates.
+    ///
+    /// # Errors
+    /// Those of the parser.
+    pub fn into_items(mut self) -> Result<Vec<Expr>> {
+        if self.items.is_empty() {
+            self.items.push(count_of_rows()?);
+        }
+        Ok(self.items)
     }
 }

@@ -13,9 +13,11 @@ mod asked;
 mod definition;
 mod tree;
 mod violations;
+mod witnessed;
 
 pub use asked::{Asked, Condition, Counts, RowItems, ScanItems, asked};
 pub(crate) use definition::written;
 pub use definition::{check_condition, own_relations};
 pub use tree::{count_of_rows, quoted, relation_text, select};
 pub use violations::violations;
+pub use witnessed::Witnessed;
