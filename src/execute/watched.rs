@@ -131,7 +131,7 @@ impl Road<'_> {
             let expression = sql::parse_expression(condition)?;
             let expr = plan::expectation_on_rows(relation, &columns, &expression, rows, &context, condition)?;
             let options = rule.options.clone();
-            compiled.push(RowRule { name: rule.name.clone(), expr, action: rule.action, options });
+            compiled.push(RowRule { oid: rule.oid, name: rule.name.clone(), expr, action: rule.action, options });
         }
         Ok((!compiled.is_empty()).then(|| Arc::new(Watch::new(compiled, Arc::clone(rows)))))
     }

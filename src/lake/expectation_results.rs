@@ -37,6 +37,9 @@ pub(super) const COLUMNS: &[(&str, PgType)] = &[
     ("ms", PgType::FLOAT8),
     ("error", PgType::TEXT),
     ("samples", PgType::JSONB),
+    ("rule_oid", PgType::INT8),
+    ("files_read", PgType::INT8),
+    ("files_kept", PgType::INT8),
 ];
 
 fn arrays(run: &Run) -> Vec<ArrayRef> {
@@ -45,8 +48,8 @@ fn arrays(run: &Run) -> Vec<ArrayRef> {
     let same = |value: &str| Arc::new(StringArray::from(vec![value; count])) as ArrayRef;
     let text =
         |of: fn(&RuleResult) -> Option<&str>| Arc::new(results.iter().map(of).collect::<StringArray>()) as ArrayRef;
-    let number = |of: fn(&RuleResult) -> u64| {
-        let numbers = results.iter().map(|result| i64::try_from(of(result)).ok());
+    let number = |of: fn(&RuleResult) -> Option<u64>| {
+        let numbers = results.iter().map(|result| i64::try_from(of(result)?).ok());
         Arc::new(numbers.collect::<Int64Array>()) as ArrayRef
     };
     let float =
@@ -65,17 +68,20 @@ fn arrays(run: &Run) -> Vec<ArrayRef> {
         text(|result| Some(result.kind)),
         text(|result| Some(result.action.words())),
         text(|result| Some(result.status.word())),
-        number(|result| result.checked),
-        number(|result| result.passed),
-        number(|result| result.failed),
-        number(|result| result.dropped),
-        number(|result| result.quarantined),
+        number(|result| Some(result.checked)),
+        number(|result| Some(result.passed)),
+        number(|result| Some(result.failed)),
+        number(|result| Some(result.dropped)),
+        number(|result| Some(result.quarantined)),
         float(|result| result.value),
         text(|result| result.threshold.as_deref()),
         text(|result| Some(result.severity.word())),
         float(|result| result.ms),
         text(|result| result.error.as_deref()),
         text(|result| result.samples.as_deref()),
+        number(|result| Some(u64::from(result.rule_oid))),
+        number(|result| result.files_read),
+        number(|result| result.files_kept),
     ]
 }
 

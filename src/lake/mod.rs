@@ -31,6 +31,7 @@ mod live;
 mod loads;
 mod log;
 mod maintain;
+pub mod parts;
 mod past;
 mod rearrangement;
 mod redefinition;

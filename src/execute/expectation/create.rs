@@ -52,7 +52,9 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &CreateExpectation) -> R
             return if if_not_exists { Ok(Some(error)) } else { Err(error.at(position)) };
         }
         let mut expectation = expectation.clone();
-        expectation.oid = document.take_oid();
+        // It stays the same one, with its history.
+        let before = same.and_then(|at| table.expectations.get(at)).map(|before| before.oid);
+        expectation.oid = before.unwrap_or_else(|| document.take_oid());
         let table = table_of(document, oid, &name)?;
         match same.and_then(|at| table.expectations.get_mut(at)) {
             Some(slot) => *slot = expectation,

@@ -5,9 +5,11 @@
 //! ```
 
 mod alter;
+mod by_file;
 mod check;
 mod create;
 mod on_commit;
+mod outcome;
 mod validate;
 
 pub(crate) use on_commit::{may_be_asked, on_commit, on_version, tell};

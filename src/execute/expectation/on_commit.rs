@@ -110,6 +110,8 @@ async fn checked(road: &mut Road<'_>, table: &Arc<lake::Table>, found: Found) ->
         relation,
         columns: table.columns().to_vec(),
         samples: SAMPLES,
+        file_count: table.num_files() as u64,
+        files: None,
     };
     let at = Utc::now();
     let results = check(road, &checked, &rules).await?;

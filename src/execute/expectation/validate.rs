@@ -9,7 +9,7 @@ use chrono::Utc;
 use datafusion::datasource::view::ViewTable;
 use sqlparser::ast::Expr;
 
-use super::check::{Checked, check};
+use super::check::{Checked, Files, check};
 use super::missing;
 use crate::catalog::RelationKind;
 use crate::encode::types::{OutputColumn, PgType, arrow_type};
@@ -61,6 +61,12 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &Validate) -> Result<Out
         relation,
         columns: table.columns().to_vec(),
         samples: statement.samples,
+        file_count: table.num_files() as u64,
+        files: statement.condition.is_none().then(|| Files {
+            table: Arc::clone(&table),
+            keeps: statement.version.is_none() && !table.is_private(),
+            all: statement.only.is_empty(),
+        }),
     };
     let at = Utc::now();
     let results = check(road, &checked, &rules).await?;
