@@ -20,6 +20,8 @@ pub struct Run {
     pub source: String,
     /// The version of the table that was checked, or that came of the write; `None` when nothing was committed.
     pub table_version: Option<u64>,
+    /// Whether all rows of the table were asked, as they are committed: what later runs may be compared with.
+    pub whole: bool,
     pub results: Vec<RuleResult>,
 }
 

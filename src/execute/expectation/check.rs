@@ -410,7 +410,7 @@ impl Checker<'_, '_, '_> {
     }
 }
 
-/// The values of rules with is_anomaly in earlier runs, newest first.
+/// The values of rules with is_anomaly in earlier runs over the whole table, newest first.
 async fn history(road: &mut Road<'_>, rules: &[Expectation]) -> Result<HashMap<u32, Vec<f64>>> {
     let mut history = HashMap::new();
     for rule in rules {
@@ -418,7 +418,7 @@ async fn history(road: &mut Road<'_>, rules: &[Expectation]) -> Result<HashMap<u
         let Ok(mut condition) = sql::parse_expression(condition) else { continue };
         let Ok(Some(anomaly)) = expectation::anomaly::taken(&mut condition, "", |_| None) else { continue };
         let text = format!(
-            "SELECT value FROM lakegate.expectation_results WHERE rule_oid = {} AND value IS NOT NULL \
+            "SELECT value FROM lakegate.expectation_results WHERE rule_oid = {} AND whole AND value IS NOT NULL \
              ORDER BY run_id DESC LIMIT {}",
             rule.oid, anomaly.last
         );

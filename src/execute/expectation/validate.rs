@@ -68,6 +68,11 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &Validate) -> Result<Out
             all: statement.only.is_empty(),
         }),
     };
+    // Only what stands for the table now is history.
+    let is_whole = statement.condition.is_none()
+        && statement.version.is_none()
+        && !table.is_private()
+        && road.session.forbid_block("VALIDATE").is_ok();
     let at = Utc::now();
     let results = check(road, &checked, &rules).await?;
     let run = Run {
@@ -78,6 +83,7 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &Validate) -> Result<Out
         role: road.context.user.clone(),
         source: "VALIDATE".to_owned(),
         table_version: Some(table.seen_version()),
+        whole: is_whole,
         results,
     };
     record(road, &run).await?;
@@ -89,12 +95,16 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &Validate) -> Result<Out
     Ok(Output::Rows { columns: output().into(), stream, tag: RowsTag::Counted("VALIDATE") })
 }
 
-/// Writes a run to the log, where it can be read from then on.
-pub(super) async fn record(road: &Road<'_>, run: &Run) -> Result<()> {
+/// Writes a run to the log, where everybody can read it from then on.
+async fn record(road: &Road<'_>, run: &Run) -> Result<()> {
     report(road.ground, run);
     let lake = Arc::clone(&road.ground.lake);
     let (run, memory) = (run.clone(), Arc::clone(road.ground.engine.memory_pool()));
-    road.ground.engine.compute(async move { lake.log_expectations(&run, memory).await }).await
+    let recorded = async move {
+        lake.log_expectations(run, memory).await?;
+        lake.flush_expectations().await
+    };
+    road.ground.engine.compute(recorded).await
 }
 
 /// The table at the version that is asked for; its owner and its OID.
