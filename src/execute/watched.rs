@@ -159,6 +159,7 @@ impl Road<'_> {
             // Delta has one word for all that only adds.
             source: if operation.name == "WRITE" { "INSERT".to_owned() } else { operation.name.clone() },
             table_version: None,
+            whole: false,
             results: Vec::new(),
         };
         let (mut gate, mut apart) = (gate, None);
@@ -272,7 +273,7 @@ pub(super) fn row_rule(
     let expression = sql::parse_expression(condition)?;
     let (expr, proof) = plan::expectation_on_rows(relation, columns, &expression, rows, context, condition)?;
     let options = rule.options.clone();
-    Ok(Some(RowRule { name: rule.name.clone(), expr, proof, action: rule.action, options }))
+    Ok(Some(RowRule { oid: rule.oid, name: rule.name.clone(), expr, proof, action: rule.action, options }))
 }
 
 /// A table's columns as its quarantine has them.
@@ -471,9 +472,7 @@ pub(super) fn report(ground: &Ground, run: &Run) {
 /// Tells of a run and adds it to the log: that this fails undoes no statement, and is told.
 pub(crate) async fn keep(ground: &Arc<Ground>, session: &Handle, run: &Run) {
     report(ground, run);
-    let (lake, memory) = (Arc::clone(&ground.lake), Arc::clone(ground.engine.memory_pool()));
-    let run = run.clone();
-    let kept = ground.engine.compute(async move { lake.log_expectations(&run, memory).await }).await;
+    let kept = ground.lake.log_expectations(run.clone(), Arc::clone(ground.engine.memory_pool())).await;
     if let Err(error) = kept {
         let message = format!("results of expectations could not be logged: {}", error.message());
         session.notice(Error::notice(Severity::Warning, error.sqlstate(), message));

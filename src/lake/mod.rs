@@ -31,6 +31,7 @@ mod live;
 mod loads;
 mod log;
 mod maintain;
+pub mod parts;
 mod past;
 mod rearrangement;
 mod redefinition;
@@ -164,6 +165,10 @@ pub struct Lake {
     drops: tokio::sync::Notify,
     /// Places that this process has written to since somebody asked.
     written: Mutex<HashSet<String>>,
+    /// Results of expectations on their way into their log.
+    waiting: expectation_results::Waiting,
+    /// The day for which each log was last rid of old rows.
+    expired: Mutex<HashMap<kept::Kept, i32>>,
 }
 
 impl Lake {
@@ -182,6 +187,8 @@ impl Lake {
             outcomes: OnceLock::new(),
             drops: tokio::sync::Notify::new(),
             written: Mutex::default(),
+            waiting: expectation_results::Waiting::default(),
+            expired: Mutex::default(),
         })
     }
 

@@ -27,8 +27,9 @@ use datafusion::datasource::table_schema::TableSchema;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::context::{ExecutionProps, SessionState};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion::logical_expr::utils::conjunction;
-use datafusion::logical_expr::{Expr, Operator, ScalarUDF, TableProviderFilterPushDown};
+use datafusion::logical_expr::expr::InList;
+use datafusion::logical_expr::utils::{conjunction, split_conjunction};
+use datafusion::logical_expr::{Between, BinaryExpr, Expr, Operator, ScalarUDF, TableProviderFilterPushDown};
 use datafusion::physical_expr::expressions::{CastExpr, Column as PhysicalColumn, cast};
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr, create_physical_expr};
 use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
@@ -49,6 +50,7 @@ use super::columns::scanned_type;
 use super::data_file::DataFile;
 use super::interval::DecodeInterval;
 use super::live::Files;
+use super::statistics::is_float;
 use super::table::Table;
 use super::vectors::{self, Alive};
 use crate::error::Error;
@@ -66,6 +68,8 @@ pub(super) struct LakeScan {
     /// The table's columns; of a tagged scan also the file's number and the row's.
     schema: SchemaRef,
     tagged: bool,
+    /// The only files to read, in order.
+    only: Option<Vec<usize>>,
 }
 
 /// Deletion vectors that a scan asks for at a time.
@@ -83,7 +87,7 @@ impl LakeScan {
         // Every column of the table is one of the two kinds.
         let positions = fields.filter_map(|field| scanned.table_schema().index_of(field.name()).ok()).collect();
         let schema = Arc::clone(table.arrow_schema());
-        Self { table, others: None, scanned, positions, schema, tagged: false }
+        Self { table, others: None, scanned, positions, schema, tagged: false, only: None }
     }
 
     /// Files that are not, or not as such, the table's: with columns in the files and constants of the files behind the table's
@@ -106,7 +110,7 @@ impl LakeScan {
         let fields = schema.fields().iter();
         let positions = fields.filter_map(|field| scanned.table_schema().index_of(field.name()).ok()).collect();
         let files = table.location.live.hold(table.location(), files);
-        Self { table, others: Some(files), scanned, positions, schema: Arc::new(schema), tagged: false }
+        Self { table, others: Some(files), scanned, positions, schema: Arc::new(schema), tagged: false, only: None }
     }
 
     fn data_files(&self) -> &Arc<Files> {
@@ -128,7 +132,14 @@ impl LakeScan {
         fields.extend([Arc::new(file), Arc::new(Field::new(TAGS[1], DataType::Int64, true))]);
         let positions = fields.iter().filter_map(|field| scanned.table_schema().index_of(field.name()).ok()).collect();
         let schema = Arc::new(Schema::new(fields));
-        Self { table, others: None, scanned, positions, schema, tagged: true }
+        Self { table, others: None, scanned, positions, schema, tagged: true, only: None }
+    }
+
+    /// The same of some of the files.
+    pub(super) fn only(mut self, mut files: Vec<usize>) -> Self {
+        files.sort_unstable();
+        self.only = Some(files);
+        self
     }
 
     /// All columns of some files.
@@ -191,6 +202,9 @@ impl LakeScan {
         let (of_partitions, others): (Vec<Expr>, Vec<Expr>) =
             filters.iter().cloned().partition(|filter| self.is_of_partitions(filter));
         let (mut files, mut skipped) = self.prune(state, &others)?;
+        if let Some(only) = &self.only {
+            files.retain(|number| only.binary_search(number).is_ok());
+        }
         if of_partitions.is_empty() {
             return Ok((files, skipped));
         }
@@ -322,6 +336,60 @@ impl LakeScan {
             skipped.statistics = skipped.statistics.saturating_sub(skipped.partition);
         }
         Ok((kept.iter().enumerate().filter_map(|(number, keep)| keep.then_some(number)).collect(), skipped))
+    }
+
+    /// For each file whether all of its rows meet the condition, or none does, where the log says so.
+    pub(super) fn decided(&self, state: &dyn Session, condition: &Expr) -> Result<Vec<Option<bool>>> {
+        let condition = unqualified(condition.clone())?;
+        let files = self.data_files();
+        let excluded = |filter: Expr| -> Result<Vec<bool>> {
+            let mut excluded = vec![true; files.len()];
+            for number in self.prune(state, &[filter])?.0 {
+                if let Some(excluded) = excluded.get_mut(number) {
+                    *excluded = false;
+                }
+            }
+            Ok(excluded)
+        };
+        let mut all = vec![true; files.len()];
+        let mut none = vec![false; files.len()];
+        for part in split_conjunction(&condition) {
+            let columns: Vec<usize> = part
+                .column_refs()
+                .iter()
+                .filter_map(|column| self.scanned.table_schema().index_of(&column.name).ok())
+                .collect();
+            let is_float = |index: &usize| is_float(self.scanned.table_schema().field(*index).data_type());
+            // What may fail must be asked; NaN stands in no bound.
+            if columns.is_empty() || columns.iter().any(is_float) || !cannot_fail(part) {
+                return Ok(vec![None; files.len()]);
+            }
+            let has_nulls = |file: &DataFile| {
+                let nulls = |index: &usize| file.statistics.column_statistics.get(*index).map(|one| one.null_count);
+                columns.iter().any(|index| nulls(index) != Some(Precision::Exact(0)))
+            };
+            let broken = match negated(part) {
+                // Of comparisons, which are known where their columns are.
+                Negated::Known => vec![true; files.len()],
+                Negated::As(negated) => excluded(negated)?,
+                Negated::Unknown => vec![false; files.len()],
+            };
+            for (all, (file, excluded)) in all.iter_mut().zip(files.iter().zip(broken)) {
+                *all &= excluded && !has_nulls(file);
+            }
+            for (none, excluded) in none.iter_mut().zip(excluded(part.clone())?) {
+                *none |= excluded;
+            }
+        }
+        let decided = all.iter().zip(none).zip(files.iter());
+        Ok(decided
+            .map(|((all, none), file)| match (all, none) {
+                _ if file.vector.is_some() => None,
+                (true, false) => Some(true),
+                (false, true) => Some(false),
+                (true, true) | (false, false) => None,
+            })
+            .collect())
     }
 
     fn partitioned_file(&self, number: usize, file: &DataFile) -> PartitionedFile {
@@ -542,6 +610,33 @@ impl TableProvider for LakeScan {
     }
 }
 
+/// What is true where a condition over known values is false.
+enum Negated {
+    As(Expr),
+    /// Nothing.
+    Known,
+    Unknown,
+}
+
+fn negated(condition: &Expr) -> Negated {
+    match condition {
+        Expr::BinaryExpr(binary) => match binary.op.negate() {
+            Some(op) if binary.op.supports_propagation() => {
+                Negated::As(Expr::BinaryExpr(BinaryExpr { op, ..binary.clone() }))
+            }
+            _ => Negated::Unknown,
+        },
+        Expr::Between(between) => Negated::As(Expr::Between(Between { negated: !between.negated, ..between.clone() })),
+        Expr::InList(list) => Negated::As(Expr::InList(InList { negated: !list.negated, ..list.clone() })),
+        Expr::IsNotNull(inner) if matches!(inner.as_ref(), Expr::Column(_)) => Negated::Known,
+        Expr::IsNotNull(inner) => match (negated(inner), has_null(inner)) {
+            (Negated::As(_) | Negated::Known, false) => Negated::Known,
+            _ => Negated::Unknown,
+        },
+        _ => Negated::Unknown,
+    }
+}
+
 /// Whether it is comparisons of columns and constants.
 fn cannot_fail(filter: &Expr) -> bool {
     let harmless = |expr: &Expr| match expr {
@@ -561,6 +656,10 @@ fn cannot_fail(filter: &Expr) -> bool {
         _ => false,
     };
     !filter.exists(|expr| Ok(!harmless(expr))).unwrap_or(true)
+}
+
+fn has_null(expr: &Expr) -> bool {
+    expr.exists(|expr| Ok(matches!(expr, Expr::Literal(value, _) if value.is_null()))).unwrap_or(true)
 }
 
 /// Columns by their names alone.

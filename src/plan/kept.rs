@@ -15,7 +15,8 @@ pub(super) type KeptView = (&'static str, &'static [(&'static str, PgType)]);
 const EXPECTATION_RUNS: KeptView = (
     "SELECT run_id, at, \"table\", owner, role, source, table_version, count(*) AS rules, \
      count(*) FILTER (WHERE status = 'passed') AS rules_passed, count(*) FILTER (WHERE status <> 'passed') AS rules_failed, \
-     sum(failed)::bigint AS failed, sum(dropped)::bigint AS dropped, sum(quarantined)::bigint AS quarantined \
+     sum(failed)::bigint AS failed, sum(dropped)::bigint AS dropped, sum(quarantined)::bigint AS quarantined, \
+     max(files_read) AS files_read, max(files_kept) AS files_kept \
      FROM expectation_results GROUP BY run_id, at, \"table\", owner, role, source, table_version",
     &[
         ("run_id", PgType::TEXT),
@@ -31,6 +32,8 @@ const EXPECTATION_RUNS: KeptView = (
         ("failed", PgType::INT8),
         ("dropped", PgType::INT8),
         ("quarantined", PgType::INT8),
+        ("files_read", PgType::INT8),
+        ("files_kept", PgType::INT8),
     ],
 );
 

@@ -20,6 +20,8 @@ pub struct Run {
     pub source: String,
     /// The version of the table that was checked, or that came of the write; `None` when nothing was committed.
     pub table_version: Option<u64>,
+    /// Whether all rows of the table were asked, as they are committed: what later runs may be compared with.
+    pub whole: bool,
     pub results: Vec<RuleResult>,
 }
 
@@ -27,6 +29,8 @@ pub struct Run {
 #[derive(Debug, Clone)]
 pub struct RuleResult {
     pub rule: String,
+    /// Which stays the same when the rule, or its table, gets another name.
+    pub rule_oid: u32,
     /// See [`ExpectationRule::kind`](super::ExpectationRule::kind).
     pub kind: &'static str,
     pub action: ViolationAction,
@@ -48,6 +52,9 @@ pub struct RuleResult {
     pub error: Option<String>,
     /// Broken rows, as a JSON array of objects.
     pub samples: Option<String>,
+    /// Data files that were read for it, and those of which an earlier run had kept what it needs. Delta's log told of others.
+    pub files_read: Option<u64>,
+    pub files_kept: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -29,6 +29,7 @@ use crate::error::{Error, Result, SqlState};
 /// An expectation of each row, compiled against the rows that are written.
 #[derive(Debug, Clone)]
 pub struct RowRule {
+    pub oid: u32,
     pub name: String,
     pub expr: Arc<dyn PhysicalExpr>,
     /// What is cheaper than the condition, as long as no row breaks it.
@@ -229,6 +230,7 @@ impl Tally {
         let is = |action| if rule.action == action { removed } else { 0 };
         RuleResult {
             rule: rule.name.clone(),
+            rule_oid: rule.oid,
             kind: "row",
             action: rule.action,
             status: if suffices(passed, checked, mostly) { Status::Passed } else { Status::Failed },
@@ -243,6 +245,8 @@ impl Tally {
             ms: Some(Duration::from_nanos(of(&self.nanos)).as_secs_f64() * 1e3),
             error: self.error.lock().clone(),
             samples: None,
+            files_read: None,
+            files_kept: None,
         }
     }
 }

@@ -6,27 +6,29 @@ use std::time::Instant;
 
 use arrow::array::AsArray;
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Float64Type, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use datafusion::logical_expr::LogicalPlan;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use sqlparser::ast;
 
+use super::outcome::{count_at, counted, failed_to_run, number_at, result_of, schema_result, status, truth_at};
+use super::sight::Sights;
 use crate::builtins::Context;
 use crate::catalog::{ReadColumn, View, ViewRead};
-use crate::encode::types::{OutputColumn, PgType, format_type, oid};
+use crate::encode::types::OutputColumn;
 use crate::error::{Error, Result};
 use crate::execute::road::Road;
-use crate::lake::ColumnSpec;
+use crate::lake::{self, ColumnSpec};
 use crate::plan::bind::BoundQuery;
 use crate::plan::expectation::anomaly::Usual;
 use crate::plan::expectation::{self, Asked, Counts, RowItems, ScanItems};
 use crate::plan::relations::{Relation, Relations, ResolvedTable};
 use crate::plan::{self, Parameters};
 use crate::quality::keys::KeySet;
-use crate::quality::result::{RuleResult, Status, suffices};
-use crate::quality::{Expectation, ExpectationRule, SchemaColumn, ViolationAction, Watch};
+use crate::quality::result::{RuleResult, Status};
+use crate::quality::{Expectation, ExpectationRule, ViolationAction, Watch};
 use crate::sql;
 
 /// Bytes of one rule's samples.
@@ -44,6 +46,19 @@ pub(super) struct Checked {
     pub columns: Vec<ColumnSpec>,
     /// Broken rows to show of each rule.
     pub samples: u32,
+    /// Data files of the table.
+    pub file_count: u64,
+    /// The table, where its files can be asked apart: all its rows are checked.
+    pub files: Option<Files>,
+}
+
+/// The files of a table whose rows are all checked.
+pub(super) struct Files {
+    pub table: Arc<lake::Table>,
+    /// Whether what is found is kept for the next time; earlier finds are used in any case.
+    pub keeps: bool,
+    /// Whether these are all the rules that are asked of the table: what is kept for others goes.
+    pub all: bool,
 }
 
 /// Checks the rules; a result for each, in their order.
@@ -51,19 +66,19 @@ pub(super) struct Checked {
 /// # Errors
 /// What is not the rules' own fault: a rule that cannot be evaluated has a result that says so.
 pub(super) async fn check(road: &mut Road<'_>, checked: &Checked, rules: &[Expectation]) -> Result<Vec<RuleResult>> {
-    let history = history(road, checked, rules).await?;
+    let history = history(road, rules).await?;
     let context = plan::rule_context(&road.context);
     let fields = match &checked.relation {
         Relation::Table(table) => table.provider.schema(),
         Relation::View(_) => Arc::new(Schema::empty()),
     };
-    let (results, keys) = (BTreeMap::new(), HashMap::new());
-    let mut checker = Checker { road, checked, context, fields, history, keys, results };
+    let (results, keys, broken) = (BTreeMap::new(), HashMap::new(), HashMap::new());
+    let mut checker = Checker { road, checked, context, fields, history, keys, results, broken };
     let mut scanned = Vec::new();
     let mut others = Vec::new();
     for (index, rule) in rules.iter().enumerate() {
         let usual = |anomaly: &expectation::anomaly::Anomaly| -> Option<Usual> {
-            anomaly.usual(checker.history.get(&rule.name).map(Vec::as_slice).unwrap_or_default())
+            anomaly.usual(checker.history.get(&rule.oid).map(Vec::as_slice).unwrap_or_default())
         };
         let other = checker.other(rule);
         let own = (checked.schema.as_str(), checked.name.as_str());
@@ -79,7 +94,9 @@ pub(super) async fn check(road: &mut Road<'_>, checked: &Checked, rules: &[Expec
             Err(error) => checker.put(index, failed_to_run(rule, &error)),
         }
     }
-    checker.scan(&scanned).await?;
+    let scanned = checker.by_files(scanned).await?;
+    let rows = checker.rows();
+    checker.scan(&scanned, &rows).await?;
     let open: Vec<&One<'_>> = scanned.iter().filter(|one| !checker.results.contains_key(&one.index)).collect();
     for one in open.into_iter().chain(&others) {
         checker.apart(one).await?;
@@ -90,8 +107,13 @@ pub(super) async fn check(road: &mut Road<'_>, checked: &Checked, rules: &[Expec
             && result.status == Status::Failed
             && result.samples.is_none()
         {
-            result.samples = checker.samples(rule).await?;
+            result.samples = checker.samples(index, rule).await?;
         }
+    }
+    for result in results.values_mut().filter(|result| result.kind != "schema") {
+        // Who does not ask file by file reads all of them.
+        result.files_read.get_or_insert(checked.file_count);
+        result.files_kept.get_or_insert(0);
     }
     Ok(results.into_values().collect())
 }
@@ -103,6 +125,15 @@ pub(super) struct One<'a> {
     pub asked: Asked<'a>,
 }
 
+/// What rules are asked of, under the name that their queries have for it.
+pub(super) struct Rows {
+    pub schema: String,
+    pub name: String,
+    pub relation: Relation,
+    /// Whether these are the table's, which can be asked one by one.
+    pub are_single: bool,
+}
+
 pub(super) struct Checker<'r, 'g, 'c> {
     pub road: &'r mut Road<'g>,
     pub checked: &'c Checked,
@@ -112,13 +143,21 @@ pub(super) struct Checker<'r, 'g, 'c> {
     /// What foreign keys refer to, by rule.
     pub keys: HashMap<String, Arc<KeySet>>,
     /// Values of rules in earlier runs, newest first.
-    history: HashMap<String, Vec<f64>>,
-    results: BTreeMap<usize, RuleResult>,
+    history: HashMap<u32, Vec<f64>>,
+    pub results: BTreeMap<usize, RuleResult>,
+    /// Files with rows that break a rule about each row.
+    pub broken: HashMap<usize, Vec<usize>>,
 }
 
 impl Checker<'_, '_, '_> {
     fn put(&mut self, index: usize, result: RuleResult) {
         self.results.insert(index, result);
+    }
+
+    /// The rows that are checked.
+    pub(super) fn rows(&self) -> Rows {
+        let Checked { schema, name, relation, .. } = self.checked;
+        Rows { schema: schema.clone(), name: name.clone(), relation: relation.clone(), are_single: true }
     }
 
     /// Schema and name of the table that a foreign key refers to.
@@ -129,18 +168,20 @@ impl Checker<'_, '_, '_> {
     }
 
     /// All the rules in one scan. If one of them cannot be computed, it is found by halves.
-    fn scan<'s>(&'s mut self, ones: &'s [One<'_>]) -> BoxFuture<'s, Result<()>> {
+    pub(super) fn scan<'s>(&'s mut self, ones: &'s [One<'_>], rows: &'s Rows) -> BoxFuture<'s, Result<()>> {
         Box::pin(async move {
             if ones.is_empty() {
                 return Ok(());
             }
-            let error = match self.scan_once(ones).await {
+            let error = match self.scan_once(ones, rows).await {
                 Ok(()) => return Ok(()),
                 Err(error) if is_of_rule(&error) => error,
                 Err(error) => return Err(error),
             };
             if let [one] = ones {
-                let is_of_rows = matches!(one.asked, Asked::Rows(_)) && error.sqlstate().code().starts_with("22");
+                let is_of_rows = rows.are_single
+                    && matches!(one.asked, Asked::Rows(_))
+                    && error.sqlstate().code().starts_with("22");
                 let result = match is_of_rows {
                     true => self.row_by_row(one.rule).await?,
                     false => failed_to_run(one.rule, &error),
@@ -149,18 +190,19 @@ impl Checker<'_, '_, '_> {
                 return Ok(());
             }
             let (left, right) = ones.split_at(ones.len() / 2);
-            self.scan(left).await?;
-            self.scan(right).await
+            self.scan(left, rows).await?;
+            self.scan(right, rows).await
         })
     }
 
-    async fn scan_once(&mut self, ones: &[One<'_>]) -> Result<()> {
+    async fn scan_once(&mut self, ones: &[One<'_>], rows: &Rows) -> Result<()> {
         let mut items = ScanItems::default();
-        let sights = self.sights(ones, &mut items)?;
+        // Witnesses see the table's own rows.
+        let sights = if rows.are_single { self.sights(ones, &mut items)? } else { Sights::default() };
         let apart = |at| sights.has(at);
         let places: Vec<Option<RowItems>> =
             ones.iter().enumerate().map(|(at, one)| if apart(at) { None } else { items.add(&one.asked) }).collect();
-        let query = expectation::select(items.into_items()?, (&self.checked.schema, &self.checked.name), None)?;
+        let query = expectation::select(items.into_items()?, (&rows.schema, &rows.name), None)?;
         let mut reads: Vec<ViewRead> = Vec::new();
         for (_, one) in ones.iter().enumerate().filter(|(at, _)| !apart(*at)) {
             for read in self.reads(one.rule) {
@@ -174,7 +216,7 @@ impl Checker<'_, '_, '_> {
             }
         }
         let started = Instant::now();
-        let bound = self.bound(&query, reads, None).await?;
+        let bound = self.bound(&query, reads, rows).await?;
         let (row, columns) = (self.row(sights.added_to(bound.plan)?).await?, bound.columns);
         let elapsed = started.elapsed().as_secs_f64() * 1000.0;
         let seen = sights.results(self, ones, |item| count_at(&row, item)).await?;
@@ -216,7 +258,7 @@ impl Checker<'_, '_, '_> {
         let list = names.iter().map(|name| expectation::quoted(name)).collect::<Vec<_>>().join(", ");
         let text =
             format!("SELECT {list} FROM {}", expectation::relation_text(&self.checked.schema, &self.checked.name));
-        let relations = self.relations(Relations::default());
+        let relations = self.relations(Relations::default(), &self.rows());
         let query = sql::parse_query(&text)?;
         let bound = plan::bind_query(&query, &self.context, &relations, "", &mut Parameters::none())?;
         let mut stream = self.road.start(bound.plan).await?;
@@ -254,9 +296,8 @@ impl Checker<'_, '_, '_> {
     }
 
     /// With the table that is checked among them.
-    fn relations(&self, mut relations: Relations) -> Relations {
-        let own = (Some(self.checked.schema.clone()), self.checked.name.clone());
-        relations.by_name.insert(own, self.checked.relation.clone());
+    pub(super) fn relations(&self, mut relations: Relations, rows: &Rows) -> Relations {
+        relations.by_name.insert((Some(rows.schema.clone()), rows.name.clone()), rows.relation.clone());
         relations
     }
 
@@ -279,7 +320,8 @@ impl Checker<'_, '_, '_> {
 
     async fn counts(&mut self, rule: &Expectation, text: &str) -> Result<Counts> {
         let reads = self.reads(rule);
-        let bound = self.bound(&sql::parse_query(text)?, reads, None).await?;
+        let rows = self.rows();
+        let bound = self.bound(&sql::parse_query(text)?, reads, &rows).await?;
         let row = self.row(bound.plan).await?;
         Ok(Counts { checked: count_at(&row, 0)?, failed: count_at(&row, 1)? })
     }
@@ -329,12 +371,12 @@ impl Checker<'_, '_, '_> {
         }
     }
 
-    /// A query over the table; `own` stands for it.
+    /// A query over the rows.
     pub(super) async fn bound(
         &mut self,
         query: &ast::Query,
         reads: Vec<ViewRead>,
-        own: Option<Relation>,
+        rows: &Rows,
     ) -> Result<BoundQuery> {
         let view = View {
             query: String::new(),
@@ -344,15 +386,12 @@ impl Checker<'_, '_, '_> {
             files: None,
         };
         let relations = self.road.resolve_materialized(query, &view, self.checked.owner).await?;
-        let mut relations = self.relations(relations);
-        if let Some(own) = own {
-            relations.by_name.insert((Some(self.checked.schema.clone()), self.checked.name.clone()), own);
-        }
+        let relations = self.relations(relations, rows);
         plan::bind_query(query, &self.context, &relations, "", &mut Parameters::none())
     }
 
     /// The rows of a plan that gives few.
-    async fn batches(&mut self, plan: LogicalPlan) -> Result<Vec<RecordBatch>> {
+    pub(super) async fn batches(&mut self, plan: LogicalPlan) -> Result<Vec<RecordBatch>> {
         let mut stream = self.road.start(plan).await?;
         let mut batches = Vec::new();
         while let Some(batch) = stream.next().await.transpose()? {
@@ -364,8 +403,8 @@ impl Checker<'_, '_, '_> {
     }
 
     /// The table for a rule about each row: the rows that break it and no others.
-    fn broken(&self, rule: &Expectation) -> Result<Option<Relation>> {
-        let (ExpectationRule::Row { condition }, Relation::Table(table)) = (&rule.rule, &self.checked.relation) else {
+    fn broken_rows(&self, rule: &Expectation, rows: &Rows) -> Result<Option<Relation>> {
+        let (ExpectationRule::Row { condition }, Relation::Table(table)) = (&rule.rule, &rows.relation) else {
             return Ok(None);
         };
         let own = (self.checked.name.as_str(), table.columns.as_slice(), &table.provider);
@@ -374,18 +413,22 @@ impl Checker<'_, '_, '_> {
     }
 
     /// Some of the rows that break a rule, as a JSON array.
-    async fn samples(&mut self, rule: &Expectation) -> Result<Option<String>> {
+    async fn samples(&mut self, index: usize, rule: &Expectation) -> Result<Option<String>> {
         let other = self.other(rule);
         let own = (self.checked.schema.as_str(), self.checked.name.as_str());
         let other = other.as_ref().map(|(schema, name)| (schema.as_str(), name.as_str()));
-        let Ok(rows) = expectation::violations(rule, own, other) else { return Ok(None) };
+        let Ok(broken) = expectation::violations(rule, own, other) else { return Ok(None) };
         if self.checked.samples == 0 {
             return Ok(None);
         }
-        let text = format!("SELECT to_jsonb(broken)::text FROM ({rows} LIMIT {}) AS broken", self.checked.samples);
+        let text = format!("SELECT to_jsonb(broken)::text FROM ({broken} LIMIT {}) AS broken", self.checked.samples);
         let reads = self.reads(rule);
-        let bound = match self.broken(rule) {
-            Ok(own) => self.bound(&sql::parse_query(&text)?, reads, own).await,
+        let mut rows = self.rows_of(index);
+        let bound = match self.broken_rows(rule, &rows) {
+            Ok(own) => {
+                rows.relation = own.unwrap_or(rows.relation);
+                self.bound(&sql::parse_query(&text)?, reads, &rows).await
+            }
             Err(error) => Err(error),
         };
         let found = match bound {
@@ -416,18 +459,17 @@ impl Checker<'_, '_, '_> {
     }
 }
 
-/// The values of rules with is_anomaly in earlier runs, newest first.
-async fn history(road: &mut Road<'_>, checked: &Checked, rules: &[Expectation]) -> Result<HashMap<String, Vec<f64>>> {
+/// The values of rules with is_anomaly in earlier runs over the whole table, newest first.
+async fn history(road: &mut Road<'_>, rules: &[Expectation]) -> Result<HashMap<u32, Vec<f64>>> {
     let mut history = HashMap::new();
     for rule in rules {
         let ExpectationRule::Aggregate { condition } = &rule.rule else { continue };
         let Ok(mut condition) = sql::parse_expression(condition) else { continue };
         let Ok(Some(anomaly)) = expectation::anomaly::taken(&mut condition, "", |_| None) else { continue };
         let text = format!(
-            "SELECT value FROM lakegate.expectation_metrics WHERE \"table\" = {} AND rule = {} ORDER BY run_id DESC LIMIT {}",
-            constant(&format!("{}.{}", checked.schema, checked.name)),
-            constant(&rule.name),
-            anomaly.last
+            "SELECT value FROM lakegate.expectation_results WHERE rule_oid = {} AND whole AND value IS NOT NULL \
+             ORDER BY run_id DESC LIMIT {}",
+            rule.oid, anomaly.last
         );
         let query = sql::parse_query(&text)?;
         let relations = road.resolve(&plan::relations::names(&query, "")).await?;
@@ -438,110 +480,13 @@ async fn history(road: &mut Road<'_>, checked: &Checked, rules: &[Expectation]) 
             let Some(column) = batch.columns().first() else { continue };
             values.extend(column.as_primitive::<Float64Type>().iter().flatten().filter(|value| value.is_finite()));
         }
-        history.insert(rule.name.clone(), values);
+        history.insert(rule.oid, values);
     }
     Ok(history)
-}
-
-fn constant(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
 }
 
 /// Whether an error tells of a rule and not of what runs it: of data, names, types, or what is not supported.
 pub(super) fn is_of_rule(error: &Error) -> bool {
     let code = error.sqlstate().code();
     ["21", "22", "42", "0A"].iter().any(|class| code.starts_with(class))
-}
-
-fn status(holds: bool) -> Status {
-    if holds { Status::Passed } else { Status::Failed }
-}
-
-fn result_of(rule: &Expectation, status: Status) -> RuleResult {
-    RuleResult {
-        rule: rule.name.clone(),
-        kind: rule.rule.kind(),
-        action: rule.action,
-        status,
-        checked: 0,
-        passed: 0,
-        failed: 0,
-        dropped: 0,
-        quarantined: 0,
-        value: None,
-        threshold: None,
-        severity: rule.options.severity,
-        ms: None,
-        error: None,
-        samples: None,
-    }
-}
-
-fn failed_to_run(rule: &Expectation, error: &Error) -> RuleResult {
-    RuleResult { error: Some(error.message().to_owned()), ..result_of(rule, Status::Error) }
-}
-
-pub(super) fn counted(rule: &Expectation, Counts { checked, failed }: Counts) -> RuleResult {
-    let passed = checked.saturating_sub(failed);
-    let threshold = rule.options.mostly.map(|mostly| mostly.to_string());
-    let status = status(suffices(passed, checked, rule.options.mostly));
-    RuleResult { checked, passed, failed, threshold, ..result_of(rule, status) }
-}
-
-fn count_at(row: &RecordBatch, index: usize) -> Result<u64> {
-    let column = row.columns().get(index).ok_or_else(|| Error::internal("a check has too few columns"))?;
-    let numbers = cast(column, &DataType::Int64)?;
-    let number = numbers.as_primitive::<Int64Type>().iter().next().flatten().unwrap_or(0);
-    Ok(u64::try_from(number).unwrap_or(0))
-}
-
-fn truth_at(row: &RecordBatch, index: usize) -> Result<Option<bool>> {
-    let column = row.columns().get(index).and_then(|column| column.as_boolean_opt());
-    let column = column.ok_or_else(|| Error::internal("a check is no condition"))?;
-    Ok(column.iter().next().flatten())
-}
-
-/// The value as a number, if it is one.
-fn number_at(row: &RecordBatch, columns: &[OutputColumn], index: usize) -> Option<f64> {
-    let numbers = [oid::INT2, oid::INT4, oid::INT8, oid::FLOAT4, oid::FLOAT8, oid::NUMERIC];
-    columns.get(index).filter(|column| numbers.contains(&column.ty.oid))?;
-    // A decimal's text gives the nearest float; the cast of decimals divides.
-    let texts = cast(row.columns().get(index)?, &DataType::Utf8).ok()?;
-    texts.as_string_opt::<i32>()?.iter().next().flatten()?.parse().ok()
-}
-
-/// What of the table's definition is other than expected.
-fn schema_result(rule: &Expectation, wanted: &[SchemaColumn], exact: bool, columns: &[ColumnSpec]) -> RuleResult {
-    let mut differences = Vec::new();
-    for want in wanted {
-        let words =
-            |ty: PgType, not_null: bool| format!("{}{}", format_type(ty), if not_null { " NOT NULL" } else { "" });
-        let Some(found) = columns.iter().find(|column| column.name == want.name) else {
-            differences.push(serde_json::json!({"column": want.name, "problem": "missing"}));
-            continue;
-        };
-        let ty = PgType { oid: want.type_oid, typmod: want.typmod };
-        let other_type = want.type_oid != 0 && found.ty != ty;
-        if other_type || want.not_null && !found.not_null {
-            let wanted_type = if want.type_oid == 0 { found.ty } else { ty };
-            differences.push(serde_json::json!({
-                "column": want.name,
-                "problem": "different",
-                "expected": words(wanted_type, want.not_null),
-                "found": words(found.ty, want.not_null && found.not_null),
-            }));
-        }
-    }
-    if exact {
-        let unexpected = columns.iter().filter(|column| !wanted.iter().any(|want| want.name == column.name));
-        differences
-            .extend(unexpected.map(|column| serde_json::json!({"column": column.name, "problem": "unexpected"})));
-    }
-    let samples = serde_json::Value::Array(differences.clone()).to_string();
-    RuleResult {
-        value: Some(differences.len() as f64),
-        threshold: Some("0".to_owned()),
-        samples: (!differences.is_empty()).then(|| crate::encode::input::jsonb(&samples).ok()).flatten(),
-        ..result_of(rule, status(differences.is_empty()))
-    }
 }

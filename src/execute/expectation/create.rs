@@ -55,7 +55,11 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &CreateExpectation) -> R
             return if if_not_exists { Ok(Some(error)) } else { Err(error.at(position)) };
         }
         let mut expectation = expectation.clone();
-        expectation.oid = document.take_oid();
+        // What means the same stays the same one, with its history.
+        let means = |other: &Expectation| (&other.rule, &other.filter) == (&expectation.rule, &expectation.filter);
+        let before = same.and_then(|at| table.expectations.get(at)).filter(|before| means(before));
+        let before = before.map(|before| before.oid);
+        expectation.oid = before.unwrap_or_else(|| document.take_oid());
         let table = table_of(document, oid, &name)?;
         match same.and_then(|at| table.expectations.get_mut(at)) {
             Some(slot) => *slot = expectation,

@@ -5,9 +5,11 @@
 //! ```
 
 mod alter;
+mod by_file;
 mod check;
 mod create;
 mod on_commit;
+mod outcome;
 mod sight;
 mod validate;
 

@@ -110,10 +110,12 @@ async fn checked(road: &mut Road<'_>, table: &Arc<lake::Table>, found: Found) ->
         relation,
         columns: table.columns().to_vec(),
         samples: SAMPLES,
+        file_count: table.num_files() as u64,
+        files: None,
     };
     let at = Utc::now();
     let results = check(road, &checked, &rules).await?;
-    let run = Run {
+    let mut run = Run {
         id: new_run_id(),
         at,
         table: format!("{}.{}", target.schema, target.name),
@@ -121,6 +123,7 @@ async fn checked(road: &mut Road<'_>, table: &Arc<lake::Table>, found: Found) ->
         role: road.context.user.clone(),
         source: SOURCE.to_owned(),
         table_version: None,
+        whole: true,
         results,
     };
     let refusing = |result: &&RuleResult| result.action == ViolationAction::Fail && result.status != Status::Passed;
@@ -134,6 +137,8 @@ async fn checked(road: &mut Road<'_>, table: &Arc<lake::Table>, found: Found) ->
         .with_detail(lines(&broken))
         .with_table(&target.schema, &target.name)
         .with_constraint(&first.rule);
+    // These rows are nobody's.
+    run.whole = false;
     watched::keep(road.ground, road.session.handle(), &run).await;
     Err(error)
 }

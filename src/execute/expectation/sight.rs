@@ -9,7 +9,8 @@ use datafusion::logical_expr::LogicalPlan;
 use futures::StreamExt as _;
 use futures::future::try_join_all;
 
-use super::check::{Checker, One, counted, is_of_rule};
+use super::check::{Checker, One, is_of_rule};
+use super::outcome::counted;
 use crate::error::Result;
 use crate::execute::watched::row_rule;
 use crate::plan::expectation::{self, Asked, Counts, ScanItems, Witnessed};
@@ -94,7 +95,8 @@ impl Checker<'_, '_, '_> {
         let query = sql::parse_query(&format!("SELECT {column} FROM {table}"))?;
         let reads = self.reads(rule);
         // The rule's own query says what is wrong.
-        let Ok(bound) = self.bound(&query, reads, None).await else { return Ok(None) };
+        let rows = self.rows();
+        let Ok(bound) = self.bound(&query, reads, &rows).await else { return Ok(None) };
         let is_comparable =
             bound.plan.schema().fields().first().is_some_and(|key| are_comparable(key.data_type(), &ty));
         if !is_comparable {

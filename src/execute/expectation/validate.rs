@@ -9,7 +9,7 @@ use chrono::Utc;
 use datafusion::datasource::view::ViewTable;
 use sqlparser::ast::Expr;
 
-use super::check::{Checked, check};
+use super::check::{Checked, Files, check};
 use super::missing;
 use crate::catalog::RelationKind;
 use crate::encode::types::{OutputColumn, PgType, arrow_type};
@@ -61,7 +61,18 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &Validate) -> Result<Out
         relation,
         columns: table.columns().to_vec(),
         samples: statement.samples,
+        file_count: table.num_files() as u64,
+        files: statement.condition.is_none().then(|| Files {
+            table: Arc::clone(&table),
+            keeps: statement.version.is_none() && !table.is_private(),
+            all: statement.only.is_empty(),
+        }),
     };
+    // Only what stands for the table now is history.
+    let is_whole = statement.condition.is_none()
+        && statement.version.is_none()
+        && !table.is_private()
+        && road.session.forbid_block("VALIDATE").is_ok();
     let at = Utc::now();
     let results = check(road, &checked, &rules).await?;
     let run = Run {
@@ -72,6 +83,7 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &Validate) -> Result<Out
         role: road.context.user.clone(),
         source: "VALIDATE".to_owned(),
         table_version: Some(table.seen_version()),
+        whole: is_whole,
         results,
     };
     record(road, &run).await?;
@@ -83,12 +95,16 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &Validate) -> Result<Out
     Ok(Output::Rows { columns: output().into(), stream, tag: RowsTag::Counted("VALIDATE") })
 }
 
-/// Writes a run to the log, where it can be read from then on.
-pub(super) async fn record(road: &Road<'_>, run: &Run) -> Result<()> {
+/// Writes a run to the log, where everybody can read it from then on.
+async fn record(road: &Road<'_>, run: &Run) -> Result<()> {
     report(road.ground, run);
     let lake = Arc::clone(&road.ground.lake);
     let (run, memory) = (run.clone(), Arc::clone(road.ground.engine.memory_pool()));
-    road.ground.engine.compute(async move { lake.log_expectations(&run, memory).await }).await
+    let recorded = async move {
+        lake.log_expectations(run, memory).await?;
+        lake.flush_expectations().await
+    };
+    road.ground.engine.compute(recorded).await
 }
 
 /// The table at the version that is asked for; its owner and its OID.

@@ -11,6 +11,7 @@
 pub mod anomaly;
 mod asked;
 mod definition;
+pub mod parts;
 mod tree;
 mod violations;
 mod witnessed;
