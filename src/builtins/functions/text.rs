@@ -192,8 +192,13 @@ fn repeat(call: &Call) -> Result<ArrayRef> {
         if text.len().checked_mul(count).is_none_or(|bytes| bytes > BYTES_MAX) {
             return Err(too_long());
         }
-        for _ in 0..count {
+        let (start, bytes) = (out.len(), text.len() * count);
+        if bytes > 0 {
             out.push_str(text);
+        }
+        while out.len() - start < bytes {
+            let there = out.len() - start;
+            out.extend_from_within(start..start + there.min(bytes - there));
         }
         Ok(Some(()))
     })
