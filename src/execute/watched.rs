@@ -271,9 +271,10 @@ pub(super) fn row_rule(
 ) -> Result<Option<RowRule>> {
     let ExpectationRule::Row { condition } = &rule.rule else { return Ok(None) };
     let expression = sql::parse_expression(condition)?;
-    let (expr, proof) = plan::expectation_on_rows(relation, columns, &expression, rows, context, condition)?;
+    let bound = plan::expectation_on_rows(relation, columns, &expression, rows, context, condition)?;
     let options = rule.options.clone();
-    Ok(Some(RowRule { oid: rule.oid, name: rule.name.clone(), expr, proof, action: rule.action, options }))
+    let (oid, name) = (rule.oid, rule.name.clone());
+    Ok(Some(RowRule { oid, name, expr: bound.expr, proof: bound.proof, action: rule.action, options }))
 }
 
 /// A table's columns as its quarantine has them.

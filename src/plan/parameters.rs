@@ -225,6 +225,13 @@ pub fn condition_on_rows(
     evaluable(expr, &DFSchema::try_from(rows.as_ref().clone())?)
 }
 
+/// A condition on rows, and how it may be proved.
+#[derive(Debug, Clone)]
+pub struct RowCondition {
+    pub expr: Arc<dyn PhysicalExpr>,
+    pub proof: Option<Arc<Proof>>,
+}
+
 /// What is expected of rows, ready to be evaluated on batches of exactly the schema, and how it may be proved: texts are
 /// compared as they come, where a CHECK's condition is ready for both of their carriers and copies one of them.
 pub fn expectation_on_rows(
@@ -234,12 +241,12 @@ pub fn expectation_on_rows(
     rows: &SchemaRef,
     context: &Arc<Context>,
     source: &str,
-) -> Result<(Arc<dyn PhysicalExpr>, Option<Arc<Proof>>)> {
+) -> Result<RowCondition> {
     let bound = bind_condition(table, columns, condition, context, source)?;
     let expr = over_carriers(bound, columns, rows, |given, bound| given == bound || is_text(given) && is_text(bound))?;
     let expr = unguarded(expr, &DFSchema::try_from(rows.as_ref().clone())?)?;
     let proof = Proof::of(&expr, rows).map(Arc::new);
-    Ok((crate::engine::guarded_value(&expr)?, proof))
+    Ok(RowCondition { expr: crate::engine::guarded_value(&expr)?, proof })
 }
 
 /// An expression of a table's definition: a default, what a column is generated from, USING. Columns are unqualified.

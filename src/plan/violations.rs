@@ -37,7 +37,7 @@ pub fn broken_rows(
     context: &Arc<Context>,
 ) -> Result<Arc<dyn TableProvider>> {
     let expression = sql::parse_expression(condition)?;
-    let (expr, _) = expectation_on_rows(table, columns, &expression, &rows.schema(), context, condition)?;
+    let expr = expectation_on_rows(table, columns, &expression, &rows.schema(), context, condition)?.expr;
     let (name, options) = (rule.name.clone(), rule.options.clone());
     let rule = RowRule { oid: rule.oid, name, expr, proof: None, action: rule.action, options };
     Ok(Arc::new(BrokenRows::new(Arc::clone(rows), rule)))

@@ -205,7 +205,7 @@ fn hash(column: &ArrayRef, hashes: &mut [u64]) -> Result<()> {
         DataType::Utf8 => texts(column.as_string::<i32>().iter(), hashes),
         DataType::LargeUtf8 => texts(column.as_string::<i64>().iter(), hashes),
         DataType::Utf8View => texts(column.as_string_view().iter(), hashes),
-        _ => return integers(column, Into { hashes }),
+        _ => return integers(column, Hashed { hashes }),
     }
     Ok(())
 }
@@ -227,11 +227,11 @@ trait OnIntegers {
     fn on(self, values: impl Iterator<Item = i64>) -> Self::Done;
 }
 
-struct Into<'a> {
+struct Hashed<'a> {
     hashes: &'a mut [u64],
 }
 
-impl OnIntegers for Into<'_> {
+impl OnIntegers for Hashed<'_> {
     type Done = ();
 
     fn on(self, values: impl Iterator<Item = i64>) {

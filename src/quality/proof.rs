@@ -18,13 +18,15 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{BinaryExpr, CastExpr, Column, IsNotNullExpr, Literal};
 use parking_lot::RwLock;
 
+use super::profile::mixed;
+
 /// Texts that a condition is known to be true of.
 const TEXTS_MAX: usize = 32;
 /// Batches that such a text was looked for in vain.
 const MISSES_MAX: u32 = 64;
 const SLOTS: usize = 256;
 /// Ways to spread texts over the slots that are tried.
-const SEEDS: u64 = 256;
+const FACTORS: u64 = 1024;
 /// What no view of a text is: its length would be negative.
 const NO_VIEW: u128 = u128::MAX;
 /// Texts up to this length stand in their views.
@@ -268,9 +270,9 @@ struct Texts {
 
 #[derive(Debug, Clone)]
 struct KnownTexts {
-    /// Views of short texts, each in the slot that the seed gives it and no other.
+    /// Views of short texts, each in the slot that the factor gives it and no other.
     slots: [u128; SLOTS],
-    seed: u64,
+    factor: u64,
     short: Vec<u128>,
     long: Vec<Box<[u8]>>,
 }
@@ -286,7 +288,7 @@ impl Texts {
         columns.dedup();
         let [column] = *columns else { return None };
         let is_text = matches!(schema.fields().get(column)?.data_type(), DataType::Utf8View);
-        let known = KnownTexts { slots: [NO_VIEW; SLOTS], seed: 0, short: Vec::new(), long: Vec::new() };
+        let known = KnownTexts { slots: [NO_VIEW; SLOTS], factor: 1, short: Vec::new(), long: Vec::new() };
         is_text.then(|| Self {
             column,
             condition: Arc::clone(condition),
@@ -331,11 +333,10 @@ impl Texts {
 }
 
 #[inline]
-fn slot(view: u128, seed: u64) -> usize {
+fn slot(view: u128, factor: u64) -> usize {
     let bits = (view as u64).rotate_left(29) ^ (view >> u64::BITS) as u64;
-    // Odd for each seed; the first bits of a product depend on all bits.
-    let hash = bits.wrapping_mul(0x9e37_79b9_7f4a_7c15_u64.wrapping_add(seed << 1));
-    (hash >> (u64::BITS - SLOTS.ilog2())) as usize
+    // Dietzfelbinger's multiplication by an odd factor: two texts rarely meet in the first bits.
+    (bits.wrapping_mul(factor) >> (u64::BITS - SLOTS.ilog2())) as usize
 }
 
 impl KnownTexts {
@@ -346,7 +347,7 @@ impl KnownTexts {
     #[inline]
     fn has(&self, view: u128, texts: &StringViewArray, row: usize) -> bool {
         if view as u32 <= INLINE_BYTES {
-            return self.slots.get(slot(view, self.seed)).is_some_and(|known| *known == view);
+            return self.slots.get(slot(view, self.factor)).is_some_and(|known| *known == view);
         }
         let text = texts.value(row).as_bytes();
         self.long.iter().any(|known| **known == *text)
@@ -362,14 +363,14 @@ impl KnownTexts {
             return Some(());
         }
         self.short.push(view);
-        (self.seed..SEEDS).any(|seed| self.spread(seed)).then_some(())
+        (0..FACTORS).any(|number| self.spread(mixed(number) | 1)).then_some(())
     }
 
     /// Puts the short texts into slots; false where two meet.
-    fn spread(&mut self, seed: u64) -> bool {
-        (self.seed, self.slots) = (seed, [NO_VIEW; SLOTS]);
+    fn spread(&mut self, factor: u64) -> bool {
+        (self.factor, self.slots) = (factor, [NO_VIEW; SLOTS]);
         self.short.iter().all(|view| {
-            let slot = self.slots.get_mut(slot(*view, seed)).filter(|slot| **slot == NO_VIEW);
+            let slot = self.slots.get_mut(slot(*view, factor)).filter(|slot| **slot == NO_VIEW);
             slot.map(|slot| *slot = *view).is_some()
         })
     }
