@@ -6,7 +6,7 @@
 //! more, or both               the logs are reserved ─→ one version of the catalog decides ─→ the logs follow
 //! ```
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -18,14 +18,19 @@ use crate::error::{Error, Result, SqlState};
 use crate::lake::{self, Decision, Freshness, Operation, several::Outcomes};
 use crate::session::Pins;
 
-/// Commits what the transaction has staged.
+/// Commits what the transaction has staged; the versions that it made of the tables' places, where that is known.
 ///
 /// # Errors
 /// 40001 when another transaction's commit forbids it, and what a definition finds in the way; nothing is visible then.
-pub(crate) async fn commit(ground: &Arc<Ground>, pins: &Pins, user: &str, decision: &Decision) -> Result<()> {
+pub(crate) async fn commit(
+    ground: &Arc<Ground>,
+    pins: &Pins,
+    user: &str,
+    decision: &Decision,
+) -> Result<HashMap<String, u64>> {
     let tables = changed(pins);
     if tables.is_empty() && pins.definitions.is_empty() {
-        return Ok(());
+        return Ok(HashMap::new());
     }
     let (ground_of_task, pins) = (Arc::clone(ground), pins.clone());
     let operation =
@@ -41,7 +46,7 @@ async fn commit_all(
     tables: Vec<Arc<lake::Table>>,
     pins: Pins,
     operation: Operation,
-) -> Result<()> {
+) -> Result<HashMap<String, u64>> {
     let lake = &ground.lake;
     let places: Result<Vec<String>> = pins.made.iter().map(|made| lake.place(made.location())).collect();
     let places = places?;
@@ -51,9 +56,11 @@ async fn commit_all(
     for location in &pins.left {
         lake.note_drop(location).await?;
     }
+    let mut versions = HashMap::new();
     // Nobody sees these before the catalog names them.
     for table in &made {
-        lake.commit_private(table, &operation).await?;
+        let version = lake.commit_private(table, &operation).await?;
+        versions.extend(version.map(|version| (table.location().to_owned(), version)));
     }
     match known.as_slice() {
         [] => {
@@ -71,14 +78,15 @@ async fn commit_all(
         [table] if pins.definitions.is_empty() => {
             let now = ground.catalog.fresh(std::time::Duration::ZERO).await?;
             check_named(&ground, &now, &[table.location()])?;
-            lake.commit_private(table, &operation).await?;
+            let version = lake.commit_private(table, &operation).await?;
+            versions.extend(version.map(|version| (table.location().to_owned(), version)));
         }
-        _ => commit_several(&ground, known, &pins, &operation).await?,
+        _ => versions.extend(commit_several(&ground, known, &pins, &operation).await?),
     }
     for location in pins.left {
         lake.dropped(&location)?;
     }
-    Ok(())
+    Ok(versions)
 }
 
 async fn commit_several(
@@ -86,7 +94,7 @@ async fn commit_several(
     tables: Vec<Arc<lake::Table>>,
     pins: &Pins,
     operation: &Operation,
-) -> Result<()> {
+) -> Result<HashMap<String, u64>> {
     let id = uuid::Uuid::now_v7().to_string();
     let written: Vec<String> = tables.iter().map(|table| table.location().to_owned()).collect();
     let reserved = ground.lake.reserve(&id, tables, operation).await?;
@@ -129,7 +137,7 @@ async fn commit_several(
     {
         // It is committed: whoever meets the tables next writes what is missing.
         tracing::warn!(transaction = id, %error, "could not write all of a committed transaction");
-        return Ok(());
+        return Ok(HashMap::new());
     }
     let catalog = Arc::clone(&ground.catalog);
     tokio::spawn(async move { note_applied(&catalog, &id).await });

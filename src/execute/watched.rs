@@ -154,6 +154,7 @@ impl Road<'_> {
             id: new_run_id(),
             at: Utc::now(),
             table: format!("{schema}.{relation}"),
+            place: None,
             owner: owner_name,
             role: self.context.user.clone(),
             // Delta has one word for all that only adds.
@@ -370,6 +371,7 @@ impl Watching {
                 self.tell();
                 let mut left = Left { quarantine, run: None };
                 if self.staged {
+                    self.run.place = written.table.as_ref().map(|table| table.location().to_owned());
                     left.run = Some(self.run);
                 } else {
                     self.run.table_version = Some(written.version);

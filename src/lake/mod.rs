@@ -17,6 +17,7 @@ pub mod columns;
 mod commit;
 mod convert;
 mod data_file;
+mod decided;
 mod decision;
 mod dropped;
 mod evolve;

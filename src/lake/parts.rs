@@ -247,12 +247,12 @@ mod tests {
 
     #[test]
     fn what_is_damaged_is_not_believed() {
-        let header = Header { table: "t".into(), files: vec!["a".into(), "b".into()], parts: vec![("n".into(), 20, -1)] };
+        let header =
+            Header { table: "t".into(), files: vec!["a".into(), "b".into()], parts: vec![("n".into(), 20, -1)] };
         let columns: Vec<ArrayRef> =
             vec![Arc::new(Int64Array::from(vec![1, 2])), Arc::new(BooleanArray::from(vec![true, false]))];
-        let fields = columns.iter().enumerate().map(|(at, column)| {
-            Field::new(at.to_string(), column.data_type().clone(), true)
-        });
+        let fields =
+            columns.iter().enumerate().map(|(at, column)| Field::new(at.to_string(), column.data_type().clone(), true));
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         let bytes = encoded(&header, &RecordBatch::try_new(schema, columns).unwrap()).unwrap();
         let (read, batch) = decoded(&bytes.clone().into()).unwrap();

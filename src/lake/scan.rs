@@ -27,9 +27,8 @@ use datafusion::datasource::table_schema::TableSchema;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::context::{ExecutionProps, SessionState};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion::logical_expr::expr::InList;
-use datafusion::logical_expr::utils::{conjunction, split_conjunction};
-use datafusion::logical_expr::{Between, BinaryExpr, Expr, Operator, ScalarUDF, TableProviderFilterPushDown};
+use datafusion::logical_expr::utils::conjunction;
+use datafusion::logical_expr::{Expr, Operator, ScalarUDF, TableProviderFilterPushDown};
 use datafusion::physical_expr::expressions::{CastExpr, Column as PhysicalColumn, cast};
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr, create_physical_expr};
 use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
@@ -50,7 +49,6 @@ use super::columns::scanned_type;
 use super::data_file::DataFile;
 use super::interval::DecodeInterval;
 use super::live::Files;
-use super::statistics::is_float;
 use super::table::Table;
 use super::vectors::{self, Alive};
 use crate::error::Error;
@@ -62,7 +60,7 @@ pub(super) struct LakeScan {
     /// Other files than the table's.
     others: Option<Arc<Files>>,
     /// File columns and then partition columns, as the Parquet scan numbers them.
-    scanned: TableSchema,
+    pub(super) scanned: TableSchema,
     /// For each column of the provider its number in `scanned`.
     positions: Vec<usize>,
     /// The table's columns; of a tagged scan also the file's number and the row's.
@@ -113,7 +111,7 @@ impl LakeScan {
         Self { table, others: Some(files), scanned, positions, schema: Arc::new(schema), tagged: false, only: None }
     }
 
-    fn data_files(&self) -> &Arc<Files> {
+    pub(super) fn data_files(&self) -> &Arc<Files> {
         self.others.as_ref().unwrap_or(&self.table.files)
     }
 
@@ -318,7 +316,7 @@ impl LakeScan {
     }
 
     /// Numbers of the files that may hold rows for the filters.
-    fn prune(&self, state: &dyn Session, filters: &[Expr]) -> Result<(Vec<usize>, Skipped)> {
+    pub(super) fn prune(&self, state: &dyn Session, filters: &[Expr]) -> Result<(Vec<usize>, Skipped)> {
         let files = self.data_files();
         let all = || ((0..files.len()).collect(), Skipped::default());
         let Some(filter) = conjunction(filters.iter().cloned()) else { return Ok(all()) };
@@ -336,60 +334,6 @@ impl LakeScan {
             skipped.statistics = skipped.statistics.saturating_sub(skipped.partition);
         }
         Ok((kept.iter().enumerate().filter_map(|(number, keep)| keep.then_some(number)).collect(), skipped))
-    }
-
-    /// For each file whether all of its rows meet the condition, or none does, where the log says so.
-    pub(super) fn decided(&self, state: &dyn Session, condition: &Expr) -> Result<Vec<Option<bool>>> {
-        let condition = unqualified(condition.clone())?;
-        let files = self.data_files();
-        let excluded = |filter: Expr| -> Result<Vec<bool>> {
-            let mut excluded = vec![true; files.len()];
-            for number in self.prune(state, &[filter])?.0 {
-                if let Some(excluded) = excluded.get_mut(number) {
-                    *excluded = false;
-                }
-            }
-            Ok(excluded)
-        };
-        let mut all = vec![true; files.len()];
-        let mut none = vec![false; files.len()];
-        for part in split_conjunction(&condition) {
-            let columns: Vec<usize> = part
-                .column_refs()
-                .iter()
-                .filter_map(|column| self.scanned.table_schema().index_of(&column.name).ok())
-                .collect();
-            let is_float = |index: &usize| is_float(self.scanned.table_schema().field(*index).data_type());
-            // What may fail must be asked; NaN stands in no bound.
-            if columns.is_empty() || columns.iter().any(is_float) || !cannot_fail(part) {
-                return Ok(vec![None; files.len()]);
-            }
-            let has_nulls = |file: &DataFile| {
-                let nulls = |index: &usize| file.statistics.column_statistics.get(*index).map(|one| one.null_count);
-                columns.iter().any(|index| nulls(index) != Some(Precision::Exact(0)))
-            };
-            let broken = match negated(part) {
-                // Of comparisons, which are known where their columns are.
-                Negated::Known => vec![true; files.len()],
-                Negated::As(negated) => excluded(negated)?,
-                Negated::Unknown => vec![false; files.len()],
-            };
-            for (all, (file, excluded)) in all.iter_mut().zip(files.iter().zip(broken)) {
-                *all &= excluded && !has_nulls(file);
-            }
-            for (none, excluded) in none.iter_mut().zip(excluded(part.clone())?) {
-                *none |= excluded;
-            }
-        }
-        let decided = all.iter().zip(none).zip(files.iter());
-        Ok(decided
-            .map(|((all, none), file)| match (all, none) {
-                _ if file.vector.is_some() => None,
-                (true, false) => Some(true),
-                (false, true) => Some(false),
-                (true, true) | (false, false) => None,
-            })
-            .collect())
     }
 
     fn partitioned_file(&self, number: usize, file: &DataFile) -> PartitionedFile {
@@ -610,35 +554,8 @@ impl TableProvider for LakeScan {
     }
 }
 
-/// What is true where a condition over known values is false.
-enum Negated {
-    As(Expr),
-    /// Nothing.
-    Known,
-    Unknown,
-}
-
-fn negated(condition: &Expr) -> Negated {
-    match condition {
-        Expr::BinaryExpr(binary) => match binary.op.negate() {
-            Some(op) if binary.op.supports_propagation() => {
-                Negated::As(Expr::BinaryExpr(BinaryExpr { op, ..binary.clone() }))
-            }
-            _ => Negated::Unknown,
-        },
-        Expr::Between(between) => Negated::As(Expr::Between(Between { negated: !between.negated, ..between.clone() })),
-        Expr::InList(list) => Negated::As(Expr::InList(InList { negated: !list.negated, ..list.clone() })),
-        Expr::IsNotNull(inner) if matches!(inner.as_ref(), Expr::Column(_)) => Negated::Known,
-        Expr::IsNotNull(inner) => match (negated(inner), has_null(inner)) {
-            (Negated::As(_) | Negated::Known, false) => Negated::Known,
-            _ => Negated::Unknown,
-        },
-        _ => Negated::Unknown,
-    }
-}
-
 /// Whether it is comparisons of columns and constants.
-fn cannot_fail(filter: &Expr) -> bool {
+pub(super) fn cannot_fail(filter: &Expr) -> bool {
     let harmless = |expr: &Expr| match expr {
         Expr::BinaryExpr(binary) => binary.op.supports_propagation() || binary.op == Operator::Or,
         Expr::Column(_)
@@ -658,12 +575,8 @@ fn cannot_fail(filter: &Expr) -> bool {
     !filter.exists(|expr| Ok(!harmless(expr))).unwrap_or(true)
 }
 
-fn has_null(expr: &Expr) -> bool {
-    expr.exists(|expr| Ok(matches!(expr, Expr::Literal(value, _) if value.is_null()))).unwrap_or(true)
-}
-
 /// Columns by their names alone.
-fn unqualified(expr: Expr) -> Result<Expr> {
+pub(super) fn unqualified(expr: Expr) -> Result<Expr> {
     let bare = expr.transform(|expr| match expr {
         Expr::Column(column) => Ok(Transformed::yes(Expr::Column(Column::from_name(column.name)))),
         other => Ok(Transformed::no(other)),
@@ -696,7 +609,7 @@ pub(super) fn whole_files(plan: &Arc<dyn ExecutionPlan>) -> Option<BTreeSet<usiz
 
 /// Files that a scan need not look at, as EXPLAIN ANALYZE tells them.
 #[derive(Debug, Default, Clone, Copy)]
-struct Skipped {
+pub(super) struct Skipped {
     /// By the values of their partitions.
     partition: usize,
     /// By the bounds of their columns alone.

@@ -12,6 +12,8 @@ pub struct Run {
     pub at: DateTime<Utc>,
     /// As schema.table.
     pub table: String,
+    /// Its place, of a run in a transaction: where the commit's version is found.
+    pub place: Option<String>,
     /// The table's owner, who may read the results whoever made them.
     pub owner: String,
     /// Who ran the statement.

@@ -339,11 +339,13 @@ impl Conversation {
                 committed => break committed,
             }
         };
-        committed?;
+        let versions = committed?;
         let Some(pins) = self.session.transaction.pins_mut() else { return Ok(()) };
-        let runs = std::mem::take(&mut pins.runs);
+        let mut runs = std::mem::take(&mut pins.runs);
         *pins = Pins::default();
-        for run in &runs {
+        for run in &mut runs {
+            let version = run.place.as_ref().and_then(|place| versions.get(place));
+            run.table_version = run.table_version.or(version.copied());
             Box::pin(execute::watched::keep(&self.service.ground, self.session.handle(), run)).await;
             execute::expectation::tell(self.session.handle(), run);
         }

@@ -50,6 +50,7 @@ async fn no_commit_of_two_servers_breaks_a_rule_on_commit() {
     assert_eq!(counted, [[done.to_string(), done.to_string()]]);
     assert_eq!(done, IDS);
     told_once((&one, &other), connection).await;
+    what_is_kept_of_files_is_never_wrong(&home, &one, &other).await;
 }
 
 /// A statement that is tried again tells and records once what its last try found.
@@ -76,6 +77,45 @@ async fn told_once((one, other): (&Server, &Server), mut watching: Connection) {
     let expected = [["INSERT", "2", "0"], ["UPDATE", "1", "0"], ["UPDATE", "2", "2"]];
     assert_eq!(watching.rows(recorded).await.unwrap(), expected);
     until_metrics(one, "lakegate_expectation_rows_failed_total{rule=\"even\",table=\"public.again\"} 2").await;
+}
+
+/// Two servers that VALIDATE at once, and what becomes of a damaged file.
+async fn what_is_kept_of_files_is_never_wrong(home: &Home, one: &Server, other: &Server) {
+    let mut first = Connection::superuser(one.address()).await.unwrap();
+    let mut second = Connection::superuser(other.address()).await.unwrap();
+    first.command("CREATE TABLE kept (a int, CONSTRAINT odd EXPECT (a % 2 = 1))").await.unwrap();
+    first.command("CREATE EXPECTATION total ON kept EXPECT (sum(a) > 0)").await.unwrap();
+    let run = "SELECT rule, checked, failed, value, files_read, files_kept FROM lakegate.expectation_results \
+               WHERE run_id = (SELECT max(run_id) FROM lakegate.expectation_results WHERE source = 'VALIDATE') ORDER BY 1";
+    for number in 1..4 {
+        first.command(&format!("INSERT INTO kept VALUES ({number}), (NULL)")).await.unwrap();
+        let (one, other) = tokio::join!(first.rows("VALIDATE kept"), second.rows("VALIDATE kept"));
+        let sum = (number * (number + 1) / 2).to_string();
+        for rows in [one.unwrap(), other.unwrap()] {
+            assert_eq!(
+                rows[0][3..6],
+                [2 * number, (number + 1) / 2, 2 * number - (number + 1) / 2].map(|n| n.to_string())
+            );
+            assert_eq!(rows[1][6], sum);
+        }
+    }
+    second.rows("VALIDATE kept").await.unwrap();
+    let wanted = [["odd", "6", "4", "NULL", "0", "3"], ["total", "0", "0", "6", "0", "3"]];
+    assert_eq!(second.rows(run).await.unwrap(), wanted);
+    let location = first.value("SELECT location FROM lakegate.tables WHERE table_name = 'kept'").await.unwrap();
+    let place = location.strip_prefix("warehouse:").unwrap();
+    let place = home.warehouse().join(place).join("_lakegate/parts");
+    let whole = std::fs::read(&place).unwrap();
+    let mut turned = whole.clone();
+    let last = turned.len() - 9;
+    turned[last] ^= 0xff;
+    for damaged in [turned, whole[..whole.len() / 2].to_vec(), Vec::new(), b"lakegate parts 1\n".to_vec()] {
+        std::fs::write(&place, damaged).unwrap();
+        second.rows("VALIDATE kept").await.unwrap();
+        assert_eq!(second.rows(run).await.unwrap()[1], ["total", "0", "0", "6", "3", "0"]);
+        assert_eq!(std::fs::read(&place).unwrap().len(), whole.len());
+    }
+    first.command("DROP TABLE kept").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,12 +8,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Instant;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, new_empty_array, new_null_array};
-use arrow::compute::{cast, concat, interleave};
-use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema};
+use arrow::array::{Array, AsArray, BooleanArray, new_empty_array, new_null_array};
+use arrow::compute::{cast, concat};
+use arrow::datatypes::{DataType, Field, Int32Type, Schema};
 use arrow::record_batch::RecordBatch;
-use datafusion::common::ScalarValue;
 use datafusion::datasource::MemTable;
 use datafusion::logical_expr::LogicalPlan;
 use futures::StreamExt;
@@ -22,8 +22,9 @@ use sha2::{Digest, Sha256};
 use sqlparser::ast::{self, Expr};
 
 use super::check::{Checker, Files, One, Rows, is_of_rule};
+use super::found::{Found, Whence, broken, numbers, scalars};
 use crate::encode::types::PgType;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::execute::road::relation_columns;
 use crate::lake::parts::FileValues;
 use crate::plan::bind::BoundQuery;
@@ -44,55 +45,6 @@ const SCANS_MAX: usize = 4;
 const NAME: (&str, &str) = ("lakegate", "parts of files");
 /// Another one when parts of the same text mean something else.
 const FORM: &str = "1";
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Whence {
-    Kept,
-    Log,
-    Scan,
-}
-
-/// The values of a part.
-struct Found {
-    name: String,
-    ty: Option<PgType>,
-    sources: Vec<(Whence, ArrayRef)>,
-    /// For each file its source and the row there.
-    at: Vec<Option<(usize, usize)>>,
-    /// It cannot be computed file by file.
-    failed: bool,
-}
-
-impl Found {
-    fn missing(&self) -> Vec<usize> {
-        self.at.iter().enumerate().filter(|(_, at)| at.is_none()).map(|(file, _)| file).collect()
-    }
-
-    fn add(&mut self, whence: Whence, values: ArrayRef) -> usize {
-        // What does not fit what is known already is no reason to be wrong.
-        self.failed |= self.sources.first().is_some_and(|(_, known)| known.data_type() != values.data_type());
-        self.sources.push((whence, values));
-        self.sources.len() - 1
-    }
-
-    fn count(&self, wanted: Whence) -> u64 {
-        let is_wanted = |at: &&Option<(usize, usize)>| {
-            at.and_then(|(source, _)| self.sources.get(source)).is_some_and(|(whence, _)| *whence == wanted)
-        };
-        self.at.iter().filter(is_wanted).count() as u64
-    }
-
-    fn values(&self) -> Result<ArrayRef> {
-        let lost = || Error::internal("a part of a rule has no values");
-        if self.at.is_empty() {
-            let (_, known) = self.sources.first().ok_or_else(lost)?;
-            return Ok(new_empty_array(known.data_type()));
-        }
-        let at: Vec<(usize, usize)> = self.at.iter().copied().collect::<Option<_>>().ok_or_else(lost)?;
-        let sources: Vec<&dyn Array> = self.sources.iter().map(|(_, values)| values.as_ref()).collect();
-        Ok(interleave(&sources, &at)?)
-    }
-}
 
 impl Checker<'_, '_, '_> {
     /// Answers the rules that are sums over files; the others are left.
@@ -118,6 +70,7 @@ impl Checker<'_, '_, '_> {
         if mine.is_empty() {
             return Ok(others);
         }
+        let started = Instant::now();
         let mut kept = self.kept(files).await?;
         let mut found: Vec<Found> =
             parts.all().iter().map(|part| self.known(part, &columns, &mut kept, files.table.num_files())).collect();
@@ -130,6 +83,11 @@ impl Checker<'_, '_, '_> {
         let types: Vec<Option<PgType>> = found.iter().map(|found| found.ty).collect();
         for (one, numbers) in mine {
             let of: Vec<&Found> = numbers.iter().filter_map(|number| found.get(*number)).collect();
+            if matches!(one.asked, Asked::Rows(_)) && of.iter().any(|found| found.breaks) {
+                let result = self.row_by_row(one.rule).await?;
+                self.results.insert(one.index, result);
+                continue;
+            }
             if of.iter().any(|found| found.failed) {
                 others.push(one);
                 continue;
@@ -148,8 +106,10 @@ impl Checker<'_, '_, '_> {
         }
         let rows = rows_of(&found)?;
         self.scan(&finals, &rows).await?;
+        let ms = (read.len() == 1).then(|| started.elapsed().as_secs_f64() * 1000.0);
         for (index, (scanned, kept)) in read {
             if let Some(result) = self.results.get_mut(&index) {
+                result.ms = ms;
                 (result.files_read, result.files_kept) = (Some(scanned), Some(kept));
             }
         }
@@ -201,7 +161,8 @@ impl Checker<'_, '_, '_> {
         files: usize,
     ) -> Found {
         let name = self.fingerprint(part, columns);
-        let mut found = Found { name, ty: None, sources: Vec::new(), at: vec![None; files], failed: false };
+        let mut found =
+            Found { name, ty: None, sources: Vec::new(), at: vec![None; files], failed: false, breaks: false };
         if let Some(FileValues { ty, values, known }) = kept.remove(&found.name) {
             found.ty = Some(ty);
             let source = found.add(Whence::Kept, values);
@@ -246,7 +207,7 @@ impl Checker<'_, '_, '_> {
             Err(error) if is_of_rule(&error) => {
                 let (left, right) = numbers.split_at(numbers.len() / 2);
                 if left.is_empty() {
-                    numbers.iter().for_each(|number| found[*number].failed = true);
+                    fail(found, numbers);
                     return Ok(());
                 }
                 self.learn_types(parts, found, left)?;
@@ -287,7 +248,7 @@ impl Checker<'_, '_, '_> {
         }
         let mut exprs = Vec::new();
         for (number, condition) in conditions {
-            let Ok(bound) = self.bound_items(vec![condition.clone()], &self.rows()) else { continue };
+            let Ok(bound) = self.bound_items(vec![condition.as_ref().clone()], &self.rows()) else { continue };
             if let LogicalPlan::Projection(projection) = &bound.plan
                 && let [expr] = projection.expr.as_slice()
             {
@@ -337,9 +298,13 @@ impl Checker<'_, '_, '_> {
             let tags = provider.schema();
             let mut columns = relation_columns(&files.table);
             let own = columns.len();
-            columns.extend(tags.fields().iter().skip(own).zip([PgType::INT4, PgType::INT8]).map(|(field, ty)| {
-                RelationColumn::new(field.name(), ty)
-            }));
+            columns.extend(
+                tags.fields()
+                    .iter()
+                    .skip(own)
+                    .zip([PgType::INT4, PgType::INT8])
+                    .map(|(field, ty)| RelationColumn::new(field.name(), ty)),
+            );
             let tag = columns.get(own).map(|column| column.name.clone()).unwrap_or_default();
             let (schema, name) = (self.checked.schema.clone(), self.checked.name.clone());
             let table = ResolvedTable { schema: schema.clone(), name: name.clone(), oid: 0, columns, provider };
@@ -366,7 +331,12 @@ impl Checker<'_, '_, '_> {
             let (left, right) = numbers.split_at(numbers.len() / 2);
             if left.is_empty() {
                 tracing::debug!(%error, "a rule cannot be asked file by file");
-                numbers.iter().for_each(|number| found[*number].failed = true);
+                fail(found, numbers);
+                for number in numbers {
+                    if let Some(found) = found.get_mut(*number) {
+                        found.breaks = error.sqlstate().code().starts_with("22");
+                    }
+                }
                 return Ok(());
             }
             self.read_files(scan, found, left).await?;
@@ -434,64 +404,13 @@ struct Scan<'s> {
     parts: &'s [Part],
 }
 
-impl Found {
-    /// Takes the values that there are for files of which nothing is known.
-    fn tell(&mut self, values: (ArrayRef, Vec<bool>)) {
-        let (values, told) = values;
-        if self.sources.first().is_some_and(|(_, known)| known.data_type() != values.data_type()) {
-            return;
-        }
-        let source = self.add(Whence::Log, values);
-        for (row, (at, told)) in self.at.iter_mut().zip(told).enumerate() {
-            if at.is_none() && told {
-                *at = Some((source, row));
-            }
+/// Nothing is known of these.
+fn fail(found: &mut [Found], numbers: &[usize]) {
+    for number in numbers {
+        if let Some(found) = found.get_mut(*number) {
+            found.failed = true;
         }
     }
-}
-
-fn numbers(values: &[Option<u64>]) -> (ArrayRef, Vec<bool>) {
-    let values: Vec<Option<i64>> = values.iter().map(|value| i64::try_from((*value)?).ok()).collect();
-    let told = values.iter().map(Option::is_some).collect();
-    (Arc::new(Int64Array::from(values)), told)
-}
-
-fn scalars(found: &Found, values: Vec<Option<ScalarValue>>) -> (ArrayRef, Vec<bool>) {
-    let ty = found.sources.first().map_or(DataType::Null, |(_, known)| known.data_type().clone());
-    let none = || (new_null_array(&ty, values.len()), vec![false; values.len()]);
-    let Ok(null) = ScalarValue::try_from(&ty) else { return none() };
-    let fitting = values.iter().map(|value| match value {
-        Some(ScalarValue::Null) => Some(null.clone()),
-        Some(value) if value.data_type() == ty => Some(value.clone()),
-        Some(_) | None => None,
-    });
-    let fitting: Vec<Option<ScalarValue>> = fitting.collect();
-    let told = fitting.iter().map(Option::is_some).collect();
-    let array = ScalarValue::iter_to_array(fitting.into_iter().map(|value| value.unwrap_or_else(|| null.clone())));
-    array.map_or_else(|_| none(), |array| (array, told))
-}
-
-/// The fewest files that hold so many broken rows, or all that there are.
-fn broken(checked: &Found, passed: &Found, wanted: i64) -> Result<Vec<usize>> {
-    let (checked, passed) = (checked.values()?, passed.values()?);
-    let (Some(checked), Some(passed)) =
-        (checked.as_primitive_opt::<Int64Type>(), passed.as_primitive_opt::<Int64Type>())
-    else {
-        return Err(Error::internal("counts of rows are no numbers"));
-    };
-    let failed = checked.iter().zip(passed.iter()).enumerate();
-    let failed = failed.map(|(file, (checked, passed))| (checked.unwrap_or(0) - passed.unwrap_or(0), file));
-    let mut failed: Vec<(i64, usize)> = failed.filter(|(failed, _)| *failed > 0).collect();
-    failed.sort_by_key(|(failed, _)| std::cmp::Reverse(*failed));
-    let (mut files, mut rows) = (Vec::new(), 0);
-    for (failed, file) in failed {
-        if rows >= wanted {
-            break;
-        }
-        files.push(file);
-        rows += failed;
-    }
-    Ok(files)
 }
 
 /// What was found, a row for each file.

@@ -179,9 +179,8 @@ impl Checker<'_, '_, '_> {
                 Err(error) => return Err(error),
             };
             if let [one] = ones {
-                let is_of_rows = rows.are_single
-                    && matches!(one.asked, Asked::Rows(_))
-                    && error.sqlstate().code().starts_with("22");
+                let is_of_rows =
+                    rows.are_single && matches!(one.asked, Asked::Rows(_)) && error.sqlstate().code().starts_with("22");
                 let result = match is_of_rows {
                     true => self.row_by_row(one.rule).await?,
                     false => failed_to_run(one.rule, &error),
@@ -245,14 +244,14 @@ impl Checker<'_, '_, '_> {
                     RuleResult { value, threshold, ..result_of(one.rule, status(holds)) }
                 }
             };
-            result.ms = (ones.len() == 1).then_some(elapsed);
+            result.ms = (ones.len() == 1 && rows.are_single).then_some(elapsed);
             self.put(one.index, result);
         }
         Ok(())
     }
 
     /// A rule about each row that some row makes fail: such a row breaks it, and the others are asked as ever.
-    async fn row_by_row(&mut self, rule: &Expectation) -> Result<RuleResult> {
+    pub(super) async fn row_by_row(&mut self, rule: &Expectation) -> Result<RuleResult> {
         let columns = &self.checked.columns;
         let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
         let list = names.iter().map(|name| expectation::quoted(name)).collect::<Vec<_>>().join(", ");

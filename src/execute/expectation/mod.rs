@@ -8,6 +8,7 @@ mod alter;
 mod by_file;
 mod check;
 mod create;
+mod found;
 mod on_commit;
 mod outcome;
 mod sight;

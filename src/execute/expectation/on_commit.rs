@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use chrono::Utc;
 
-use super::check::{Checked, check};
+use super::check::{Checked, Files, check};
 use super::validate::told;
 use crate::catalog::RelationKind;
 use crate::error::{Error, Result, Severity, SqlState};
@@ -111,7 +111,8 @@ async fn checked(road: &mut Road<'_>, table: &Arc<lake::Table>, found: Found) ->
         columns: table.columns().to_vec(),
         samples: SAMPLES,
         file_count: table.num_files() as u64,
-        files: None,
+        // A commit waits for no put more than it must.
+        files: Some(Files { table: Arc::clone(table), keeps: false, all: false }),
     };
     let at = Utc::now();
     let results = check(road, &checked, &rules).await?;
@@ -119,6 +120,7 @@ async fn checked(road: &mut Road<'_>, table: &Arc<lake::Table>, found: Found) ->
         id: new_run_id(),
         at,
         table: format!("{}.{}", target.schema, target.name),
+        place: Some(table.location().to_owned()),
         owner: road.snapshot.role_name(owner).unwrap_or_default().to_owned(),
         role: road.context.user.clone(),
         source: SOURCE.to_owned(),

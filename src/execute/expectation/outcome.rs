@@ -73,7 +73,12 @@ pub(super) fn number_at(row: &RecordBatch, columns: &[OutputColumn], index: usiz
 }
 
 /// What of the table's definition is other than expected.
-pub(super) fn schema_result(rule: &Expectation, wanted: &[SchemaColumn], exact: bool, columns: &[ColumnSpec]) -> RuleResult {
+pub(super) fn schema_result(
+    rule: &Expectation,
+    wanted: &[SchemaColumn],
+    exact: bool,
+    columns: &[ColumnSpec],
+) -> RuleResult {
     let mut differences = Vec::new();
     for want in wanted {
         let words =

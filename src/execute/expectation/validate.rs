@@ -79,11 +79,13 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &Validate) -> Result<Out
         id: new_run_id(),
         at,
         table: format!("{}.{}", target.schema, target.name),
+        place: None,
         owner: road.snapshot.role_name(owner).unwrap_or_default().to_owned(),
         role: road.context.user.clone(),
         source: "VALIDATE".to_owned(),
-        table_version: Some(table.seen_version()),
         whole: is_whole,
+        // What nobody else sees has no version yet.
+        table_version: (!table.is_changed_privately()).then(|| table.seen_version()),
         results,
     };
     record(road, &run).await?;
