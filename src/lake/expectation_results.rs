@@ -9,7 +9,7 @@ use super::Lake;
 use super::kept::{Kept, days};
 use crate::encode::types::PgType;
 use crate::error::Result;
-use crate::quality::result::{RuleResult, Run};
+use crate::quality::result::{RowTotals, RuleResult, Run};
 
 pub(super) const NAME: &str = "expectation_results";
 
@@ -37,6 +37,10 @@ pub(super) const COLUMNS: &[(&str, PgType)] = &[
     ("ms", PgType::FLOAT8),
     ("error", PgType::TEXT),
     ("samples", PgType::JSONB),
+    ("rows_checked", PgType::INT8),
+    ("rows_failed", PgType::INT8),
+    ("rows_dropped", PgType::INT8),
+    ("rows_quarantined", PgType::INT8),
 ];
 
 fn arrays(run: &Run) -> Vec<ArrayRef> {
@@ -51,6 +55,10 @@ fn arrays(run: &Run) -> Vec<ArrayRef> {
     };
     let float =
         |of: fn(&RuleResult) -> Option<f64>| Arc::new(results.iter().map(of).collect::<Float64Array>()) as ArrayRef;
+    let rows = |of: fn(RowTotals) -> u64| {
+        let rows = run.rows.and_then(|rows| i64::try_from(of(rows)).ok());
+        Arc::new(Int64Array::from(vec![rows; count])) as ArrayRef
+    };
     let version = run.table_version.and_then(|version| i64::try_from(version).ok());
     vec![
         same(&run.id),
@@ -76,6 +84,10 @@ fn arrays(run: &Run) -> Vec<ArrayRef> {
         float(|result| result.ms),
         text(|result| result.error.as_deref()),
         text(|result| result.samples.as_deref()),
+        rows(|rows| rows.checked),
+        rows(|rows| rows.failed),
+        rows(|rows| rows.dropped),
+        rows(|rows| rows.quarantined),
     ]
 }
 

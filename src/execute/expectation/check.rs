@@ -23,7 +23,7 @@ use crate::plan::expectation::{self, Asked, Counts, RowItems, ScanItems};
 use crate::plan::relations::{Relation, Relations};
 use crate::plan::{self, Parameters};
 use crate::quality::result::{RuleResult, Status, suffices};
-use crate::quality::{Expectation, ExpectationRule, SchemaColumn, ViolationAction, Watch};
+use crate::quality::{Expectation, ExpectationRule, SchemaColumn, ViolationAction, Watch, is_of_value};
 use crate::sql;
 
 /// Bytes of one rule's samples.
@@ -126,7 +126,7 @@ impl Checker<'_, '_, '_> {
                 Err(error) => return Err(error),
             };
             if let [one] = ones {
-                let is_of_rows = matches!(one.asked, Asked::Rows(_)) && error.sqlstate().code().starts_with("22");
+                let is_of_rows = matches!(one.asked, Asked::Rows(_)) && is_of_value(&error);
                 let result = match is_of_rows {
                     true => self.row_by_row(one.rule).await?,
                     false => failed_to_run(one.rule, &error),
@@ -395,8 +395,7 @@ fn constant(text: &str) -> String {
 
 /// Whether an error tells of a rule and not of what runs it: of data, names, types, or what is not supported.
 fn is_of_rule(error: &Error) -> bool {
-    let code = error.sqlstate().code();
-    ["21", "22", "42", "0A"].iter().any(|class| code.starts_with(class))
+    is_of_value(error)
 }
 
 fn status(holds: bool) -> Status {

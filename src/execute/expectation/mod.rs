@@ -10,7 +10,7 @@ mod create;
 mod on_commit;
 mod validate;
 
-pub(crate) use on_commit::{may_be_asked, on_commit, on_version, tell};
+pub(crate) use on_commit::{Turns, may_be_asked, on_commit, on_version, tell};
 
 use super::output::Output;
 use super::road::Road;

@@ -73,6 +73,7 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &Validate) -> Result<Out
         source: "VALIDATE".to_owned(),
         table_version: Some(table.seen_version()),
         results,
+        rows: None,
     };
     record(road, &run).await?;
     if statement.fail_on_error {
