@@ -5,6 +5,7 @@ use super::dependents::{self, Object};
 use super::drop;
 use super::drop::require_owner;
 use super::output::Output;
+use super::quarantine;
 use super::refresh;
 use super::road::{Road, is_system_schema, system_catalog};
 use super::rule_renames;
@@ -192,7 +193,8 @@ async fn set_owner(road: &mut Road<'_>, relation: &Relation, owner: &Name) -> Re
     let (oid, owner) = (relation.oid, owner_oid(road, owner)?);
     road.define(move |document| {
         if let Some(relation) = relation_mut(document, oid) {
-            relation.owner = owner;
+            let before = std::mem::replace(&mut relation.owner, owner);
+            quarantine::give(document, oid, before, owner);
         }
         Ok(())
     })

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use super::alter::{drop_views, owner_oid, rename_in_views};
 use super::alter_draft::Draft;
 use super::properties;
+use super::quarantine;
 use super::road::{Road, Target};
 use super::{row_rules, rule_renames};
 use crate::catalog::Relation;
@@ -86,7 +87,7 @@ fn comment(draft: &mut Draft, column: Option<&Name>, text: Option<&str>) -> Resu
 
 async fn apply(road: &mut Road<'_>, draft: &mut Draft, relation: &Relation, change: &AlterChange) -> Result<()> {
     match change {
-        AlterChange::RenameColumn { from, to } => rename_column(draft, from, to),
+        AlterChange::RenameColumn { from, to } => rename_column(draft, relation, from, to),
         AlterChange::RenameConstraint { from, to } => rename_constraint(draft, relation, from, to),
         AlterChange::Actions(actions) => {
             let mut ordered: Vec<&AlterAction> = actions.iter().collect();
@@ -218,11 +219,17 @@ async fn finish(road: &mut Road<'_>, target: &Target, oid: u32, draft: &Draft, a
     let path = road.context.search_path.clone();
     let (rules, unread) = (draft.rules.clone(), draft.unread.clone());
     let parts = draft.puts_apart();
+    // Who commits rows after this one's end knows of its rules.
+    let held = match alone || road.staged || rules.is_empty() {
+        true => None,
+        false => Some(road.ground.lake.hold(&table).await),
+    };
     let notices = road
         .define(move |document| {
             recorded.apply(document, oid);
             if let (Some(owner), Some(relation)) = (owner, relation_mut(document, oid)) {
-                relation.owner = owner;
+                let before = std::mem::replace(&mut relation.owner, owner);
+                quarantine::give(document, oid, before, owner);
             }
             if let Some((from, to)) = &renamed {
                 rename_in_views(document, oid, from, to);
@@ -232,6 +239,7 @@ async fn finish(road: &mut Road<'_>, target: &Target, oid: u32, draft: &Draft, a
             Ok(drop_views(document, &path, &views))
         })
         .await?;
+    drop(held);
     notices.into_iter().for_each(|notice| road.notice(notice));
     if parts {
         let owner = road.snapshot.relation(&target.schema, &target.name).map(|relation| relation.owner);

@@ -10,7 +10,7 @@ use super::location::check_place;
 use super::output::Output;
 use super::road::Road;
 use super::row_rules::{self, quarantine_name};
-use super::{refresh, temporary};
+use super::{quarantine, refresh, temporary};
 use crate::catalog::{Materialized, OnCommit, Relation, RelationKind, Table};
 use crate::encode::types::{PgType, element_of, format_type, oid};
 use crate::error::{Error, Result, Severity, SqlState};
@@ -83,6 +83,10 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateTable) -> Result<
         true if road.staged => Making::Private(road.newest(&location).await?),
         true => Making::InPlace,
     };
+    let owner = existing.as_ref().map_or(road.role_oid(), |relation| relation.owner);
+    if statement.expectations.iter().any(|rule| rule.action == ViolationAction::QuarantineRow) {
+        quarantine::check(road, &schema, &name, Some(owner))?;
+    }
     let adopts = statement.location.is_some() && statement.columns.is_empty() && statement.query.is_none();
     let made = make(road, (&schema, &name), statement, &location, making).await?;
     let rules = made.rules.clone();

@@ -14,7 +14,20 @@ use crate::quality::{Expectation, ExpectationRule, ExpectationSeverity, Violatio
 use crate::sql::{self, RowExpectation, with_own_columns};
 
 /// Columns that a quarantine table adds to those of its table.
-pub(super) const QUARANTINE_COLUMNS: [&str; 4] = ["_rules", "_run_id", "_at", "_source"];
+pub(super) const QUARANTINE_COLUMNS: [&str; 5] = ["_rules", "_run_id", "_at", "_source", AS_TEXT];
+/// The one that it gets when a value does not fit its column there: those values of the row, as a JSON object.
+pub(super) const AS_TEXT: &str = "_as_text";
+
+/// 42701 for a column of a table that its quarantine has for itself.
+pub(super) fn check_quarantine_name(column: &str) -> Result<()> {
+    match QUARANTINE_COLUMNS.iter().find(|name| name.eq_ignore_ascii_case(column)) {
+        None => Ok(()),
+        Some(_) => {
+            let message = format!("column \"{column}\" is one that a quarantine table adds");
+            Err(Error::new(SqlState::DuplicateColumn, message))
+        }
+    }
+}
 
 /// The table that rows of another one are put apart in.
 pub(super) fn quarantine_name(table: &str) -> String {
@@ -85,11 +98,9 @@ fn bound_rule(road: &Road<'_>, table: &str, columns: &[RelationColumn], rule: &R
     let text = with_own_columns(&rule.text, (None, table), quoted);
     let condition = plan::settled::condition(table, columns, &text, &road.context);
     let condition = condition.map_err(Error::without_position)?;
-    if rule.action == ViolationAction::QuarantineRow
-        && let Some(column) = columns.iter().find(|column| QUARANTINE_COLUMNS.contains(&column.name.as_str()))
-    {
-        let message = format!("column \"{}\" is one that a quarantine table adds", column.name);
-        return Err(Error::new(SqlState::DuplicateColumn, message).at(rule.name.position));
+    if rule.action == ViolationAction::QuarantineRow {
+        let checked = columns.iter().try_for_each(|column| check_quarantine_name(&column.name));
+        checked.map_err(|error| error.at(rule.name.position))?;
     }
     let named = sql::column_names(&rule.expression);
     let read = columns.iter().filter(|column| named.contains(&column.name)).map(|column| column.name.clone());

@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use chrono::Utc;
 
 use super::ground::Ground;
+use super::standing::Asked;
 use crate::catalog::{Catalog, Document, RelationKind, Transaction};
 use crate::error::{Error, Result, SqlState};
 use crate::lake::{self, Decision, Freshness, Operation, several::Outcomes};
@@ -33,10 +34,11 @@ pub(crate) async fn commit(
         return Ok(HashMap::new());
     }
     let (ground_of_task, pins) = (Arc::clone(ground), pins.clone());
+    let asked = Asked::by(&pins);
     let operation =
         Operation { user: Some(user.to_owned()), decision: decision.clone(), ..Operation::new("TRANSACTION") };
     // From here on the work runs to its end, whoever waits for it; it ends early where it has decided nothing.
-    let task = async move { tokio::spawn(commit_all(ground_of_task, tables, pins, operation)).await };
+    let task = async move { tokio::spawn(commit_all(ground_of_task, tables, (pins, asked), operation)).await };
     let ended = ground.engine.compute(async move { Ok::<_, Error>(task.await) }).await?;
     ended.map_err(|error| Error::internal(format!("a commit ended early: {error}")))?
 }
@@ -44,7 +46,7 @@ pub(crate) async fn commit(
 async fn commit_all(
     ground: Arc<Ground>,
     tables: Vec<Arc<lake::Table>>,
-    pins: Pins,
+    (pins, asked): (Pins, Option<Asked>),
     operation: Operation,
 ) -> Result<HashMap<String, u64>> {
     let lake = &ground.lake;
@@ -78,10 +80,11 @@ async fn commit_all(
         [table] if pins.definitions.is_empty() => {
             let now = ground.catalog.fresh(std::time::Duration::ZERO).await?;
             check_named(&ground, &now, &[table.location()])?;
-            let version = lake.commit_private(table, &operation).await?;
+            let standing = asked.map(|asked| asked.standing(&ground, table.location()));
+            let version = lake.commit_private(table, &Operation { standing, ..operation }).await?;
             versions.extend(version.map(|version| (table.location().to_owned(), version)));
         }
-        _ => versions.extend(commit_several(&ground, known, &pins, &operation).await?),
+        _ => versions.extend(commit_several(&ground, known, (&pins, asked.as_ref()), &operation).await?),
     }
     for location in pins.left {
         lake.dropped(&location)?;
@@ -92,7 +95,7 @@ async fn commit_all(
 async fn commit_several(
     ground: &Arc<Ground>,
     tables: Vec<Arc<lake::Table>>,
-    pins: &Pins,
+    (pins, asked): (&Pins, Option<&Asked>),
     operation: &Operation,
 ) -> Result<HashMap<String, u64>> {
     let id = uuid::Uuid::now_v7().to_string();
@@ -110,6 +113,9 @@ async fn commit_several(
         .update(|document| {
             check_named(ground, document, &written)?;
             pins.definitions.iter().try_for_each(|definition| definition.apply(document))?;
+            if let Some(asked) = asked {
+                asked.check(document, &ground.lake, &written)?;
+            }
             let at_ms = Utc::now().timestamp_millis();
             let (id, tables) = (id.clone(), tables.clone());
             document.commit_transaction(Transaction { id, version: 0, at_ms, tables, applied: false })

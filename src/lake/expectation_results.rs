@@ -10,7 +10,7 @@ use super::Lake;
 use super::kept::{Kept, days};
 use crate::encode::types::PgType;
 use crate::error::{Error, Result};
-use crate::quality::result::{RuleResult, Run};
+use crate::quality::result::{RowTotals, RuleResult, Run};
 
 pub(super) const NAME: &str = "expectation_results";
 
@@ -42,6 +42,10 @@ pub(super) const COLUMNS: &[(&str, PgType)] = &[
     ("files_read", PgType::INT8),
     ("files_kept", PgType::INT8),
     ("whole", PgType::BOOL),
+    ("rows_checked", PgType::INT8),
+    ("rows_failed", PgType::INT8),
+    ("rows_dropped", PgType::INT8),
+    ("rows_quarantined", PgType::INT8),
 ];
 
 /// Results that wait for their commit: whoever has more of them writes all that wait first.
@@ -65,6 +69,10 @@ fn arrays(runs: &[Run]) -> Vec<ArrayRef> {
     let day: Date32Array = each().map(|run| Some(days(run.at))).collect();
     let version: Int64Array = each().map(|run| i64::try_from(run.table_version?).ok()).collect();
     let whole: BooleanArray = each().map(|run| Some(run.whole)).collect();
+    let rows = |of: fn(RowTotals) -> u64| {
+        let rows: Int64Array = each().map(|run| i64::try_from(of(run.rows?)).ok()).collect();
+        Arc::new(rows) as ArrayRef
+    };
     vec![
         of_run(|run| &run.id),
         Arc::new(at.with_timezone("UTC")),
@@ -93,6 +101,10 @@ fn arrays(runs: &[Run]) -> Vec<ArrayRef> {
         number(|result| result.files_read),
         number(|result| result.files_kept),
         Arc::new(whole),
+        rows(|rows| rows.checked),
+        rows(|rows| rows.failed),
+        rows(|rows| rows.dropped),
+        rows(|rows| rows.quarantined),
     ]
 }
 

@@ -75,7 +75,7 @@ pub use stores::{Resolved, Stores};
 pub use table::{CLUSTER_COLUMNS, Table};
 pub use transaction::MadeTable;
 pub use vacuum::{Told, Vacuumed};
-pub use write::{Arranged, Arrangement, Input, Operation, Scope, WriteMode, WriteRequest, Written};
+pub use write::{Arranged, Arrangement, Input, Operation, Scope, Standing, WriteMode, WriteRequest, Written};
 
 /// How new a table must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -317,6 +317,12 @@ impl Lake {
     /// appends have overtaken; its commit says so by [`Operation::alone`].
     pub async fn hold(&self, table: &Table) -> tokio::sync::OwnedMutexGuard<()> {
         self.queue(&table.location).lock_owned().await
+    }
+
+    /// A place in the queue of the transactions of this process that ask something of all rows of a table before they commit:
+    /// one that commits while another one asks would have that one ask again.
+    pub async fn asking_turn(&self, location: &str) -> tokio::sync::OwnedMutexGuard<()> {
+        self.queue_named(format!("questions of {location}")).lock_owned().await
     }
 
     fn is_being_dropped(&self, location: &Resolved) -> bool {

@@ -21,4 +21,4 @@ pub use expectation::{
     Expectation, ExpectationOptions, ExpectationRule, ExpectationSeverity, RenamedColumn, SchemaColumn, ViolationAction,
 };
 pub use gate::{Gate, GateColumn, RowText, Rule, Violation};
-pub use watch::{Quarantine, QuarantinedRows, RowRule, Watch};
+pub use watch::{Quarantine, QuarantinedRows, RowRule, Watch, is_of_value};

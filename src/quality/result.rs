@@ -25,6 +25,20 @@ pub struct Run {
     /// Whether all rows of the table were asked, as they are committed: what later runs may be compared with.
     pub whole: bool,
     pub results: Vec<RuleResult>,
+    /// Of a statement that wrote rows.
+    pub rows: Option<RowTotals>,
+}
+
+/// Rows, each counted once however many rules it breaks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RowTotals {
+    pub checked: u64,
+    /// Those that break any rule.
+    pub failed: u64,
+    pub dropped: u64,
+    pub quarantined: u64,
+    /// Those that break a rule ON VIOLATION WARN and are written.
+    pub warned: u64,
 }
 
 /// Of one rule.

@@ -5,7 +5,8 @@
 //!                                   ├→ the rows for quarantine, with the rules that they break
 //!                                   └→ a tally for each rule
 //! ```
-//! A condition that cannot be evaluated for a row (division by zero, a text that is no number) is one that the row breaks.
+//! A condition that cannot be evaluated for a row (division by zero, a text that is no number) is one that the row breaks. Of
+//! several rules that a row breaks, FAIL goes before QUARANTINE ROW, this before DROP ROW, and that before WARN.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use parking_lot::Mutex;
 
 use super::expectation::{ExpectationOptions, ViolationAction};
 use super::proof::Proof;
-use super::result::{RuleResult, Status, suffices};
+use super::result::{RowTotals, RuleResult, Status, suffices};
 use crate::error::{Error, Result, SqlState};
 
 /// An expectation of each row, compiled against the rows that are written.
@@ -44,6 +45,7 @@ pub struct Watch {
     rules: Vec<(RowRule, Tally)>,
     /// Of the rows that the rules are compiled against.
     schema: SchemaRef,
+    totals: Mutex<RowTotals>,
 }
 
 #[derive(Debug, Default)]
@@ -91,7 +93,8 @@ pub struct Refused {
 impl Watch {
     /// `schema` is that of the rows which the rules are compiled against; those that come may have other carriers.
     pub fn new(rules: Vec<RowRule>, schema: SchemaRef) -> Self {
-        Self { rules: rules.into_iter().map(|rule| (rule, Tally::default())).collect(), schema }
+        let rules = rules.into_iter().map(|rule| (rule, Tally::default())).collect();
+        Self { rules, schema, totals: Mutex::default() }
     }
 
     /// The rows in the carriers that the rules know: once a batch, not once a rule.
@@ -167,8 +170,8 @@ impl Watch {
             }
             broken.push((rule, failed));
         }
-        if let Some(refused) = refused {
-            return Ok(Err(refused));
+        if refused.is_some() {
+            (dropped, quarantined) = (None, None);
         }
         let quarantined = quarantined.filter(|rows| rows.count_set_bits() > 0);
         let gone = match (dropped, &quarantined) {
@@ -176,6 +179,10 @@ impl Watch {
             (gone, None) => gone,
             (None, Some(quarantined)) => Some(quarantined.clone()),
         };
+        self.count(rows, &broken, quarantined.as_ref(), gone.as_ref());
+        if let Some(refused) = refused {
+            return Ok(Err(refused));
+        }
         let quarantined = match quarantined {
             Some(mask) => {
                 let rules = names(&broken, &mask);
@@ -187,6 +194,34 @@ impl Watch {
         let kept = gone.filter(|gone| gone.count_set_bits() > 0).map(|gone| BooleanArray::new(!&gone, None));
         debug_assert!(kept.as_ref().is_none_or(|kept| kept.len() == rows));
         Ok(Ok(Watched { kept, quarantined }))
+    }
+
+    /// Counts the rows of a batch, each once.
+    fn count(
+        &self,
+        rows: usize,
+        broken: &[(&RowRule, BooleanBuffer)],
+        quarantined: Option<&BooleanBuffer>,
+        gone: Option<&BooleanBuffer>,
+    ) {
+        let count = |rows: Option<&BooleanBuffer>| rows.map_or(0, BooleanBuffer::count_set_bits) as u64;
+        let failed = union(broken.iter().map(|(_, failed)| failed));
+        let warns = broken.iter().filter(|(rule, _)| rule.action == ViolationAction::Warn);
+        let warned = union(warns.map(|(_, failed)| failed)).map(|warned| match gone {
+            Some(gone) => &warned & &!gone,
+            None => warned,
+        });
+        let mut totals = self.totals.lock();
+        totals.checked += rows as u64;
+        totals.failed += count(failed.as_ref());
+        totals.quarantined += count(quarantined);
+        totals.dropped += count(gone).saturating_sub(count(quarantined));
+        totals.warned += count(warned.as_ref());
+    }
+
+    /// The rows so far.
+    pub fn totals(&self) -> RowTotals {
+        *self.totals.lock()
     }
 
     /// What became of each rule so far.
@@ -219,6 +254,11 @@ impl Watch {
         }
         Ok(())
     }
+}
+
+/// The rows of any of them.
+fn union<'b>(all: impl Iterator<Item = &'b BooleanBuffer>) -> Option<BooleanBuffer> {
+    all.fold(None, |union: Option<BooleanBuffer>, rows| Some(union.map_or_else(|| rows.clone(), |union| &union | rows)))
 }
 
 impl Tally {
@@ -287,6 +327,12 @@ fn unasked(errors: &Errors<'_>, rule: &RowRule) -> usize {
     if rule.options.ignore_nulls { errors.rows.len() } else { 0 }
 }
 
+/// Whether an error tells of the values that an expression was evaluated for, and not of who evaluates it: memory, a store, an
+/// end that was asked for.
+pub fn is_of_value(error: &Error) -> bool {
+    ["0A", "21", "22", "23", "42", "54"].iter().any(|class| error.sqlstate().code().starts_with(class))
+}
+
 struct Errors<'a> {
     tally: &'a Tally,
     rows: Vec<usize>,
@@ -308,7 +354,7 @@ fn evaluate(
         }
         Err(error) => Error::from(error),
     };
-    if !error.sqlstate().code().starts_with("22") {
+    if !is_of_value(&error) {
         return Err(error);
     }
     if rows.len() <= 1 {

@@ -1,7 +1,7 @@
 //! Rules ON COMMIT while several sessions of two servers write.
 
 use crate::http::until_metrics;
-use crate::protocol::Connection;
+use crate::protocol::{Connection, message, query};
 use crate::server::{Home, Server};
 
 const SESSIONS: usize = 4;
@@ -49,8 +49,37 @@ async fn no_commit_of_two_servers_breaks_a_rule_on_commit() {
     let counted = connection.rows("SELECT count(*), count(DISTINCT id) FROM t").await.unwrap();
     assert_eq!(counted, [[done.to_string(), done.to_string()]]);
     assert_eq!(done, IDS);
+    a_rule_binds_who_began_before_it((&one, &other)).await;
     told_once((&one, &other), connection).await;
     what_is_kept_of_files_is_never_wrong(&home, &one, &other).await;
+}
+
+/// Rows that a rule forbids do not come once it is said to be there, whoever has begun to bring them.
+async fn a_rule_binds_who_began_before_it((one, other): (&Server, &Server)) {
+    let mut defining = Connection::superuser(one.address()).await.unwrap();
+    let mut writing = Connection::superuser(other.address()).await.unwrap();
+    for (number, rule) in [
+        "ALTER TABLE {t} ADD CONSTRAINT k EXPECT (id > 0) ON VIOLATION FAIL",
+        "CREATE EXPECTATION k ON {t} EXPECT (min(id) > 0) ON VIOLATION FAIL ON COMMIT",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let table = format!("late_{number}");
+        defining.command(&format!("CREATE TABLE {table} (id int)")).await.unwrap();
+        for sql in ["BEGIN".to_owned(), format!("INSERT INTO {table} VALUES (-1)")] {
+            writing.command(&sql).await.unwrap();
+        }
+        let mut copying = Connection::superuser(one.address()).await.unwrap();
+        copying.send(&query(&format!("COPY {table} FROM STDIN"))).await.unwrap();
+        while copying.receive().await.unwrap().unwrap().tag != b'G' {}
+        defining.command(&rule.replace("{t}", &table)).await.unwrap();
+        assert_eq!(writing.command("COMMIT").await.unwrap_err().code(), "40001");
+        copying.send(&message(b'd', b"-2\n")).await.unwrap();
+        copying.send(&message(b'c', &[])).await.unwrap();
+        assert_eq!(copying.until_ready().await.unwrap_err().code(), "40001");
+        assert_eq!(defining.value(&format!("SELECT count(*) FROM {table}")).await.unwrap(), "0");
+    }
 }
 
 /// A statement that is tried again tells and records once what its last try found.
@@ -147,4 +176,40 @@ async fn what_others_add_meanwhile_is_asked_too() {
     other.command("DELETE FROM t WHERE id = 3").await.unwrap();
     assert_eq!(one.command("COMMIT").await.unwrap_err().code(), "40001");
     assert_eq!(other.value("SELECT string_agg(id::text, ',') FROM t").await.unwrap(), "2");
+    all_who_only_add_come_through(&server, other).await;
+}
+
+/// Sessions that add rows at the same time, by COPY, INSERT and blocks: none has to begin again.
+async fn all_who_only_add_come_through(server: &Server, mut watching: Connection) {
+    const ADDING: usize = 9;
+    const ROUNDS: usize = 3;
+    for sql in [
+        "CREATE TABLE a (id int, CONSTRAINT k EXPECT (id % 2 = 0) ON VIOLATION QUARANTINE ROW)",
+        "CREATE EXPECTATION few ON a EXPECT (ROW COUNT < 1000) ON VIOLATION FAIL ON COMMIT",
+        "DROP TABLE a_quarantine",
+    ] {
+        watching.command(sql).await.unwrap();
+    }
+    let mut sessions = Vec::new();
+    for number in 0..ADDING {
+        let mut session = Connection::superuser(server.address()).await.unwrap();
+        sessions.push(tokio::spawn(async move {
+            for _ in 0..ROUNDS {
+                match number % 3 {
+                    0 => drop(session.copy_in("COPY a FROM STDIN", b"1\n2\n").await.unwrap()),
+                    1 => drop(session.command("INSERT INTO a VALUES (1), (2)").await.unwrap()),
+                    _ => {
+                        for sql in ["BEGIN", "INSERT INTO a VALUES (1), (2)", "COMMIT"] {
+                            session.command(sql).await.unwrap();
+                        }
+                    }
+                }
+            }
+        }));
+    }
+    for session in sessions {
+        session.await.unwrap();
+    }
+    let counted = watching.rows("SELECT (SELECT count(*) FROM a), (SELECT count(*) FROM a_quarantine)").await.unwrap();
+    assert_eq!(counted, [[(ADDING * ROUNDS).to_string(), (ADDING * ROUNDS).to_string()]]);
 }

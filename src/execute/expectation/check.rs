@@ -28,7 +28,7 @@ use crate::plan::relations::{Relation, Relations, ResolvedTable};
 use crate::plan::{self, Parameters};
 use crate::quality::keys::KeySet;
 use crate::quality::result::{RuleResult, Status};
-use crate::quality::{Expectation, ExpectationRule, ViolationAction, Watch};
+use crate::quality::{Expectation, ExpectationRule, ViolationAction, Watch, is_of_value};
 use crate::sql;
 
 /// Bytes of one rule's samples.
@@ -179,8 +179,7 @@ impl Checker<'_, '_, '_> {
                 Err(error) => return Err(error),
             };
             if let [one] = ones {
-                let is_of_rows =
-                    rows.are_single && matches!(one.asked, Asked::Rows(_)) && error.sqlstate().code().starts_with("22");
+                let is_of_rows = rows.are_single && matches!(one.asked, Asked::Rows(_)) && is_of_value(&error);
                 let result = match is_of_rows {
                     true => self.row_by_row(one.rule).await?,
                     false => failed_to_run(one.rule, &error),
@@ -487,5 +486,5 @@ async fn history(road: &mut Road<'_>, rules: &[Expectation]) -> Result<HashMap<u
 /// Whether an error tells of a rule and not of what runs it: of data, names, types, or what is not supported.
 pub(super) fn is_of_rule(error: &Error) -> bool {
     let code = error.sqlstate().code();
-    ["21", "22", "42", "0A"].iter().any(|class| code.starts_with(class))
+    is_of_value(error) || ["21", "42", "0A"].iter().any(|class| code.starts_with(class))
 }

@@ -44,6 +44,11 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &CreateExpectation) -> R
     };
     let (or_replace, if_not_exists) = (statement.or_replace, statement.if_not_exists);
     let (oid, name, position) = (relation.oid, target.name.clone(), statement.name.position);
+    // Who commits rows after this one's end knows of the rule.
+    let held = match expectation.on_commit && !road.staged {
+        true => Some(road.ground.lake.hold(&target.table).await),
+        false => None,
+    };
     let made = road.define(move |document| {
         let table = table_of(document, oid, &name)?;
         let same = table.expectations.iter().position(|other| other.name == expectation.name);
@@ -67,7 +72,9 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &CreateExpectation) -> R
         }
         Ok(None)
     });
-    if let Some(there) = made.await? {
+    let made = made.await;
+    drop(held);
+    if let Some(there) = made? {
         let message = format!("{}, skipping", there.message());
         road.notice(Error::notice(Severity::Notice, SqlState::DuplicateObject, message));
     }

@@ -14,7 +14,7 @@ mod outcome;
 mod sight;
 mod validate;
 
-pub(crate) use on_commit::{may_be_asked, on_commit, on_version, tell};
+pub(crate) use on_commit::{Turns, may_be_asked, on_commit, on_version, tell};
 
 use super::output::Output;
 use super::road::Road;

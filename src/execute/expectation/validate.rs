@@ -87,6 +87,7 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &Validate) -> Result<Out
         // What nobody else sees has no version yet.
         table_version: (!table.is_changed_privately()).then(|| table.seen_version()),
         results,
+        rows: None,
     };
     record(road, &run).await?;
     if statement.fail_on_error {

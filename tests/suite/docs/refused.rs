@@ -93,6 +93,14 @@ const REFUSED: &[(&str, &[&[&str]])] = &[
         &[&["CREATE TABLE u (a int, CONSTRAINT e EXPECT (a IN (SELECT a FROM t)))"]],
     ),
     (
+        "an expectation about rows of a quarantine table",
+        &[&[
+            "BEGIN",
+            "CREATE TABLE apart (a int, CONSTRAINT k EXPECT (a > 0) ON VIOLATION QUARANTINE ROW)",
+            "ALTER TABLE apart_quarantine ADD CONSTRAINT k EXPECT (a > 0)",
+        ]],
+    ),
+    (
         "an expectation of rows with a volatile function",
         &[&["CREATE TABLE u (a float8, CONSTRAINT e EXPECT (a > random()))"]],
     ),
