@@ -10,7 +10,7 @@ use serde_json::json;
 use super::alter_table;
 use super::ground::Ground;
 use super::quarantine::{Apart, WRITER_GONE};
-use super::road::{Road, Target};
+use super::road::Road;
 use super::row_rules::rules_of;
 use crate::builtins::Context;
 use crate::catalog::{Relation, RelationKind};

@@ -17,7 +17,6 @@ use super::outcome::{count_at, counted, failed_to_run, number_at, result_of, sch
 use super::sight::Sights;
 use crate::builtins::Context;
 use crate::catalog::{ReadColumn, View, ViewRead};
-use crate::encode::types::OutputColumn;
 use crate::error::{Error, Result};
 use crate::execute::road::Road;
 use crate::lake::{self, ColumnSpec};
@@ -370,12 +369,7 @@ impl Checker<'_, '_, '_> {
     }
 
     /// A query over the rows.
-    pub(super) async fn bound(
-        &mut self,
-        query: &ast::Query,
-        reads: Vec<ViewRead>,
-        rows: &Rows,
-    ) -> Result<BoundQuery> {
+    pub(super) async fn bound(&mut self, query: &ast::Query, reads: Vec<ViewRead>, rows: &Rows) -> Result<BoundQuery> {
         let view = View {
             query: String::new(),
             search_path: vec!["pg_catalog".to_owned()],
