@@ -194,9 +194,7 @@ pub fn bind_condition(
     context: &Arc<Context>,
     source: &str,
 ) -> Result<Expr> {
-    let relations = Relations::default();
-    Parameters::none()
-        .with(context, |typing| Binder::new(typing, &relations, source).bind_condition(table, columns, condition))
+    alone(context, source, |binder| binder.bind_condition(table, columns, condition))
 }
 
 /// Binds what is expected of rows to see that it may be.
@@ -207,9 +205,13 @@ pub fn bind_expectation(
     context: &Arc<Context>,
     source: &str,
 ) -> Result<Expr> {
+    alone(context, source, |binder| binder.bind_expectation(table, columns, condition))
+}
+
+/// Binds what reads no relations and takes no parameters.
+fn alone<T>(context: &Arc<Context>, source: &str, bind: impl FnOnce(&Binder<'_>) -> Result<T>) -> Result<T> {
     let relations = Relations::default();
-    Parameters::none()
-        .with(context, |typing| Binder::new(typing, &relations, source).bind_expectation(table, columns, condition))
+    Parameters::none().with(context, |typing| bind(&Binder::new(typing, &relations, source)))
 }
 
 /// A CHECK constraint's condition, ready to be evaluated on batches of the schema.
@@ -269,8 +271,7 @@ pub fn bind_stored(
 
 /// The type that a default's expression has by itself.
 pub fn type_of_default(expression: &ast::Expr, context: &Arc<Context>, source: &str) -> Result<PgType> {
-    let relations = Relations::default();
-    Parameters::none().with(context, |typing| Binder::new(typing, &relations, source).type_of_default(expression))
+    alone(context, source, |binder| binder.type_of_default(expression))
 }
 
 /// The same, ready to be evaluated on batches of the schema.
