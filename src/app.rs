@@ -153,6 +153,9 @@ pub async fn service(config: &Config) -> Result<Arc<Service>> {
     if let Err(error) = Box::pin(execute::temporary::sweep(&ground)).await {
         tracing::warn!(%error, "could not remove abandoned temporary tables");
     }
+    if let Err(error) = Box::pin(ground.lake.complete_logs()).await {
+        tracing::warn!(%error, "could not complete the logs of an earlier version");
+    }
     let registry = Registry::new(Limits {
         connections_max: config.server.connections_max,
         superuser_reserved: config.server.superuser_reserved,

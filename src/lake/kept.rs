@@ -110,6 +110,24 @@ impl Lake {
         }
     }
 
+    /// Gives logs that an earlier version of the program made the columns that they lack. Called once, when the server starts.
+    ///
+    /// # Errors
+    /// The store's, and 40001 where another server does the same.
+    pub async fn complete_logs(self: &Arc<Self>) -> Result<()> {
+        for kept in Kept::ALL {
+            let Some(table) = self.kept_so_far(kept).await? else { continue };
+            let mut lacking = kept.columns();
+            lacking.retain(|column| !table.columns().iter().any(|known| known.name == column.name));
+            if lacking.is_empty() {
+                continue;
+            }
+            let completed = table.private()?.evolved(&lacking).await?;
+            self.commit_private(&completed, &Operation::new("ADD COLUMNS")).await?;
+        }
+        Ok(())
+    }
+
     async fn kept_made(self: &Arc<Self>, kept: Kept) -> Result<Arc<Table>> {
         if let Some(table) = self.kept_so_far(kept).await? {
             return Ok(table);
