@@ -40,8 +40,8 @@ use parquet::arrow::RowNumber;
 use parquet::arrow::async_reader::AsyncFileReader;
 
 pub use pruning::FILES_SKIPPED;
-pub(super) use pruning::{cannot_fail, unqualified};
 use pruning::tell_skipped;
+pub(super) use pruning::{cannot_fail, unqualified};
 
 use super::columns::scanned_type;
 use super::data_file::DataFile;
