@@ -179,7 +179,7 @@ impl Road<'_> {
     ) -> Result<()> {
         let columns = quarantine_columns(columns).into_iter().map(|(name, ty)| definition(name, ty)).collect();
         let statement = CreateTable { columns, ..sql::empty_table(named.clone()) };
-        create_table::run(self, &statement).await?;
+        Box::pin(create_table::run(self, &statement)).await?;
         let Some(owner) = owner.filter(|owner| *owner != self.role_oid()) else { return Ok(()) };
         let (schema, name) = (schema.to_owned(), named.name.clone());
         self.define(move |document| {

@@ -76,7 +76,8 @@ fn newest(road: &Road<'_>) -> Result<Snapshot> {
 /// 23514 for a broken rule ON VIOLATION FAIL.
 pub(crate) async fn on_commit(road: &mut Road<'_>, turns: &mut Turns) -> Result<bool> {
     let tables = road.session.transaction.pins().map(transaction::changed).unwrap_or_default();
-    road.see(newest(road)?);
+    let now = newest(road)?;
+    road.see(now);
     let mut places = BTreeSet::new();
     for table in &tables {
         if asked(road, table)?.is_some() {
