@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, Date32Array, Float64Array, Int64Array, StringArray, TimestampMicrosecondArray};
+use arrow::array::{
+    ArrayRef, BooleanArray, Date32Array, Float64Array, Int64Array, StringArray, TimestampMicrosecondArray,
+};
 use datafusion::execution::memory_pool::MemoryPool;
 use parking_lot::Mutex;
 
@@ -116,7 +118,11 @@ struct WaitingRuns {
 fn bytes(run: &Run) -> usize {
     let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
     let result = |result: &RuleResult| {
-        size_of::<RuleResult>() + result.rule.len() + text(&result.threshold) + text(&result.error) + text(&result.samples)
+        size_of::<RuleResult>()
+            + result.rule.len()
+            + text(&result.threshold)
+            + text(&result.error)
+            + text(&result.samples)
     };
     size_of::<Run>() + run.results.iter().map(result).sum::<usize>()
 }

@@ -12,9 +12,9 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use sqlparser::ast;
 
+use super::outcome::{count_at, counted, failed_to_run, number_at, result_of, schema_result, status, truth_at};
 use crate::builtins::Context;
 use crate::catalog::{ReadColumn, View, ViewRead};
-use super::outcome::{count_at, counted, failed_to_run, number_at, result_of, schema_result, status, truth_at};
 use crate::encode::types::OutputColumn;
 use crate::error::{Error, Result};
 use crate::execute::road::Road;
@@ -38,8 +38,10 @@ pub(super) struct Checked {
     pub owner: u32,
     /// The rows.
     pub relation: Relation,
-    /// What the table is defined as.
+    /// Those of the rows, as the rules name them.
     pub columns: Vec<ColumnSpec>,
+    /// What the table is defined as.
+    pub defined: Vec<ColumnSpec>,
     /// Broken rows to show of each rule.
     pub samples: u32,
     /// Data files of the table.
@@ -165,9 +167,8 @@ impl Checker<'_, '_, '_> {
                 Err(error) => return Err(error),
             };
             if let [one] = ones {
-                let is_of_rows = rows.are_single
-                    && matches!(one.asked, Asked::Rows(_))
-                    && error.sqlstate().code().starts_with("22");
+                let is_of_rows =
+                    rows.are_single && matches!(one.asked, Asked::Rows(_)) && error.sqlstate().code().starts_with("22");
                 let result = match is_of_rows {
                     true => self.row_by_row(one.rule).await?,
                     false => failed_to_run(one.rule, &error),
@@ -284,7 +285,7 @@ impl Checker<'_, '_, '_> {
                 Err(error) if is_of_rule(&error) => failed_to_run(one.rule, &error),
                 Err(error) => return Err(error),
             },
-            Asked::Schema { columns, exact } => schema_result(one.rule, columns, *exact, &self.checked.columns),
+            Asked::Schema { columns, exact } => schema_result(one.rule, columns, *exact, &self.checked.defined),
             Asked::Rows(_) | Asked::Condition(_) => return Err(Error::internal("a rule of the scan was asked apart")),
         };
         let ms = Some(started.elapsed().as_secs_f64() * 1000.0);
@@ -383,7 +384,12 @@ impl Checker<'_, '_, '_> {
         if self.checked.samples == 0 {
             return Ok(None);
         }
-        let text = format!("SELECT to_jsonb(broken)::text FROM ({broken} LIMIT {}) AS broken", self.checked.samples);
+        // The name alone would mean a column that is called like it.
+        let mut row = "broken".to_owned();
+        while self.checked.columns.iter().any(|column| column.name == row) {
+            row.push('_');
+        }
+        let text = format!("SELECT to_jsonb({row})::text FROM ({broken} LIMIT {}) AS {row}", self.checked.samples);
         let reads = self.reads(rule);
         let rows = self.rows_of(index);
         let (batches, _) = match self.batches(&sql::parse_query(&text)?, reads, &rows).await {

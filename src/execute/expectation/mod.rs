@@ -10,6 +10,7 @@ mod check;
 mod create;
 mod on_commit;
 mod outcome;
+mod past;
 mod validate;
 
 pub(crate) use on_commit::{may_be_asked, on_commit, on_version, tell};
