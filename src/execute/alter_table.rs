@@ -31,6 +31,9 @@ use rules::{add_check, add_expectation, drop_constraint, rename_constraint, set_
 
 /// Times that a statement is run before other writers' commits end it with 40001.
 const ATTEMPTS_MAX: u32 = 10;
+/// Keys of the operation's parameters in the log that tell of a renamed column, as Delta's RENAME COLUMN has them.
+pub(super) const RENAMED_FROM: &str = "oldColumnPath";
+pub(super) const RENAMED_TO: &str = "newColumnPath";
 
 /// What a statement does to the definition.
 #[derive(Clone, Copy)]
@@ -207,7 +210,9 @@ async fn finish(road: &mut Road<'_>, target: &Target, oid: u32, draft: &Draft, a
             }
             Input::Streams(Vec::new())
         };
-        let operation = Operation { alone, ..Operation::new("ALTER TABLE") };
+        let renamed = draft.renamed.iter().flat_map(|(from, to)| [(RENAMED_FROM, from), (RENAMED_TO, to)]);
+        let parameters = renamed.map(|(key, name)| (key.to_owned(), name.clone())).collect();
+        let operation = Operation { alone, parameters, ..Operation::new("ALTER TABLE") };
         let written = road.write(WriteMode::Redefine(redefinition), input, gate, operation).await;
         let written = written.map_err(|error| of_old_row(error, draft))?;
         if let Some(written) = written.table {

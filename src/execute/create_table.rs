@@ -13,7 +13,7 @@ pub(super) use columns::{check_columns, check_name, constraint_name};
 use super::location::check_place;
 use super::output::Output;
 use super::road::Road;
-use super::row_rules::{self, quarantine_name};
+use super::row_rules::{self, quarantine_name, rules_of};
 use super::{quarantine, refresh, temporary};
 use crate::catalog::{Materialized, OnCommit, Relation, RelationKind, Table};
 use crate::error::{Error, Result, Severity, SqlState};
@@ -46,6 +46,7 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateTable) -> Result<
             return Err(Error::new(SqlState::InsufficientPrivilege, format!("must be owner of table {name}")));
         }
     }
+    tell_dropped_rules(road, &name, existing.as_ref());
     let on_commit = on_commit(statement, is_temporary)?;
     road.session.has_on_commit |= on_commit.is_some();
     if is_temporary && statement.location.is_some() {
@@ -108,6 +109,22 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateTable) -> Result<
         road.leave(left.location.clone()).await?;
     }
     Ok(Output::Done(tag(statement, made.rows)))
+}
+
+/// A definition that takes the place of another has its own rules about rows, and none about all rows.
+fn tell_dropped_rules(road: &mut Road<'_>, name: &str, replaced: Option<&Relation>) {
+    let rules = replaced.map(rules_of).unwrap_or_default().iter().filter(|rule| !rule.rule.is_of_rows());
+    let lines: Vec<String> =
+        rules.map(|rule| format!("drop cascades to expectation {} on table {name}", rule.name)).collect();
+    let notice = |message: String| Error::notice(Severity::Notice, SqlState::SuccessfulCompletion, message);
+    match lines.as_slice() {
+        [] => {}
+        [line] => road.notice(notice(line.clone())),
+        lines => {
+            let message = format!("drop cascades to {} other objects", lines.len());
+            road.notice(notice(message).with_detail(lines.join("\n")));
+        }
+    }
 }
 
 fn on_commit(statement: &CreateTable, is_temporary: bool) -> Result<Option<OnCommit>> {

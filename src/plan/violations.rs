@@ -5,17 +5,15 @@ use std::sync::Arc;
 use chrono::Utc;
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::view::ViewTable;
-use datafusion::scalar::ScalarValue;
 use sqlparser::ast;
 
 use super::past::{past_table, undefined};
 use super::relations::{Relation, RelationColumn, Relations, ResolvedTable, VIOLATIONS, VersionRead};
 use super::resolve::Resolver;
-use super::{Parameters, bind_query, constant_value, expectation, expectation_on_rows};
+use super::{Parameters, bind_query, expectation, expectation_on_rows};
 use crate::builtins::Context;
 use crate::catalog::{RelationKind, ViewRead};
 use crate::encode::TextTimeZone;
-use crate::encode::types::PgType;
 use crate::engine::BrokenRows;
 use crate::error::{Error, Result, SqlState};
 use crate::quality::{Expectation, ExpectationRule, RowRule};
@@ -54,18 +52,18 @@ impl Resolver<'_> {
             return Err(Error::new(SqlState::UndefinedFunction, message).with_hint("Call violations('table', 'rule')."));
         };
         let name = self.table_name(VIOLATIONS, table)?;
-        let (ScalarValue::Utf8(Some(wanted)) | ScalarValue::Utf8View(Some(wanted))) =
-            constant_value(VIOLATIONS, rule, PgType::TEXT, self.context, &self.source)?
-        else {
-            let message = format!("function {VIOLATIONS} needs the name of a rule");
-            return Err(Error::new(SqlState::NullValueNotAllowed, message));
-        };
+        let wanted = self.text_argument(VIOLATIONS, rule)?;
         let Some(found) = self.found(name.schema.as_deref(), &name.name, whence)? else { return Err(undefined(&name)) };
         let snapshot = Arc::clone(self.snapshot);
         let relation = snapshot.relation_by_oid(found.oid).map(|(_, _, relation)| relation);
         let rules = match relation.map(|relation| &relation.kind) {
             Some(RelationKind::Table(table)) => table.expectations.as_slice(),
             Some(RelationKind::View(_)) | None => &[],
+        };
+        let Some(wanted) = wanted else {
+            // The answer has the table's columns, whichever rule it will be.
+            let own = past_table(&found, &self.pin(&found.location).await?)?;
+            return Ok((Relation::Table(own), VersionRead { schema: name.schema, name: name.name, oid: found.oid }));
         };
         let Some(rule) = rules.iter().find(|rule| rule.name == wanted) else {
             let message = format!("expectation \"{wanted}\" of relation \"{}\" does not exist", found.name);

@@ -27,6 +27,10 @@ use super::proof::Proof;
 use super::result::{RowTotals, RuleResult, Status, suffices};
 use crate::error::{Error, Result, SqlState};
 
+/// Rows that cannot be evaluated at once are evaluated in so many parts: few rounds to find one such row, and little more than
+/// one evaluation for each where all are such.
+const PARTS: usize = 16;
+
 /// An expectation of each row, compiled against the rows that are written.
 #[derive(Debug, Clone)]
 pub struct RowRule {
@@ -338,7 +342,7 @@ struct Errors<'a> {
     rows: Vec<usize>,
 }
 
-/// The condition for each row; NULL for a row whose evaluation fails, which is found by halving.
+/// The condition for each row; NULL for a row whose evaluation fails, which is found in parts of parts.
 fn evaluate(
     expr: &Arc<dyn PhysicalExpr>,
     batch: &RecordBatch,
@@ -362,11 +366,13 @@ fn evaluate(
         errors.rows.push(rows.start);
         return Ok(BooleanArray::new_null(rows.len()));
     }
-    let middle = rows.start + rows.len() / 2;
-    let left = evaluate(expr, batch, rows.start..middle, errors)?;
-    let right = evaluate(expr, batch, middle..rows.end, errors)?;
-    let both = arrow::compute::concat(&[&left, &right])?;
-    Ok(both.as_boolean().clone())
+    let mut parts = Vec::with_capacity(PARTS);
+    let size = rows.len().div_ceil(PARTS);
+    for start in rows.clone().step_by(size) {
+        parts.push(evaluate(expr, batch, start..(start + size).min(rows.end), errors)?);
+    }
+    let parts: Vec<&dyn Array> = parts.iter().map(|part| part as &dyn Array).collect();
+    Ok(arrow::compute::concat(&parts)?.as_boolean().clone())
 }
 
 /// For each row of the mask the names of the rules that it breaks.

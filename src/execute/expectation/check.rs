@@ -41,8 +41,10 @@ pub(super) struct Checked {
     pub owner: u32,
     /// The rows.
     pub relation: Relation,
-    /// What the table is defined as.
+    /// Those of the rows, as the rules name them.
     pub columns: Vec<ColumnSpec>,
+    /// What the table is defined as.
+    pub defined: Vec<ColumnSpec>,
     /// Broken rows to show of each rule.
     pub samples: u32,
     /// Data files of the table.
@@ -307,7 +309,7 @@ impl Checker<'_, '_, '_> {
                 Err(error) if is_of_rule(&error) => failed_to_run(one.rule, &error),
                 Err(error) => return Err(error),
             },
-            Asked::Schema { columns, exact } => schema_result(one.rule, columns, *exact, &self.checked.columns),
+            Asked::Schema { columns, exact } => schema_result(one.rule, columns, *exact, &self.checked.defined),
             Asked::Rows(_) | Asked::Condition(_) => return Err(Error::internal("a rule of the scan was asked apart")),
         };
         let ms = Some(started.elapsed().as_secs_f64() * 1000.0);
@@ -413,7 +415,12 @@ impl Checker<'_, '_, '_> {
         if self.checked.samples == 0 {
             return Ok(None);
         }
-        let text = format!("SELECT to_jsonb(broken)::text FROM ({broken} LIMIT {}) AS broken", self.checked.samples);
+        // The name alone would mean a column that is called like it.
+        let mut row = "broken".to_owned();
+        while self.checked.columns.iter().any(|column| column.name == row) {
+            row.push('_');
+        }
+        let text = format!("SELECT to_jsonb({row})::text FROM ({broken} LIMIT {}) AS {row}", self.checked.samples);
         let reads = self.reads(rule);
         let mut rows = self.rows_of(index);
         let bound = match self.broken_rows(rule, &rows) {

@@ -23,7 +23,8 @@ use crate::sql::{
 pub(super) async fn run(road: &mut Road<'_>, statement: &CreateExpectation) -> Result<Output> {
     let target = road.target(&statement.table, "alter").await?;
     let (_, relation) = road.find(&statement.table)?;
-    let mut draft = Draft { target: &target, oid: relation.oid, columns: Vec::new(), depends_on: Vec::new() };
+    let (oid, owner) = (relation.oid, relation.owner);
+    let mut draft = Draft { target: &target, oid, owner, columns: Vec::new(), depends_on: Vec::new() };
     let filter = draft.filter(road, statement.filter.as_ref()).await?;
     let rule = draft.rule(road, statement).await?;
     let mut columns = draft.columns;
@@ -85,6 +86,7 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &CreateExpectation) -> R
 struct Draft<'t> {
     target: &'t Target,
     oid: u32,
+    owner: u32,
     columns: Vec<String>,
     depends_on: Vec<u32>,
 }
@@ -108,7 +110,13 @@ impl Draft<'_> {
             SetRule::RowCount(condition) => {
                 ExpectationRule::RowCount { comparison: self.condition(road, condition, "count(*) ").await? }
             }
-            SetRule::Unique(columns) => ExpectationRule::Unique { columns: self.named(columns)? },
+            SetRule::Unique(names) => {
+                let columns = self.named(names)?;
+                for name in names {
+                    self.check_equality(road, name).await?;
+                }
+                ExpectationRule::Unique { columns }
+            }
             SetRule::ForeignKey { columns, table, referenced } => {
                 let columns = self.named(columns)?;
                 self.foreign_key(road, columns, table, referenced).await?
@@ -162,6 +170,7 @@ impl Draft<'_> {
             if is_itself {
                 return Err(Error::unsupported("a subquery over the expectation's own table").at(name.position));
             }
+            self.check_read(road, oid, Some(name.position))?;
             self.depends_on.push(oid);
         }
         let text = format!("{before}{}", condition.text);
@@ -246,9 +255,39 @@ impl Draft<'_> {
         );
         let bound = self.bound(road, &sql::parse_query(&text)?).await;
         bound.map_err(|error| error.without_position().at(table.position))?;
+        self.check_read(road, relation.oid, (table.position > 0).then_some(table.position))?;
         self.depends_on.push(relation.oid);
         let referenced = referenced.iter().map(|name| name.value.clone()).collect();
         Ok(ExpectationRule::ForeignKey { columns, table: relation.oid, referenced })
+    }
+
+    /// 42883 for a column whose values are neither equal nor different.
+    async fn check_equality(&self, road: &mut Road<'_>, column: &Name) -> Result<()> {
+        let (schema, table) = (&self.target.schema, &self.target.name);
+        let from = plan::expectation::relation_text(schema, table);
+        let text = format!("SELECT 1 FROM {from} GROUP BY {}", plan::expectation::quoted(&column.value));
+        let bound = self.bound(road, &sql::parse_query(&text)?).await;
+        bound.map(drop).map_err(|error| error.without_position().at(column.position))
+    }
+
+    /// Refuses another relation that not every commit will find: 42P16, 42501.
+    fn check_read(&self, road: &Road<'_>, oid: u32, position: Option<u32>) -> Result<()> {
+        let snapshot = &road.snapshot;
+        let Some((schema, name, relation)) = snapshot.relation_by_oid(oid) else { return Ok(()) };
+        let is_temporary = |schema: &str| snapshot.schemas.get(schema).is_some_and(|schema| schema.temporary.is_some());
+        if is_temporary(schema) && !is_temporary(&self.target.schema) {
+            let message = "expectations on permanent tables may reference only permanent tables";
+            return Err(Error::new(SqlState::InvalidTableDefinition, message).at(position));
+        }
+        let owner = snapshot.roles.iter().find(|(_, role)| role.oid == self.owner);
+        if relation.owner == self.owner || owner.is_some_and(|(_, role)| role.superuser) {
+            return Ok(());
+        }
+        let message = format!("permission denied for {} {name}", relation.kind.noun());
+        let owner = owner.map(|(name, _)| name.as_str()).unwrap_or_default();
+        Err(Error::new(SqlState::InsufficientPrivilege, message)
+            .with_detail(format!("The expectation is asked with the rights of the table's owner, \"{owner}\"."))
+            .at(position))
     }
 
     /// Refuses a part that reads other relations.

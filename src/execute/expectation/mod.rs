@@ -11,6 +11,7 @@ mod create;
 mod found;
 mod on_commit;
 mod outcome;
+mod past;
 mod sight;
 mod validate;
 

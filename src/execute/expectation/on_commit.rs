@@ -175,6 +175,7 @@ async fn checked(road: &mut Road<'_>, table: &Arc<lake::Table>, found: Found) ->
         owner,
         relation,
         columns: table.columns().to_vec(),
+        defined: table.columns().to_vec(),
         samples: SAMPLES,
         file_count: table.num_files() as u64,
         // A commit waits for no put more than it must.

@@ -10,7 +10,7 @@ use datafusion::datasource::view::ViewTable;
 use sqlparser::ast::Expr;
 
 use super::check::{Checked, Files, check};
-use super::missing;
+use super::{missing, past};
 use crate::catalog::RelationKind;
 use crate::encode::types::{OutputColumn, PgType, arrow_type};
 use crate::error::{Error, Result, SqlState};
@@ -53,16 +53,27 @@ pub(super) async fn columns(road: &mut Road<'_>, statement: &Validate) -> Result
 pub(super) async fn run(road: &mut Road<'_>, statement: &Validate) -> Result<Output> {
     let (owner, table, target, oid) = found(road, statement).await?;
     let relation = rows(road, &target, Arc::clone(&table), oid, statement.condition.as_deref()).await?;
+    let names = match &statement.version {
+        Some(_) => past::names_now(road, &statement.table, &table).await?,
+        None => Vec::new(),
+    };
+    let is_renamed = names.iter().any(|(then, now)| then != now);
+    let relation = if is_renamed { past::renamed(road, &target, relation, &names)? } else { relation };
+    let mut columns = table.columns().to_vec();
+    for (column, (_, now)) in columns.iter_mut().zip(&names) {
+        column.name.clone_from(now);
+    }
     let rules = chosen(road, statement, &target)?;
     let checked = Checked {
         schema: target.schema.clone(),
         name: target.name.clone(),
         owner,
         relation,
-        columns: table.columns().to_vec(),
+        columns,
+        defined: table.columns().to_vec(),
         samples: statement.samples,
         file_count: table.num_files() as u64,
-        files: statement.condition.is_none().then(|| Files {
+        files: (statement.condition.is_none() && !is_renamed).then(|| Files {
             table: Arc::clone(&table),
             keeps: statement.version.is_none() && !table.is_private(),
             all: statement.only.is_empty(),

@@ -102,9 +102,18 @@ pub fn asked<'a>(
             Asked::Condition(Box::new(Condition { holds, rows, value, threshold }))
         }
         ExpectationRule::Freshness { expression, limit } => {
-            let age = format!("(now() - max(({expression})::timestamptz))");
-            let holds = sql::parse_expression(&format!("{age} < ({limit})"))?;
-            let value = sql::parse_expression(&format!("extract(epoch FROM {age})"))?;
+            // What is infinitely far away has no distance that an interval could tell.
+            let newest = format!("max(({expression})::timestamptz)");
+            let case = |future: &str, past: &str, other: &str| {
+                let whens = format!("WHEN {newest} = 'infinity' THEN {future} WHEN {newest} = '-infinity' THEN {past}");
+                sql::parse_expression(&format!("CASE {whens} ELSE {other} END"))
+            };
+            let holds = case("true", "false", &format!("(now() - {newest}) < ({limit})"))?;
+            let value = case(
+                "'-infinity'::double precision",
+                "'infinity'::double precision",
+                &format!("extract(epoch FROM (now() - {newest}))::double precision"),
+            )?;
             Asked::Condition(Box::new(Condition {
                 holds: filtered(holds, filter.as_ref()),
                 rows,

@@ -161,6 +161,14 @@ const REFUSED: &[(&str, &[&[&str]])] = &[
     ("REORG … APPLY (UPGRADE)", &[&["REORG TABLE t APPLY (UPGRADE UNIFORM (ICEBERG_COMPAT_VERSION = 2))"]]),
     ("REORG … WHERE", &[&["REORG TABLE t WHERE a = 1 APPLY (PURGE)"]]),
     (
+        "a parameter as the table of a function",
+        &[
+            &["PREPARE p AS SELECT * FROM profile($1)"],
+            &["PREPARE p AS SELECT * FROM violations($1, 'r')"],
+            &["PREPARE p AS SELECT * FROM table_at($1, 1)"],
+        ],
+    ),
+    (
         "FOR UPDATE and its kin",
         &[
             &["SELECT * FROM t FOR UPDATE"],
