@@ -39,6 +39,7 @@ pub struct Modes {
 }
 
 /// Where a session stands.
+#[allow(clippy::large_enum_variant, reason = "a session has one")]
 #[derive(Debug)]
 pub enum Transaction {
     Idle,
