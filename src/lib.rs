@@ -12,6 +12,7 @@ pub mod engine;
 pub mod error;
 pub mod execute;
 pub mod lake;
+pub mod models;
 pub mod observe;
 pub mod plan;
 pub mod protocol;

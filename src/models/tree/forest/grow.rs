@@ -1,0 +1,261 @@
+//! One tree of a forest, depth first, on one thread.
+
+use super::criterion::{Best, Criterion, Entry};
+use crate::models::tree::control::{Meter, Stopped};
+use crate::models::tree::model::{Rule, Split, Tree};
+use crate::models::tree::rng::Rng;
+use crate::models::tree::{Bins, MISSING, Matrix};
+
+/// What the trees of a forest share.
+pub(super) struct Grower<'a, C: Criterion> {
+    pub(super) matrix: &'a Matrix,
+    pub(super) bins: &'a [Bins],
+    pub(super) criterion: &'a C,
+    pub(super) features_per_node: usize,
+    pub(super) depth_max: usize,
+    pub(super) rows_split_min: u64,
+    pub(super) rows_leaf_min: u64,
+    pub(super) gain_min: f64,
+    pub(super) outputs: usize,
+}
+
+/// A node whose rows are `entries[start..end]`.
+struct Open<Cell> {
+    node: usize,
+    start: usize,
+    end: usize,
+    depth: usize,
+    total: Vec<Cell>,
+}
+
+/// A feature's histogram and the bins that have rows.
+struct Histogram<Cell> {
+    cells: Vec<Cell>,
+    order: [u8; 256],
+    occupied: usize,
+    has_missing: bool,
+}
+
+/// One thread's memory, kept from tree to tree.
+pub(super) struct Scratch<Cell> {
+    right: Vec<Entry>,
+    features: Vec<u32>,
+    now: Histogram<Cell>,
+    best: Histogram<Cell>,
+}
+
+impl<Cell: Copy + Default> Scratch<Cell> {
+    pub(super) fn new(stride: usize, features: usize) -> Self {
+        let histogram = || Histogram {
+            cells: vec![Cell::default(); 256 * stride],
+            order: [0; 256],
+            occupied: 0,
+            has_missing: false,
+        };
+        Self { right: Vec::new(), features: (0..features as u32).collect(), now: histogram(), best: histogram() }
+    }
+
+    /// Before a tree, lest its features depend on the trees that this thread grew before.
+    pub(super) fn order_features(&mut self) {
+        self.features.iter_mut().zip(0..).for_each(|(feature, number)| *feature = number);
+    }
+}
+
+impl<C: Criterion> Grower<'_, C> {
+    /// Grows a tree on the drawn rows, which end in the order of the leaves.
+    pub(super) fn grow(
+        &self,
+        entries: &mut [Entry],
+        rng: &mut Rng,
+        scratch: &mut Scratch<C::Cell>,
+        meter: &mut Meter<'_>,
+    ) -> Result<Tree, Stopped> {
+        let stride = self.criterion.stride();
+        let mut total = vec![C::Cell::default(); stride];
+        self.criterion.total(entries, &mut total);
+        let mut tree = Tree::new(0, self.outputs as u32);
+        let root = tree.push(self.criterion.weight(&total));
+        let mut open = vec![Open { node: root, start: 0, end: entries.len(), depth: 0, total }];
+        let mut values = Vec::new();
+        while let Some(Open { node, start, end, depth, total }) = open.pop() {
+            let rows = &mut entries[start..end];
+            let drawn = self.criterion.rows(&total);
+            let closed = depth >= self.depth_max
+                || drawn < self.rows_split_min
+                || drawn < 2 * self.rows_leaf_min
+                || self.criterion.pure(&total, rows);
+            let split = if closed { None } else { self.best_split(rows, &total, rng, scratch, meter)? };
+            let Some(split) = split else {
+                values.clear();
+                self.criterion.leaf(&total, rows, &mut values);
+                tree.set_leaf(node, &values);
+                continue;
+            };
+            let table = split.rule.table(split.default_left);
+            let [left_total, right_total] = sides(&scratch.best, &table, &total);
+            let covers = [self.criterion.weight(&left_total), self.criterion.weight(&right_total)];
+            meter.spend(2 * rows.len())?;
+            let feature = split.feature as usize;
+            let middle = start + partition(rows, self.matrix.column(feature), &table, &mut scratch.right);
+            let left = tree.split(node, &split, &self.bins[feature], covers);
+            open.push(Open { node: left + 1, start: middle, end, depth: depth + 1, total: right_total });
+            open.push(Open { node: left, start, end: middle, depth: depth + 1, total: left_total });
+        }
+        Ok(tree)
+    }
+
+    /// The best split among a random choice of features; beyond it, the first that splits at all (as scikit-learn does).
+    /// `scratch.best` is left with the histogram of the feature that was chosen.
+    fn best_split(
+        &self,
+        rows: &[Entry],
+        total: &[C::Cell],
+        rng: &mut Rng,
+        scratch: &mut Scratch<C::Cell>,
+        meter: &mut Meter<'_>,
+    ) -> Result<Option<Split>, Stopped> {
+        let Scratch { features, now, best: kept, .. } = scratch;
+        let mut found: Option<Split> = None;
+        for visited in 0..features.len() {
+            if visited >= self.features_per_node && found.is_some() {
+                break;
+            }
+            rng.shuffle_front(&mut features[visited..], 1);
+            let feature = features[visited];
+            meter.spend(rows.len() + 64)?;
+            self.fill(now, feature as usize, rows);
+            let gain_min = found.map_or(self.gain_min, |split| split.gain);
+            if let Some(split) = self.split_of(now, feature, total, gain_min) {
+                found = Some(split);
+                std::mem::swap(now, kept);
+            }
+        }
+        Ok(found)
+    }
+
+    fn fill(&self, histogram: &mut Histogram<C::Cell>, feature: usize, rows: &[Entry]) {
+        let stride = self.criterion.stride();
+        let column = self.matrix.column(feature);
+        let mut clear = |bin: u8| histogram.cells[usize::from(bin) * stride..][..stride].fill(C::Cell::default());
+        histogram.order[..histogram.occupied].iter().for_each(|&bin| clear(bin));
+        clear(MISSING);
+        self.criterion.fill(column, rows, &mut histogram.cells);
+        histogram.occupied = 0;
+        let mut push = |bin: u8, occupied: bool| {
+            histogram.order[histogram.occupied] = bin;
+            histogram.occupied += usize::from(occupied);
+        };
+        let bins = self.bins[feature].len();
+        if rows.len() >= bins {
+            for bin in 0..bins {
+                push(bin as u8, self.criterion.rows(&histogram.cells[bin * stride..][..stride]) > 0);
+            }
+        } else {
+            // Few rows: cheaper to note the bins that they touch than to look at all.
+            let mut seen = [0_u64; 4];
+            for entry in rows {
+                let code = column[entry.row()];
+                seen[usize::from(code / 64)] |= 1 << (code % 64);
+            }
+            seen[3] &= !(1 << 63);
+            for (word, mut bits) in seen.into_iter().enumerate() {
+                while bits != 0 {
+                    push((word * 64) as u8 + bits.trailing_zeros() as u8, true);
+                    bits &= bits - 1;
+                }
+            }
+        }
+        histogram.has_missing = self.criterion.rows(&histogram.cells[usize::from(MISSING) * stride..][..stride]) > 0;
+    }
+
+    fn split_of(
+        &self,
+        histogram: &mut Histogram<C::Cell>,
+        feature: u32,
+        total: &[C::Cell],
+        gain_min: f64,
+    ) -> Option<Split> {
+        let stride = self.criterion.stride();
+        let cells = &histogram.cells;
+        let cell = |bin: u8| &cells[usize::from(bin) * stride..][..stride];
+        let order = &mut histogram.order[..histogram.occupied];
+        if order.len() + usize::from(histogram.has_missing) < 2 {
+            return None;
+        }
+        let categorical = self.bins[feature as usize].is_categorical();
+        let mut sorted = [0_u8; 256];
+        let order: &[u8] = if categorical {
+            let mut keyed: Vec<(f64, u8)> =
+                order.iter().map(|&bin| (self.criterion.key(cell(bin), total), bin)).collect();
+            keyed.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+            sorted.iter_mut().zip(&keyed).for_each(|(slot, &(_, bin))| *slot = bin);
+            &sorted[..keyed.len()]
+        } else {
+            order
+        };
+        let mut best = Best { gain: gain_min, place: usize::MAX, missing_left: false };
+        self.criterion.scan(cells, order, None, total, self.rows_leaf_min, &mut best);
+        let missing = histogram.has_missing.then(|| cell(MISSING));
+        if missing.is_some() {
+            self.criterion.scan(cells, order, missing, total, self.rows_leaf_min, &mut best);
+        }
+        let (left, right) = order.split_at_checked(best.place.checked_add(1)?)?;
+        let rule = if categorical {
+            let mut set = [0_u64; 4];
+            left.iter().for_each(|&bin| set[usize::from(bin / 64)] |= 1 << (bin % 64));
+            Rule::In(set)
+        } else {
+            // Empty bins between the sides are shared between them. Nothing on the right but missing values: all values go left.
+            Rule::Upto(match (left.last(), right.first()) {
+                (Some(&low), Some(&high)) => ((u16::from(low) + u16::from(high) - 1) / 2) as u8,
+                _ => (self.bins[feature as usize].len() - 1) as u8,
+            })
+        };
+        let default_left = match missing {
+            Some(_) => best.missing_left,
+            // Never seen here: with the greater side.
+            None => {
+                let rows = |bins: &[u8]| bins.iter().map(|&bin| self.criterion.rows(cell(bin))).sum::<u64>();
+                rows(left) > rows(right)
+            }
+        };
+        Some(Split { feature, rule, default_left, gain: best.gain })
+    }
+}
+
+/// The totals of the left and of the right rows.
+fn sides<Cell>(histogram: &Histogram<Cell>, table: &[u8; 256], total: &[Cell]) -> [Vec<Cell>; 2]
+where
+    Cell: Copy + Default + std::ops::AddAssign + std::ops::SubAssign,
+{
+    let stride = total.len();
+    let mut left = vec![Cell::default(); stride];
+    let mut right = total.to_vec();
+    let missing = histogram.has_missing.then_some(MISSING);
+    for bin in histogram.order[..histogram.occupied].iter().copied().chain(missing) {
+        if table[usize::from(bin)] == 1 {
+            for lane in 0..stride {
+                left[lane] += histogram.cells[usize::from(bin) * stride + lane];
+                right[lane] -= histogram.cells[usize::from(bin) * stride + lane];
+            }
+        }
+    }
+    [left, right]
+}
+
+/// Brings the rows that go left to the front, both sides in their order: columns are then read forwards. Returns how many went left.
+fn partition(rows: &mut [Entry], column: &[u8], table: &[u8; 256], right: &mut Vec<Entry>) -> usize {
+    right.resize(rows.len().max(right.len()), Entry::default());
+    let right = &mut right[..rows.len()];
+    let (mut lefts, mut rights) = (0, 0);
+    for place in 0..rows.len() {
+        let entry = rows[place];
+        let left = usize::from(table[usize::from(column[entry.row()])]);
+        rows[lefts] = entry;
+        right[rights] = entry;
+        lefts += left;
+        rights += 1 - left;
+    }
+    rows[lefts..].copy_from_slice(&right[..rights]);
+    lefts
+}

@@ -1,0 +1,133 @@
+//! Damaged models, cancels, data that teaches nothing.
+
+use super::*;
+
+#[test]
+fn damaged_models_are_errors_and_never_panic() {
+    let data = Data::new(300, 17);
+    let mut rng = Rng::new(1, &[]);
+    let (mut refused, mut passed) = (0, 0);
+    for ensemble in all_models(&data, 1) {
+        ensemble.validate().unwrap();
+        for _ in 0..150 {
+            let mut damaged = ensemble.clone();
+            let number = rng.below(damaged.trees.len() as u32) as usize;
+            let tree = &mut damaged.trees[number];
+            let node = rng.below(tree.len() as u32) as usize;
+            let odd = [0, 1, node as u32, tree.len() as u32, LEAF][rng.below(5) as usize];
+            match rng.below(12) {
+                0 => tree.left[node] = odd,
+                1 => tree.right[node] = odd,
+                2 => tree.feature[node] = odd,
+                3 => tree.set[node] = odd,
+                4 => tree.threshold[node] = f64::NAN,
+                5 => tree.cover[node] = -1.0,
+                6 => tree.values.truncate(rng.below(tree.values.len() as u32 + 1) as usize),
+                7 => tree.width = odd,
+                8 => tree.output = odd,
+                9 => tree.gain.truncate(node),
+                10 => damaged.base.clear(),
+                _ => damaged.features.truncate(2),
+            }
+            let read = Predictor::new(&damaged);
+            if let Ok(predictor) = &read {
+                let columns: Vec<&[f64]> = data.slices().iter().map(|column| &column[..7]).collect();
+                let columns = &columns[..damaged.features.len()];
+                predictor.predict(columns, 1, &Unwatched).unwrap();
+                Explainer::new(&damaged).unwrap().explain(columns, 1, &Unwatched).unwrap();
+                passed += 1;
+            } else {
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 400 && passed > 0, "{refused} {passed}");
+}
+
+/// Stops at its `n`-th question.
+struct StopAt(std::sync::atomic::AtomicUsize);
+
+impl Watch for StopAt {
+    fn check(&self) -> Result<(), Stopped> {
+        let left =
+            self.0.fetch_update(std::sync::atomic::Ordering::Relaxed, std::sync::atomic::Ordering::Relaxed, |left| {
+                left.checked_sub(1)
+            });
+        left.map(|_| ()).map_err(|_| Stopped)
+    }
+
+    fn progress(&self, _done: usize, _total: usize, _loss: Option<f64>) {}
+}
+
+#[test]
+fn a_stopped_training_ends_with_an_error() {
+    let data = Data::new(5000, 18);
+    for questions in [0, 1, 5] {
+        let watch = StopAt(questions.into());
+        let forest =
+            train_forest_classifier(&data.matrix, &data.bins, &data.binary(), 2, None, None, &options(99, 2), &watch);
+        assert_eq!(forest.map(|_| ()), Err(Error::Stopped));
+        let watch = StopAt(questions.into());
+        let target = Target { labels: &data.number, weights: None };
+        let options = BoostOptions { threads: 2, ..BoostOptions::default() };
+        let boosted = train_boosting(
+            &data.matrix,
+            &data.bins,
+            target,
+            None,
+            Objective::Squared,
+            &options,
+            &watch,
+            &mut |_, _| {},
+        );
+        assert_eq!(boosted.map(|_| ()), Err(Error::Stopped));
+    }
+}
+
+#[test]
+fn nothing_to_learn_is_no_failure() {
+    let constant = vec![vec![1.0; 50], vec![f64::NAN; 50]];
+    let bins: Vec<Bins> = constant.iter().map(|column| Bins::numeric(&mut column.clone(), 254, 3)).collect();
+    let matrix = encode(&constant, &bins);
+    let columns: Vec<&[f64]> = constant.iter().map(Vec::as_slice).collect();
+    let one_class = vec![1_u16; 50];
+    let forest =
+        train_forest_classifier(&matrix, &bins, &one_class, 2, None, None, &options(3, 2), &Unwatched).unwrap();
+    let predict = |ensemble: &Ensemble| Predictor::new(ensemble).unwrap().predict(&columns, 1, &Unwatched).unwrap();
+    assert!(predict(&forest.ensemble).iter().all(|&share| share == 1.0));
+    for objective in [Objective::Squared, Objective::Logistic, Objective::Softmax { classes: 2 }] {
+        let target = Target { labels: &[1.0; 50], weights: None };
+        let boosted = train_boosting(
+            &matrix,
+            &bins,
+            target,
+            None,
+            objective,
+            &BoostOptions::default(),
+            &Unwatched,
+            &mut |_, _| {},
+        )
+        .unwrap();
+        assert!(predict(&boosted.ensemble).iter().all(|value| value.is_finite()));
+    }
+    let empty = Matrix::new(vec![Vec::new(); 2]).unwrap();
+    let refused = train_forest_regressor(&empty, &bins, &[], None, &options(1, 1), &Unwatched);
+    assert!(matches!(refused, Err(Error::Invalid(_))));
+}
+
+#[test]
+fn a_team_does_everything_once_and_hands_on_a_panic() {
+    let team = crate::models::tree::team::Team::new(3);
+    for items in [0, 1, 2, 100] {
+        let done: Vec<_> = (0..items).map(|_| std::sync::atomic::AtomicUsize::new(0)).collect();
+        team.each((0..items).collect(), |item: usize| {
+            done[item].fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        });
+        assert!(done.iter().all(|done| done.load(std::sync::atomic::Ordering::Relaxed) == 1));
+    }
+    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        team.each((0..100).collect(), |item: usize| assert!(item != 50, "item 50"));
+    }));
+    assert!(caught.is_err());
+    team.each(vec![1, 2], |_| {});
+}
