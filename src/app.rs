@@ -34,6 +34,12 @@ const ENGINE_THREADS_MIN: usize = 8;
 const ENGINE_STACK_BYTES: usize = 64 * 1024 * 1024;
 /// Time that background work has to end.
 const UPKEEP_END: Duration = Duration::from_secs(2);
+/// Time that the last results of expectations have to get into their log.
+const RESULTS_END: Duration = Duration::from_secs(10);
+/// Results of expectations wait so long for others that go into the same commit.
+const RESULTS_PAUSE: Duration = Duration::from_secs(1);
+/// Time after a failure to log them.
+const RESULTS_AGAIN: Duration = Duration::from_secs(10);
 const INTERVAL_MIN: Duration = Duration::from_millis(100);
 /// Where the catalog is in the warehouse.
 const CATALOG_FOLDER: &str = "_lakegate/catalog";
@@ -147,6 +153,9 @@ pub async fn service(config: &Config) -> Result<Arc<Service>> {
     if let Err(error) = Box::pin(execute::temporary::sweep(&ground)).await {
         tracing::warn!(%error, "could not remove abandoned temporary tables");
     }
+    if let Err(error) = Box::pin(ground.lake.complete_logs()).await {
+        tracing::warn!(%error, "could not complete the logs of an earlier version");
+    }
     let registry = Registry::new(Limits {
         connections_max: config.server.connections_max,
         superuser_reserved: config.server.superuser_reserved,
@@ -154,6 +163,7 @@ pub async fn service(config: &Config) -> Result<Arc<Service>> {
     poll_ground(&metrics, &ground)?;
     let unfinished = Arc::clone(&ground);
     tokio::spawn(async move { complete(&unfinished).await });
+    tokio::spawn(log_results(Arc::clone(&ground)));
     Ok(Service::new(ground, registry, settings, metrics))
 }
 
@@ -200,6 +210,32 @@ fn engine_options(config: &Config) -> EngineOptions {
         spill_bytes_max: memory.spill_bytes_max.0,
         metadata_cache_bytes: config.lake.metadata_cache_bytes.as_usize(),
         target_partitions: std::thread::available_parallelism().map_or(1, usize::from),
+    }
+}
+
+/// Puts results of expectations into their log while the process lives; [`finish`] does the last.
+async fn log_results(ground: Arc<Ground>) {
+    loop {
+        ground.lake.expectations_waiting().await;
+        tokio::time::sleep(RESULTS_PAUSE).await;
+        while let Err(error) = flush_results(&ground).await {
+            tracing::warn!(%error, "results of expectations could not be logged");
+            tokio::time::sleep(RESULTS_AGAIN).await;
+        }
+    }
+}
+
+async fn flush_results(ground: &Ground) -> Result<()> {
+    let lake = Arc::clone(&ground.lake);
+    ground.engine.compute(async move { lake.flush_expectations().await }).await
+}
+
+/// What is left to do when no statement runs any more.
+pub async fn finish(ground: &Ground) {
+    match tokio::time::timeout(RESULTS_END, flush_results(ground)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(%error, "results of expectations are lost"),
+        Err(_) => tracing::error!("results of expectations are lost: the store does not answer"),
     }
 }
 
@@ -301,6 +337,7 @@ impl App {
             tokio::spawn(console::run(listener, metrics, Arc::clone(&self.readiness), http_shutdown.clone()))
         });
         let ground = Arc::clone(self.service.ground());
+        let served = Arc::clone(&ground);
         let refresher = self.habits.as_ref().map(|habits| {
             let service = Arc::clone(&self.service);
             tokio::spawn(refresher::run(service, habits.interval, shutdown.clone()))
@@ -338,6 +375,7 @@ impl App {
                 background.abort();
             }
         }
+        finish(&served).await;
         http_shutdown.cancel();
         if let Some(http) = http {
             let _ = tokio::time::timeout(Duration::from_secs(1), http).await;

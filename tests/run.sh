@@ -6,6 +6,8 @@ target=${CARGO_TARGET_DIR:-$PWD/target}
 export LAKEGATE_TEST_VENV=${LAKEGATE_TEST_VENV:-$(dirname "$target")/test-venv}
 export LAKEGATE_TEST_NODE=${LAKEGATE_TEST_NODE:-$(dirname "$target")/test-node}
 export RUST_BACKTRACE=${RUST_BACKTRACE:-0}
+# Many tests wait for what they have delayed or killed: others run meanwhile.
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(nproc)))}
 work=$(mktemp -d)
 server=
 

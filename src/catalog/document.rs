@@ -299,7 +299,7 @@ pub struct ViewRead {
     pub columns: Vec<ReadColumn>,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadColumn {
     /// As the query has it.
     pub name: String,

@@ -54,8 +54,11 @@ async fn run_here(warehouse: ServeFlags, text: &str) -> Result<(), Failure> {
     let config = Config::load(&warehouse.into())?;
     start_logging(&config.log)?;
     let service = app::service(&config).await?;
+    let ground = std::sync::Arc::clone(service.ground());
     let mut session = LocalSession::open(service, &config.server.superuser, &config.server.database).await?;
-    Ok(Box::pin(session.run_text(text, print_line)).await?)
+    let done = Box::pin(session.run_text(text, print_line)).await;
+    app::finish(&ground).await;
+    Ok(done?)
 }
 
 /// Over the wire, a statement a message: as in this process, each is its own transaction outside BEGIN.

@@ -6,6 +6,7 @@
 //! There is no global SessionContext: a statement gets a [`SessionState`] that is shared by all statements with the same
 //! [`Tuning`], and holds no tables, no functions and no user's state. It knows no SQL and no catalog.
 
+mod broken;
 mod guard;
 mod interest;
 mod memory;
@@ -38,6 +39,7 @@ use tokio::runtime::Handle;
 
 use crate::error::{Error, Result, SqlState};
 
+pub use broken::BrokenRows;
 pub use guard::guarded_value;
 pub use interest::Interest;
 pub use memory::machine_memory_bytes;

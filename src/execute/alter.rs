@@ -5,8 +5,10 @@ use super::dependents::{self, Object};
 use super::drop;
 use super::drop::require_owner;
 use super::output::Output;
+use super::quarantine;
 use super::refresh;
 use super::road::{Road, is_system_schema, system_catalog};
+use super::rule_renames;
 use crate::catalog::{Document, Relation, RelationKind};
 use crate::error::{Error, Result, Severity, SqlState};
 use crate::plan::recorded::relation_mut;
@@ -134,7 +136,8 @@ async fn rename(road: &mut Road<'_>, (schema, name): (&str, &str), relation: &Re
         if document.relation(&schema, &to).is_some() {
             return Err(Error::new(SqlState::DuplicateTable, format!("relation \"{to}\" already exists")));
         }
-        let relation = take(document, &schema, &name, oid)?;
+        let mut relation = take(document, &schema, &name, oid)?;
+        rule_renames::rename_table(&mut relation, &name, &to);
         if let Some(schema) = document.schemas.get_mut(&schema) {
             schema.relations.insert(to.clone(), relation);
         }
@@ -190,7 +193,8 @@ async fn set_owner(road: &mut Road<'_>, relation: &Relation, owner: &Name) -> Re
     let (oid, owner) = (relation.oid, owner_oid(road, owner)?);
     road.define(move |document| {
         if let Some(relation) = relation_mut(document, oid) {
-            relation.owner = owner;
+            let before = std::mem::replace(&mut relation.owner, owner);
+            quarantine::give(document, oid, before, owner);
         }
         Ok(())
     })
@@ -247,6 +251,7 @@ async fn rename_view_column(
             columns.for_each(|column| column.name.clone_from(&to));
         }
         rename_in_views(document, oid, &from, &to);
+        rule_renames::rename_column(document, oid, &from, &to);
         Ok(())
     })
     .await

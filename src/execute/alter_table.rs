@@ -17,8 +17,9 @@ use std::sync::Arc;
 use super::alter::{drop_views, owner_oid, rename_in_views};
 use super::alter_draft::Draft;
 use super::properties;
+use super::quarantine;
 use super::road::{Road, Target};
-use super::row_rules;
+use super::{row_rules, rule_renames};
 use crate::catalog::Relation;
 use crate::error::{Error, Result, Severity, SqlState};
 use crate::lake::{self, Input, Operation, WriteMode};
@@ -30,6 +31,9 @@ use rules::{add_check, add_expectation, drop_constraint, rename_constraint, set_
 
 /// Times that a statement is run before other writers' commits end it with 40001.
 const ATTEMPTS_MAX: u32 = 10;
+/// Keys of the operation's parameters in the log that tell of a renamed column, as Delta's RENAME COLUMN has them.
+pub(super) const RENAMED_FROM: &str = "oldColumnPath";
+pub(super) const RENAMED_TO: &str = "newColumnPath";
 
 /// What a statement does to the definition.
 #[derive(Clone, Copy)]
@@ -42,6 +46,7 @@ pub(super) enum Edit<'a> {
 /// Commits what the edit makes of the table's definition, again on a newer version when other writers were faster.
 pub(super) async fn run(road: &mut Road<'_>, name: &QualifiedName, relation: &Relation, edit: Edit<'_>) -> Result<()> {
     let mut attempt = 1;
+    let waiting = road.session.handle().notices_waiting();
     loop {
         let mut target = road.target(name, "alter").await?;
         let turn = road.ground.lake.turn(&target.table).await;
@@ -63,6 +68,7 @@ pub(super) async fn run(road: &mut Road<'_>, name: &QualifiedName, relation: &Re
             Err(error)
                 if error.sqlstate() == SqlState::SerializationFailure && attempt < ATTEMPTS_MAX && !road.staged =>
             {
+                road.session.handle().forget_notices(waiting);
                 attempt += 1;
                 tokio::time::sleep(lake::pause(attempt)).await;
             }
@@ -84,7 +90,7 @@ fn comment(draft: &mut Draft, column: Option<&Name>, text: Option<&str>) -> Resu
 
 async fn apply(road: &mut Road<'_>, draft: &mut Draft, relation: &Relation, change: &AlterChange) -> Result<()> {
     match change {
-        AlterChange::RenameColumn { from, to } => rename_column(draft, from, to),
+        AlterChange::RenameColumn { from, to } => rename_column(draft, relation, from, to),
         AlterChange::RenameConstraint { from, to } => rename_constraint(draft, relation, from, to),
         AlterChange::Actions(actions) => {
             let mut ordered: Vec<&AlterAction> = actions.iter().collect();
@@ -96,6 +102,27 @@ async fn apply(road: &mut Road<'_>, draft: &mut Draft, relation: &Relation, chan
         }
         AlterChange::RenameTo(_) | AlterChange::SetSchema(_) | AlterChange::Refresh(_) => Ok(()),
     }
+}
+
+/// Whether rules about the rows or the columns may be answered otherwise afterwards.
+pub(super) fn changes_rows(change: &AlterChange) -> bool {
+    let AlterChange::Actions(actions) = change else { return false };
+    actions.iter().any(|action| match action {
+        AlterAction::AddColumn { .. }
+        | AlterAction::DropColumn { .. }
+        | AlterAction::Type { .. }
+        | AlterAction::NotNull { .. } => true,
+        AlterAction::Default { .. }
+        | AlterAction::DropExpression { .. }
+        | AlterAction::Comment { .. }
+        | AlterAction::AddCheck(_)
+        | AlterAction::AddExpectation(_)
+        | AlterAction::DropConstraint { .. }
+        | AlterAction::Owner(_)
+        | AlterAction::SetProperties(_)
+        | AlterAction::UnsetProperties { .. }
+        | AlterAction::ClusterBy(_) => false,
+    })
 }
 
 /// PostgreSQL's order of actions: what is dropped makes room for what is added.
@@ -183,7 +210,9 @@ async fn finish(road: &mut Road<'_>, target: &Target, oid: u32, draft: &Draft, a
             }
             Input::Streams(Vec::new())
         };
-        let operation = Operation { alone, ..Operation::new("ALTER TABLE") };
+        let renamed = draft.renamed.iter().flat_map(|(from, to)| [(RENAMED_FROM, from), (RENAMED_TO, to)]);
+        let parameters = renamed.map(|(key, name)| (key.to_owned(), name.clone())).collect();
+        let operation = Operation { alone, parameters, ..Operation::new("ALTER TABLE") };
         let written = road.write(WriteMode::Redefine(redefinition), input, gate, operation).await;
         let written = written.map_err(|error| of_old_row(error, draft))?;
         if let Some(written) = written.table {
@@ -195,20 +224,27 @@ async fn finish(road: &mut Road<'_>, target: &Target, oid: u32, draft: &Draft, a
     let path = road.context.search_path.clone();
     let (rules, unread) = (draft.rules.clone(), draft.unread.clone());
     let parts = draft.puts_apart();
+    // Who commits rows after this one's end knows of its rules.
+    let held = match alone || road.staged || rules.is_empty() {
+        true => None,
+        false => Some(road.ground.lake.hold(&table).await),
+    };
     let notices = road
         .define(move |document| {
             recorded.apply(document, oid);
             if let (Some(owner), Some(relation)) = (owner, relation_mut(document, oid)) {
-                relation.owner = owner;
+                let before = std::mem::replace(&mut relation.owner, owner);
+                quarantine::give(document, oid, before, owner);
             }
             if let Some((from, to)) = &renamed {
                 rename_in_views(document, oid, from, to);
             }
-            unread.iter().for_each(|column| row_rules::drop_reading(document, oid, column));
+            unread.iter().for_each(|column| rule_renames::drop_reading(document, oid, column));
             row_rules::apply(document, oid, &rules)?;
             Ok(drop_views(document, &path, &views))
         })
         .await?;
+    drop(held);
     notices.into_iter().for_each(|notice| road.notice(notice));
     if parts {
         let owner = road.snapshot.relation(&target.schema, &target.name).map(|relation| relation.owner);

@@ -13,6 +13,7 @@ use super::evolve;
 use super::output::{Output, RowsTag};
 use super::properties;
 use super::road::{Road, Target, relation_columns};
+use super::standing;
 use crate::encode::types::OutputColumn;
 use crate::error::{Error, Result, SqlState};
 use crate::lake::{self, Change, ColumnSpec, Counts, Input, Operation, Returned, WriteMode};
@@ -32,7 +33,11 @@ pub(crate) async fn run_planned(road: &mut Road<'_>, statement: Changing<'_>) ->
     let mut attempt = 1;
     loop {
         match attempt_once(road, statement, attempt).await {
-            Err(error) if error.sqlstate() == SqlState::SerializationFailure && attempt < ATTEMPTS_MAX => {
+            Err(error)
+                if error.sqlstate() == SqlState::SerializationFailure
+                    && attempt < ATTEMPTS_MAX
+                    && !standing::is_about(&error) =>
+            {
                 attempt += 1;
                 road.unpin();
                 tokio::time::sleep(lake::pause(attempt)).await;
@@ -127,6 +132,7 @@ async fn attempt_once(road: &mut Road<'_>, statement: Changing<'_>, attempt: u32
     (target, relation, added) = Box::pin(evolved(road, statement, target, relation)).await?;
     let bound = Box::pin(road.bind_change(statement, &target, &relation)).await?;
     let gate = road.gate(&target)?;
+    let gate = if matches!(statement, Changing::Delete(_)) { gate.unwatched() } else { gate };
     let (plan, context) = road.physical(bound.plan).await?;
     let spool = (!bound.returning.is_empty()).then(|| Arc::new(Spool::new(road.ground.engine.memory_pool())));
     let change = Change {

@@ -13,12 +13,13 @@ use super::loaded::FileValue;
 use super::output::{CopyIn, CopySink, Output};
 use super::rejected_rows::RejectedRows;
 use super::road::{Road, Target};
+use super::standing;
 use super::watched::Watching;
 use crate::encode::copy::{self, Chunk, ChunkDecoder, Splitter};
 use crate::encode::types::{Format, PgType};
 use crate::error::{Error, Result, SqlState};
 use crate::lake::files::{FileFormat, FileSet, Rejections, decode_parallel};
-use crate::lake::{Input, WriteMode, WriteRequest, Written, files};
+use crate::lake::{Input, Operation, WriteMode, WriteRequest, Written, files};
 use crate::observe::{CopyDirection, Metrics};
 use crate::plan::relations::{Relation, RelationColumn, ResolvedTable};
 use crate::session::Arrivals;
@@ -90,7 +91,8 @@ async fn from_client(road: &mut Road<'_>, statement: &CopyFrom, target: Target, 
     let rejections = Rejections::with_limit(options.reject_limit);
     let rejected = RejectedRows::of(road, &target, Arc::clone(&rejections));
     let decoder = ChunkDecoder::new(format!("COPY {}", target.name), options, names, road.input_context());
-    let operation = road.operation("COPY");
+    let standing = (!road.staged).then(|| standing::of_statement(road, &target.table));
+    let operation = Operation { standing, ..road.operation("COPY") };
     let (gate, watching) = Box::pin(road.watched(road.gate(&target)?, target.table.columns(), &operation)).await?;
     // A row that is left out may break what the table asks of those that stay.
     let removes = gate.watch().is_some_and(|watch| watch.removes());

@@ -19,6 +19,7 @@ use super::loaded::FileValue;
 use super::output::{Output, RowsTag};
 use super::rejected_rows::RejectedRows;
 use super::road::{Road, Target};
+use super::standing;
 use crate::encode::types::{OutputColumn, PgType, format_type};
 use crate::error::{Error, Result, SqlState};
 use crate::lake::files::{FileFormat, FileOptions, FileSet, FileTable, HeaderChoice};
@@ -54,7 +55,10 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &CopyInto) -> Result<Out
     let loaded = loop {
         match load(road, statement, &options).await {
             Err(error)
-                if error.sqlstate() == SqlState::SerializationFailure && !road.staged && attempt < ATTEMPTS_MAX =>
+                if error.sqlstate() == SqlState::SerializationFailure
+                    && !road.staged
+                    && attempt < ATTEMPTS_MAX
+                    && !standing::is_about(&error) =>
             {
                 attempt += 1;
                 road.unpin();

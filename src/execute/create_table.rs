@@ -3,24 +3,24 @@
 //! The Delta table is committed first and the catalog's entry after it: what a crash between the two leaves behind is a folder
 //! that no entry names, never an entry without a table.
 
-use std::collections::HashSet;
+mod columns;
+
 use std::sync::Arc;
+
+use columns::stored_type;
+pub(super) use columns::{check_columns, check_name, constraint_name};
 
 use super::location::check_place;
 use super::output::Output;
 use super::road::Road;
-use super::row_rules::{self, quarantine_name};
-use super::{refresh, temporary};
+use super::row_rules::{self, quarantine_name, rules_of};
+use super::{quarantine, refresh, temporary};
 use crate::catalog::{Materialized, OnCommit, Relation, RelationKind, Table};
-use crate::encode::types::{PgType, element_of, format_type, oid};
 use crate::error::{Error, Result, Severity, SqlState};
 use crate::lake::{self, ColumnSpec, CreateMode, Freshness, Input, TableSpec, WriteMode};
 use crate::plan::recorded::Recorded;
 use crate::quality::{Expectation, Gate, ViolationAction};
-use crate::sql::{self, CheckConstraint, CreateTable};
-
-/// Most columns of a table: PostgreSQL's own limit.
-const COLUMNS_MAX: usize = 1600;
+use crate::sql::{self, CreateTable};
 
 pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateTable) -> Result<Output> {
     let (schema, name) = road.creation_name(&statement.name, statement.temporary)?;
@@ -46,6 +46,7 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateTable) -> Result<
             return Err(Error::new(SqlState::InsufficientPrivilege, format!("must be owner of table {name}")));
         }
     }
+    tell_dropped_rules(road, &name, existing.as_ref());
     let on_commit = on_commit(statement, is_temporary)?;
     road.session.has_on_commit |= on_commit.is_some();
     if is_temporary && statement.location.is_some() {
@@ -83,6 +84,10 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateTable) -> Result<
         true if road.staged => Making::Private(road.newest(&location).await?),
         true => Making::InPlace,
     };
+    let owner = existing.as_ref().map_or(road.role_oid(), |relation| relation.owner);
+    if statement.expectations.iter().any(|rule| rule.action == ViolationAction::QuarantineRow) {
+        quarantine::check(road, &schema, &name, Some(owner))?;
+    }
     let adopts = statement.location.is_some() && statement.columns.is_empty() && statement.query.is_none();
     let made = make(road, (&schema, &name), statement, &location, making).await?;
     let rules = made.rules.clone();
@@ -104,6 +109,22 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateTable) -> Result<
         road.leave(left.location.clone()).await?;
     }
     Ok(Output::Done(tag(statement, made.rows)))
+}
+
+/// A definition that takes the place of another has its own rules about rows, and none about all rows.
+fn tell_dropped_rules(road: &mut Road<'_>, name: &str, replaced: Option<&Relation>) {
+    let rules = replaced.map(rules_of).unwrap_or_default().iter().filter(|rule| !rule.rule.is_of_rows());
+    let lines: Vec<String> =
+        rules.map(|rule| format!("drop cascades to expectation {} on table {name}", rule.name)).collect();
+    let notice = |message: String| Error::notice(Severity::Notice, SqlState::SuccessfulCompletion, message);
+    match lines.as_slice() {
+        [] => {}
+        [line] => road.notice(notice(line.clone())),
+        lines => {
+            let message = format!("drop cascades to {} other objects", lines.len());
+            road.notice(notice(message).with_detail(lines.join("\n")));
+        }
+    }
 }
 
 fn on_commit(statement: &CreateTable, is_temporary: bool) -> Result<Option<OnCommit>> {
@@ -325,105 +346,6 @@ async fn written(
     Ok(Made { table, rows: written.rows, rules })
 }
 
-/// What a column of a query's type is stored as: a literal of unknown type is text.
-fn stored_type(ty: PgType) -> PgType {
-    match ty.oid {
-        oid::UNKNOWN => PgType::TEXT,
-        _ => ty,
-    }
-}
-
-/// Refuses the names of system columns.
-pub(super) fn check_name(name: &str) -> Result<()> {
-    if matches!(name, "ctid" | "xmin" | "xmax" | "cmin" | "cmax" | "tableoid") {
-        let message = format!("column name \"{name}\" conflicts with a system column name");
-        return Err(Error::new(SqlState::DuplicateColumn, message));
-    }
-    Ok(())
-}
-
-pub(super) fn check_columns(columns: &[ColumnSpec]) -> Result<()> {
-    if columns.len() > COLUMNS_MAX {
-        return Err(Error::new(SqlState::TooManyColumns, format!("tables can have at most {COLUMNS_MAX} columns")));
-    }
-    let mut seen = HashSet::new();
-    for column in columns {
-        if !seen.insert(column.name.as_str()) {
-            return Err(Error::new(
-                SqlState::DuplicateColumn,
-                format!("column \"{}\" specified more than once", column.name),
-            ));
-        }
-        // Delta compares names without case: two such columns could not be told apart by other engines.
-        if columns.iter().any(|other| other.name != column.name && other.name.eq_ignore_ascii_case(&column.name)) {
-            return Err(Error::new(
-                SqlState::DuplicateColumn,
-                format!("column \"{}\" differs from another one only by case", column.name),
-            )
-            .with_detail("Delta Lake compares column names without case."));
-        }
-        let element = element_of(column.ty.oid).unwrap_or(column.ty.oid);
-        if is_pseudo(element) {
-            let message = format!("column \"{}\" has pseudo-type {}", column.name, format_type(column.ty));
-            return Err(Error::new(SqlState::InvalidTableDefinition, message));
-        }
-        if !is_storable(element) {
-            let message = format!("type {} of column \"{}\"", format_type(column.ty), column.name);
-            return Err(Error::unsupported(message));
-        }
-    }
-    Ok(())
-}
-
-fn is_pseudo(ty: u32) -> bool {
-    matches!(
-        ty,
-        oid::VOID
-            | oid::RECORD
-            | oid::ANYARRAY
-            | oid::ANY
-            | oid::ANYELEMENT
-            | oid::ANYNONARRAY
-            | oid::CSTRING
-            | oid::TRIGGER
-            | oid::INTERNAL
-    )
-}
-
-/// Types whose values are read, checked and written: others would be kept as any text.
-fn is_storable(ty: u32) -> bool {
-    matches!(
-        ty,
-        oid::BOOL
-            | oid::BYTEA
-            | oid::CHAR
-            | oid::NAME
-            | oid::INT2
-            | oid::INT4
-            | oid::INT8
-            | oid::OID
-            | oid::TEXT
-            | oid::JSON
-            | oid::JSONB
-            | oid::FLOAT4
-            | oid::FLOAT8
-            | oid::NUMERIC
-            | oid::BPCHAR
-            | oid::VARCHAR
-            | oid::DATE
-            | oid::TIME
-            | oid::TIMESTAMP
-            | oid::TIMESTAMPTZ
-            | oid::INTERVAL
-            | oid::UUID
-            | oid::REGCLASS
-            | oid::REGTYPE
-            | oid::REGPROC
-            | oid::REGROLE
-            | oid::REGNAMESPACE
-    )
-}
-
 fn spec_of(
     statement: &CreateTable,
     location: &str,
@@ -460,27 +382,6 @@ fn spec_of(
         comment: statement.comment.clone(),
         properties: super::properties::of_new(statement, &columns_named)?,
     })
-}
-
-/// Names for constraints without one, as PostgreSQL makes them: `t_column_check`, `t_check`, `t_check1`.
-pub(super) fn constraint_name(table: &str, constraint: &CheckConstraint, taken: &[(String, String)]) -> Result<String> {
-    if let Some(name) = &constraint.name {
-        if taken.iter().any(|(other, _)| *other == name.value) {
-            return Err(Error::new(
-                SqlState::DuplicateObject,
-                format!("check constraint \"{}\" already exists", name.value),
-            )
-            .at(name.position));
-        }
-        return Ok(name.value.clone());
-    }
-    // Where it stands does not count: the CHECK of a column that names another one too is called after the table.
-    let base = match constraint.only_column() {
-        Some(column) => format!("{table}_{column}_check"),
-        None => format!("{table}_check"),
-    };
-    let free = (0..).map(|number| if number == 0 { base.clone() } else { format!("{base}{number}") });
-    Ok(free.into_iter().find(|name| !taken.iter().any(|(other, _)| other == name)).unwrap_or(base))
 }
 
 async fn record(

@@ -15,6 +15,7 @@ use super::ground::Ground;
 use crate::catalog::RelationKind;
 use crate::engine::Tuning;
 use crate::error::Result;
+use crate::lake::kept::Kept;
 use crate::lake::{Arrangement, Freshness, Operation, Scope, Table, Told};
 
 /// What is done, and how often.
@@ -155,7 +156,7 @@ async fn sweep(ground: &Arc<Ground>, habits: &Habits, shutdown: &CancellationTok
     Ok(())
 }
 
-/// A table of the catalog.
+/// A table of the catalog, or one of the server's own logs.
 struct Named {
     place: String,
     managed: bool,
@@ -167,6 +168,11 @@ async fn tables(ground: &Ground) -> Result<Vec<Named>> {
     for relation in catalog.schemas.values().flat_map(|schema| schema.relations.values()) {
         if let RelationKind::Table(table) = &relation.kind {
             tables.push(Named { place: ground.lake.place(&table.location)?, managed: table.managed });
+        }
+    }
+    for kept in Kept::ALL {
+        if let Some(log) = ground.lake.kept(kept).await? {
+            tables.push(Named { place: log.location().to_owned(), managed: true });
         }
     }
     Ok(tables)

@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 use super::drop::require_owner;
 use super::output::Output;
 use super::road::{Road, Target};
+use super::standing;
 use super::watched;
 use crate::catalog::{Document, Materialized, Refreshing, Relation as CatalogRelation, RelationKind};
 use crate::encode::input::interval;
@@ -29,7 +30,7 @@ use crate::plan::recorded::relation_mut;
 use crate::plan::relations::{Relation, Relations};
 use crate::sql::{Refresh, RefreshEvery};
 
-const NAME: &str = "REFRESH MATERIALIZED VIEW";
+pub(super) const NAME: &str = "REFRESH MATERIALIZED VIEW";
 /// Times that it is run before another server's changes end it with 40001.
 const ATTEMPTS_MAX: u32 = 10;
 /// The shortest time between two refreshes.
@@ -82,7 +83,10 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &Refresh) -> Result<Outp
         drop(turn);
         match done {
             Err(error)
-                if error.sqlstate() == SqlState::SerializationFailure && !road.staged && attempt < ATTEMPTS_MAX =>
+                if error.sqlstate() == SqlState::SerializationFailure
+                    && !road.staged
+                    && attempt < ATTEMPTS_MAX
+                    && !standing::is_about(&error) =>
             {
                 attempt += 1;
             }

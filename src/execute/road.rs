@@ -184,6 +184,14 @@ impl<'a> Road<'a> {
         self.pins = Pins::default();
     }
 
+    /// Goes on with another version of the catalog; the transaction does not.
+    pub(super) fn see(&mut self, snapshot: Snapshot) {
+        if !Arc::ptr_eq(&self.snapshot, &snapshot) {
+            self.context = Arc::new(statement_context(self.session, &snapshot, self.context.server_start));
+            self.snapshot = snapshot;
+        }
+    }
+
     /// SET, with the roles that `role` and `session_authorization` name checked against the catalog.
     pub(crate) fn set_setting(&mut self, statement: &Set) -> Result<()> {
         let name = statement.name.value.to_ascii_lowercase();

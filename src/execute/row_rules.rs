@@ -1,8 +1,8 @@
 //! What is expected of a table's rows: how it comes into the catalog, and what becomes of it when the table changes.
 
-use std::collections::BTreeSet;
-
+use super::properties::quoted;
 use super::road::Road;
+use super::rule_renames;
 use crate::catalog::{Document, Relation, RelationKind};
 use crate::error::{Error, Result, SqlState};
 use crate::lake::ColumnSpec;
@@ -11,10 +11,23 @@ use crate::plan::recorded::relation_mut;
 use crate::plan::relations::RelationColumn;
 use crate::plan::resolve::column_of;
 use crate::quality::{Expectation, ExpectationRule, ExpectationSeverity, ViolationAction};
-use crate::sql::{self, RowExpectation, with_column_renamed};
+use crate::sql::{self, RowExpectation, with_own_columns};
 
 /// Columns that a quarantine table adds to those of its table.
-pub(super) const QUARANTINE_COLUMNS: [&str; 4] = ["_rules", "_run_id", "_at", "_source"];
+pub(super) const QUARANTINE_COLUMNS: [&str; 5] = ["_rules", "_run_id", "_at", "_source", AS_TEXT];
+/// The one that it gets when a value does not fit its column there: those values of the row, as a JSON object.
+pub(super) const AS_TEXT: &str = "_as_text";
+
+/// 42701 for a column of a table that its quarantine has for itself.
+pub(super) fn check_quarantine_name(column: &str) -> Result<()> {
+    match QUARANTINE_COLUMNS.iter().find(|name| name.eq_ignore_ascii_case(column)) {
+        None => Ok(()),
+        Some(_) => {
+            let message = format!("column \"{column}\" is one that a quarantine table adds");
+            Err(Error::new(SqlState::DuplicateColumn, message))
+        }
+    }
+}
 
 /// The table that rows of another one are put apart in.
 pub(super) fn quarantine_name(table: &str) -> String {
@@ -24,7 +37,7 @@ pub(super) fn quarantine_name(table: &str) -> String {
 /// A rule about rows as CREATE TABLE has it; `None` for others.
 pub(super) fn clause(rule: &Expectation) -> Option<String> {
     let ExpectationRule::Row { condition } = &rule.rule else { return None };
-    let name = super::properties::quoted(&rule.name);
+    let name = quoted(&rule.name);
     let mut clause = format!("CONSTRAINT {name} EXPECT ({condition}) ON VIOLATION {}", rule.action.words());
     let mut options = Vec::new();
     options.extend(rule.options.mostly.map(|share| format!("mostly = {share}")));
@@ -82,13 +95,12 @@ pub(super) fn bound(
 
 fn bound_rule(road: &Road<'_>, table: &str, columns: &[RelationColumn], rule: &RowExpectation) -> Result<Expectation> {
     plan::bind_expectation(table, columns, &rule.expression, &road.context, &road.source)?;
-    let condition = plan::settled::condition(table, columns, &rule.text, &road.context);
+    let text = with_own_columns(&rule.text, (None, table), quoted);
+    let condition = plan::settled::condition(table, columns, &text, &road.context);
     let condition = condition.map_err(Error::without_position)?;
-    if rule.action == ViolationAction::QuarantineRow
-        && let Some(column) = columns.iter().find(|column| QUARANTINE_COLUMNS.contains(&column.name.as_str()))
-    {
-        let message = format!("column \"{}\" is one that a quarantine table adds", column.name);
-        return Err(Error::new(SqlState::DuplicateColumn, message).at(rule.name.position));
+    if rule.action == ViolationAction::QuarantineRow {
+        let checked = columns.iter().try_for_each(|column| check_quarantine_name(&column.name));
+        checked.map_err(|error| error.at(rule.name.position))?;
     }
     let named = sql::column_names(&rule.expression);
     let read = columns.iter().filter(|column| named.contains(&column.name)).map(|column| column.name.clone());
@@ -103,6 +115,7 @@ fn bound_rule(road: &Road<'_>, table: &str, columns: &[RelationColumn], rule: &R
         options: rule.options.clone(),
         columns: read.collect(),
         depends_on: Vec::new(),
+        renamed: Vec::new(),
     })
 }
 
@@ -144,77 +157,9 @@ pub(super) fn apply(document: &mut Document, oid: u32, edits: &[RuleEdit]) -> Re
                 rule.ok_or_else(|| missing(&name, from))?.name.clone_from(to);
             }
             RuleEdit::RenameColumn { from, to } => {
-                table.expectations.iter_mut().for_each(|rule| rename_column(rule, from, to));
-                rename_referenced(document, oid, from, to);
+                rule_renames::rename_column(document, oid, from, to);
             }
         }
     }
     Ok(())
-}
-
-fn rename_column(rule: &mut Expectation, from: &str, to: &str) {
-    let quoted = super::properties::quoted(to);
-    let text = |text: &mut String| *text = with_column_renamed(text, from, &quoted);
-    let name = |name: &mut String| {
-        if name == from {
-            to.clone_into(name);
-        }
-    };
-    match &mut rule.rule {
-        ExpectationRule::Row { condition } | ExpectationRule::Aggregate { condition } => text(condition),
-        ExpectationRule::Unique { columns } | ExpectationRule::ForeignKey { columns, .. } => {
-            columns.iter_mut().for_each(name);
-        }
-        ExpectationRule::Freshness { expression, .. } => text(expression),
-        ExpectationRule::RowCount { .. } => {}
-        ExpectationRule::Schema { columns, .. } => columns.iter_mut().for_each(|column| name(&mut column.name)),
-    }
-    if let Some(filter) = &mut rule.filter {
-        text(filter);
-    }
-    rule.columns.iter_mut().for_each(name);
-}
-
-/// The column's new name in the foreign keys of other tables.
-fn rename_referenced(document: &mut Document, oid: u32, from: &str, to: &str) {
-    for relation in document.schemas.values_mut().flat_map(|schema| schema.relations.values_mut()) {
-        let RelationKind::Table(table) = &mut relation.kind else { continue };
-        for rule in &mut table.expectations {
-            if let ExpectationRule::ForeignKey { table, referenced, .. } = &mut rule.rule
-                && *table == oid
-            {
-                referenced.iter_mut().filter(|name| *name == from).for_each(|name| to.clone_into(name));
-            }
-        }
-    }
-}
-
-/// The rules that read the column: name, and the table that each is of.
-pub(super) fn reading(document: &Document, relation: &Relation, column: &str) -> BTreeSet<(String, String)> {
-    let mut found = BTreeSet::new();
-    for (name, other) in document.schemas.values().flat_map(|schema| &schema.relations) {
-        for rule in rules_of(other) {
-            let own = other.oid == relation.oid && rule.columns.iter().any(|read| read == column);
-            let referenced = matches!(&rule.rule, ExpectationRule::ForeignKey { table, referenced, .. }
-                if *table == relation.oid && referenced.iter().any(|read| read == column));
-            if own || referenced {
-                found.insert((rule.name.clone(), name.clone()));
-            }
-        }
-    }
-    found
-}
-
-/// Takes the rules away, wherever they are, that read the column.
-pub(super) fn drop_reading(document: &mut Document, oid: u32, column: &str) {
-    for relation in document.schemas.values_mut().flat_map(|schema| schema.relations.values_mut()) {
-        let own = relation.oid == oid;
-        let RelationKind::Table(table) = &mut relation.kind else { continue };
-        table.expectations.retain(|rule| {
-            let reads = own && rule.columns.iter().any(|read| read == column);
-            let referenced = matches!(&rule.rule, ExpectationRule::ForeignKey { table, referenced, .. }
-                if *table == oid && referenced.iter().any(|read| read == column));
-            !(reads || referenced)
-        });
-    }
 }

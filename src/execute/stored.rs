@@ -4,13 +4,14 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast;
 
+use super::properties::quoted;
 use super::road::Road;
 use crate::error::{Error, Result, SqlState};
 use crate::lake::ColumnSpec;
 use crate::plan::relations::RelationColumn;
 use crate::plan::resolve::column_of;
 use crate::plan::{self, Purpose};
-use crate::sql::{ColumnDefinition, StoredExpression, column_names, fold, span_position};
+use crate::sql::{ColumnDefinition, StoredExpression, column_names, fold, span_position, with_own_columns};
 
 /// The column with the texts of its default or generation expression as they are kept.
 ///
@@ -76,5 +77,6 @@ pub(super) fn bind(
     let columns: Vec<RelationColumn> = columns.iter().map(column_of).collect();
     let column = column_of(column);
     plan::bind_stored((table, &columns), &column, &stored.expression, purpose, &road.context, &road.source)?;
-    plan::settled::stored(&columns, &column, purpose, &stored.text, &road.context).map_err(Error::without_position)
+    let text = with_own_columns(&stored.text, (None, table), quoted);
+    plan::settled::stored(&columns, &column, purpose, &text, &road.context).map_err(Error::without_position)
 }

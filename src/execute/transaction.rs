@@ -6,32 +6,39 @@
 //! more, or both               the logs are reserved ─→ one version of the catalog decides ─→ the logs follow
 //! ```
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::Utc;
 
 use super::ground::Ground;
+use super::standing::Asked;
 use crate::catalog::{Catalog, Document, RelationKind, Transaction};
 use crate::error::{Error, Result, SqlState};
 use crate::lake::{self, Decision, Freshness, Operation, several::Outcomes};
 use crate::session::Pins;
 
-/// Commits what the transaction has staged.
+/// Commits what the transaction has staged; the versions that it made of the tables' places, where that is known.
 ///
 /// # Errors
 /// 40001 when another transaction's commit forbids it, and what a definition finds in the way; nothing is visible then.
-pub(crate) async fn commit(ground: &Arc<Ground>, pins: &Pins, user: &str, decision: &Decision) -> Result<()> {
+pub(crate) async fn commit(
+    ground: &Arc<Ground>,
+    pins: &Pins,
+    user: &str,
+    decision: &Decision,
+) -> Result<HashMap<String, u64>> {
     let tables = changed(pins);
     if tables.is_empty() && pins.definitions.is_empty() {
-        return Ok(());
+        return Ok(HashMap::new());
     }
     let (ground_of_task, pins) = (Arc::clone(ground), pins.clone());
+    let asked = Asked::by(&pins);
     let operation =
         Operation { user: Some(user.to_owned()), decision: decision.clone(), ..Operation::new("TRANSACTION") };
     // From here on the work runs to its end, whoever waits for it; it ends early where it has decided nothing.
-    let task = async move { tokio::spawn(commit_all(ground_of_task, tables, pins, operation)).await };
+    let task = async move { tokio::spawn(commit_all(ground_of_task, tables, (pins, asked), operation)).await };
     let ended = ground.engine.compute(async move { Ok::<_, Error>(task.await) }).await?;
     ended.map_err(|error| Error::internal(format!("a commit ended early: {error}")))?
 }
@@ -39,9 +46,9 @@ pub(crate) async fn commit(ground: &Arc<Ground>, pins: &Pins, user: &str, decisi
 async fn commit_all(
     ground: Arc<Ground>,
     tables: Vec<Arc<lake::Table>>,
-    pins: Pins,
+    (pins, asked): (Pins, Option<Asked>),
     operation: Operation,
-) -> Result<()> {
+) -> Result<HashMap<String, u64>> {
     let lake = &ground.lake;
     let places: Result<Vec<String>> = pins.made.iter().map(|made| lake.place(made.location())).collect();
     let places = places?;
@@ -51,9 +58,11 @@ async fn commit_all(
     for location in &pins.left {
         lake.note_drop(location).await?;
     }
+    let mut versions = HashMap::new();
     // Nobody sees these before the catalog names them.
     for table in &made {
-        lake.commit_private(table, &operation).await?;
+        let version = lake.commit_private(table, &operation).await?;
+        versions.extend(version.map(|version| (table.location().to_owned(), version)));
     }
     match known.as_slice() {
         [] => {
@@ -71,22 +80,24 @@ async fn commit_all(
         [table] if pins.definitions.is_empty() => {
             let now = ground.catalog.fresh(std::time::Duration::ZERO).await?;
             check_named(&ground, &now, &[table.location()])?;
-            lake.commit_private(table, &operation).await?;
+            let standing = asked.map(|asked| asked.standing(&ground, table.location()));
+            let version = lake.commit_private(table, &Operation { standing, ..operation }).await?;
+            versions.extend(version.map(|version| (table.location().to_owned(), version)));
         }
-        _ => commit_several(&ground, known, &pins, &operation).await?,
+        _ => versions.extend(commit_several(&ground, known, (&pins, asked.as_ref()), &operation).await?),
     }
     for location in pins.left {
         lake.dropped(&location)?;
     }
-    Ok(())
+    Ok(versions)
 }
 
 async fn commit_several(
     ground: &Arc<Ground>,
     tables: Vec<Arc<lake::Table>>,
-    pins: &Pins,
+    (pins, asked): (&Pins, Option<&Asked>),
     operation: &Operation,
-) -> Result<()> {
+) -> Result<HashMap<String, u64>> {
     let id = uuid::Uuid::now_v7().to_string();
     let written: Vec<String> = tables.iter().map(|table| table.location().to_owned()).collect();
     let reserved = ground.lake.reserve(&id, tables, operation).await?;
@@ -102,6 +113,9 @@ async fn commit_several(
         .update(|document| {
             check_named(ground, document, &written)?;
             pins.definitions.iter().try_for_each(|definition| definition.apply(document))?;
+            if let Some(asked) = asked {
+                asked.check(document, &ground.lake, &written)?;
+            }
             let at_ms = Utc::now().timestamp_millis();
             let (id, tables) = (id.clone(), tables.clone());
             document.commit_transaction(Transaction { id, version: 0, at_ms, tables, applied: false })
@@ -129,7 +143,7 @@ async fn commit_several(
     {
         // It is committed: whoever meets the tables next writes what is missing.
         tracing::warn!(transaction = id, %error, "could not write all of a committed transaction");
-        return Ok(());
+        return Ok(HashMap::new());
     }
     let catalog = Arc::clone(&ground.catalog);
     tokio::spawn(async move { note_applied(&catalog, &id).await });

@@ -13,7 +13,7 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &Truncate) -> Result<Out
     }
     for name in &statement.tables {
         let target = road.target(name, "truncate").await?;
-        let gate = road.gate(&target)?;
+        let gate = road.gate(&target)?.unwatched();
         road.write(WriteMode::Overwrite(target.table), Input::Streams(Vec::new()), gate, "TRUNCATE").await?;
     }
     Ok(Output::Done("TRUNCATE TABLE".into()))

@@ -3,43 +3,27 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, StringArray, TimestampMicrosecondArray, new_null_array};
-use arrow::compute::{CastOptions, cast, cast_with_options};
 use arrow::datatypes::SchemaRef;
-use arrow::record_batch::RecordBatch;
-use async_trait::async_trait;
-use chrono::{DateTime, Utc};
-use datafusion::error::DataFusionError;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use parking_lot::Mutex;
+use chrono::Utc;
 use serde_json::json;
-use tokio::sync::mpsc;
-use tokio_util::task::AbortOnDropHandle;
 
-use super::create_table;
-use super::evolve;
+use super::alter_table;
 use super::ground::Ground;
-use super::road::{Road, Target};
-use super::row_rules::{quarantine_name, rules_of};
+use super::quarantine::{Apart, WRITER_GONE};
+use super::road::Road;
+use super::row_rules::rules_of;
+use crate::builtins::Context;
 use crate::catalog::{Relation, RelationKind};
-use crate::encode::types::PgType;
 use crate::error::{Error, Result, Severity, SqlState};
-use crate::lake::{ColumnSpec, Input, Operation, WriteMode, WriteRequest, Written};
+use crate::lake::{ColumnSpec, Operation, Written};
 use crate::observe::ExpectationCounts;
 use crate::plan;
 use crate::plan::relations::RelationColumn;
 use crate::plan::resolve::column_of;
 use crate::quality::result::{RuleResult, Run, Status, new_run_id};
-use crate::quality::{
-    Expectation, ExpectationRule, Gate, Quarantine, QuarantinedRows, RowRule, ViolationAction, Watch,
-};
+use crate::quality::{Expectation, ExpectationRule, Gate, RowRule, ViolationAction, Watch};
 use crate::session::{Arrivals, Handle};
-use crate::sql::{self, CreateTable, Name, QualifiedName, Statement};
-
-/// Batches that wait for the quarantine's writer.
-const BATCHES_WAITING_MAX: usize = 4;
-/// The OID of `text[]`.
-const TEXT_ARRAY: u32 = 1009;
+use crate::sql::{self, Statement};
 
 /// Whether the statement has to be a transaction of its own: it may write to more than one table, or is checked at its commit.
 pub(crate) fn needs_transaction(road: &Road<'_>, statement: &Statement) -> bool {
@@ -60,6 +44,10 @@ pub(crate) fn needs_transaction(road: &Road<'_>, statement: &Statement) -> bool 
                 .iter()
                 .any(|name| road.find(name).is_ok_and(|(_, found)| is_checked_at_commit(&found)));
         }
+        Statement::Alter(alter) => {
+            let found = alter_table::changes_rows(&alter.change).then(|| road.find(&alter.name));
+            return found.is_some_and(|found| found.is_ok_and(|(_, found)| is_checked_at_commit(&found)));
+        }
         Statement::Explain(explain) if explain.analyze => return needs_transaction(road, &explain.statement),
         _ => return false,
     };
@@ -67,7 +55,8 @@ pub(crate) fn needs_transaction(road: &Road<'_>, statement: &Statement) -> bool 
     is_checked_at_commit(&relation) || !matches!(statement, Statement::Delete(_)) && has_quarantine(&relation)
 }
 
-fn has_quarantine(relation: &Relation) -> bool {
+/// Whether rows of the table may be put apart.
+pub(super) fn has_quarantine(relation: &Relation) -> bool {
     rules_of(relation).iter().any(|rule| rule.enabled && rule.action == ViolationAction::QuarantineRow)
 }
 
@@ -84,14 +73,9 @@ pub(super) struct Watching {
     run: Run,
     /// Whether what is told waits for the transaction's commit.
     staged: bool,
+    /// Whether the commit is this statement's own: what is told waits for it.
+    own: bool,
     apart: Option<Apart>,
-}
-
-/// The other table that is written.
-struct Apart {
-    name: String,
-    sink: Arc<Sink>,
-    writing: AbortOnDropHandle<Result<Written>>,
 }
 
 /// What a statement leaves to its transaction.
@@ -99,6 +83,8 @@ struct Apart {
 pub(super) struct Left {
     quarantine: Option<Arc<crate::lake::Table>>,
     run: Option<Run>,
+    /// Told when the transaction has committed.
+    notice: Option<Error>,
 }
 
 impl Left {
@@ -109,6 +95,9 @@ impl Left {
         }
         if let Some(run) = self.run {
             arrivals.leave_run(run);
+        }
+        if let Some(notice) = self.notice {
+            arrivals.leave_notice(notice);
         }
     }
 }
@@ -127,11 +116,7 @@ impl Road<'_> {
         let context = plan::rule_context(&self.context);
         let columns: Vec<RelationColumn> = columns.iter().map(column_of).collect();
         for rule in rules.iter().filter(|rule| rule.enabled) {
-            let ExpectationRule::Row { condition } = &rule.rule else { continue };
-            let expression = sql::parse_expression(condition)?;
-            let expr = plan::expectation_on_rows(relation, &columns, &expression, rows, &context, condition)?;
-            let options = rule.options.clone();
-            compiled.push(RowRule { name: rule.name.clone(), expr, action: rule.action, options });
+            compiled.extend(row_rule(relation, &columns, rows, rule, &context)?);
         }
         Ok((!compiled.is_empty()).then(|| Arc::new(Watch::new(compiled, Arc::clone(rows)))))
     }
@@ -143,6 +128,17 @@ impl Road<'_> {
         columns: &[ColumnSpec],
         operation: &Operation,
     ) -> Result<(Gate, Option<Watching>)> {
+        self.watched_as(gate, columns, operation, false).await
+    }
+
+    /// The same; `anew`: the rows take the place of all others, as those that are put apart do.
+    pub(super) async fn watched_as(
+        &mut self,
+        gate: Gate,
+        columns: &[ColumnSpec],
+        operation: &Operation,
+        anew: bool,
+    ) -> Result<(Gate, Option<Watching>)> {
         let Some(watch) = gate.watch().cloned() else { return Ok((gate, None)) };
         let (schema, relation) = (gate.schema().to_owned(), gate.relation().to_owned());
         let owner = self.snapshot.relation(&schema, &relation).map(|relation| relation.owner);
@@ -152,12 +148,15 @@ impl Road<'_> {
             id: new_run_id(),
             at: Utc::now(),
             table: format!("{schema}.{relation}"),
+            place: None,
             owner: owner_name,
             role: self.context.user.clone(),
             // Delta has one word for all that only adds.
             source: if operation.name == "WRITE" { "INSERT".to_owned() } else { operation.name.clone() },
             table_version: None,
+            whole: false,
             results: Vec::new(),
+            rows: None,
         };
         let (mut gate, mut apart) = (gate, None);
         if watch.quarantines() {
@@ -165,83 +164,13 @@ impl Road<'_> {
                 return Err(Error::internal("rows are put apart outside a transaction"));
             }
             let target = Box::pin(self.quarantine((&schema, &relation), columns, owner)).await?;
-            let begun = self.put_apart(target, columns, &run);
-            gate = gate.with_quarantine(Arc::clone(&begun.sink) as Arc<dyn Quarantine>);
+            let begun = self.put_apart(target, columns, &run, anew)?;
+            gate = gate.with_quarantine(begun.sink());
             apart = Some(begun);
         }
         let (ground, session) = (Arc::clone(self.ground), Arc::clone(self.session.handle()));
-        Ok((gate, Some(Watching { ground, session, watch, run, staged: self.staged, apart })))
-    }
-
-    fn put_apart(&self, target: Target, columns: &[ColumnSpec], run: &Run) -> Apart {
-        let (sender, receiver) =
-            mpsc::channel::<std::result::Result<RecordBatch, DataFusionError>>(BATCHES_WAITING_MAX);
-        let schema = Arc::clone(target.table.arrow_schema());
-        let batches = futures::stream::unfold(receiver, |mut receiver| async move {
-            receiver.recv().await.map(|batch| (batch, receiver))
-        });
-        let stream = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), batches));
-        let request = WriteRequest {
-            mode: WriteMode::Append(target.table),
-            input: Input::Streams(vec![stream]),
-            gate: Gate::new(&*target.schema, &*target.name, Vec::new(), Vec::new()),
-            operation: self.operation("QUARANTINE"),
-            memory: Arc::clone(self.ground.engine.memory_pool()),
-            cancel: self.token.clone(),
-        };
-        let (lake, engine) = (Arc::clone(&self.ground.lake), Arc::clone(&self.ground.engine));
-        let writing = tokio::spawn(async move { engine.compute(async move { lake.write(request).await }).await });
-        let names = columns.iter().map(|column| column.name.clone()).collect();
-        let (run_id, at, source) = (run.id.clone(), run.at, run.source.clone());
-        let sink = Sink { sender: Mutex::new(Some(sender)), schema, names, run_id, at, source };
-        Apart { name: target.name, sink: Arc::new(sink), writing: AbortOnDropHandle::new(writing) }
-    }
-
-    /// The table that rows of another one are put apart in: made or widened to have all of its columns.
-    pub(super) async fn quarantine(
-        &mut self,
-        (schema, relation): (&str, &str),
-        columns: &[ColumnSpec],
-        owner: Option<u32>,
-    ) -> Result<Target> {
-        let name = quarantine_name(relation);
-        let named = QualifiedName { database: None, schema: Some(schema.to_owned()), name: name.clone(), position: 0 };
-        if self.snapshot.relation(schema, &name).is_none() {
-            let statement = CreateTable { columns: quarantine_columns(columns), ..sql::empty_table(named.clone()) };
-            create_table::run(self, &statement).await?;
-            if let Some(owner) = owner.filter(|owner| *owner != self.role_oid()) {
-                let (schema, name) = (schema.to_owned(), name.clone());
-                let change = move |document: &mut crate::catalog::Document| {
-                    let relations = document.schemas.get_mut(&schema).map(|schema| &mut schema.relations);
-                    if let Some(relation) = relations.and_then(|relations| relations.get_mut(&name)) {
-                        relation.owner = owner;
-                    }
-                    Ok(())
-                };
-                self.define(change).await?;
-            }
-            if !self.staged {
-                let staleness = std::time::Duration::ZERO;
-                self.snapshot = self.ground.catalog.fresh(staleness).await?;
-            }
-        }
-        let target = self.target(&named, "insert into").await?;
-        let has = |name: &str| target.table.columns().iter().any(|column| column.name == name);
-        let missing: Vec<ColumnSpec> = quarantine_columns(columns)
-            .into_iter()
-            .filter(|column| !has(&column.name.value))
-            .filter_map(|column| Some(ColumnSpec::new(&column.name.value, column.ty?)))
-            .collect();
-        if missing.is_empty() || !self.staged {
-            return Ok(target);
-        }
-        let key = (target.schema.clone(), target.name.clone());
-        let target = evolve::evolve(target, &missing).await?;
-        evolve::record(self, key, missing).await?;
-        if let Some(pins) = self.session.transaction.pins_mut() {
-            pins.replace(target.table.location(), Arc::clone(&target.table));
-        }
-        Ok(target)
+        let own = self.staged && !self.session.transaction.in_block();
+        Ok((gate, Some(Watching { ground, session, watch, run, staged: self.staged, own, apart })))
     }
 
     /// Ends the watch of a statement, whether it went well or not.
@@ -253,82 +182,27 @@ impl Road<'_> {
                 pins.replace(table.location(), Arc::clone(&table));
             }
             pins.runs.extend(left.run);
+            pins.notices.extend(left.notice);
         }
         Ok(written)
     }
 }
 
-/// A table's columns as its quarantine has them.
-fn quarantine_columns(columns: &[ColumnSpec]) -> Vec<sql::ColumnDefinition> {
-    let own = columns.iter().map(|column| (column.name.as_str(), column.ty));
-    let added = [
-        ("_rules", PgType::of(TEXT_ARRAY)),
-        ("_run_id", PgType::TEXT),
-        ("_at", PgType::TIMESTAMPTZ),
-        ("_source", PgType::TEXT),
-    ];
-    let definition = |(name, ty): (&str, PgType)| sql::ColumnDefinition {
-        name: Name { value: name.to_owned(), position: 0 },
-        ty: Some(ty),
-        not_null: false,
-        comment: None,
-        default: None,
-        generated: None,
-    };
-    own.chain(added).map(definition).collect()
+/// A rule compiled against rows of these columns; `None` for one that is not about each row.
+pub(super) fn row_rule(
+    relation: &str,
+    columns: &[RelationColumn],
+    rows: &SchemaRef,
+    rule: &Expectation,
+    context: &Arc<Context>,
+) -> Result<Option<RowRule>> {
+    let ExpectationRule::Row { condition } = &rule.rule else { return Ok(None) };
+    let expression = sql::parse_expression(condition)?;
+    let bound = plan::expectation_on_rows(relation, columns, &expression, rows, context, condition)?;
+    let options = rule.options.clone();
+    let (oid, name) = (rule.oid, rule.name.clone());
+    Ok(Some(RowRule { oid, name, expr: bound.expr, proof: bound.proof, action: rule.action, options }))
 }
-
-/// The way of rows into the quarantine's writer.
-#[derive(Debug)]
-struct Sink {
-    sender: Mutex<Option<mpsc::Sender<std::result::Result<RecordBatch, DataFusionError>>>>,
-    schema: SchemaRef,
-    /// Of the columns that rows have, in their order.
-    names: Vec<String>,
-    run_id: String,
-    at: DateTime<Utc>,
-    source: String,
-}
-
-impl Sink {
-    fn batch(&self, quarantined: &QuarantinedRows) -> Result<RecordBatch> {
-        // What does not fit the column that an older definition of the table left here is lost to NULL, never the load.
-        let lenient = CastOptions { safe: true, ..CastOptions::default() };
-        let rows = quarantined.rows.num_rows();
-        let text = |value: &str| Arc::new(StringArray::from(vec![value; rows])) as ArrayRef;
-        let arrays = self.schema.fields().iter().map(|field| {
-            let ty = field.data_type();
-            Ok(match field.name().as_str() {
-                "_rules" => cast(&quarantined.rules, ty)?,
-                "_run_id" => cast(&text(&self.run_id), ty)?,
-                "_source" => cast(&text(&self.source), ty)?,
-                "_at" => {
-                    let at = TimestampMicrosecondArray::from(vec![self.at.timestamp_micros(); rows]);
-                    cast(&(Arc::new(at.with_timezone("UTC")) as ArrayRef), ty)?
-                }
-                name => match self.names.iter().position(|own| own == name) {
-                    Some(index) => cast_with_options(quarantined.rows.column(index), ty, &lenient)
-                        .unwrap_or_else(|_| new_null_array(ty, rows)),
-                    None => new_null_array(ty, rows),
-                },
-            })
-        });
-        Ok(RecordBatch::try_new(Arc::clone(&self.schema), arrays.collect::<Result<_>>()?)?)
-    }
-}
-
-#[async_trait]
-impl Quarantine for Sink {
-    async fn take(&self, rows: QuarantinedRows) -> Result<()> {
-        let batch = self.batch(&rows)?;
-        let sender = self.sender.lock().clone();
-        let Some(sender) = sender else { return Err(Error::internal("rows were put apart after their end")) };
-        // A closed channel means that the writer failed: its error is the statement's.
-        sender.send(Ok(batch)).await.map_err(|_| Error::internal(WRITER_GONE))
-    }
-}
-
-const WRITER_GONE: &str = "the writer of rows that are put apart is gone";
 
 impl Watching {
     /// Ends the other table's write, counts, tells and keeps what became of the rules.
@@ -338,6 +212,7 @@ impl Watching {
     pub(super) async fn settle(mut self, outcome: Result<Written>) -> Result<(Written, Left)> {
         let (outcome, quarantine) = self.joined(outcome).await;
         self.run.results = self.watch.results();
+        self.run.rows = Some(self.watch.totals());
         match outcome {
             Err(error) => {
                 // Who is to mend the rows needs to know what became of them.
@@ -348,9 +223,17 @@ impl Watching {
                 Err(error)
             }
             Ok(written) => {
-                self.tell();
-                let mut left = Left { quarantine, run: None };
+                let mut left = Left { quarantine, run: None, notice: self.told() };
+                if !self.own
+                    && let Some(notice) = left.notice.take()
+                {
+                    self.session.notice(notice);
+                }
+                if self.asked_nothing() {
+                    return Ok((written, left));
+                }
                 if self.staged {
+                    self.run.place = written.table.as_ref().map(|table| table.location().to_owned());
                     left.run = Some(self.run);
                 } else {
                     self.run.table_version = Some(written.version);
@@ -367,7 +250,7 @@ impl Watching {
         if outcome.is_err() && !gone {
             return (outcome, None);
         }
-        apart.sink.sender.lock().take();
+        apart.close();
         let ended = (&mut apart.writing).await;
         let ended = ended.unwrap_or_else(|error| Err(Error::internal(format!("{WRITER_GONE}: {error}"))));
         match (outcome, ended) {
@@ -376,18 +259,20 @@ impl Watching {
         }
     }
 
+    /// Whether the statement found no row to write, of which there need be none.
+    fn asked_nothing(&self) -> bool {
+        matches!(self.run.source.as_str(), "UPDATE" | "MERGE") && self.watch.totals().checked == 0
+    }
+
     /// One notice for all that did not pass.
-    fn tell(&self) {
+    fn told(&self) -> Option<Error> {
         let broken: Vec<&RuleResult> = self.run.results.iter().filter(|result| result.failed > 0).collect();
         if broken.is_empty() {
-            return;
+            return None;
         }
         let (_, relation) = self.run.table.split_once('.').unwrap_or(("", &self.run.table));
-        let warned = broken.iter().filter(|result| result.action == ViolationAction::Warn);
-        let warned: u64 = warned.map(|result| result.failed).sum();
-        let dropped: u64 = broken.iter().map(|result| result.dropped).sum();
-        let quarantined: u64 = broken.iter().map(|result| result.quarantined).sum();
-        let counts = [("dropped", dropped), ("quarantined", quarantined), ("warned of", warned)];
+        let rows = self.watch.totals();
+        let counts = [("dropped", rows.dropped), ("quarantined", rows.quarantined), ("warned of", rows.warned)];
         let counts = counts.iter().filter(|(_, count)| *count > 0);
         let mut counts: Vec<String> = counts.map(|(what, count)| format!("{count} {what}")).collect();
         if counts.is_empty() {
@@ -400,27 +285,36 @@ impl Watching {
             format!("{rule}: {failed} of {checked} rows failed, {}{error}", result.action.words())
         });
         let mut hint = "See lakegate.expectation_results.".to_owned();
-        if let Some(apart) = self.apart.as_ref().filter(|_| quarantined > 0) {
+        if let Some(apart) = self.apart.as_ref().filter(|_| rows.quarantined > 0) {
             hint = format!("The quarantined rows are in \"{}\". {hint}", apart.name);
         }
-        self.session.notice(
-            Error::notice(Severity::Notice, SqlState::SuccessfulCompletion, message)
-                .with_detail(lines.collect::<Vec<_>>().join("\n"))
-                .with_hint(hint),
-        );
+        let notice = Error::notice(Severity::Notice, SqlState::SuccessfulCompletion, message);
+        Some(notice.with_detail(lines.collect::<Vec<_>>().join("\n")).with_hint(hint))
     }
 }
 
 /// Whether a rule ended the statement, and not a CHECK: both share one space of names.
 fn is_verdict(run: &Run, error: &Error) -> bool {
     let is_rule = |name: &str| run.results.iter().any(|result| result.rule == name);
-    error.sqlstate() == SqlState::CheckViolation && error.constraint().is_some_and(is_rule)
+    // The quarantine's CHECKs may be called like rules too.
+    let is_of_table = error.table().is_some_and(|table| run.table.ends_with(&format!(".{table}")));
+    error.sqlstate() == SqlState::CheckViolation && is_of_table && error.constraint().is_some_and(is_rule)
 }
 
-/// Nothing was written: the rule that ended the statement has failed, and nobody's rows went anywhere.
-fn refused(run: &mut Run, error: &Error) {
+/// Nothing was written: nobody's rows went anywhere.
+pub(super) fn undone(run: &mut Run) {
     for result in &mut run.results {
         (result.dropped, result.quarantined) = (0, 0);
+    }
+    if let Some(rows) = &mut run.rows {
+        (rows.dropped, rows.quarantined, rows.warned) = (0, 0, 0);
+    }
+}
+
+/// The same, and the rule that ended the statement has failed.
+fn refused(run: &mut Run, error: &Error) {
+    undone(run);
+    for result in &mut run.results {
         if error.constraint() == Some(&result.rule) {
             result.status = Status::Failed;
         }
@@ -454,9 +348,7 @@ pub(super) fn report(ground: &Ground, run: &Run) {
 /// Tells of a run and adds it to the log: that this fails undoes no statement, and is told.
 pub(crate) async fn keep(ground: &Arc<Ground>, session: &Handle, run: &Run) {
     report(ground, run);
-    let (lake, memory) = (Arc::clone(&ground.lake), Arc::clone(ground.engine.memory_pool()));
-    let run = run.clone();
-    let kept = ground.engine.compute(async move { lake.log_expectations(&run, memory).await }).await;
+    let kept = ground.lake.log_expectations(run.clone(), Arc::clone(ground.engine.memory_pool())).await;
     if let Err(error) = kept {
         let message = format!("results of expectations could not be logged: {}", error.message());
         session.notice(Error::notice(Severity::Warning, error.sqlstate(), message));

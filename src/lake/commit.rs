@@ -70,6 +70,9 @@ async fn commit_in_turn(
 ) -> Result<Committed, Failure> {
     lake.stores.trust(location).await?;
     flush(lake, location, target, adds).await?;
+    if let Some(standing) = &operation.standing {
+        standing.check_newest().await?;
+    }
     let queue = lake.queue(location);
     if let Target::Append(table) = target
         && table.private.is_none()
@@ -94,6 +97,9 @@ async fn commit_in_turn(
     let load = load_step(target, operation, base.as_deref()).await?;
     commit_on(lake, location, base, operation, load, |base| {
         check(target, base)?;
+        if let Some(standing) = &operation.standing {
+            standing.check()?;
+        }
         if let (Some(follows), Some(base)) = (&operation.follows, base) {
             refreshed::same_rows(follows, base)?;
         }

@@ -23,7 +23,7 @@ use crate::quality::Gate;
 pub const SCHEMA: &str = "lakegate";
 
 /// One of the logs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kept {
     RejectedRows,
     ExpectationResults,
@@ -89,11 +89,20 @@ pub(super) fn days(at: DateTime<Utc>) -> i32 {
 }
 
 impl Lake {
-    /// A log, `None` while nothing was ever written to it.
+    /// A log with all that this process has for it, `None` while nothing was ever written to it.
     ///
     /// # Errors
     /// The store's.
-    pub async fn kept(&self, kept: Kept) -> Result<Option<Arc<Table>>> {
+    pub async fn kept(self: &Arc<Self>, kept: Kept) -> Result<Option<Arc<Table>>> {
+        if kept == Kept::ExpectationResults
+            && let Err(error) = self.flush_expectations().await
+        {
+            tracing::warn!(%error, "results of expectations wait on for their log");
+        }
+        self.kept_so_far(kept).await
+    }
+
+    async fn kept_so_far(&self, kept: Kept) -> Result<Option<Arc<Table>>> {
         match self.table(&kept.place(), Freshness::Latest).await {
             Ok(table) => Ok(Some(table)),
             Err(error) if error.sqlstate() == SqlState::UndefinedFile => Ok(None),
@@ -101,8 +110,26 @@ impl Lake {
         }
     }
 
+    /// Gives logs that an earlier version of the program made the columns that they lack. Called once, when the server starts.
+    ///
+    /// # Errors
+    /// The store's, and 40001 where another server does the same.
+    pub async fn complete_logs(self: &Arc<Self>) -> Result<()> {
+        for kept in Kept::ALL {
+            let Some(table) = self.kept_so_far(kept).await? else { continue };
+            let mut lacking = kept.columns();
+            lacking.retain(|column| !table.columns().iter().any(|known| known.name == column.name));
+            if lacking.is_empty() {
+                continue;
+            }
+            let completed = table.private()?.evolved(&lacking).await?;
+            self.commit_private(&completed, &Operation::new("ADD COLUMNS")).await?;
+        }
+        Ok(())
+    }
+
     async fn kept_made(self: &Arc<Self>, kept: Kept) -> Result<Arc<Table>> {
-        if let Some(table) = self.kept(kept).await? {
+        if let Some(table) = self.kept_so_far(kept).await? {
             return Ok(table);
         }
         let spec = TableSpec {
@@ -121,7 +148,8 @@ impl Lake {
         }
     }
 
-    /// Adds rows of one day, given column by column, to a log. Rows of days long gone are taken out of it.
+    /// Adds rows, given column by column, to a log. On a day that this process has not seen yet, rows of days long gone are
+    /// taken out of it.
     ///
     /// # Errors
     /// Those of [`Lake::write`].
@@ -148,13 +176,14 @@ impl Lake {
                 cancel: CancellationToken::new(),
             })
             .await?;
-        if let Some(table) = written.table {
+        let is_seen = self.expired.lock().insert(kept, day) == Some(day);
+        if let Some(table) = written.table.filter(|_| !is_seen) {
             self.expire_kept(table, day - kept.days_kept()).await;
         }
         Ok(())
     }
 
-    /// Takes the files of the days before one out of a log. If that fails, the next statement does it.
+    /// Takes the files of the days before one out of a log. If that fails, the next day does it.
     async fn expire_kept(self: &Arc<Self>, table: Arc<Table>, before: i32) {
         let is_old = |value: &ScalarValue| matches!(value, ScalarValue::Date32(Some(day)) if *day < before);
         let files = table.files.iter().enumerate();

@@ -17,6 +17,7 @@ pub mod columns;
 mod commit;
 mod convert;
 mod data_file;
+mod decided;
 mod decision;
 mod dropped;
 mod evolve;
@@ -32,6 +33,7 @@ mod loads;
 mod log;
 mod maintain;
 mod models;
+pub mod parts;
 mod past;
 mod rearrangement;
 mod redefinition;
@@ -75,7 +77,7 @@ pub use stores::{Resolved, Stores};
 pub use table::{CLUSTER_COLUMNS, Table};
 pub use transaction::MadeTable;
 pub use vacuum::{Told, Vacuumed};
-pub use write::{Arranged, Arrangement, Input, Operation, Scope, WriteMode, WriteRequest, Written};
+pub use write::{Arranged, Arrangement, Input, Operation, Scope, Standing, WriteMode, WriteRequest, Written};
 
 /// How new a table must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,6 +169,10 @@ pub struct Lake {
     drops: tokio::sync::Notify,
     /// Places that this process has written to since somebody asked.
     written: Mutex<HashSet<String>>,
+    /// Results of expectations on their way into their log.
+    waiting: expectation_results::Waiting,
+    /// The day for which each log was last rid of old rows.
+    expired: Mutex<HashMap<kept::Kept, i32>>,
 }
 
 impl Lake {
@@ -186,6 +192,8 @@ impl Lake {
             models: models::ModelCache::default(),
             drops: tokio::sync::Notify::new(),
             written: Mutex::default(),
+            waiting: expectation_results::Waiting::default(),
+            expired: Mutex::default(),
         })
     }
 
@@ -313,6 +321,12 @@ impl Lake {
     /// appends have overtaken; its commit says so by [`Operation::alone`].
     pub async fn hold(&self, table: &Table) -> tokio::sync::OwnedMutexGuard<()> {
         self.queue(&table.location).lock_owned().await
+    }
+
+    /// A place in the queue of the transactions of this process that ask something of all rows of a table before they commit:
+    /// one that commits while another one asks would have that one ask again.
+    pub async fn asking_turn(&self, location: &str) -> tokio::sync::OwnedMutexGuard<()> {
+        self.queue_named(format!("questions of {location}")).lock_owned().await
     }
 
     fn is_being_dropped(&self, location: &Resolved) -> bool {

@@ -3,40 +3,34 @@
 //! Nothing is read to plan a scan: files, partition values and statistics come from the loaded log. What the plain scan
 //! cannot read (column mapping, files elsewhere) goes through delta-rs' scan. Deleted rows are filtered out.
 
+mod pruning;
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, UInt64Array};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
-use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::pruning::PruningStatistics;
-use datafusion::common::stats::Precision;
-use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{Column, ColumnStatistics, DFSchema, ScalarValue, Statistics};
+use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
 use datafusion::datasource::TableType;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::FileSource;
 use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
 use datafusion::datasource::physical_plan::{
-    FileGroup, FileScanConfig, FileScanConfigBuilder, ParquetFileReaderFactory, ParquetSource,
+    FileGroup, FileScanConfigBuilder, ParquetFileReaderFactory, ParquetSource,
 };
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::error::{DataFusionError, Result};
-use datafusion::execution::context::{ExecutionProps, SessionState};
-use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion::logical_expr::utils::conjunction;
-use datafusion::logical_expr::{Expr, Operator, ScalarUDF, TableProviderFilterPushDown};
+use datafusion::execution::context::SessionState;
+use datafusion::logical_expr::{Expr, ScalarUDF, TableProviderFilterPushDown};
 use datafusion::physical_expr::expressions::{CastExpr, Column as PhysicalColumn, cast};
-use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr, create_physical_expr};
-use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
+use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::filter::FilterExec;
-use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricBuilder};
+use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::union::UnionExec;
@@ -44,6 +38,10 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectMeta;
 use parquet::arrow::RowNumber;
 use parquet::arrow::async_reader::AsyncFileReader;
+
+pub use pruning::FILES_SKIPPED;
+use pruning::tell_skipped;
+pub(super) use pruning::{cannot_fail, unqualified};
 
 use super::columns::scanned_type;
 use super::data_file::DataFile;
@@ -60,12 +58,14 @@ pub(super) struct LakeScan {
     /// Other files than the table's.
     others: Option<Arc<Files>>,
     /// File columns and then partition columns, as the Parquet scan numbers them.
-    scanned: TableSchema,
+    pub(super) scanned: TableSchema,
     /// For each column of the provider its number in `scanned`.
     positions: Vec<usize>,
     /// The table's columns; of a tagged scan also the file's number and the row's.
     schema: SchemaRef,
     tagged: bool,
+    /// The only files to read, in order.
+    only: Option<Vec<usize>>,
 }
 
 /// Deletion vectors that a scan asks for at a time.
@@ -83,7 +83,7 @@ impl LakeScan {
         // Every column of the table is one of the two kinds.
         let positions = fields.filter_map(|field| scanned.table_schema().index_of(field.name()).ok()).collect();
         let schema = Arc::clone(table.arrow_schema());
-        Self { table, others: None, scanned, positions, schema, tagged: false }
+        Self { table, others: None, scanned, positions, schema, tagged: false, only: None }
     }
 
     /// Files that are not, or not as such, the table's: with columns in the files and constants of the files behind the table's
@@ -106,10 +106,10 @@ impl LakeScan {
         let fields = schema.fields().iter();
         let positions = fields.filter_map(|field| scanned.table_schema().index_of(field.name()).ok()).collect();
         let files = table.location.live.hold(table.location(), files);
-        Self { table, others: Some(files), scanned, positions, schema: Arc::new(schema), tagged: false }
+        Self { table, others: Some(files), scanned, positions, schema: Arc::new(schema), tagged: false, only: None }
     }
 
-    fn data_files(&self) -> &Arc<Files> {
+    pub(super) fn data_files(&self) -> &Arc<Files> {
         self.others.as_ref().unwrap_or(&self.table.files)
     }
 
@@ -128,7 +128,14 @@ impl LakeScan {
         fields.extend([Arc::new(file), Arc::new(Field::new(TAGS[1], DataType::Int64, true))]);
         let positions = fields.iter().filter_map(|field| scanned.table_schema().index_of(field.name()).ok()).collect();
         let schema = Arc::new(Schema::new(fields));
-        Self { table, others: None, scanned, positions, schema, tagged: true }
+        Self { table, others: None, scanned, positions, schema, tagged: true, only: None }
+    }
+
+    /// The same of some of the files.
+    pub(super) fn only(mut self, mut files: Vec<usize>) -> Self {
+        files.sort_unstable();
+        self.only = Some(files);
+        self
     }
 
     /// All columns of some files.
@@ -136,84 +143,6 @@ impl LakeScan {
         let all: Vec<usize> = (0..self.schema.fields().len()).collect();
         let plan = self.rows(state, files, &all, None).await?;
         self.decode(state, plan, &self.schema)
-    }
-
-    /// Whether the filter says the same of all rows of a file, which the log tells.
-    fn is_of_partitions(&self, filter: &Expr) -> bool {
-        let columns = filter.column_refs();
-        let partitions = &self.table.partition_fields;
-        !self.table.special
-            && !columns.is_empty()
-            && !filter.is_volatile()
-            && columns.iter().all(|column| partitions.iter().any(|field| field.name() == &column.name))
-    }
-
-    /// A row for each of these files: its values of the partition columns.
-    fn partition_values(&self, files: &[usize]) -> Result<RecordBatch> {
-        let partitions = Arc::new(Schema::new(self.table.partition_fields.clone()));
-        let mut columns = Vec::with_capacity(partitions.fields().len());
-        for (index, field) in partitions.fields().iter().enumerate() {
-            let null = ScalarValue::try_from(field.data_type())?;
-            let values = files.iter().map(|number| {
-                let file = self.data_files().get(*number);
-                file.and_then(|file| file.partition.get(index)).cloned().unwrap_or_else(|| null.clone())
-            });
-            let values = if files.is_empty() { null.to_array_of_size(0)? } else { ScalarValue::iter_to_array(values)? };
-            let column: Arc<dyn PhysicalExpr> = Arc::new(PhysicalColumn::new("value", 0));
-            let stored = Schema::new(vec![Field::new("value", values.data_type().clone(), true)]);
-            let batch = RecordBatch::try_new(Arc::new(stored.clone()), vec![values])?;
-            let wanted = cast(column, &stored, field.data_type().clone())?;
-            columns.push(wanted.evaluate(&batch)?.into_array(files.len())?);
-        }
-        Ok(RecordBatch::try_new(partitions, columns)?)
-    }
-
-    /// Whether the filter gives a value for every file.
-    fn evaluates(&self, filter: &Expr) -> bool {
-        let files: Vec<usize> = (0..self.data_files().len()).collect();
-        let evaluate = || {
-            let rows = self.partition_values(&files)?;
-            let schema = DFSchema::try_from(rows.schema())?;
-            let (filter, context) = (unqualified(filter.clone())?, PhysicalPlanningContext::default());
-            let filter = create_physical_expr(&filter, &schema, &ExecutionProps::new(), &context)?;
-            filter.evaluate(&rows)?.into_array(files.len())
-        };
-        evaluate().is_ok()
-    }
-
-    /// Whether the log alone decides the filter for each file.
-    fn decides(&self, filter: &Expr) -> bool {
-        self.is_of_partitions(filter) && (cannot_fail(filter) || self.evaluates(filter))
-    }
-
-    /// Numbers of the files that hold rows for the filters of partition columns, and may hold some for the others.
-    fn select(&self, state: &dyn Session, filters: &[Expr]) -> Result<(Vec<usize>, Skipped)> {
-        let (of_partitions, others): (Vec<Expr>, Vec<Expr>) =
-            filters.iter().cloned().partition(|filter| self.is_of_partitions(filter));
-        let (mut files, mut skipped) = self.prune(state, &others)?;
-        if of_partitions.is_empty() {
-            return Ok((files, skipped));
-        }
-        let rows = self.partition_values(&files)?;
-        let partitions_schema = DFSchema::try_from(rows.schema())?;
-        let before = files.len();
-        let mut keep = vec![true; before];
-        for filter in of_partitions {
-            let decides = self.decides(&filter);
-            let filter = state.create_physical_expr(unqualified(filter)?, &partitions_schema)?;
-            match filter.evaluate(&rows).and_then(|value| value.into_array(before)) {
-                Ok(value) => {
-                    keep.iter_mut().zip(value.as_boolean()).for_each(|(keep, value)| *keep &= value.unwrap_or(false));
-                }
-                Err(error) if decides => return Err(error),
-                // Another filter may reject the rows that it fails on: it runs above the scan, too.
-                Err(_) => {}
-            }
-        }
-        let mut keep = keep.into_iter();
-        files.retain(|_| keep.next().unwrap_or(true));
-        skipped.partition += before - files.len();
-        Ok((files, skipped))
     }
 
     /// Some columns of some files.
@@ -301,27 +230,6 @@ impl LakeScan {
             (column, field.name().clone())
         });
         Ok(Arc::new(ProjectionExec::try_new(kept.collect::<Vec<_>>(), plan)?))
-    }
-
-    /// Numbers of the files that may hold rows for the filters.
-    fn prune(&self, state: &dyn Session, filters: &[Expr]) -> Result<(Vec<usize>, Skipped)> {
-        let files = self.data_files();
-        let all = || ((0..files.len()).collect(), Skipped::default());
-        let Some(filter) = conjunction(filters.iter().cloned()) else { return Ok(all()) };
-        let filter = state.create_physical_expr(filter, &DFSchema::try_from(Arc::clone(&self.schema))?)?;
-        // What cannot be used for pruning is no error: the filter itself runs above the scan.
-        let builder = PruningPredicateBuilder::new().with_file_schema(Arc::clone(&self.schema));
-        let Some(predicate) = builder.build(filter) else { return Ok(all()) };
-        let schema = self.scanned.table_schema();
-        let count = |kept: &[bool]| kept.iter().filter(|keep| !**keep).count();
-        let kept = predicate.prune(&LogStatistics { files, schema, first: 0 })?;
-        let mut skipped = Skipped { partition: 0, statistics: count(&kept) };
-        if skipped.statistics > 0 && !self.table.partition_fields.is_empty() {
-            let first = self.scanned.file_schema().fields().len();
-            skipped.partition = count(&predicate.prune(&LogStatistics { files, schema, first })?);
-            skipped.statistics = skipped.statistics.saturating_sub(skipped.partition);
-        }
-        Ok((kept.iter().enumerate().filter_map(|(number, keep)| keep.then_some(number)).collect(), skipped))
     }
 
     fn partitioned_file(&self, number: usize, file: &DataFile) -> PartitionedFile {
@@ -428,25 +336,6 @@ impl LakeScan {
     }
 }
 
-/// Names of a scan's counts of files.
-pub const FILES_SKIPPED: [&str; 2] = ["files_skipped_by_partition", "files_skipped_by_statistics"];
-
-/// Notes in the first scan of the plan what was left out of it.
-fn tell_skipped(plan: &dyn ExecutionPlan, skipped: Skipped) {
-    if let Some(source) = plan.downcast_ref::<DataSourceExec>() {
-        if let Some(config) = source.data_source().downcast_ref::<FileScanConfig>() {
-            let metrics = config.file_source().metrics();
-            for (name, count) in FILES_SKIPPED.into_iter().zip([skipped.partition, skipped.statistics]) {
-                MetricBuilder::new(metrics).global_counter(name).add(count);
-            }
-        }
-        return;
-    }
-    if let Some(child) = plan.children().first() {
-        tell_skipped(child.as_ref(), skipped);
-    }
-}
-
 /// Opens files. A plan holds it as long as it may open one, and with it the files: nobody removes them.
 #[derive(Debug)]
 struct Readers {
@@ -542,36 +431,6 @@ impl TableProvider for LakeScan {
     }
 }
 
-/// Whether it is comparisons of columns and constants.
-fn cannot_fail(filter: &Expr) -> bool {
-    let harmless = |expr: &Expr| match expr {
-        Expr::BinaryExpr(binary) => binary.op.supports_propagation() || binary.op == Operator::Or,
-        Expr::Column(_)
-        | Expr::Literal(..)
-        | Expr::Not(_)
-        | Expr::IsNull(_)
-        | Expr::IsNotNull(_)
-        | Expr::IsTrue(_)
-        | Expr::IsNotTrue(_)
-        | Expr::IsFalse(_)
-        | Expr::IsNotFalse(_)
-        | Expr::InList(_)
-        | Expr::Between(_)
-        | Expr::Like(_) => true,
-        _ => false,
-    };
-    !filter.exists(|expr| Ok(!harmless(expr))).unwrap_or(true)
-}
-
-/// Columns by their names alone.
-fn unqualified(expr: Expr) -> Result<Expr> {
-    let bare = expr.transform(|expr| match expr {
-        Expr::Column(column) => Ok(Transformed::yes(Expr::Column(Column::from_name(column.name)))),
-        other => Ok(Transformed::no(other)),
-    });
-    bare.map(|bare| bare.data)
-}
-
 /// The files of a tagged scan, if the plan gives every row of each of them: then nothing has to be read to know which rows
 /// they are.
 pub(super) fn whole_files(plan: &Arc<dyn ExecutionPlan>) -> Option<BTreeSet<usize>> {
@@ -593,64 +452,4 @@ pub(super) fn whole_files(plan: &Arc<dyn ExecutionPlan>) -> Option<BTreeSet<usiz
             _ => None,
         })
         .collect()
-}
-
-/// Files that a scan need not look at, as EXPLAIN ANALYZE tells them.
-#[derive(Debug, Default, Clone, Copy)]
-struct Skipped {
-    /// By the values of their partitions.
-    partition: usize,
-    /// By the bounds of their columns alone.
-    statistics: usize,
-}
-
-/// What the log says about the files, for pruning. Bounds that are not a column's own values serve as well.
-struct LogStatistics<'a> {
-    files: &'a [Arc<DataFile>],
-    schema: &'a SchemaRef,
-    /// Nothing is told of columns before this one.
-    first: usize,
-}
-
-impl LogStatistics<'_> {
-    fn values(&self, column: &Column, of: impl Fn(&ColumnStatistics) -> &Precision<ScalarValue>) -> Option<ArrayRef> {
-        let index = self.schema.index_of(column.name()).ok().filter(|index| *index >= self.first)?;
-        let null = ScalarValue::try_from(self.schema.field(index).data_type()).ok()?;
-        let values = self.files.iter().map(|file| {
-            let statistics = file.statistics.column_statistics.get(index);
-            statistics.and_then(|statistics| of(statistics).get_value()).unwrap_or(&null).clone()
-        });
-        ScalarValue::iter_to_array(values).ok()
-    }
-}
-
-impl PruningStatistics for LogStatistics<'_> {
-    fn min_values(&self, column: &Column) -> Option<ArrayRef> {
-        self.values(column, |statistics| &statistics.min_value)
-    }
-
-    fn max_values(&self, column: &Column) -> Option<ArrayRef> {
-        self.values(column, |statistics| &statistics.max_value)
-    }
-
-    fn num_containers(&self) -> usize {
-        self.files.len()
-    }
-
-    fn null_counts(&self, column: &Column) -> Option<ArrayRef> {
-        let index = self.schema.index_of(column.name()).ok().filter(|index| *index >= self.first)?;
-        let counts = self.files.iter().map(|file| {
-            let count = file.statistics.column_statistics.get(index)?.null_count.get_value().copied()?;
-            Some(count as u64)
-        });
-        Some(Arc::new(counts.collect::<UInt64Array>()))
-    }
-
-    fn row_counts(&self) -> Option<ArrayRef> {
-        Some(Arc::new(self.files.iter().map(|file| file.stored_rows()).collect::<UInt64Array>()))
-    }
-
-    fn contained(&self, _: &Column, _: &std::collections::HashSet<ScalarValue>) -> Option<BooleanArray> {
-        None
-    }
 }

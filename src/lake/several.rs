@@ -9,7 +9,7 @@
 //! Whoever meets a reserved table finishes what was decided, so that no crash leaves half of it: a reader what is committed,
 //! a writer also what nobody decides any more.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -203,28 +203,34 @@ impl Lake {
         Err(commit::overtaken())
     }
 
-    /// Writes the recorded commits of a transaction that has committed.
+    /// Writes the recorded commits of a transaction that has committed; the versions that they made, where that is known.
     ///
     /// # Errors
     /// The store's: then whoever meets the tables next does it. 40001 when another program changed the same files after they
     /// were reserved: that table keeps the other's change.
-    pub async fn apply(&self, reserved: Reserved) -> Result<()> {
+    pub async fn apply(&self, reserved: Reserved) -> Result<HashMap<String, u64>> {
         reserved.keep_files();
-        let mut lost = Vec::new();
+        let (mut lost, mut versions) = (Vec::new(), HashMap::new());
         for one in &reserved.tables {
             let location = &one.private.base.location;
             let base = self.cache.table(location, Freshness::AtLeast(one.version.saturating_sub(1))).await?;
             let base = commit::newer(&base).await?;
             // Somebody else may have written it, and a third one have reserved the table since.
-            if base.awaits(&reserved.id)
-                && let Applied::Lost = self.write_recorded(base).await?
-            {
-                lost.push(location.location.to_string());
+            if base.awaits(&reserved.id) {
+                let next = base.version() + 1;
+                match self.write_recorded(base).await? {
+                    // Later versions are somebody else's.
+                    Applied::Done(table) if table.version() == next => {
+                        versions.insert(location.location.to_string(), next);
+                    }
+                    Applied::Done(_) => {}
+                    Applied::Lost => lost.push(location.location.to_string()),
+                }
             }
         }
         self.forget_records(&reserved.id).await;
         if lost.is_empty() {
-            return Ok(());
+            return Ok(versions);
         }
         Err(commit::conflict("Another program changed rows of a table after this transaction had reserved it.")
             .with_hint(format!("The transaction was committed without its changes of: {}", lost.join(", "))))

@@ -238,8 +238,8 @@ impl Lake {
     ///
     /// # Errors
     /// 40001 when another transaction's commit forbids it. Nothing is visible then.
-    pub async fn commit_private(self: &Arc<Self>, table: &Arc<Table>, operation: &Operation) -> Result<()> {
-        let Some(private) = table.private.clone().filter(|_| table.is_changed_privately()) else { return Ok(()) };
+    pub async fn commit_private(self: &Arc<Self>, table: &Arc<Table>, operation: &Operation) -> Result<Option<u64>> {
+        let Some(private) = table.private.clone().filter(|_| table.is_changed_privately()) else { return Ok(None) };
         let target = Target::Private {
             base: Arc::clone(&private.base),
             table: Arc::clone(table),
@@ -259,7 +259,7 @@ impl Lake {
             if appears {
                 private.keep(&made);
             }
-            committed.map(drop).map_err(|failure| failure.error)
+            committed.map(|committed| Some(committed.version)).map_err(|failure| failure.error)
         });
         task.await.map_err(|error| crate::error::Error::internal(format!("a commit ended early: {error}")))?
     }

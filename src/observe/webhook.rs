@@ -1,10 +1,14 @@
 //! Tells another program, over HTTP, what it wants to know of at once: that expectations failed.
 //!
 //! ```text
-//! event ─ bounded queue ─→ one task: signed POST ─→ 2xx: done; otherwise again, a few times, ever later
+//! event ─ bounded queue ─→ a few signed POSTs at a time ─→ 2xx: done
+//!                                    ↑                      └→ otherwise again, a few times, ever later
+//!                                    └─ bounded, by due time ──┘
 //! ```
-//! Nobody waits for the receiver: what does not fit the queue is counted and left out. Who must know all asks the tables.
+//! Nobody waits for the receiver, and no event for the pauses of another: what does not fit the queue is counted and left out.
+//! Who must know all asks the tables.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,12 +17,16 @@ use hmac::{Hmac, Mac};
 use prometheus::IntCounterVec;
 use sha2::Sha256;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
 
 use super::metrics::Metrics;
 use crate::error::{Error, Result, SqlState};
 
-/// Events that wait.
+/// Events that wait for their first attempt, and at most as many that wait for another one.
 const QUEUE_MAX: usize = 1_000;
+/// Attempts under way.
+const AT_ONCE_MAX: usize = 8;
 /// Times that an event is sent.
 const ATTEMPTS_MAX: u32 = 6;
 /// Before the second attempt; doubled for each other one.
@@ -79,30 +87,67 @@ struct Sender {
     outcomes: IntCounterVec,
 }
 
+/// An event on its way.
+struct Delivery {
+    /// The same for all attempts.
+    id: String,
+    body: Bytes,
+    attempt: u32,
+}
+
 impl Sender {
     async fn run(self, mut events: mpsc::Receiver<Bytes>) {
-        while let Some(event) = events.recv().await {
-            let sent = self.deliver(event).await;
-            self.outcomes.with_label_values(&[if sent { "delivered" } else { "failed" }]).inc();
+        let sender = Arc::new(self);
+        let mut attempts: JoinSet<Option<Delivery>> = JoinSet::new();
+        let mut waiting: BTreeMap<(Instant, String), Delivery> = BTreeMap::new();
+        let mut is_open = true;
+        loop {
+            let is_free = attempts.len() < AT_ONCE_MAX;
+            let due = waiting.first_key_value().map(|((due, _), _)| *due).filter(|_| is_free);
+            let takes = is_open && is_free && waiting.len() + attempts.len() < QUEUE_MAX;
+            let next = tokio::select! {
+                // Who waits for another attempt goes first.
+                biased;
+                Some(done) = attempts.join_next() => {
+                    if let Ok(Some(again)) = done {
+                        let pause = PAUSE * 2_u32.saturating_pow(again.attempt - 1);
+                        waiting.insert((Instant::now() + pause, again.id.clone()), Delivery { attempt: again.attempt + 1, ..again });
+                    }
+                    None
+                }
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                    waiting.pop_first().map(|(_, delivery)| delivery)
+                }
+                event = events.recv(), if takes => {
+                    is_open = event.is_some();
+                    event.map(|body| Delivery { id: uuid::Uuid::now_v7().to_string(), body, attempt: 1 })
+                }
+                else => return,
+            };
+            if let Some(delivery) = next {
+                let sender = Arc::clone(&sender);
+                attempts.spawn(async move { sender.attempt(delivery).await });
+            }
         }
     }
 
-    async fn deliver(&self, body: Bytes) -> bool {
-        let id = uuid::Uuid::now_v7().to_string();
-        let mut pause = PAUSE;
-        for attempt in 1..=ATTEMPTS_MAX {
-            let why = match self.post(&id, body.clone()).await {
-                Ok(status) if status.is_success() => return true,
-                Ok(status) => format!("it answered {status}"),
-                Err(error) => error.without_url().to_string(),
-            };
-            tracing::warn!(attempt, delivery = id, "the webhook could not be told: {why}");
-            if attempt < ATTEMPTS_MAX {
-                tokio::time::sleep(pause).await;
-                pause *= 2;
+    /// One attempt; what is to be tried again.
+    async fn attempt(&self, delivery: Delivery) -> Option<Delivery> {
+        let Delivery { id, body, attempt } = &delivery;
+        let why = match self.post(id, body.clone()).await {
+            Ok(status) if status.is_success() => {
+                self.outcomes.with_label_values(&["delivered"]).inc();
+                return None;
             }
+            Ok(status) => format!("it answered {status}"),
+            Err(error) => error.without_url().to_string(),
+        };
+        tracing::warn!(attempt, delivery = id, "the webhook could not be told: {why}");
+        if *attempt < ATTEMPTS_MAX {
+            return Some(delivery);
         }
-        false
+        self.outcomes.with_label_values(&["failed"]).inc();
+        None
     }
 
     async fn post(&self, id: &str, body: Bytes) -> std::result::Result<reqwest::StatusCode, reqwest::Error> {

@@ -51,20 +51,22 @@ impl Visitor for Repeatable {
     }
 
     fn pre_visit_expr(&mut self, expression: &ast::Expr) -> ControlFlow<()> {
-        let repeats = match expression {
-            ast::Expr::Function(call) => {
-                call.name.0.last().and_then(|part| part.as_ident()).is_some_and(is_of_arguments)
-            }
-            ast::Expr::Value(value) => match &value.value {
-                ast::Value::Number(..) | ast::Value::Boolean(_) | ast::Value::Null => true,
-                other => other.clone().into_string().is_some_and(|text| {
-                    let text = text.to_ascii_lowercase();
-                    !MOMENTS.iter().any(|moment| text.contains(moment))
-                }),
-            },
-            _ => true,
-        };
-        if repeats { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        if repeats(expression) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    }
+}
+
+/// Whether the expression, but for what is inside it, means the same each time.
+pub(super) fn repeats(expression: &ast::Expr) -> bool {
+    match expression {
+        ast::Expr::Function(call) => call.name.0.last().and_then(|part| part.as_ident()).is_some_and(is_of_arguments),
+        ast::Expr::Value(value) => match &value.value {
+            ast::Value::Number(..) | ast::Value::Boolean(_) | ast::Value::Null => true,
+            other => other.clone().into_string().is_some_and(|text| {
+                let text = text.to_ascii_lowercase();
+                !MOMENTS.iter().any(|moment| text.contains(moment))
+            }),
+        },
+        _ => true,
     }
 }
 

@@ -11,11 +11,14 @@ use crate::sql;
 /// A query over a log, and its columns.
 pub(super) type KeptView = (&'static str, &'static [(&'static str, PgType)]);
 
-/// `lakegate.expectation_runs`: a row for each statement that checked a table.
+/// `lakegate.expectation_runs`: a row for each statement that checked a table. Of statements that wrote rows they are counted
+/// once, whatever they break; of others the rule counts that most rows break.
 const EXPECTATION_RUNS: KeptView = (
     "SELECT run_id, at, \"table\", owner, role, source, table_version, count(*) AS rules, \
      count(*) FILTER (WHERE status = 'passed') AS rules_passed, count(*) FILTER (WHERE status <> 'passed') AS rules_failed, \
-     sum(failed)::bigint AS failed, sum(dropped)::bigint AS dropped, sum(quarantined)::bigint AS quarantined \
+     coalesce(max(rows_checked), max(checked)) AS checked, coalesce(max(rows_failed), max(failed)) AS failed, \
+     coalesce(max(rows_dropped), 0) AS dropped, coalesce(max(rows_quarantined), 0) AS quarantined, \
+     max(files_read) AS files_read, max(files_kept) AS files_kept \
      FROM expectation_results GROUP BY run_id, at, \"table\", owner, role, source, table_version",
     &[
         ("run_id", PgType::TEXT),
@@ -28,9 +31,12 @@ const EXPECTATION_RUNS: KeptView = (
         ("rules", PgType::INT8),
         ("rules_passed", PgType::INT8),
         ("rules_failed", PgType::INT8),
+        ("checked", PgType::INT8),
         ("failed", PgType::INT8),
         ("dropped", PgType::INT8),
         ("quarantined", PgType::INT8),
+        ("files_read", PgType::INT8),
+        ("files_kept", PgType::INT8),
     ],
 );
 

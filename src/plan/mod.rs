@@ -34,4 +34,4 @@ pub use parameters::{
     cast_columns, condition_on_rows, constant_value, expectation_on_rows, over_rows, stored_on_rows, type_of_default,
 };
 pub use past::{Moment, moment_of};
-pub use violations::rule_context;
+pub use violations::{broken_rows, rule_context};

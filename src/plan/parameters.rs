@@ -24,6 +24,7 @@ use super::typing::TypingContext;
 use crate::builtins::Context;
 use crate::encode::types::{PgType, arrow_type, format_type};
 use crate::error::{Error, Result, SqlState};
+use crate::quality::proof::Proof;
 use crate::sql::Name;
 
 /// The parameters of one statement.
@@ -193,9 +194,7 @@ pub fn bind_condition(
     context: &Arc<Context>,
     source: &str,
 ) -> Result<Expr> {
-    let relations = Relations::default();
-    Parameters::none()
-        .with(context, |typing| Binder::new(typing, &relations, source).bind_condition(table, columns, condition))
+    alone(context, source, |binder| binder.bind_condition(table, columns, condition))
 }
 
 /// Binds what is expected of rows to see that it may be.
@@ -206,9 +205,13 @@ pub fn bind_expectation(
     context: &Arc<Context>,
     source: &str,
 ) -> Result<Expr> {
+    alone(context, source, |binder| binder.bind_expectation(table, columns, condition))
+}
+
+/// Binds what reads no relations and takes no parameters.
+fn alone<T>(context: &Arc<Context>, source: &str, bind: impl FnOnce(&Binder<'_>) -> Result<T>) -> Result<T> {
     let relations = Relations::default();
-    Parameters::none()
-        .with(context, |typing| Binder::new(typing, &relations, source).bind_expectation(table, columns, condition))
+    Parameters::none().with(context, |typing| bind(&Binder::new(typing, &relations, source)))
 }
 
 /// A CHECK constraint's condition, ready to be evaluated on batches of the schema.
@@ -224,8 +227,15 @@ pub fn condition_on_rows(
     evaluable(expr, &DFSchema::try_from(rows.as_ref().clone())?)
 }
 
-/// What is expected of rows, ready to be evaluated on batches of exactly the schema: texts are compared as they come, where a
-/// CHECK's condition is ready for both of their carriers and copies one of them.
+/// A condition on rows, and how it may be proved.
+#[derive(Debug, Clone)]
+pub struct RowCondition {
+    pub expr: Arc<dyn PhysicalExpr>,
+    pub proof: Option<Arc<Proof>>,
+}
+
+/// What is expected of rows, ready to be evaluated on batches of exactly the schema, and how it may be proved: texts are
+/// compared as they come, where a CHECK's condition is ready for both of their carriers and copies one of them.
 pub fn expectation_on_rows(
     table: &str,
     columns: &[RelationColumn],
@@ -233,10 +243,12 @@ pub fn expectation_on_rows(
     rows: &SchemaRef,
     context: &Arc<Context>,
     source: &str,
-) -> Result<Arc<dyn PhysicalExpr>> {
+) -> Result<RowCondition> {
     let bound = bind_condition(table, columns, condition, context, source)?;
     let expr = over_carriers(bound, columns, rows, |given, bound| given == bound || is_text(given) && is_text(bound))?;
-    evaluable(expr, &DFSchema::try_from(rows.as_ref().clone())?)
+    let expr = unguarded(expr, &DFSchema::try_from(rows.as_ref().clone())?)?;
+    let proof = Proof::of(&expr, rows).map(Arc::new);
+    Ok(RowCondition { expr: crate::engine::guarded_value(&expr)?, proof })
 }
 
 /// An expression of a table's definition: a default, what a column is generated from, USING. Columns are unqualified.
@@ -259,8 +271,7 @@ pub fn bind_stored(
 
 /// The type that a default's expression has by itself.
 pub fn type_of_default(expression: &ast::Expr, context: &Arc<Context>, source: &str) -> Result<PgType> {
-    let relations = Relations::default();
-    Parameters::none().with(context, |typing| Binder::new(typing, &relations, source).type_of_default(expression))
+    alone(context, source, |binder| binder.type_of_default(expression))
 }
 
 /// The same, ready to be evaluated on batches of the schema.
@@ -281,6 +292,10 @@ pub fn stored_on_rows(
 /// An expression that no plan holds, made ready as the optimizer would: functions that others stand for, texts as views or not.
 /// Nothing else is simplified: batches have other texts than their schema says.
 fn evaluable(expr: Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
+    Ok(crate::engine::guarded_value(&unguarded(expr, schema)?)?)
+}
+
+fn unguarded(expr: Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
     let context = SimplifyContext::builder().with_schema(Arc::new(schema.clone())).build();
     let coerced = ExprSimplifier::new(context.clone()).coerce(expr, schema)?;
     let expr = coerced.transform_up(|expr| {
@@ -294,8 +309,7 @@ fn evaluable(expr: Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
         })
     })?;
     let expr = expr.data;
-    let expr = create_physical_expr(&expr, schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())?;
-    Ok(crate::engine::guarded_value(&expr)?)
+    Ok(create_physical_expr(&expr, schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())?)
 }
 
 /// The condition over rows whose columns have other carriers than those that it was bound to: texts come as views or not,

@@ -100,12 +100,39 @@ impl Resolver<'_> {
     /// The table that a function's argument names.
     pub(super) fn table_name(&self, function: &str, argument: &ast::Expr) -> Result<QualifiedName> {
         let (ScalarValue::Utf8(Some(name)) | ScalarValue::Utf8View(Some(name))) =
-            constant_value(function, argument, PgType::TEXT, self.context, &self.source)?
+            self.constant(function, argument, PgType::TEXT)?
         else {
             let message = format!("function {function} needs the name of a table");
             return Err(Error::new(SqlState::NullValueNotAllowed, message));
         };
         sql::parse_name(&name).map_err(Error::without_position)
+    }
+
+    /// The value of an argument that the columns of the answer follow from.
+    pub(super) fn constant(&self, function: &str, argument: &ast::Expr, ty: PgType) -> Result<ScalarValue> {
+        if self.parameters.allowed
+            && let ast::Expr::Value(value) = argument
+            && let ast::Value::Placeholder(_) = &value.value
+        {
+            return Err(Error::unsupported(format!("a parameter as this argument of {function}"))
+                .at(sql::span_position(&self.source, argument.span()))
+                .with_hint("Write the value into the statement."));
+        }
+        constant_value(function, argument, ty, self.context, &self.source)
+    }
+
+    /// A text that may be a parameter; `None` for one without a value yet.
+    pub(super) fn text_argument(&mut self, function: &str, argument: &ast::Expr) -> Result<Option<String>> {
+        let given = self.moments().parameter(argument, PgType::TEXT)?;
+        let value = match given {
+            Parameter::None => constant_value(function, argument, PgType::TEXT, self.context, &self.source)?,
+            Parameter::Bound(value) => value.cast_to(&arrow::datatypes::DataType::Utf8)?,
+            Parameter::Unbound => return Ok(None),
+        };
+        match value {
+            ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)) => Ok(Some(text)),
+            _ => Err(no_null(function)),
+        }
     }
 
     /// A table as a call's named argument asks for it; `None` when there is no relation of that name.

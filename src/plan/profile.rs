@@ -6,7 +6,6 @@ use arrow::datatypes::DataType;
 use datafusion::scalar::ScalarValue;
 use sqlparser::ast;
 
-use super::constant_value;
 use super::file_call::argument;
 use super::past::shown;
 use super::relations::{Profiled, Relation, VersionRead};
@@ -107,7 +106,7 @@ impl Resolver<'_> {
         };
         let mut given = arguments.iter().map(argument);
         let (None, table) = given.next().ok_or_else(takes)?? else { return Err(takes()) };
-        let table = constant_value(function, table, PgType::TEXT, self.context, &self.source)?;
+        let table = self.constant(function, table, PgType::TEXT)?;
         let (ScalarValue::Utf8(Some(name)) | ScalarValue::Utf8View(Some(name))) = table else {
             let message = format!("function {function} needs the name of a table");
             return Err(Error::new(SqlState::NullValueNotAllowed, message));
@@ -132,7 +131,7 @@ impl Resolver<'_> {
 
     fn names_of_columns(&self, value: &ast::Expr) -> Result<Vec<String>> {
         let none = || Error::new(SqlState::NullValueNotAllowed, "option \"columns\" needs names of columns");
-        let ScalarValue::List(list) = constant_value("columns", value, TEXT_ARRAY, self.context, &self.source)? else {
+        let ScalarValue::List(list) = self.constant("columns", value, TEXT_ARRAY)? else {
             return Err(none());
         };
         if list.is_empty() || list.is_null(0) {

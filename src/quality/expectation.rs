@@ -27,6 +27,30 @@ pub struct Expectation {
     /// what has none; of a foreign key the other table's.
     #[serde(default)]
     pub depends_on: Vec<u32>,
+    /// Columns of those relations that have another name now than the texts have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub renamed: Vec<RenamedColumn>,
+}
+
+impl Expectation {
+    /// What the rule's texts call a column of another relation; `None` for one that has the old name of another column.
+    pub fn written<'n>(&'n self, relation: u32, now: &'n str) -> Option<&'n str> {
+        let mut renamed = self.renamed.iter().filter(|renamed| renamed.relation == relation);
+        match renamed.clone().find(|renamed| renamed.now == now) {
+            Some(renamed) => Some(&renamed.name),
+            None => (!renamed.any(|renamed| renamed.name == now)).then_some(now),
+        }
+    }
+}
+
+/// A column of a relation that a rule reads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RenamedColumn {
+    /// The relation's OID.
+    pub relation: u32,
+    /// As the texts have it.
+    pub name: String,
+    pub now: String,
 }
 
 /// What is expected. Conditions are SQL texts whose literals are settled (`plan::settled`).
@@ -60,6 +84,18 @@ impl ExpectationRule {
             Self::Freshness { .. } => "freshness",
             Self::RowCount { .. } => "row_count",
             Self::Schema { .. } => "schema",
+        }
+    }
+
+    /// The columns whose values a key is made of; none for rules that are about no key.
+    pub fn own_columns(&self) -> &[String] {
+        match self {
+            Self::Unique { columns } | Self::ForeignKey { columns, .. } => columns,
+            Self::Row { .. }
+            | Self::Aggregate { .. }
+            | Self::Freshness { .. }
+            | Self::RowCount { .. }
+            | Self::Schema { .. } => &[],
         }
     }
 

@@ -163,6 +163,11 @@ impl Gate {
             .with_constraint(rule)
     }
 
+    /// The same table's gate without what is expected of rows: for statements that bring none.
+    pub fn unwatched(self) -> Self {
+        Self { watch: None, ..self }
+    }
+
     /// The same table's gate that asks nothing.
     pub fn opened_wide(&self) -> Self {
         Self { watch: None, ..self.opened() }

@@ -9,13 +9,16 @@
 
 pub mod expectation;
 pub mod gate;
+pub mod keys;
 pub mod profile;
+pub mod proof;
 pub mod result;
 pub mod suggest;
 pub mod watch;
+pub mod witness;
 
 pub use expectation::{
-    Expectation, ExpectationOptions, ExpectationRule, ExpectationSeverity, SchemaColumn, ViolationAction,
+    Expectation, ExpectationOptions, ExpectationRule, ExpectationSeverity, RenamedColumn, SchemaColumn, ViolationAction,
 };
 pub use gate::{Gate, GateColumn, RowText, Rule, Violation};
-pub use watch::{Quarantine, QuarantinedRows, RowRule, Watch};
+pub use watch::{Quarantine, QuarantinedRows, RowRule, Watch, is_of_value};

@@ -12,6 +12,8 @@ pub struct Run {
     pub at: DateTime<Utc>,
     /// As schema.table.
     pub table: String,
+    /// Its place, of a run in a transaction: where the commit's version is found.
+    pub place: Option<String>,
     /// The table's owner, who may read the results whoever made them.
     pub owner: String,
     /// Who ran the statement.
@@ -20,13 +22,31 @@ pub struct Run {
     pub source: String,
     /// The version of the table that was checked, or that came of the write; `None` when nothing was committed.
     pub table_version: Option<u64>,
+    /// Whether all rows of the table were asked, as they are committed: what later runs may be compared with.
+    pub whole: bool,
     pub results: Vec<RuleResult>,
+    /// Of a statement that wrote rows.
+    pub rows: Option<RowTotals>,
+}
+
+/// Rows, each counted once however many rules it breaks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RowTotals {
+    pub checked: u64,
+    /// Those that break any rule.
+    pub failed: u64,
+    pub dropped: u64,
+    pub quarantined: u64,
+    /// Those that break a rule ON VIOLATION WARN and are written.
+    pub warned: u64,
 }
 
 /// Of one rule.
 #[derive(Debug, Clone)]
 pub struct RuleResult {
     pub rule: String,
+    /// Which stays the same when the rule, or its table, gets another name.
+    pub rule_oid: u32,
     /// See [`ExpectationRule::kind`](super::ExpectationRule::kind).
     pub kind: &'static str,
     pub action: ViolationAction,
@@ -48,6 +68,9 @@ pub struct RuleResult {
     pub error: Option<String>,
     /// Broken rows, as a JSON array of objects.
     pub samples: Option<String>,
+    /// Data files that were read for it, and those of which an earlier run had kept what it needs. Delta's log told of others.
+    pub files_read: Option<u64>,
+    pub files_kept: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,8 @@
 //!                                   ├→ the rows for quarantine, with the rules that they break
 //!                                   └→ a tally for each rule
 //! ```
-//! A condition that cannot be evaluated for a row (division by zero, a text that is no number) is one that the row breaks.
+//! A condition that cannot be evaluated for a row (division by zero, a text that is no number) is one that the row breaks. Of
+//! several rules that a row breaks, FAIL goes before QUARANTINE ROW, this before DROP ROW, and that before WARN.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -22,14 +23,22 @@ use datafusion::physical_expr::PhysicalExpr;
 use parking_lot::Mutex;
 
 use super::expectation::{ExpectationOptions, ViolationAction};
-use super::result::{RuleResult, Status, suffices};
+use super::proof::Proof;
+use super::result::{RowTotals, RuleResult, Status, suffices};
 use crate::error::{Error, Result, SqlState};
+
+/// Rows that cannot be evaluated at once are evaluated in so many parts: few rounds to find one such row, and little more than
+/// one evaluation for each where all are such.
+const PARTS: usize = 16;
 
 /// An expectation of each row, compiled against the rows that are written.
 #[derive(Debug, Clone)]
 pub struct RowRule {
+    pub oid: u32,
     pub name: String,
     pub expr: Arc<dyn PhysicalExpr>,
+    /// What is cheaper than the condition, as long as no row breaks it.
+    pub proof: Option<Arc<Proof>>,
     pub action: ViolationAction,
     pub options: ExpectationOptions,
 }
@@ -40,6 +49,7 @@ pub struct Watch {
     rules: Vec<(RowRule, Tally)>,
     /// Of the rows that the rules are compiled against.
     schema: SchemaRef,
+    totals: Mutex<RowTotals>,
 }
 
 #[derive(Debug, Default)]
@@ -87,7 +97,8 @@ pub struct Refused {
 impl Watch {
     /// `schema` is that of the rows which the rules are compiled against; those that come may have other carriers.
     pub fn new(rules: Vec<RowRule>, schema: SchemaRef) -> Self {
-        Self { rules: rules.into_iter().map(|rule| (rule, Tally::default())).collect(), schema }
+        let rules = rules.into_iter().map(|rule| (rule, Tally::default())).collect();
+        Self { rules, schema, totals: Mutex::default() }
     }
 
     /// The rows in the carriers that the rules know: once a batch, not once a rule.
@@ -163,8 +174,8 @@ impl Watch {
             }
             broken.push((rule, failed));
         }
-        if let Some(refused) = refused {
-            return Ok(Err(refused));
+        if refused.is_some() {
+            (dropped, quarantined) = (None, None);
         }
         let quarantined = quarantined.filter(|rows| rows.count_set_bits() > 0);
         let gone = match (dropped, &quarantined) {
@@ -172,6 +183,10 @@ impl Watch {
             (gone, None) => gone,
             (None, Some(quarantined)) => Some(quarantined.clone()),
         };
+        self.count(rows, &broken, quarantined.as_ref(), gone.as_ref());
+        if let Some(refused) = refused {
+            return Ok(Err(refused));
+        }
         let quarantined = match quarantined {
             Some(mask) => {
                 let rules = names(&broken, &mask);
@@ -183,6 +198,34 @@ impl Watch {
         let kept = gone.filter(|gone| gone.count_set_bits() > 0).map(|gone| BooleanArray::new(!&gone, None));
         debug_assert!(kept.as_ref().is_none_or(|kept| kept.len() == rows));
         Ok(Ok(Watched { kept, quarantined }))
+    }
+
+    /// Counts the rows of a batch, each once.
+    fn count(
+        &self,
+        rows: usize,
+        broken: &[(&RowRule, BooleanBuffer)],
+        quarantined: Option<&BooleanBuffer>,
+        gone: Option<&BooleanBuffer>,
+    ) {
+        let count = |rows: Option<&BooleanBuffer>| rows.map_or(0, BooleanBuffer::count_set_bits) as u64;
+        let failed = union(broken.iter().map(|(_, failed)| failed));
+        let warns = broken.iter().filter(|(rule, _)| rule.action == ViolationAction::Warn);
+        let warned = union(warns.map(|(_, failed)| failed)).map(|warned| match gone {
+            Some(gone) => &warned & &!gone,
+            None => warned,
+        });
+        let mut totals = self.totals.lock();
+        totals.checked += rows as u64;
+        totals.failed += count(failed.as_ref());
+        totals.quarantined += count(quarantined);
+        totals.dropped += count(gone).saturating_sub(count(quarantined));
+        totals.warned += count(warned.as_ref());
+    }
+
+    /// The rows so far.
+    pub fn totals(&self) -> RowTotals {
+        *self.totals.lock()
     }
 
     /// What became of each rule so far.
@@ -217,6 +260,11 @@ impl Watch {
     }
 }
 
+/// The rows of any of them.
+fn union<'b>(all: impl Iterator<Item = &'b BooleanBuffer>) -> Option<BooleanBuffer> {
+    all.fold(None, |union: Option<BooleanBuffer>, rows| Some(union.map_or_else(|| rows.clone(), |union| &union | rows)))
+}
+
 impl Tally {
     fn result(&self, rule: &RowRule) -> RuleResult {
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
@@ -226,6 +274,7 @@ impl Tally {
         let is = |action| if rule.action == action { removed } else { 0 };
         RuleResult {
             rule: rule.name.clone(),
+            rule_oid: rule.oid,
             kind: "row",
             action: rule.action,
             status: if suffices(passed, checked, mostly) { Status::Passed } else { Status::Failed },
@@ -240,12 +289,18 @@ impl Tally {
             ms: Some(Duration::from_nanos(of(&self.nanos)).as_secs_f64() * 1e3),
             error: self.error.lock().clone(),
             samples: None,
+            files_read: None,
+            files_kept: None,
         }
     }
 }
 
 /// The rows that break the rule, `None` when none does. Counts them.
 fn failed_rows(rule: &RowRule, tally: &Tally, batch: &RecordBatch) -> Result<Option<BooleanBuffer>> {
+    if rule.proof.as_ref().is_some_and(|proof| proof.holds(batch)) {
+        tally.checked.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
+        return Ok(None);
+    }
     let mut errors = Errors { tally, rows: Vec::new() };
     let passed = evaluate(&rule.expr, batch, 0..batch.num_rows(), &mut errors)?;
     let asked = if rule.options.ignore_nulls { passed.len() - passed.null_count() } else { passed.len() };
@@ -276,12 +331,18 @@ fn unasked(errors: &Errors<'_>, rule: &RowRule) -> usize {
     if rule.options.ignore_nulls { errors.rows.len() } else { 0 }
 }
 
+/// Whether an error tells of the values that an expression was evaluated for, and not of who evaluates it: memory, a store, an
+/// end that was asked for.
+pub fn is_of_value(error: &Error) -> bool {
+    ["0A", "21", "22", "23", "42", "54"].iter().any(|class| error.sqlstate().code().starts_with(class))
+}
+
 struct Errors<'a> {
     tally: &'a Tally,
     rows: Vec<usize>,
 }
 
-/// The condition for each row; NULL for a row whose evaluation fails, which is found by halving.
+/// The condition for each row; NULL for a row whose evaluation fails, which is found in parts of parts.
 fn evaluate(
     expr: &Arc<dyn PhysicalExpr>,
     batch: &RecordBatch,
@@ -297,7 +358,7 @@ fn evaluate(
         }
         Err(error) => Error::from(error),
     };
-    if !error.sqlstate().code().starts_with("22") {
+    if !is_of_value(&error) {
         return Err(error);
     }
     if rows.len() <= 1 {
@@ -305,11 +366,13 @@ fn evaluate(
         errors.rows.push(rows.start);
         return Ok(BooleanArray::new_null(rows.len()));
     }
-    let middle = rows.start + rows.len() / 2;
-    let left = evaluate(expr, batch, rows.start..middle, errors)?;
-    let right = evaluate(expr, batch, middle..rows.end, errors)?;
-    let both = arrow::compute::concat(&[&left, &right])?;
-    Ok(both.as_boolean().clone())
+    let mut parts = Vec::with_capacity(PARTS);
+    let size = rows.len().div_ceil(PARTS);
+    for start in rows.clone().step_by(size) {
+        parts.push(evaluate(expr, batch, start..(start + size).min(rows.end), errors)?);
+    }
+    let parts: Vec<&dyn Array> = parts.iter().map(|part| part as &dyn Array).collect();
+    Ok(arrow::compute::concat(&parts)?.as_boolean().clone())
 }
 
 /// For each row of the mask the names of the rules that it breaks.

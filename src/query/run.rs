@@ -199,9 +199,18 @@ impl Conversation {
         };
         let may_own = matches!(access, Access::Writes(_)) && !staged;
         let mut attempt = 1;
+        let waiting = self.session.handle().notices_waiting();
         let (output, own) = loop {
             let run = self.run_once(prepared, parameters.clone(), guard, (staged, may_own));
-            let (output, own) = Box::pin(run).await?;
+            let (output, own) = match Box::pin(run).await {
+                // Other rules may make it a transaction of its own.
+                Err(error) if may_own && execute::standing::is_about(&error) && attempt < ATTEMPTS_MAX => {
+                    self.session.handle().forget_notices(waiting);
+                    attempt += 1;
+                    continue;
+                }
+                run => run?,
+            };
             if !own {
                 break (output, own);
             }
@@ -214,6 +223,7 @@ impl Conversation {
             match committed {
                 Err(error) if error.sqlstate() == SqlState::SerializationFailure && attempt < ATTEMPTS_MAX => {
                     self.forget_pins();
+                    self.session.handle().forget_notices(waiting);
                     attempt += 1;
                     tokio::time::sleep(lake::pause(attempt)).await;
                 }
@@ -301,7 +311,12 @@ impl Conversation {
     }
 
     /// Asks the rules ON COMMIT of the tables that the transaction has changed.
-    async fn check_rules(&mut self, token: &CancellationToken, decision: &Decision) -> Result<bool> {
+    async fn check_rules(
+        &mut self,
+        token: &CancellationToken,
+        decision: &Decision,
+        turns: &mut execute::expectation::Turns,
+    ) -> Result<bool> {
         let Some(pins) = self.session.transaction.pins_mut() else { return Ok(false) };
         if !execute::expectation::may_be_asked(pins) {
             return Ok(false);
@@ -312,14 +327,15 @@ impl Conversation {
         let mut road = road?;
         road.staged = true;
         road.decision = decision.clone();
-        Box::pin(execute::expectation::on_commit(&mut road)).await
+        Box::pin(execute::expectation::on_commit(&mut road, turns)).await
     }
 
     /// Commits what the transaction has staged; what reads on sees newer versions.
     pub(super) async fn commit_writes(&mut self, token: &CancellationToken, decision: &Decision) -> Result<()> {
         let mut attempt = 1;
+        let mut turns = execute::expectation::Turns::default();
         let committed = loop {
-            let checked = Box::pin(self.check_rules(token, decision)).await?;
+            let checked = Box::pin(self.check_rules(token, decision, &mut turns)).await?;
             let user = self.session.user.clone();
             let Some(pins) = self.session.transaction.pins_mut() else { return Ok(()) };
             let commit = execute::transaction::commit(&self.service.ground, pins, &user, decision);
@@ -337,11 +353,16 @@ impl Conversation {
                 committed => break committed,
             }
         };
-        committed?;
+        let versions = committed?;
         let Some(pins) = self.session.transaction.pins_mut() else { return Ok(()) };
-        let runs = std::mem::take(&mut pins.runs);
+        let mut runs = std::mem::take(&mut pins.runs);
+        let notices = std::mem::take(&mut pins.notices);
         *pins = Pins::default();
-        for run in &runs {
+        drop(turns);
+        notices.into_iter().for_each(|notice| self.session.notice(notice));
+        for run in &mut runs {
+            let version = run.place.as_ref().and_then(|place| versions.get(place));
+            run.table_version = run.table_version.or(version.copied());
             Box::pin(execute::watched::keep(&self.service.ground, self.session.handle(), run)).await;
             execute::expectation::tell(self.session.handle(), run);
         }

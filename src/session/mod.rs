@@ -169,6 +169,14 @@ impl Notices {
     fn take(&self) -> Vec<Error> {
         std::mem::take(&mut *self.0.lock())
     }
+
+    fn count(&self) -> usize {
+        self.0.lock().len()
+    }
+
+    fn truncate(&self, count: usize) {
+        self.0.lock().truncate(count);
+    }
 }
 
 #[cfg(test)]

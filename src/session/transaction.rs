@@ -39,6 +39,7 @@ pub struct Modes {
 }
 
 /// Where a session stands.
+#[allow(clippy::large_enum_variant, reason = "a session has one")]
 #[derive(Debug)]
 pub enum Transaction {
     Idle,
@@ -90,6 +91,10 @@ pub struct Pins {
     pub left: Vec<String>,
     /// What became of expectations, told when the transaction has committed.
     pub runs: Vec<Run>,
+    /// Told when the statement whose own transaction this is has committed.
+    pub notices: Vec<Error>,
+    /// The catalog whose rules ON COMMIT were asked, if that is another one.
+    pub asked: Option<Snapshot>,
     arrivals: Arc<Arrivals>,
 }
 
@@ -98,6 +103,7 @@ pub struct Pins {
 pub struct Arrivals {
     tables: Mutex<Vec<(String, Arc<dyn Any + Send + Sync>)>>,
     runs: Mutex<Vec<Run>>,
+    notices: Mutex<Vec<Error>>,
 }
 
 impl Arrivals {
@@ -109,6 +115,11 @@ impl Arrivals {
     /// Keeps what became of expectations.
     pub fn leave_run(&self, run: Run) {
         self.runs.lock().push(run);
+    }
+
+    /// Keeps what is told after the commit.
+    pub fn leave_notice(&self, notice: Error) {
+        self.notices.lock().push(notice);
     }
 }
 
@@ -122,6 +133,7 @@ impl Pins {
         let arrived = std::mem::take(&mut *self.arrivals.tables.lock());
         self.tables.extend(arrived);
         self.runs.append(&mut self.arrivals.runs.lock());
+        self.notices.append(&mut self.arrivals.notices.lock());
     }
 
     /// The pinned table at that location, if it is a `T`.

@@ -72,6 +72,16 @@ impl Handle {
         self.notices.take()
     }
 
+    /// How many notices wait for the client.
+    pub fn notices_waiting(&self) -> usize {
+        self.notices.count()
+    }
+
+    /// Forgets those after the first `waiting`: what said them is tried again.
+    pub fn forget_notices(&self, waiting: usize) {
+        self.notices.truncate(waiting);
+    }
+
     /// Settings to tell the client; `pg_stat_activity` learns a new `application_name` here too.
     pub fn take_reported_changes(&self) -> Vec<(&'static str, String)> {
         let changes = self.settings().take_reported_changes();

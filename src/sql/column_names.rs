@@ -44,7 +44,7 @@ pub fn with_column_renamed(text: &str, from: &str, quoted: &str) -> String {
 }
 
 /// Whether the token names the column: not a function, nor a type behind `::`, nor a part in the middle of a name.
-fn is_column(tokens: &[Token], index: usize, token: &Token, name: &str) -> bool {
+pub(super) fn is_column(tokens: &[Token], index: usize, token: &Token, name: &str) -> bool {
     if !matches!(token.kind, Kind::Word(_) | Kind::Quoted) || token.value != name {
         return false;
     }

@@ -1,10 +1,10 @@
 //! COPY in both directions, with the options of today and those of old.
 
-use super::grammar::{Grammar, fold};
-use super::statement::{
-    Compression, CopyColumns, CopyEnd, CopyFormat, CopyFrom, CopyHeader, CopyOptions, CopySource, CopyTo, Name,
-    QualifiedName, Statement,
+use super::copy_statement::{
+    Compression, CopyColumns, CopyEnd, CopyFormat, CopyFrom, CopyHeader, CopyOptions, CopySource, CopyTo,
 };
+use super::grammar::{Grammar, fold};
+use super::statement::{Name, QualifiedName, Statement};
 use super::token::{Kind, Token};
 use crate::error::{Error, Result, SqlState};
 

@@ -1,7 +1,8 @@
 //! COPY INTO t FROM '…' | (SELECT … FROM '…') FILEFORMAT = … with Databricks' clauses.
 
+use super::copy_statement::{CopyFormat, CopyInto, LoadOption};
 use super::grammar::{Grammar, fold};
-use super::statement::{CopyFormat, CopyInto, LoadOption, Statement};
+use super::statement::Statement;
 use super::token::Kind;
 use crate::error::{Error, Result, SqlState};
 

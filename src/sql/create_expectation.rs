@@ -128,7 +128,8 @@ impl SetRule {
     fn sense(&self) -> Sense {
         match self {
             Self::Aggregate(_) | Self::Freshness { .. } => Sense { mostly: false, ignore_nulls: true },
-            Self::Unique(_) | Self::ForeignKey { .. } => Sense { mostly: true, ignore_nulls: true },
+            // Rows with a NULL are left out anyway.
+            Self::Unique(_) | Self::ForeignKey { .. } => Sense { mostly: true, ignore_nulls: false },
             Self::RowCount(_) | Self::Schema { .. } => Sense { mostly: false, ignore_nulls: false },
         }
     }
@@ -153,11 +154,16 @@ impl Grammar<'_> {
         let name = self.name()?;
         self.expect("on")?;
         let table = self.qualified_name()?;
+        let of_filter = self.token().position;
         let filter = if self.accept("where") { Some(self.kept_expression()?) } else { None };
         self.expect("expect")?;
         self.open()?;
         let rule = self.set_rule()?;
         self.close()?;
+        if filter.is_some() && matches!(rule, SetRule::Schema { .. }) {
+            let message = format!("WHERE has no meaning for {}", rule.words());
+            return Err(Error::new(SqlState::InvalidParameterValue, message).at(of_filter));
+        }
         let mut action = ViolationAction::Warn;
         if let Some((given, position)) = self.on_violation()? {
             if matches!(given, ViolationAction::DropRow | ViolationAction::QuarantineRow) {

@@ -47,8 +47,17 @@ where
     Fut: Future<Output = Vec<String>>,
 {
     let count = files.len();
-    let failures: Vec<String> =
-        futures::stream::iter(files).map(check).buffered(FILES_AT_ONCE).flat_map(futures::stream::iter).collect().await;
+    let mut files = files;
+    // The longest first, so that none of them is left for the end.
+    files.sort_by_key(|file| std::cmp::Reverse(std::fs::metadata(file).map_or(0, |found| found.len())));
+    let checked = files.into_iter().map(|file| {
+        let failures = check(file.clone());
+        async move { (file, failures.await) }
+    });
+    let mut checked: Vec<(PathBuf, Vec<String>)> =
+        futures::stream::iter(checked).buffer_unordered(FILES_AT_ONCE).collect().await;
+    checked.sort();
+    let failures: Vec<String> = checked.into_iter().flat_map(|(_, failures)| failures).collect();
     assert!(failures.is_empty(), "{} failures in {count} files\n\n{}", failures.len(), failures.join("\n\n"));
 }
 

@@ -56,4 +56,19 @@ async fn suggested_statements_run_as_they_are() {
     let anew =
         connection.rows(&suggest.replace("My Orders\"'", "My Orders\"', columns => '{id,State}'")).await.unwrap();
     assert!(anew.is_empty(), "{anew:#?}");
+    // A materialized view takes its own, and goes on being refreshed.
+    let sql = "CREATE MATERIALIZED VIEW \"My Totals\" AS SELECT customer, \"State\", count(*) AS orders, sum(amount) AS \"Sum\", min(placed) AS first, max(seen) AS last, 'n' || customer AS code FROM \"My Orders\" WHERE id <= 6000 GROUP BY customer, \"State\"";
+    connection.command(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    let suggest = suggest.replace("My Orders", "My Totals");
+    let suggested = connection.rows(&suggest).await.unwrap();
+    assert!(suggested.len() > 5, "{suggested:#?}");
+    for row in &suggested {
+        connection.command(&row[1]).await.unwrap_or_else(|error| panic!("{}: {error}", row[1]));
+    }
+    let results = connection.rows("VALIDATE \"My Totals\"").await.unwrap();
+    assert_eq!(results.len(), suggested.len(), "{results:#?}");
+    assert!(results.iter().all(|row| row.contains(&"passed".to_owned())), "{results:#?}");
+    let again = connection.rows(&suggest).await.unwrap();
+    assert!(again.is_empty(), "{again:#?}");
+    connection.command("REFRESH MATERIALIZED VIEW \"My Totals\"").await.unwrap();
 }

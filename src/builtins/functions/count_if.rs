@@ -144,7 +144,15 @@ impl GroupsAccumulator for Groups {
         filter: Option<&BooleanArray>,
         total: usize,
     ) -> Result<()> {
-        self.add(groups, total, ones(conditions(values)?, filter));
+        let conditions = conditions(values)?;
+        // Rows of one file, of one day: bits are counted at once.
+        if let (Some(first), None) = (groups.first(), filter)
+            && groups.iter().all(|group| group == first)
+        {
+            self.add(&[*first], total, std::iter::once(conditions.true_count() as i64));
+            return Ok(());
+        }
+        self.add(groups, total, ones(conditions, filter));
         Ok(())
     }
 

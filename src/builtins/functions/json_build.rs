@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, ListArray, StringArray, StructArray};
 use arrow::datatypes::DataType;
 use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::expr::ScalarFunction;
 
 use super::build::{aggregate, scalar};
 use super::json_text::push_string;
@@ -133,7 +134,8 @@ fn convert(call: &Call) -> Result<ArrayRef> {
     let mut style = style::text_style(call.context()?);
     style.date_style = DateStyle::Iso;
     let array = call.raw(0)?;
-    let values = Values::new(array, call.target, &Arc::new(style))?;
+    let ty = if call.target == PgType::UNKNOWN { pg_type_of(array.data_type()) } else { call.target };
+    let values = Values::new(array, ty, &Arc::new(style))?;
     let nulls = array.logical_nulls();
     call.texts(|row, out| {
         let at = call.row_of(0, row);
@@ -150,10 +152,67 @@ pub fn to_json(context: &Arc<Context>, value: Expr, ty: PgType) -> Result<Expr> 
     if matches!(ty.oid, oid::JSON | oid::JSONB) {
         return Ok(value);
     }
+    if has_documents(&value) {
+        return row_to_json(context, value);
+    }
     Kernel::new("to_json", ty.oid, Volatility::Stable, Returns::Fixed(DataType::Utf8), convert)
         .with_target(ty)
         .with_context(context)
         .call(vec![value])
+}
+
+/// What [`document`] is called.
+const DOCUMENT: &str = "json_document";
+
+/// JSON among the fields of a row, which carries it like any text.
+pub fn document(value: Expr) -> Expr {
+    let kernel = Kernel::new(DOCUMENT, 0, Volatility::Immutable, Returns::Fixed(DataType::Utf8), same);
+    // Not computed where it is a constant: then nobody would know it again.
+    kernel.udf().call(vec![value])
+}
+
+fn is_document(value: &Expr) -> bool {
+    matches!(value, Expr::ScalarFunction(call) if call.name() == DOCUMENT)
+}
+
+fn is_row(call: &ScalarFunction) -> bool {
+    call.name() == "named_struct"
+}
+
+/// Whether the value is a row that is put together here, with JSON in it.
+fn has_documents(value: &Expr) -> bool {
+    let Expr::ScalarFunction(call) = value else { return false };
+    let mut values = call.args.iter().skip(1).step_by(2);
+    is_row(call) && values.any(|value| is_document(value) || has_documents(value))
+}
+
+/// A row field by field.
+fn row_to_json(context: &Arc<Context>, row: Expr) -> Result<Expr> {
+    let Expr::ScalarFunction(call) = row else { return Err(Error::internal("a row was expected")) };
+    let mut arguments = Vec::with_capacity(call.args.len());
+    for (index, argument) in call.args.into_iter().enumerate() {
+        let is_name = index % 2 == 0;
+        let json = is_name || is_document(&argument);
+        arguments.push(if json { argument } else { to_json(context, argument, PgType::UNKNOWN)? });
+    }
+    Kernel::new("json_row", 0, Volatility::Stable, Returns::Fixed(DataType::Utf8), joined).call(arguments)
+}
+
+/// Names and JSON texts as an object.
+fn joined(call: &Call) -> Result<ArrayRef> {
+    let columns = (0..call.len()).map(|index| call.text(index)).collect::<Result<Vec<_>>>()?;
+    call.texts(|row, out| {
+        out.push('{');
+        for (at, pair) in columns.chunks(2).enumerate() {
+            let [name, value] = pair else { continue };
+            out.push_str(if at > 0 { "," } else { "" });
+            push_string(out, name.get(row).unwrap_or_default());
+            out.push(':');
+            out.push_str(value.get(row).unwrap_or("null"));
+        }
+        out.push('}');
+        Ok(Some(()))
+    })
 }
 
 /// The functions of `"any"` that take their arguments as JSON; keys of objects as text.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use arrow::array::ArrayRef;
+use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::Int32Type;
 use regex::{Regex, RegexBuilder};
 
@@ -168,9 +168,20 @@ impl Default for Compiled {
 }
 
 fn matching(call: &Call, insensitive: bool, negated: bool) -> Result<ArrayRef> {
-    let (texts, patterns) = (call.text(0)?, call.text(1)?);
+    let patterns = call.text(1)?;
     let mut compiled = Compiled::new();
     let flags = Flags { insensitive, ..Flags::default() };
+    // Where they stand: most patterns cost less than a copy.
+    if let Some(texts) = call.raw(0)?.as_string_view_opt().filter(|_| !call.is_constant(0)) {
+        return call.booleans(|row| {
+            let pattern = some!(patterns.get(row));
+            Ok(match texts.is_valid(row) {
+                true => Some(compiled.get(pattern, flags)?.is_match(texts.value(row)) != negated),
+                false => None,
+            })
+        });
+    }
+    let texts = call.text(0)?;
     call.booleans(|row| {
         let (text, pattern) = (some!(texts.get(row)), some!(patterns.get(row)));
         Ok(Some(compiled.get(pattern, flags)?.is_match(text) != negated))

@@ -133,6 +133,21 @@ impl Moments {
         Ok(Self { sum, squares: sum.checked_mul(sum).ok_or_else(overflow)?, count: 1 })
     }
 
+    /// Of values whose sums 128 bits hold; `None` for others.
+    fn of_small(values: &Decimal128Array) -> Option<Self> {
+        const VALUE_MAX: i128 = 1 << 48;
+        const ROWS_MAX: usize = 1 << 24;
+        let is_small = values.null_count() == 0
+            && values.len() <= ROWS_MAX
+            && values.values().iter().fold(true, |all, value| all & (*value <= VALUE_MAX) & (*value >= -VALUE_MAX));
+        is_small.then(|| {
+            let of = |part: fn(i128) -> i128| i256::from_i128(values.values().iter().map(|value| part(*value)).sum());
+            // 2^24 squares of 2^96 each.
+            let (sum, squares) = (of(|value| value), of(|value| i128::from(value as i64) * i128::from(value as i64)));
+            Self { sum, squares, count: values.len() as i64 }
+        })
+    }
+
     fn add(&mut self, other: &Self) -> Result<()> {
         let (sum, squares) = (self.sum.checked_add(other.sum), self.squares.checked_add(other.squares));
         (self.sum, self.squares) = sum.zip(squares).ok_or_else(overflow)?;
@@ -233,8 +248,12 @@ struct Single {
 impl Accumulator for Single {
     fn update_batch(&mut self, values: &[ArrayRef]) -> DataFusionResult<()> {
         let Some(values) = values.first() else { return Ok(()) };
+        let values = decimals(values).map_err(raise)?;
+        if let Some(moments) = Moments::of_small(&values) {
+            return self.moments.add(&moments).map_err(raise);
+        }
         let add = |value| self.moments.add(&Moments::of(value)?);
-        decimals(values).map_err(raise)?.iter().flatten().try_for_each(add).map_err(raise)
+        values.iter().flatten().try_for_each(add).map_err(raise)
     }
 
     fn retract_batch(&mut self, values: &[ArrayRef]) -> DataFusionResult<()> {

@@ -1,6 +1,8 @@
 //! Functions of text and bytea that make another text of it or measure it. Lengths count characters.
 
-use arrow::array::{Array, ArrayRef, AsArray};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, Int32Array};
 use arrow::datatypes::{Int32Type, Int64Type};
 
 use super::Function;
@@ -40,6 +42,10 @@ pub fn concatenate_bytes(call: &Call) -> Result<ArrayRef> {
 fn measured(call: &Call, measure: impl Fn(&str) -> usize) -> Result<ArrayRef> {
     // Where they stand: a measure is cheaper than a copy.
     if let Some(texts) = call.raw(0)?.as_string_view_opt().filter(|_| !call.is_constant(0)) {
+        if texts.null_count() == 0 {
+            let measures = (0..texts.len()).map(|row| measure(texts.value(row)) as i32);
+            return Ok(Arc::new(Int32Array::from_iter_values(measures)));
+        }
         return call.values::<Int32Type>(|row| Ok(texts.is_valid(row).then(|| measure(texts.value(row)) as i32)));
     }
     let texts = call.text(0)?;
@@ -186,8 +192,13 @@ fn repeat(call: &Call) -> Result<ArrayRef> {
         if text.len().checked_mul(count).is_none_or(|bytes| bytes > BYTES_MAX) {
             return Err(too_long());
         }
-        for _ in 0..count {
+        let (start, bytes) = (out.len(), text.len() * count);
+        if bytes > 0 {
             out.push_str(text);
+        }
+        while out.len() - start < bytes {
+            let there = out.len() - start;
+            out.extend_from_within(start..start + there.min(bytes - there));
         }
         Ok(Some(()))
     })

@@ -12,10 +12,12 @@ use crate::error::{Error, Result, Severity, SqlState};
 use crate::execute::alter_draft::{Draft, Scan};
 use crate::execute::dependents::{self, Object};
 use crate::execute::road::Road;
-use crate::execute::{create_table, properties, row_rules, stored};
+use crate::execute::row_rules::RuleEdit;
+use crate::execute::{create_table, properties, row_rules, rule_renames, stored};
 use crate::lake::ColumnSpec;
 use crate::plan::resolve::column_of;
 use crate::plan::{self, Purpose};
+use crate::quality::{Expectation, ViolationAction};
 use crate::sql::{CheckConstraint, ColumnDefinition, Name, RowExpectation, StoredExpression};
 
 pub(super) fn add_column(
@@ -36,6 +38,7 @@ pub(super) fn add_column(
         return Err(Error::new(SqlState::DuplicateColumn, message));
     }
     create_table::check_name(name)?;
+    check_apart(draft, relation, name)?;
     let spec = ColumnSpec {
         name: name.clone(),
         ty,
@@ -103,7 +106,7 @@ pub(super) async fn drop_column(
     };
     let generated = draft.generated_from(&name.value);
     let views = road.views_reading(relation.oid, &name.value).await?;
-    let rules = row_rules::reading(&road.snapshot, relation, &name.value);
+    let rules = rule_renames::reading(&road.snapshot, relation, &name.value);
     if !cascade && (!generated.is_empty() || !views.is_empty() || !rules.is_empty()) {
         let (table, column) = (&draft.name, &name.value);
         let columns = generated
@@ -158,7 +161,7 @@ pub(super) async fn set_type(
         )
         .with_detail(format!("Column \"{}\" is used by generated column \"{generated}\".", name.value)));
     }
-    let rules = row_rules::reading(&road.snapshot, relation, &name.value);
+    let rules = rule_renames::reading(&road.snapshot, relation, &name.value);
     if let Some((rule, of)) = rules.first().filter(|_| !cascade && ty != old.ty) {
         let message = "cannot alter type of a column used by an expectation";
         return Err(Error::new(SqlState::DependentObjectsStillExist, message)
@@ -285,7 +288,7 @@ pub(super) fn drop_expression(road: &Road<'_>, draft: &mut Draft, column: &Name,
     Ok(())
 }
 
-pub(super) fn rename_column(draft: &mut Draft, from: &Name, to: &Name) -> Result<()> {
+pub(super) fn rename_column(draft: &mut Draft, relation: &Relation, from: &Name, to: &Name) -> Result<()> {
     let Some(index) = draft.find(&from.value) else {
         return Err(Error::new(SqlState::UndefinedColumn, format!("column \"{}\" does not exist", from.value)));
     };
@@ -294,6 +297,16 @@ pub(super) fn rename_column(draft: &mut Draft, from: &Name, to: &Name) -> Result
         return Err(Error::new(SqlState::DuplicateColumn, message));
     }
     create_table::check_name(&to.value)?;
+    check_apart(draft, relation, &to.value)?;
     draft.rename_column(index, &to.value)?;
     create_table::check_columns(&draft.specs())
+}
+
+/// Refuses a name that the quarantine of the table has for a column of its own.
+fn check_apart(draft: &Draft, relation: &Relation, name: &str) -> Result<()> {
+    let puts_apart = |rule: &Expectation| {
+        rule.action == ViolationAction::QuarantineRow
+            && !draft.rules.iter().any(|edit| matches!(edit, RuleEdit::Drop(dropped) if *dropped == rule.name))
+    };
+    if row_rules::rules_of(relation).iter().any(puts_apart) { row_rules::check_quarantine_name(name) } else { Ok(()) }
 }

@@ -5,11 +5,12 @@ use crate::error::{Error, Result, Severity, SqlState};
 use crate::execute::alter_draft::Draft;
 use crate::execute::road::Road;
 use crate::execute::row_rules::{self, RuleEdit};
-use crate::execute::{create_table, properties};
+use crate::execute::{create_table, properties, quarantine};
 use crate::plan;
 use crate::plan::relations::RelationColumn;
 use crate::plan::resolve::column_of;
-use crate::sql::{CheckConstraint, Name, RowExpectation};
+use crate::quality::ViolationAction;
+use crate::sql::{CheckConstraint, Name, RowExpectation, with_own_columns};
 
 pub(super) fn add_check(
     road: &Road<'_>,
@@ -30,7 +31,8 @@ pub(super) fn add_check(
         return Err(Error::new(SqlState::DuplicateObject, message));
     }
     let name = create_table::constraint_name(&draft.name, check, &taken)?;
-    let text = plan::settled::condition(&draft.name, &columns, &check.text, &road.context);
+    let text = with_own_columns(&check.text, (None, &draft.name), properties::quoted);
+    let text = plan::settled::condition(&draft.name, &columns, &text, &road.context);
     draft.add_check(name, text.map_err(Error::without_position)?);
     Ok(())
 }
@@ -45,6 +47,10 @@ pub(super) fn add_expectation(
     let name = &rule.name.value;
     if has_rule(draft, relation, name) || draft.checks.iter().any(|check| check.name == *name) {
         return Err(row_rules::taken(&draft.name, name));
+    }
+    quarantine::check_no_quarantine(road, &draft.schema, &draft.name)?;
+    if rule.action == ViolationAction::QuarantineRow {
+        quarantine::check(road, &draft.schema, &draft.name, Some(relation.owner))?;
     }
     let bound = row_rules::bound(road, &draft.name, &draft.specs(), std::slice::from_ref(rule))?;
     draft.rules.extend(bound.into_iter().map(RuleEdit::Add));

@@ -28,7 +28,8 @@ pub(super) async fn run(road: &mut Road<'_>, name: &QualifiedName, version: &ast
     let mut operation = road.operation("RESTORE");
     operation.parameters = vec![("version".to_owned(), past.version().to_string())];
     let restored = road.ground.lake.restore(&target.table, &past, operation).await?;
-    if let Some(run) = run {
+    if let Some(mut run) = run {
+        run.table_version = (!restored.table.is_private()).then(|| restored.table.version());
         watched::keep(road.ground, road.session.handle(), &run).await;
         expectation::tell(road.session.handle(), &run);
     }

@@ -12,7 +12,15 @@ pub(super) async fn alter(road: &mut Road<'_>, statement: &AlterExpectation) -> 
     let (relation, name) = (statement.table.name.clone(), statement.name.value.clone());
     let position = statement.name.position;
     let change = statement.change.clone();
-    road.define(move |document| {
+    // Who commits rows after this one's end knows of the rule.
+    let held = match (&change, road.staged) {
+        (ExpectationChange::Enable(true), false) => {
+            let target = road.target(&statement.table, "alter").await?;
+            Some(road.ground.lake.hold(&target.table).await)
+        }
+        _ => None,
+    };
+    let changed = road.define(move |document| {
         let table = table_of(document, oid, &relation)?;
         if let ExpectationChange::RenameTo(to) = &change {
             check_free(table, &relation, &to.value).map_err(|error| error.at(to.position))?;
@@ -24,8 +32,10 @@ pub(super) async fn alter(road: &mut Road<'_>, statement: &AlterExpectation) -> 
             ExpectationChange::RenameTo(Name { value, .. }) => rule.name.clone_from(value),
         }
         Ok(())
-    })
-    .await?;
+    });
+    let changed = changed.await;
+    std::mem::drop(held);
+    changed?;
     Ok(Output::Done("ALTER EXPECTATION".into()))
 }
 

@@ -6,24 +6,28 @@ use std::time::Instant;
 
 use arrow::array::AsArray;
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Float64Type, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
+use datafusion::logical_expr::LogicalPlan;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use sqlparser::ast;
 
+use super::outcome::{count_at, counted, failed_to_run, number_at, result_of, schema_result, status, truth_at};
+use super::sight::Sights;
 use crate::builtins::Context;
 use crate::catalog::{ReadColumn, View, ViewRead};
-use crate::encode::types::{OutputColumn, PgType, format_type, oid};
 use crate::error::{Error, Result};
 use crate::execute::road::Road;
-use crate::lake::ColumnSpec;
+use crate::lake::{self, ColumnSpec};
+use crate::plan::bind::BoundQuery;
 use crate::plan::expectation::anomaly::Usual;
 use crate::plan::expectation::{self, Asked, Counts, RowItems, ScanItems};
-use crate::plan::relations::{Relation, Relations};
+use crate::plan::relations::{Relation, Relations, ResolvedTable};
 use crate::plan::{self, Parameters};
-use crate::quality::result::{RuleResult, Status, suffices};
-use crate::quality::{Expectation, ExpectationRule, SchemaColumn, ViolationAction, Watch};
+use crate::quality::keys::KeySet;
+use crate::quality::result::{RuleResult, Status};
+use crate::quality::{Expectation, ExpectationRule, ViolationAction, Watch, is_of_value};
 use crate::sql;
 
 /// Bytes of one rule's samples.
@@ -37,10 +41,25 @@ pub(super) struct Checked {
     pub owner: u32,
     /// The rows.
     pub relation: Relation,
-    /// What the table is defined as.
+    /// Those of the rows, as the rules name them.
     pub columns: Vec<ColumnSpec>,
+    /// What the table is defined as.
+    pub defined: Vec<ColumnSpec>,
     /// Broken rows to show of each rule.
     pub samples: u32,
+    /// Data files of the table.
+    pub file_count: u64,
+    /// The table, where its files can be asked apart: all its rows are checked.
+    pub files: Option<Files>,
+}
+
+/// The files of a table whose rows are all checked.
+pub(super) struct Files {
+    pub table: Arc<lake::Table>,
+    /// Whether what is found is kept for the next time; earlier finds are used in any case.
+    pub keeps: bool,
+    /// Whether these are all the rules that are asked of the table: what is kept for others goes.
+    pub all: bool,
 }
 
 /// Checks the rules; a result for each, in their order.
@@ -48,14 +67,19 @@ pub(super) struct Checked {
 /// # Errors
 /// What is not the rules' own fault: a rule that cannot be evaluated has a result that says so.
 pub(super) async fn check(road: &mut Road<'_>, checked: &Checked, rules: &[Expectation]) -> Result<Vec<RuleResult>> {
-    let history = history(road, checked, rules).await?;
+    let history = history(road, rules).await?;
     let context = plan::rule_context(&road.context);
-    let mut checker = Checker { road, checked, context, history, results: BTreeMap::new() };
+    let fields = match &checked.relation {
+        Relation::Table(table) => table.provider.schema(),
+        Relation::View(_) => Arc::new(Schema::empty()),
+    };
+    let (results, keys, broken) = (BTreeMap::new(), HashMap::new(), HashMap::new());
+    let mut checker = Checker { road, checked, context, fields, history, keys, results, broken };
     let mut scanned = Vec::new();
     let mut others = Vec::new();
     for (index, rule) in rules.iter().enumerate() {
         let usual = |anomaly: &expectation::anomaly::Anomaly| -> Option<Usual> {
-            anomaly.usual(checker.history.get(&rule.name).map(Vec::as_slice).unwrap_or_default())
+            anomaly.usual(checker.history.get(&rule.oid).map(Vec::as_slice).unwrap_or_default())
         };
         let other = checker.other(rule);
         let own = (checked.schema.as_str(), checked.name.as_str());
@@ -66,12 +90,16 @@ pub(super) async fn check(road: &mut Road<'_>, checked: &Checked, rules: &[Expec
             usual,
         ) {
             Ok(asked @ (Asked::Rows(_) | Asked::Condition(_))) => scanned.push(One { index, rule, asked }),
+            Ok(asked) if checker.may_see(rule).await? => scanned.push(One { index, rule, asked }),
             Ok(asked) => others.push(One { index, rule, asked }),
             Err(error) => checker.put(index, failed_to_run(rule, &error)),
         }
     }
-    checker.scan(&scanned).await?;
-    for one in &others {
+    let scanned = checker.by_files(scanned).await?;
+    let rows = checker.rows();
+    checker.scan(&scanned, &rows).await?;
+    let open: Vec<&One<'_>> = scanned.iter().filter(|one| !checker.results.contains_key(&one.index)).collect();
+    for one in open.into_iter().chain(&others) {
         checker.apart(one).await?;
     }
     let mut results = std::mem::take(&mut checker.results);
@@ -80,26 +108,46 @@ pub(super) async fn check(road: &mut Road<'_>, checked: &Checked, rules: &[Expec
             && result.status == Status::Failed
             && result.samples.is_none()
         {
-            result.samples = checker.samples(rule).await?;
+            result.samples = checker.samples(index, rule).await?;
         }
+    }
+    for result in results.values_mut().filter(|result| result.kind != "schema") {
+        // Who does not ask file by file reads all of them.
+        result.files_read.get_or_insert(checked.file_count);
+        result.files_kept.get_or_insert(0);
     }
     Ok(results.into_values().collect())
 }
 
 /// A rule and what is asked for it.
-struct One<'a> {
-    index: usize,
-    rule: &'a Expectation,
-    asked: Asked<'a>,
+pub(super) struct One<'a> {
+    pub index: usize,
+    pub rule: &'a Expectation,
+    pub asked: Asked<'a>,
 }
 
-struct Checker<'r, 'g, 'c> {
-    road: &'r mut Road<'g>,
-    checked: &'c Checked,
-    context: Arc<Context>,
+/// What rules are asked of, under the name that their queries have for it.
+pub(super) struct Rows {
+    pub schema: String,
+    pub name: String,
+    pub relation: Relation,
+    /// Whether these are the table's, which can be asked one by one.
+    pub are_single: bool,
+}
+
+pub(super) struct Checker<'r, 'g, 'c> {
+    pub road: &'r mut Road<'g>,
+    pub checked: &'c Checked,
+    pub context: Arc<Context>,
+    /// How the table's columns come out of a scan.
+    pub fields: SchemaRef,
+    /// What foreign keys refer to, by rule.
+    pub keys: HashMap<String, Arc<KeySet>>,
     /// Values of rules in earlier runs, newest first.
-    history: HashMap<String, Vec<f64>>,
-    results: BTreeMap<usize, RuleResult>,
+    history: HashMap<u32, Vec<f64>>,
+    pub results: BTreeMap<usize, RuleResult>,
+    /// Files with rows that break a rule about each row.
+    pub broken: HashMap<usize, Vec<usize>>,
 }
 
 impl Checker<'_, '_, '_> {
@@ -107,26 +155,32 @@ impl Checker<'_, '_, '_> {
         self.results.insert(index, result);
     }
 
+    /// The rows that are checked.
+    pub(super) fn rows(&self) -> Rows {
+        let Checked { schema, name, relation, .. } = self.checked;
+        Rows { schema: schema.clone(), name: name.clone(), relation: relation.clone(), are_single: true }
+    }
+
     /// Schema and name of the table that a foreign key refers to.
-    fn other(&self, rule: &Expectation) -> Option<(String, String)> {
+    pub(super) fn other(&self, rule: &Expectation) -> Option<(String, String)> {
         let ExpectationRule::ForeignKey { table, .. } = &rule.rule else { return None };
         let (schema, name, _) = self.road.snapshot.relation_by_oid(*table)?;
         Some((schema.to_owned(), name.to_owned()))
     }
 
     /// All the rules in one scan. If one of them cannot be computed, it is found by halves.
-    fn scan<'s>(&'s mut self, ones: &'s [One<'_>]) -> BoxFuture<'s, Result<()>> {
+    pub(super) fn scan<'s>(&'s mut self, ones: &'s [One<'_>], rows: &'s Rows) -> BoxFuture<'s, Result<()>> {
         Box::pin(async move {
             if ones.is_empty() {
                 return Ok(());
             }
-            let error = match self.scan_once(ones).await {
+            let error = match self.scan_once(ones, rows).await {
                 Ok(()) => return Ok(()),
                 Err(error) if is_of_rule(&error) => error,
                 Err(error) => return Err(error),
             };
             if let [one] = ones {
-                let is_of_rows = matches!(one.asked, Asked::Rows(_)) && error.sqlstate().code().starts_with("22");
+                let is_of_rows = rows.are_single && matches!(one.asked, Asked::Rows(_)) && is_of_value(&error);
                 let result = match is_of_rows {
                     true => self.row_by_row(one.rule).await?,
                     false => failed_to_run(one.rule, &error),
@@ -135,30 +189,42 @@ impl Checker<'_, '_, '_> {
                 return Ok(());
             }
             let (left, right) = ones.split_at(ones.len() / 2);
-            self.scan(left).await?;
-            self.scan(right).await
+            self.scan(left, rows).await?;
+            self.scan(right, rows).await
         })
     }
 
-    async fn scan_once(&mut self, ones: &[One<'_>]) -> Result<()> {
+    async fn scan_once(&mut self, ones: &[One<'_>], rows: &Rows) -> Result<()> {
         let mut items = ScanItems::default();
-        let places: Vec<Option<RowItems>> = ones.iter().map(|one| items.add(&one.asked)).collect();
-        let query = expectation::select(items.into_items(), (&self.checked.schema, &self.checked.name), None)?;
+        // Witnesses see the table's own rows.
+        let sights = if rows.are_single { self.sights(ones, &mut items)? } else { Sights::default() };
+        let apart = |at| sights.has(at);
+        let places: Vec<Option<RowItems>> =
+            ones.iter().enumerate().map(|(at, one)| if apart(at) { None } else { items.add(&one.asked) }).collect();
+        let query = expectation::select(items.into_items()?, (&rows.schema, &rows.name), None)?;
         let mut reads: Vec<ViewRead> = Vec::new();
-        for one in ones {
+        for (_, one) in ones.iter().enumerate().filter(|(at, _)| !apart(*at)) {
             for read in self.reads(one.rule) {
                 match reads.iter().find(|known| known.schema == read.schema && known.name == read.name) {
                     None => reads.push(read),
-                    Some(known) if known.oid == read.oid => {}
-                    // Two rules mean different tables by one name.
+                    Some(known) if known.oid == read.oid && known.columns == read.columns => {}
+                    // Two rules mean different tables, or columns, by one name.
                     Some(_) if ones.len() > 1 => return Err(Error::unsupported("these expectations in one scan")),
                     Some(_) => {}
                 }
             }
         }
         let started = Instant::now();
-        let (row, columns) = self.row(&query, reads).await?;
+        let bound = self.bound(&query, reads, rows).await?;
+        let (row, columns) = (self.row(sights.added_to(bound.plan)?).await?, bound.columns);
         let elapsed = started.elapsed().as_secs_f64() * 1000.0;
+        let seen = sights.results(self, ones, |item| count_at(&row, item)).await?;
+        for (one, result) in ones.iter().zip(seen) {
+            if let Some(result) = result {
+                let ms = (ones.len() == 1).then_some(elapsed);
+                self.put(one.index, RuleResult { ms, ..result });
+            }
+        }
         for (one, place) in ones.iter().zip(places) {
             let Some(place) = place else { continue };
             let mut result = match place {
@@ -178,20 +244,20 @@ impl Checker<'_, '_, '_> {
                     RuleResult { value, threshold, ..result_of(one.rule, status(holds)) }
                 }
             };
-            result.ms = (ones.len() == 1).then_some(elapsed);
+            result.ms = (ones.len() == 1 && rows.are_single).then_some(elapsed);
             self.put(one.index, result);
         }
         Ok(())
     }
 
     /// A rule about each row that some row makes fail: such a row breaks it, and the others are asked as ever.
-    async fn row_by_row(&mut self, rule: &Expectation) -> Result<RuleResult> {
+    pub(super) async fn row_by_row(&mut self, rule: &Expectation) -> Result<RuleResult> {
         let columns = &self.checked.columns;
         let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
         let list = names.iter().map(|name| expectation::quoted(name)).collect::<Vec<_>>().join(", ");
         let text =
             format!("SELECT {list} FROM {}", expectation::relation_text(&self.checked.schema, &self.checked.name));
-        let relations = self.relations(Relations::default());
+        let relations = self.relations(Relations::default(), &self.rows());
         let query = sql::parse_query(&text)?;
         let bound = plan::bind_query(&query, &self.context, &relations, "", &mut Parameters::none())?;
         let mut stream = self.road.start(bound.plan).await?;
@@ -229,9 +295,8 @@ impl Checker<'_, '_, '_> {
     }
 
     /// With the table that is checked among them.
-    fn relations(&self, mut relations: Relations) -> Relations {
-        let own = (Some(self.checked.schema.clone()), self.checked.name.clone());
-        relations.by_name.insert(own, self.checked.relation.clone());
+    pub(super) fn relations(&self, mut relations: Relations, rows: &Rows) -> Relations {
+        relations.by_name.insert((Some(rows.schema.clone()), rows.name.clone()), rows.relation.clone());
         relations
     }
 
@@ -244,7 +309,7 @@ impl Checker<'_, '_, '_> {
                 Err(error) if is_of_rule(&error) => failed_to_run(one.rule, &error),
                 Err(error) => return Err(error),
             },
-            Asked::Schema { columns, exact } => schema_result(one.rule, columns, *exact, &self.checked.columns),
+            Asked::Schema { columns, exact } => schema_result(one.rule, columns, *exact, &self.checked.defined),
             Asked::Rows(_) | Asked::Condition(_) => return Err(Error::internal("a rule of the scan was asked apart")),
         };
         let ms = Some(started.elapsed().as_secs_f64() * 1000.0);
@@ -254,17 +319,19 @@ impl Checker<'_, '_, '_> {
 
     async fn counts(&mut self, rule: &Expectation, text: &str) -> Result<Counts> {
         let reads = self.reads(rule);
-        let (row, _) = self.row(&sql::parse_query(text)?, reads).await?;
+        let rows = self.rows();
+        let bound = self.bound(&sql::parse_query(text)?, reads, &rows).await?;
+        let row = self.row(bound.plan).await?;
         Ok(Counts { checked: count_at(&row, 0)?, failed: count_at(&row, 1)? })
     }
 
     /// What the names in a rule's text mean.
-    fn reads(&self, rule: &Expectation) -> Vec<ViewRead> {
+    pub(super) fn reads(&self, rule: &Expectation) -> Vec<ViewRead> {
         let condition = match &rule.rule {
             ExpectationRule::ForeignKey { table, .. } => {
                 return self
                     .other(rule)
-                    .and_then(|(schema, name)| self.read(Some(&schema), &name, *table))
+                    .and_then(|(schema, name)| self.read(rule, Some(&schema), &name, *table))
                     .into_iter()
                     .collect();
             }
@@ -279,34 +346,32 @@ impl Checker<'_, '_, '_> {
         let names = expectation::own_relations(&condition, "");
         let reads = names.iter().zip(&rule.depends_on).filter_map(|(name, oid)| {
             let (schema, name) = expectation::written(name)?;
-            self.read(schema, name, *oid)
+            self.read(rule, schema, name, *oid)
         });
         reads.collect()
     }
 
-    fn read(&self, schema: Option<&str>, name: &str, oid: u32) -> Option<ViewRead> {
+    fn read(&self, rule: &Expectation, schema: Option<&str>, name: &str, oid: u32) -> Option<ViewRead> {
         let (_, _, relation) = self.road.snapshot.relation_by_oid(oid)?;
-        let columns = relation.columns.iter();
-        let columns =
-            columns.map(|column| ReadColumn { name: column.name.clone(), now: column.name.clone() }).collect();
+        let columns = relation.columns.iter().filter_map(|column| {
+            let name = rule.written(oid, &column.name)?.to_owned();
+            Some(ReadColumn { name, now: column.name.clone() })
+        });
+        let columns = columns.collect();
         Some(ViewRead { schema: schema.map(str::to_owned), name: name.to_owned(), oid, columns })
     }
 
-    /// The one row of a query over the table.
-    async fn row(&mut self, query: &ast::Query, reads: Vec<ViewRead>) -> Result<(RecordBatch, Vec<OutputColumn>)> {
-        let (mut batches, columns) = self.batches(query, reads).await?;
+    /// The one row of a plan.
+    async fn row(&mut self, plan: LogicalPlan) -> Result<RecordBatch> {
+        let mut batches = self.batches(plan).await?;
         match batches.pop() {
-            Some(row) if row.num_rows() == 1 => Ok((row, columns)),
+            Some(row) if row.num_rows() == 1 => Ok(row),
             Some(_) | None => Err(Error::internal("a check gave other than one row")),
         }
     }
 
-    /// The rows of a query that gives few.
-    async fn batches(
-        &mut self,
-        query: &ast::Query,
-        reads: Vec<ViewRead>,
-    ) -> Result<(Vec<RecordBatch>, Vec<OutputColumn>)> {
+    /// A query over the rows.
+    pub(super) async fn bound(&mut self, query: &ast::Query, reads: Vec<ViewRead>, rows: &Rows) -> Result<BoundQuery> {
         let view = View {
             query: String::new(),
             search_path: vec!["pg_catalog".to_owned()],
@@ -316,30 +381,61 @@ impl Checker<'_, '_, '_> {
             files: None,
         };
         let relations = self.road.resolve_materialized(query, &view, self.checked.owner).await?;
-        let relations = self.relations(relations);
-        let bound = plan::bind_query(query, &self.context, &relations, "", &mut Parameters::none())?;
-        let mut stream = self.road.start(bound.plan).await?;
+        let relations = self.relations(relations, rows);
+        plan::bind_query(query, &self.context, &relations, "", &mut Parameters::none())
+    }
+
+    /// The rows of a plan that gives few.
+    pub(super) async fn batches(&mut self, plan: LogicalPlan) -> Result<Vec<RecordBatch>> {
+        let mut stream = self.road.start(plan).await?;
         let mut batches = Vec::new();
         while let Some(batch) = stream.next().await.transpose()? {
             if batch.num_rows() > 0 {
                 batches.push(batch);
             }
         }
-        Ok((batches, bound.columns))
+        Ok(batches)
+    }
+
+    /// The table for a rule about each row: the rows that break it and no others.
+    fn broken_rows(&self, rule: &Expectation, rows: &Rows) -> Result<Option<Relation>> {
+        let (ExpectationRule::Row { condition }, Relation::Table(table)) = (&rule.rule, &rows.relation) else {
+            return Ok(None);
+        };
+        let own = (self.checked.name.as_str(), table.columns.as_slice(), &table.provider);
+        let provider = plan::broken_rows(own, rule, condition, &self.context)?;
+        Ok(Some(Relation::Table(ResolvedTable { provider, ..table.clone() })))
     }
 
     /// Some of the rows that break a rule, as a JSON array.
-    async fn samples(&mut self, rule: &Expectation) -> Result<Option<String>> {
+    async fn samples(&mut self, index: usize, rule: &Expectation) -> Result<Option<String>> {
         let other = self.other(rule);
         let own = (self.checked.schema.as_str(), self.checked.name.as_str());
         let other = other.as_ref().map(|(schema, name)| (schema.as_str(), name.as_str()));
-        let Ok(rows) = expectation::violations(rule, own, other) else { return Ok(None) };
+        let Ok(broken) = expectation::violations(rule, own, other) else { return Ok(None) };
         if self.checked.samples == 0 {
             return Ok(None);
         }
-        let text = format!("SELECT to_jsonb(broken)::text FROM ({rows} LIMIT {}) AS broken", self.checked.samples);
+        // The name alone would mean a column that is called like it.
+        let mut row = "broken".to_owned();
+        while self.checked.columns.iter().any(|column| column.name == row) {
+            row.push('_');
+        }
+        let text = format!("SELECT to_jsonb({row})::text FROM ({broken} LIMIT {}) AS {row}", self.checked.samples);
         let reads = self.reads(rule);
-        let (batches, _) = match self.batches(&sql::parse_query(&text)?, reads).await {
+        let mut rows = self.rows_of(index);
+        let bound = match self.broken_rows(rule, &rows) {
+            Ok(own) => {
+                rows.relation = own.unwrap_or(rows.relation);
+                self.bound(&sql::parse_query(&text)?, reads, &rows).await
+            }
+            Err(error) => Err(error),
+        };
+        let found = match bound {
+            Ok(bound) => self.batches(bound.plan).await,
+            Err(error) => Err(error),
+        };
+        let batches = match found {
             Ok(found) => found,
             Err(error) if is_of_rule(&error) => return Ok(None),
             Err(error) => return Err(error),
@@ -363,18 +459,17 @@ impl Checker<'_, '_, '_> {
     }
 }
 
-/// The values of rules with is_anomaly in earlier runs, newest first.
-async fn history(road: &mut Road<'_>, checked: &Checked, rules: &[Expectation]) -> Result<HashMap<String, Vec<f64>>> {
+/// The values of rules with is_anomaly in earlier runs over the whole table, newest first.
+async fn history(road: &mut Road<'_>, rules: &[Expectation]) -> Result<HashMap<u32, Vec<f64>>> {
     let mut history = HashMap::new();
     for rule in rules {
         let ExpectationRule::Aggregate { condition } = &rule.rule else { continue };
         let Ok(mut condition) = sql::parse_expression(condition) else { continue };
         let Ok(Some(anomaly)) = expectation::anomaly::taken(&mut condition, "", |_| None) else { continue };
         let text = format!(
-            "SELECT value FROM lakegate.expectation_metrics WHERE \"table\" = {} AND rule = {} ORDER BY run_id DESC LIMIT {}",
-            constant(&format!("{}.{}", checked.schema, checked.name)),
-            constant(&rule.name),
-            anomaly.last
+            "SELECT value FROM lakegate.expectation_results WHERE rule_oid = {} AND whole AND value IS NOT NULL \
+             ORDER BY run_id DESC LIMIT {}",
+            rule.oid, anomaly.last
         );
         let query = sql::parse_query(&text)?;
         let relations = road.resolve(&plan::relations::names(&query, "")).await?;
@@ -385,110 +480,13 @@ async fn history(road: &mut Road<'_>, checked: &Checked, rules: &[Expectation]) 
             let Some(column) = batch.columns().first() else { continue };
             values.extend(column.as_primitive::<Float64Type>().iter().flatten().filter(|value| value.is_finite()));
         }
-        history.insert(rule.name.clone(), values);
+        history.insert(rule.oid, values);
     }
     Ok(history)
 }
 
-fn constant(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
-}
-
 /// Whether an error tells of a rule and not of what runs it: of data, names, types, or what is not supported.
-fn is_of_rule(error: &Error) -> bool {
+pub(super) fn is_of_rule(error: &Error) -> bool {
     let code = error.sqlstate().code();
-    ["21", "22", "42", "0A"].iter().any(|class| code.starts_with(class))
-}
-
-fn status(holds: bool) -> Status {
-    if holds { Status::Passed } else { Status::Failed }
-}
-
-fn result_of(rule: &Expectation, status: Status) -> RuleResult {
-    RuleResult {
-        rule: rule.name.clone(),
-        kind: rule.rule.kind(),
-        action: rule.action,
-        status,
-        checked: 0,
-        passed: 0,
-        failed: 0,
-        dropped: 0,
-        quarantined: 0,
-        value: None,
-        threshold: None,
-        severity: rule.options.severity,
-        ms: None,
-        error: None,
-        samples: None,
-    }
-}
-
-fn failed_to_run(rule: &Expectation, error: &Error) -> RuleResult {
-    RuleResult { error: Some(error.message().to_owned()), ..result_of(rule, Status::Error) }
-}
-
-fn counted(rule: &Expectation, Counts { checked, failed }: Counts) -> RuleResult {
-    let passed = checked.saturating_sub(failed);
-    let threshold = rule.options.mostly.map(|mostly| mostly.to_string());
-    let status = status(suffices(passed, checked, rule.options.mostly));
-    RuleResult { checked, passed, failed, threshold, ..result_of(rule, status) }
-}
-
-fn count_at(row: &RecordBatch, index: usize) -> Result<u64> {
-    let column = row.columns().get(index).ok_or_else(|| Error::internal("a check has too few columns"))?;
-    let numbers = cast(column, &DataType::Int64)?;
-    let number = numbers.as_primitive::<Int64Type>().iter().next().flatten().unwrap_or(0);
-    Ok(u64::try_from(number).unwrap_or(0))
-}
-
-fn truth_at(row: &RecordBatch, index: usize) -> Result<Option<bool>> {
-    let column = row.columns().get(index).and_then(|column| column.as_boolean_opt());
-    let column = column.ok_or_else(|| Error::internal("a check is no condition"))?;
-    Ok(column.iter().next().flatten())
-}
-
-/// The value as a number, if it is one.
-fn number_at(row: &RecordBatch, columns: &[OutputColumn], index: usize) -> Option<f64> {
-    let numbers = [oid::INT2, oid::INT4, oid::INT8, oid::FLOAT4, oid::FLOAT8, oid::NUMERIC];
-    columns.get(index).filter(|column| numbers.contains(&column.ty.oid))?;
-    // A decimal's text gives the nearest float; the cast of decimals divides.
-    let texts = cast(row.columns().get(index)?, &DataType::Utf8).ok()?;
-    texts.as_string_opt::<i32>()?.iter().next().flatten()?.parse().ok()
-}
-
-/// What of the table's definition is other than expected.
-fn schema_result(rule: &Expectation, wanted: &[SchemaColumn], exact: bool, columns: &[ColumnSpec]) -> RuleResult {
-    let mut differences = Vec::new();
-    for want in wanted {
-        let words =
-            |ty: PgType, not_null: bool| format!("{}{}", format_type(ty), if not_null { " NOT NULL" } else { "" });
-        let Some(found) = columns.iter().find(|column| column.name == want.name) else {
-            differences.push(serde_json::json!({"column": want.name, "problem": "missing"}));
-            continue;
-        };
-        let ty = PgType { oid: want.type_oid, typmod: want.typmod };
-        let other_type = want.type_oid != 0 && found.ty != ty;
-        if other_type || want.not_null && !found.not_null {
-            let wanted_type = if want.type_oid == 0 { found.ty } else { ty };
-            differences.push(serde_json::json!({
-                "column": want.name,
-                "problem": "different",
-                "expected": words(wanted_type, want.not_null),
-                "found": words(found.ty, want.not_null && found.not_null),
-            }));
-        }
-    }
-    if exact {
-        let unexpected = columns.iter().filter(|column| !wanted.iter().any(|want| want.name == column.name));
-        differences
-            .extend(unexpected.map(|column| serde_json::json!({"column": column.name, "problem": "unexpected"})));
-    }
-    let samples = serde_json::Value::Array(differences.clone()).to_string();
-    RuleResult {
-        value: Some(differences.len() as f64),
-        threshold: Some("0".to_owned()),
-        samples: (!differences.is_empty()).then(|| crate::encode::input::jsonb(&samples).ok()).flatten(),
-        ..result_of(rule, status(differences.is_empty()))
-    }
+    is_of_value(error) || ["21", "42", "0A"].iter().any(|class| code.starts_with(class))
 }

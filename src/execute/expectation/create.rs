@@ -6,6 +6,7 @@ use super::{check_free, table_of};
 use crate::encode::types::{PgType, format_type, oid};
 use crate::error::{Error, Result, Severity, SqlState};
 use crate::execute::output::Output;
+use crate::execute::properties::quoted;
 use crate::execute::road::{Road, Target};
 use crate::lake::ColumnSpec;
 use crate::plan::bind::BoundQuery;
@@ -16,12 +17,14 @@ use crate::plan::{self, Parameters, settled};
 use crate::quality::{Expectation, ExpectationRule, SchemaColumn};
 use crate::sql::{
     self, CreateExpectation, ExpectedColumn, Name, QualifiedName, SetRule, StoredExpression, column_names,
+    with_own_columns,
 };
 
 pub(super) async fn run(road: &mut Road<'_>, statement: &CreateExpectation) -> Result<Output> {
     let target = road.target(&statement.table, "alter").await?;
     let (_, relation) = road.find(&statement.table)?;
-    let mut draft = Draft { target: &target, oid: relation.oid, columns: Vec::new(), depends_on: Vec::new() };
+    let (oid, owner) = (relation.oid, relation.owner);
+    let mut draft = Draft { target: &target, oid, owner, columns: Vec::new(), depends_on: Vec::new() };
     let filter = draft.filter(road, statement.filter.as_ref()).await?;
     let rule = draft.rule(road, statement).await?;
     let mut columns = draft.columns;
@@ -38,9 +41,15 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &CreateExpectation) -> R
         options: statement.options.clone(),
         columns,
         depends_on: draft.depends_on,
+        renamed: Vec::new(),
     };
     let (or_replace, if_not_exists) = (statement.or_replace, statement.if_not_exists);
     let (oid, name, position) = (relation.oid, target.name.clone(), statement.name.position);
+    // Who commits rows after this one's end knows of the rule.
+    let held = match expectation.on_commit && !road.staged {
+        true => Some(road.ground.lake.hold(&target.table).await),
+        false => None,
+    };
     let made = road.define(move |document| {
         let table = table_of(document, oid, &name)?;
         let same = table.expectations.iter().position(|other| other.name == expectation.name);
@@ -52,7 +61,11 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &CreateExpectation) -> R
             return if if_not_exists { Ok(Some(error)) } else { Err(error.at(position)) };
         }
         let mut expectation = expectation.clone();
-        expectation.oid = document.take_oid();
+        // What means the same stays the same one, with its history.
+        let means = |other: &Expectation| (&other.rule, &other.filter) == (&expectation.rule, &expectation.filter);
+        let before = same.and_then(|at| table.expectations.get(at)).filter(|before| means(before));
+        let before = before.map(|before| before.oid);
+        expectation.oid = before.unwrap_or_else(|| document.take_oid());
         let table = table_of(document, oid, &name)?;
         match same.and_then(|at| table.expectations.get_mut(at)) {
             Some(slot) => *slot = expectation,
@@ -60,7 +73,9 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &CreateExpectation) -> R
         }
         Ok(None)
     });
-    if let Some(there) = made.await? {
+    let made = made.await;
+    drop(held);
+    if let Some(there) = made? {
         let message = format!("{}, skipping", there.message());
         road.notice(Error::notice(Severity::Notice, SqlState::DuplicateObject, message));
     }
@@ -71,6 +86,7 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &CreateExpectation) -> R
 struct Draft<'t> {
     target: &'t Target,
     oid: u32,
+    owner: u32,
     columns: Vec<String>,
     depends_on: Vec<u32>,
 }
@@ -81,7 +97,7 @@ impl Draft<'_> {
         self.check_own(road, &filter.expression)?;
         let query = |expr: &Expr| self.query(vec![count_of_rows()?], Some(expr.clone()));
         let (_, relations) = self.bound(road, &query(&filter.expression)?).await?;
-        let text = settled_part(road, &filter.text, &relations, |expr| query(&expr))?;
+        let text = self.settled(road, &filter.text, &relations, |expr| query(&expr))?;
         self.read(&filter.expression);
         Ok(Some(text))
     }
@@ -94,7 +110,13 @@ impl Draft<'_> {
             SetRule::RowCount(condition) => {
                 ExpectationRule::RowCount { comparison: self.condition(road, condition, "count(*) ").await? }
             }
-            SetRule::Unique(columns) => ExpectationRule::Unique { columns: self.named(columns)? },
+            SetRule::Unique(names) => {
+                let columns = self.named(names)?;
+                for name in names {
+                    self.check_equality(road, name).await?;
+                }
+                ExpectationRule::Unique { columns }
+            }
             SetRule::ForeignKey { columns, table, referenced } => {
                 let columns = self.named(columns)?;
                 self.foreign_key(road, columns, table, referenced).await?
@@ -149,10 +171,11 @@ impl Draft<'_> {
             if is_itself {
                 return Err(Error::unsupported("a subquery over the expectation's own table").at(name.position));
             }
+            self.check_read(road, oid, Some(name.position))?;
             self.depends_on.push(oid);
         }
         let text = format!("{before}{}", condition.text);
-        let text = settled_part(road, &text, &relations, |mut expr| {
+        let text = self.settled(road, &text, &relations, |mut expr| {
             anomaly::taken(&mut expr, "", |_| Some(Usual { low: 0.0, high: 0.0 }))?;
             self.query(vec![expr, count_of_rows()?], None)
         })?;
@@ -182,7 +205,7 @@ impl Draft<'_> {
         let (bound, relations) = self.bound(road, &newest(expression.expression.as_ref().clone())?).await?;
         let moments = [oid::DATE, oid::TIMESTAMP, oid::TIMESTAMPTZ];
         require_type(&bound, &moments, "FRESHNESS", "timestamp with time zone", position)?;
-        let kept = settled_part(road, &expression.text, &relations, newest)?;
+        let kept = self.settled(road, &expression.text, &relations, newest)?;
         let compared = |limit: Expr| -> Result<ast::Query> {
             let mut young = sql::parse_expression("now() - now() < NULL")?;
             if let Expr::BinaryOp { right, .. } = &mut young {
@@ -199,7 +222,7 @@ impl Draft<'_> {
             }
             _ => error,
         })?;
-        let limit = settled_part(road, &limit.text, &relations, compared)?;
+        let limit = self.settled(road, &limit.text, &relations, compared)?;
         self.read(&expression.expression);
         Ok(ExpectationRule::Freshness { expression: kept, limit })
     }
@@ -233,9 +256,39 @@ impl Draft<'_> {
         );
         let bound = self.bound(road, &sql::parse_query(&text)?).await;
         bound.map_err(|error| error.without_position().at(table.position))?;
+        self.check_read(road, relation.oid, (table.position > 0).then_some(table.position))?;
         self.depends_on.push(relation.oid);
         let referenced = referenced.iter().map(|name| name.value.clone()).collect();
         Ok(ExpectationRule::ForeignKey { columns, table: relation.oid, referenced })
+    }
+
+    /// 42883 for a column whose values are neither equal nor different.
+    async fn check_equality(&self, road: &mut Road<'_>, column: &Name) -> Result<()> {
+        let (schema, table) = (&self.target.schema, &self.target.name);
+        let from = plan::expectation::relation_text(schema, table);
+        let text = format!("SELECT 1 FROM {from} GROUP BY {}", plan::expectation::quoted(&column.value));
+        let bound = self.bound(road, &sql::parse_query(&text)?).await;
+        bound.map(drop).map_err(|error| error.without_position().at(column.position))
+    }
+
+    /// Refuses another relation that not every commit will find: 42P16, 42501.
+    fn check_read(&self, road: &Road<'_>, oid: u32, position: Option<u32>) -> Result<()> {
+        let snapshot = &road.snapshot;
+        let Some((schema, name, relation)) = snapshot.relation_by_oid(oid) else { return Ok(()) };
+        let is_temporary = |schema: &str| snapshot.schemas.get(schema).is_some_and(|schema| schema.temporary.is_some());
+        if is_temporary(schema) && !is_temporary(&self.target.schema) {
+            let message = "expectations on permanent tables may reference only permanent tables";
+            return Err(Error::new(SqlState::InvalidTableDefinition, message).at(position));
+        }
+        let owner = snapshot.roles.iter().find(|(_, role)| role.oid == self.owner);
+        if relation.owner == self.owner || owner.is_some_and(|(_, role)| role.superuser) {
+            return Ok(());
+        }
+        let message = format!("permission denied for {} {name}", relation.kind.noun());
+        let owner = owner.map(|(name, _)| name.as_str()).unwrap_or_default();
+        Err(Error::new(SqlState::InsufficientPrivilege, message)
+            .with_detail(format!("The expectation is asked with the rights of the table's owner, \"{owner}\"."))
+            .at(position))
     }
 
     /// Refuses a part that reads other relations.
@@ -251,6 +304,19 @@ impl Draft<'_> {
 
     fn query(&self, items: Vec<Expr>, filter: Option<Expr>) -> Result<ast::Query> {
         select(items, (&self.target.schema, &self.target.name), filter)
+    }
+
+    /// The text as it is kept, which no setting and no other name of the table changes; `query` puts its tree where it belongs.
+    fn settled(
+        &self,
+        road: &Road<'_>,
+        text: &str,
+        relations: &Relations,
+        query: impl FnOnce(Expr) -> Result<ast::Query>,
+    ) -> Result<String> {
+        let text = &with_own_columns(text, (Some(&self.target.schema), &self.target.name), quoted);
+        let query = query(sql::parse_expression(text)?)?;
+        settled::part(text, &query, relations, &road.context).map_err(Error::without_position)
     }
 
     /// Binds a query over the table with the session's names; no parameters.
@@ -287,17 +353,6 @@ impl Draft<'_> {
         let names: Vec<String> = column_names(expr).into_iter().filter(|name| self.has(name)).collect();
         self.columns.extend(names);
     }
-}
-
-/// The text with its literals settled; `query` puts its tree where it belongs.
-fn settled_part(
-    road: &Road<'_>,
-    text: &str,
-    relations: &Relations,
-    query: impl FnOnce(Expr) -> Result<ast::Query>,
-) -> Result<String> {
-    let query = query(sql::parse_expression(text)?)?;
-    settled::part(text, &query, relations, &road.context).map_err(Error::without_position)
 }
 
 /// 42804 unless the first column is of one of the types.

@@ -5,12 +5,17 @@
 //! ```
 
 mod alter;
+mod by_file;
 mod check;
 mod create;
+mod found;
 mod on_commit;
+mod outcome;
+mod past;
+mod sight;
 mod validate;
 
-pub(crate) use on_commit::{may_be_asked, on_commit, on_version, tell};
+pub(crate) use on_commit::{Turns, may_be_asked, on_commit, on_version, tell};
 
 use super::output::Output;
 use super::road::Road;

@@ -9,8 +9,8 @@ use chrono::Utc;
 use datafusion::datasource::view::ViewTable;
 use sqlparser::ast::Expr;
 
-use super::check::{Checked, check};
-use super::missing;
+use super::check::{Checked, Files, check};
+use super::{missing, past};
 use crate::catalog::RelationKind;
 use crate::encode::types::{OutputColumn, PgType, arrow_type};
 use crate::error::{Error, Result, SqlState};
@@ -53,26 +53,52 @@ pub(super) async fn columns(road: &mut Road<'_>, statement: &Validate) -> Result
 pub(super) async fn run(road: &mut Road<'_>, statement: &Validate) -> Result<Output> {
     let (owner, table, target, oid) = found(road, statement).await?;
     let relation = rows(road, &target, Arc::clone(&table), oid, statement.condition.as_deref()).await?;
+    let names = match &statement.version {
+        Some(_) => past::names_now(road, &statement.table, &table).await?,
+        None => Vec::new(),
+    };
+    let is_renamed = names.iter().any(|(then, now)| then != now);
+    let relation = if is_renamed { past::renamed(road, &target, relation, &names)? } else { relation };
+    let mut columns = table.columns().to_vec();
+    for (column, (_, now)) in columns.iter_mut().zip(&names) {
+        column.name.clone_from(now);
+    }
     let rules = chosen(road, statement, &target)?;
     let checked = Checked {
         schema: target.schema.clone(),
         name: target.name.clone(),
         owner,
         relation,
-        columns: table.columns().to_vec(),
+        columns,
+        defined: table.columns().to_vec(),
         samples: statement.samples,
+        file_count: table.num_files() as u64,
+        files: (statement.condition.is_none() && !is_renamed).then(|| Files {
+            table: Arc::clone(&table),
+            keeps: statement.version.is_none() && !table.is_private(),
+            all: statement.only.is_empty(),
+        }),
     };
+    // Only what stands for the table now is history.
+    let is_whole = statement.condition.is_none()
+        && statement.version.is_none()
+        && !table.is_private()
+        && road.session.forbid_block("VALIDATE").is_ok();
     let at = Utc::now();
     let results = check(road, &checked, &rules).await?;
     let run = Run {
         id: new_run_id(),
         at,
         table: format!("{}.{}", target.schema, target.name),
+        place: None,
         owner: road.snapshot.role_name(owner).unwrap_or_default().to_owned(),
         role: road.context.user.clone(),
         source: "VALIDATE".to_owned(),
-        table_version: Some(table.seen_version()),
+        whole: is_whole,
+        // What nobody else sees has no version yet.
+        table_version: (!table.is_changed_privately()).then(|| table.seen_version()),
         results,
+        rows: None,
     };
     record(road, &run).await?;
     if statement.fail_on_error {
@@ -83,12 +109,16 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &Validate) -> Result<Out
     Ok(Output::Rows { columns: output().into(), stream, tag: RowsTag::Counted("VALIDATE") })
 }
 
-/// Writes a run to the log, where it can be read from then on.
-pub(super) async fn record(road: &Road<'_>, run: &Run) -> Result<()> {
+/// Writes a run to the log, where everybody can read it from then on.
+async fn record(road: &Road<'_>, run: &Run) -> Result<()> {
     report(road.ground, run);
     let lake = Arc::clone(&road.ground.lake);
     let (run, memory) = (run.clone(), Arc::clone(road.ground.engine.memory_pool()));
-    road.ground.engine.compute(async move { lake.log_expectations(&run, memory).await }).await
+    let recorded = async move {
+        lake.log_expectations(run, memory).await?;
+        lake.flush_expectations().await
+    };
+    road.ground.engine.compute(recorded).await
 }
 
 /// The table at the version that is asked for; its owner and its OID.

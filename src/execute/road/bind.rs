@@ -9,13 +9,14 @@ use super::{Road, Target, relation_columns};
 use crate::catalog::{self, ModelRead, ReadColumn, Relation as CatalogRelation, RelationKind, View, ViewRead};
 use crate::encode::types::{OutputColumn, PgType};
 use crate::error::{Error, Result, SqlState};
+use crate::execute::properties::quoted;
 use crate::lake::{self, ColumnSpec};
 use crate::plan::bind::BoundQuery;
 use crate::plan::recorded::Recorded;
 use crate::plan::relations::{Relation, RelationColumn, RelationName, Relations, ResolvedTable};
 use crate::plan::resolve::Resolver;
 use crate::plan::{self, BoundChange, Changing, Parameters};
-use crate::sql::{CheckConstraint, Name, QualifiedName};
+use crate::sql::{CheckConstraint, Name, QualifiedName, with_own_columns};
 
 /// What a view's query reads.
 pub(crate) struct Reads {
@@ -325,7 +326,8 @@ impl Road<'_> {
         for check in checks {
             plan::bind_condition(table, &columns, &check.expression, &self.context, &self.source)?;
             let name = crate::execute::create_table::constraint_name(table, check, &bound)?;
-            let text = plan::settled::condition(table, &columns, &check.text, &self.context);
+            let text = with_own_columns(&check.text, (None, table), quoted);
+            let text = plan::settled::condition(table, &columns, &text, &self.context);
             bound.push((name, text.map_err(Error::without_position)?));
         }
         Ok(bound)

@@ -9,7 +9,7 @@ use super::{Road, Target, relation_columns};
 use crate::error::{Error, Result};
 use crate::execute::copy_rows::Fill;
 use crate::execute::row_text::SessionText;
-use crate::execute::watched;
+use crate::execute::{refresh, standing, watched};
 use crate::lake::{ColumnSpec, Input, Operation, TableCheck, TableSpec, WriteMode, WriteRequest, Written};
 use crate::plan::relations::{Filled, RelationColumn};
 use crate::plan::{self, Purpose};
@@ -114,7 +114,9 @@ impl Road<'_> {
             WriteMode::Redefine(redefinition) => redefinition.table.columns().to_vec(),
             WriteMode::Create(spec) | WriteMode::Replace(spec, _) => spec.columns.clone(),
         };
-        let (gate, watching) = Box::pin(self.watched(gate, &columns, &operation)).await?;
+        // What an earlier query of a materialized view put apart goes with its rows.
+        let anew = operation.name == refresh::NAME && matches!(mode, WriteMode::Overwrite(_));
+        let (gate, watching) = Box::pin(self.watched_as(gate, &columns, &operation, anew)).await?;
         let outcome = self.write_apart(mode, input, gate, operation).await;
         let written = Box::pin(self.settle(watching, outcome)).await?;
         if let (Some(table), Some(pins)) = (&written.table, self.session.transaction.pins_mut())
@@ -137,6 +139,12 @@ impl Road<'_> {
             Input::Plan(plan, _) => self.ground.engine.interest(plan),
             Input::Streams(_) => None,
         };
+        let table = match &mode {
+            WriteMode::Append(table) | WriteMode::Overwrite(table) => Some(table),
+            WriteMode::Change(change) => Some(&change.table),
+            WriteMode::Redefine(_) | WriteMode::Create(_) | WriteMode::Replace(..) => None,
+        };
+        let standing = table.filter(|_| !self.staged).map(|table| standing::of_statement(self, table));
         let request = WriteRequest {
             mode,
             input,
@@ -144,6 +152,7 @@ impl Road<'_> {
             operation: Operation {
                 user: Some(self.context.user.clone()),
                 decision: self.decision.clone(),
+                standing,
                 ..operation.into()
             },
             memory: Arc::clone(self.ground.engine.memory_pool()),
@@ -158,6 +167,7 @@ impl Road<'_> {
         let Some(table) = written.table.clone() else {
             return Err(Error::internal("a transaction's own version could not be read"));
         };
+        let operation = Operation { standing: Some(standing::of_statement(self, &table)), ..operation };
         let lake = Arc::clone(&self.ground.lake);
         self.ground.engine.compute(async move { lake.commit_private(&table, &operation).await }).await?;
         Ok(written)

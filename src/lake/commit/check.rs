@@ -64,7 +64,8 @@ pub(super) fn check(target: &Target, base: Option<&Table>) -> Result<()> {
         (Target::Private { base: planned, table, reads_new_rows }, Some(base)) => {
             writable(base)?;
             if table.is_whole() {
-                refreshed::same_rows(planned, base)?;
+                let same = refreshed::same_rows(planned, base);
+                same.map_err(|error| error.with_detail("The table's rows were changed by another transaction."))?;
             }
             // What only adds rows may have looked for them before.
             if !*reads_new_rows && is_append(planned, table)? {

@@ -134,7 +134,8 @@ async fn base(lake: &Lake, location: &Resolved, members: &[Member]) -> Result<Ar
 fn refuse(members: &mut Vec<Member>, base: Option<&Table>) {
     let mut staying = Vec::with_capacity(members.len());
     for member in members.drain(..) {
-        match check(&Target::Append(Arc::clone(&member.planned)), base) {
+        let stands = member.operation.standing.as_ref().map_or(Ok(()), |standing| standing.check());
+        match stands.and_then(|()| check(&Target::Append(Arc::clone(&member.planned)), base)) {
             Ok(()) => staying.push(member),
             Err(error) => {
                 let _ = member.answer.send(Err(error.into()));

@@ -162,3 +162,20 @@ async fn more_partitions_than_open_files_make_no_file_of_every_few_rows() {
     let one = text(&table, "SELECT count(*) AS n FROM t WHERE p = 49").await;
     assert!(one.contains("| 38 |"), "{one}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_of_an_earlier_version_gets_its_columns() {
+    let lake = memory_lake();
+    let kept = super::kept::Kept::ExpectationResults;
+    let mut columns = kept.columns();
+    let whole = columns.len();
+    columns.truncate(20);
+    let older = TableSpec { partition_columns: vec!["day".to_owned()], ..spec(&kept.place(), columns) };
+    lake.create(&older, CreateMode::New).await.unwrap();
+    lake.complete_logs().await.unwrap();
+    let completed = lake.kept(kept).await.unwrap().unwrap();
+    let names = |columns: &[ColumnSpec]| columns.iter().map(|column| column.name.clone()).collect::<Vec<_>>();
+    assert_eq!((names(completed.columns()), whole), (names(&kept.columns()), completed.columns().len()));
+    lake.complete_logs().await.unwrap();
+    assert_eq!(lake.kept(kept).await.unwrap().unwrap().version(), completed.version());
+}

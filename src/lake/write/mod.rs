@@ -15,9 +15,11 @@ mod rows;
 pub(super) mod staged;
 mod zorder;
 
+use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
+use async_trait::async_trait;
 use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::ExecutionPlan;
@@ -86,6 +88,24 @@ pub struct Operation {
     pub decision: Decision,
     /// Whether the statement holds the queue of the table's commits itself (see [`Lake::hold`]).
     pub alone: bool,
+    /// What has to be true when it commits.
+    pub standing: Option<Arc<dyn Standing>>,
+}
+
+/// What a statement's rows were checked by, elsewhere than in the table's log.
+#[async_trait]
+pub trait Standing: fmt::Debug + Send + Sync {
+    /// Whether it still counts, as far as this process knows.
+    ///
+    /// # Errors
+    /// 40001.
+    fn check(&self) -> Result<()>;
+
+    /// The same as of now, whatever other servers have done.
+    ///
+    /// # Errors
+    /// 40001; the store's.
+    async fn check_newest(&self) -> Result<()>;
 }
 
 impl Operation {

@@ -98,7 +98,8 @@ fn chosen(columns: Vec<ScopeColumn>, call: &Profiled) -> Result<Vec<ScopeColumn>
 fn spelling_of(ty: PgType) -> Spelling {
     match ty.oid {
         oid::INT2 | oid::INT4 | oid::INT8 | oid::NUMERIC => Spelling::Number,
-        oid::FLOAT4 | oid::FLOAT8 => Spelling::Float,
+        oid::FLOAT4 => Spelling::Real,
+        oid::FLOAT8 => Spelling::Float,
         oid::TEXT | oid::VARCHAR | oid::BPCHAR | oid::NAME | oid::CHAR => Spelling::Text,
         oid::DATE => Spelling::Date,
         oid::TIME => Spelling::Time,

@@ -228,7 +228,7 @@ impl Binder<'_> {
         let mut fields = Vec::new();
         for column in &item.columns {
             let value = self.use_column(&Found { item, column }, level, home, position)?;
-            fields.push((column.name.clone(), value.typed.expr));
+            fields.push((column.name.clone(), value.typed.expr, column.ty));
         }
         let typed = Typed { expr: super::expression::row::record(fields), ty: PgType::RECORD, position };
         Ok(Resolved { typed, origin: Origin::default() })

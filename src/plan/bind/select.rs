@@ -9,7 +9,7 @@ use datafusion::logical_expr::{Distinct, DistinctOn, Expr, LogicalPlan, LogicalP
 use sqlparser::ast;
 use sqlparser::ast::Spanned as _;
 
-use super::expression::calls::sort_of;
+use super::expression::aggregates::sort_of;
 use super::expression::{Clause, Context};
 use super::names::{column_name, fold};
 use super::scope::{Environment, Origin, Resolved, Scope};

@@ -69,8 +69,8 @@ impl Binder<'_> {
         match columns.as_slice() {
             [column] => Ok(Typed { expr: opened(column), ty: column.ty, position }),
             columns => {
-                let fields =
-                    columns.iter().map(|column| (column.name.unwrap_or("value").to_owned(), opened(column))).collect();
+                let field = |column: &SetColumn| (column.name.unwrap_or("value").to_owned(), opened(column), column.ty);
+                let fields = columns.iter().map(field).collect();
                 Ok(Typed { expr: super::expression::row::record(fields), ty: PgType::RECORD, position })
             }
         }

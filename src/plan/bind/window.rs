@@ -13,7 +13,7 @@ use datafusion::logical_expr::{
 };
 use sqlparser::ast;
 
-use super::expression::calls::{Finish, sort_of};
+use super::expression::aggregates::{Finish, sort_of};
 use super::expression::{Clause, Context};
 use super::names::fold;
 use super::scope::Scope;

@@ -102,9 +102,18 @@ pub fn asked<'a>(
             Asked::Condition(Box::new(Condition { holds, rows, value, threshold }))
         }
         ExpectationRule::Freshness { expression, limit } => {
-            let age = format!("(now() - max(({expression})::timestamptz))");
-            let holds = sql::parse_expression(&format!("{age} < ({limit})"))?;
-            let value = sql::parse_expression(&format!("extract(epoch FROM {age})"))?;
+            // What is infinitely far away has no distance that an interval could tell.
+            let newest = format!("max(({expression})::timestamptz)");
+            let case = |future: &str, past: &str, other: &str| {
+                let whens = format!("WHEN {newest} = 'infinity' THEN {future} WHEN {newest} = '-infinity' THEN {past}");
+                sql::parse_expression(&format!("CASE {whens} ELSE {other} END"))
+            };
+            let holds = case("true", "false", &format!("(now() - {newest}) < ({limit})"))?;
+            let value = case(
+                "'-infinity'::double precision",
+                "'infinity'::double precision",
+                &format!("extract(epoch FROM (now() - {newest}))::double precision"),
+            )?;
             Asked::Condition(Box::new(Condition {
                 holds: filtered(holds, filter.as_ref()),
                 rows,
@@ -203,6 +212,14 @@ impl ScanItems {
         }
     }
 
+    /// Counts the rows whose columns are known and that meet the filter.
+    ///
+    /// # Errors
+    /// Those of the parser.
+    pub fn known(&mut self, columns: &[String], filter: Option<&str>) -> Result<usize> {
+        Ok(self.item(&count_if(sql::parse_expression(&known(columns, filter))?)?))
+    }
+
     fn item(&mut self, expr: &Expr) -> usize {
         let next = self.items.len();
         let index = *self.known.entry(expr.to_string()).or_insert(next);
@@ -212,7 +229,14 @@ impl ScanItems {
         index
     }
 
-    pub fn into_items(self) -> Vec<Expr> {
-        self.items
+    /// The items: one at least, as a SELECT without any is none of aggregates.
+    ///
+    /// # Errors
+    /// Those of the parser.
+    pub fn into_items(mut self) -> Result<Vec<Expr>> {
+        if self.items.is_empty() {
+            self.items.push(count_of_rows()?);
+        }
+        Ok(self.items)
     }
 }

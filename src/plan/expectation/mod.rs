@@ -11,11 +11,14 @@
 pub mod anomaly;
 mod asked;
 mod definition;
+pub mod parts;
 mod tree;
 mod violations;
+mod witnessed;
 
 pub use asked::{Asked, Condition, Counts, RowItems, ScanItems, asked};
 pub(crate) use definition::written;
 pub use definition::{check_condition, own_relations};
 pub use tree::{count_of_rows, quoted, relation_text, select};
 pub use violations::violations;
+pub use witnessed::Witnessed;

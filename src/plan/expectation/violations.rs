@@ -5,18 +5,14 @@ use super::tree::{quoted, relation_text};
 use crate::error::{Error, Result, SqlState};
 use crate::quality::{Expectation, ExpectationRule};
 
-/// The text of the query over the table; `other` as [`asked`](super::asked) has it.
+/// The text of the query over the table, of a rule about each row over [`broken_rows`](crate::plan::broken_rows); `other` as [`asked`](super::asked) has it.
 ///
 /// # Errors
 /// 42809 for a rule that no single row breaks.
 pub fn violations(rule: &Expectation, (schema, table): (&str, &str), other: Option<(&str, &str)>) -> Result<String> {
     let from = relation_text(schema, table);
     Ok(match &rule.rule {
-        ExpectationRule::Row { condition } => {
-            let broken = if rule.options.ignore_nulls { "FALSE" } else { "NOT TRUE" };
-            let filter = rule.filter.as_ref().map_or(String::new(), |filter| format!(" AND ({filter})"));
-            format!("SELECT * FROM {from} WHERE ({condition}) IS {broken}{filter}")
-        }
+        ExpectationRule::Row { .. } => format!("SELECT * FROM {from}"),
         ExpectationRule::Unique { columns } => {
             let (list, known) = (list(columns), known(columns, rule.filter.as_deref()));
             let same: Vec<String> =

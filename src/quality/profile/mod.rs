@@ -27,6 +27,7 @@ use arrow::record_batch::RecordBatch;
 
 use crate::error::{Error, Result};
 use columns::Column;
+pub(super) use numbers::mixed;
 
 /// The quantiles that a profile tells.
 pub const QUANTILES: [f64; 5] = [0.05, 0.25, 0.5, 0.75, 0.95];

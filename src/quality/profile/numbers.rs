@@ -22,7 +22,7 @@ const GATHERED_MAX: usize = 16_384;
 
 /// Murmur3's finaliser.
 #[inline]
-pub(super) fn mixed(mut bits: u64) -> u64 {
+pub(in crate::quality) fn mixed(mut bits: u64) -> u64 {
     bits = bits.wrapping_add(0x9e37_79b9_7f4a_7c15);
     bits = (bits ^ (bits >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
     bits = (bits ^ (bits >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);

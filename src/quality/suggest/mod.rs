@@ -43,6 +43,8 @@ pub enum Spelling {
     Number,
     /// Numbers that are measured, not given: no keys.
     Float,
+    /// The same in single precision, whose texts are other numbers in double.
+    Real,
     Text,
     Date,
     Time,
@@ -199,7 +201,7 @@ impl SuggestedTable {
 impl SuggestedColumn {
     fn may_have_keys(&self) -> bool {
         match self.kind {
-            Kind::Number => self.spelling != Spelling::Float,
+            Kind::Number => !matches!(self.spelling, Spelling::Float | Spelling::Real),
             Kind::Text | Kind::Token => true,
             Kind::Moment | Kind::Flag | Kind::PaddedText | Kind::Bytes | Kind::Opaque => false,
         }

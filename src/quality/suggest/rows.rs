@@ -90,7 +90,9 @@ fn not_future(seen: &Seen<'_>, now: &str) -> Option<Rule> {
         Spelling::Date => ("current_date", "2000-01-01".len()),
         Spelling::Timestamp => ("localtimestamp", "2000-01-01 00:00:00".len()),
         Spelling::TimestampTz => ("now()", "2000-01-01 00:00:00".len()),
-        Spelling::Number | Spelling::Float | Spelling::Text | Spelling::Time | Spelling::Other => return None,
+        Spelling::Number | Spelling::Float | Spelling::Real | Spelling::Text | Spelling::Time | Spelling::Other => {
+            return None;
+        }
     };
     // Texts of years with four digits are in the order of time.
     let is_plain = greatest.as_bytes().get(4) == Some(&b'-') && !greatest.ends_with("BC");

@@ -31,8 +31,9 @@ pub(super) fn text(value: &str) -> String {
 /// A constant of the column's type, from its text.
 pub(super) fn constant(spelling: Spelling, value: &str) -> Option<String> {
     let word = match spelling {
-        Spelling::Number | Spelling::Float => {
-            return value.parse::<f64>().ok().filter(|number| number.is_finite()).map(|_| value.to_owned());
+        Spelling::Number | Spelling::Float | Spelling::Real => {
+            value.parse::<f64>().ok().filter(|number| number.is_finite())?;
+            return Some(if spelling == Spelling::Real { format!("'{value}'::real") } else { value.to_owned() });
         }
         Spelling::Text => return Some(text(value)),
         Spelling::Date => "DATE",

@@ -93,6 +93,14 @@ const REFUSED: &[(&str, &[&[&str]])] = &[
         &[&["CREATE TABLE u (a int, CONSTRAINT e EXPECT (a IN (SELECT a FROM t)))"]],
     ),
     (
+        "an expectation about rows of a quarantine table",
+        &[&[
+            "BEGIN",
+            "CREATE TABLE apart (a int, CONSTRAINT k EXPECT (a > 0) ON VIOLATION QUARANTINE ROW)",
+            "ALTER TABLE apart_quarantine ADD CONSTRAINT k EXPECT (a > 0)",
+        ]],
+    ),
+    (
         "an expectation of rows with a volatile function",
         &[&["CREATE TABLE u (a float8, CONSTRAINT e EXPECT (a > random()))"]],
     ),
@@ -153,6 +161,14 @@ const REFUSED: &[(&str, &[&[&str]])] = &[
     ("REORG … APPLY (UPGRADE)", &[&["REORG TABLE t APPLY (UPGRADE UNIFORM (ICEBERG_COMPAT_VERSION = 2))"]]),
     ("REORG … WHERE", &[&["REORG TABLE t WHERE a = 1 APPLY (PURGE)"]]),
     (
+        "a parameter as the table of a function",
+        &[
+            &["PREPARE p AS SELECT * FROM profile($1)"],
+            &["PREPARE p AS SELECT * FROM violations($1, 'r')"],
+            &["PREPARE p AS SELECT * FROM table_at($1, 1)"],
+        ],
+    ),
+    (
         "FOR UPDATE and its kin",
         &[
             &["SELECT * FROM t FOR UPDATE"],
@@ -166,6 +182,16 @@ const REFUSED: &[(&str, &[&[&str]])] = &[
         "frames with EXCLUDE",
         &[&["SELECT sum(a) OVER (ORDER BY a ROWS BETWEEN 1 PRECEDING AND CURRENT ROW EXCLUDE TIES) FROM t"]],
     ),
+    (
+        "DISTINCT in an aggregate of distributions",
+        &[
+            &["SELECT distribution(DISTINCT a) FROM t"],
+            &["SELECT entropy(DISTINCT a) FROM t"],
+            &["SELECT approx_percentile(DISTINCT a, 0.5) FROM t"],
+            &["SELECT psi(DISTINCT a, '{\"bins\": [0, 1], \"weights\": [1]}') FROM t"],
+        ],
+    ),
+    ("count_if(DISTINCT)", &[&["SELECT count(*), count_if(DISTINCT a = 1) FROM t"]]),
     ("XMLTABLE", &[&["SELECT * FROM xmltable('/' PASSING '<a/>' COLUMNS a int)"]]),
     ("ROWS FROM of several functions", &[&["SELECT * FROM ROWS FROM (generate_series(1, 2), generate_series(1, 3))"]]),
     (

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Float64Array, ListArray, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array, ListArray, StringArray, StringViewArray};
 use arrow::datatypes::{DataType, Field, FieldRef, Float64Type, UInt64Type};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result as DataFusionResult;
@@ -143,6 +143,9 @@ impl Counting {
     /// Adds the rows' values, or takes them back from a window's frame.
     fn count(&mut self, values: &[ArrayRef], back: bool) -> Result<()> {
         let Some(array) = values.first() else { return Ok(()) };
+        if let (Some(texts), Some(baseline), true) = (array.as_string_view_opt(), &self.baseline, self.is_constant) {
+            return count_views(&mut self.counts, texts, &Arc::clone(baseline), back);
+        }
         let numbers = Values::new(array)?;
         let baselines = match values.get(1) {
             Some(texts) if !self.is_constant => {
@@ -181,6 +184,31 @@ impl Counting {
         }
         Ok(())
     }
+}
+
+/// Texts where they stand: the few that come again and again are looked up once a batch, by their views.
+fn count_views(counts: &mut [u64], texts: &StringViewArray, baseline: &Baseline, back: bool) -> Result<()> {
+    const BINS_HELD_MAX: usize = 16;
+    let mut held: Vec<(u128, usize)> = Vec::with_capacity(BINS_HELD_MAX);
+    for (row, view) in texts.views().iter().enumerate() {
+        if texts.is_null(row) {
+            continue;
+        }
+        let bin = match held.iter().find(|(known, _)| known == view) {
+            Some((_, bin)) => *bin,
+            None => {
+                let bin = baseline.bin_of_text(texts.value(row))?;
+                if held.len() < BINS_HELD_MAX {
+                    held.push((*view, bin));
+                }
+                bin
+            }
+        };
+        if let Some(count) = counts.get_mut(bin) {
+            *count = if back { count.saturating_sub(1) } else { *count + 1 };
+        }
+    }
+    Ok(())
 }
 
 impl Accumulator for Counting {

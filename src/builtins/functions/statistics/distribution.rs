@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array};
 use arrow::datatypes::{DataType, Field, FieldRef, Float64Type};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result as DataFusionResult;
@@ -200,7 +200,7 @@ impl Describing {
                 }
             }
             Values::Categories(tally) => {
-                let texts = arrow::compute::cast(array, &DataType::Utf8)?;
+                let texts = arrow::compute::cast(&counted_alike(array), &DataType::Utf8)?;
                 for text in texts.as_string::<i32>() {
                     match text {
                         Some(text) => tally.add(text, 1),
@@ -259,6 +259,13 @@ impl Describing {
             (Values::Numbers(_) | Values::Categories(_), _) => {}
         }
     }
+}
+
+/// Floats that are counted as categories: one zero, and NULL for what is no number.
+fn counted_alike(array: &ArrayRef) -> ArrayRef {
+    let Some(floats) = array.as_primitive_opt::<Float64Type>() else { return Arc::clone(array) };
+    let counted = floats.iter().map(|value| value.filter(|value| value.is_finite()).map(|value| value + 0.0));
+    Arc::new(counted.collect::<Float64Array>())
 }
 
 fn whole(value: &ScalarValue) -> Option<i64> {

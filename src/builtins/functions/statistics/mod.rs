@@ -60,6 +60,11 @@ pub(super) fn functions() -> Vec<Function> {
     functions
 }
 
+/// Whether it is one of these aggregates. None of them takes DISTINCT: it would undo the frequencies that they tell.
+pub fn is_one(name: &str) -> bool {
+    Measure::of(name).is_some() || matches!(name, "distribution" | "entropy" | "approx_percentile")
+}
+
 /// A comparison with a constant baseline keeps it inside the function, so that it is read once and not carried beside each
 /// row: the function and the arguments that are left.
 pub fn bound(name: &str, arguments: &[Expr]) -> Result<Option<(Arc<AggregateUDF>, Vec<Expr>)>> {

@@ -1,6 +1,7 @@
 //! Expressions: each form of the syntax tree to a typed expression, by the rules of [`typing`].
 
 mod access;
+pub(super) mod aggregates;
 mod arrays;
 pub(super) mod calls;
 mod comparison;

@@ -7,14 +7,19 @@ use sqlparser::ast;
 use super::super::names::last_name;
 use super::super::{Binder, settle};
 use super::Context;
-use crate::encode::types::PgType;
+use crate::builtins::functions::json_build;
+use crate::encode::types::{PgType, oid};
 use crate::error::{Error, Result, SqlState};
 use crate::plan::typing::{self, Typed};
 
-/// A struct of named fields.
-pub(in super::super) fn record(fields: Vec<(String, Expr)>) -> Expr {
-    let names = super::super::names::unique(fields.iter().map(|(name, _)| name.as_str()));
-    let arguments = names.into_iter().zip(fields).flat_map(|(name, (_, value))| [lit(name), value]).collect();
+/// A struct of named fields. It knows of their types what their carriers tell, and which ones are JSON.
+pub(in super::super) fn record(fields: Vec<(String, Expr, PgType)>) -> Expr {
+    let names = super::super::names::unique(fields.iter().map(|(name, _, _)| name.as_str()));
+    let value = |(_, value, ty): (String, Expr, PgType)| match ty.oid {
+        oid::JSON | oid::JSONB => json_build::document(value),
+        _ => value,
+    };
+    let arguments = names.into_iter().zip(fields).flat_map(|(name, field)| [lit(name), value(field)]).collect();
     datafusion::functions::core::named_struct().call(arguments)
 }
 
@@ -62,7 +67,7 @@ impl Binder<'_> {
         let mut fields = Vec::new();
         for (index, value) in values.iter().enumerate() {
             let value = settle(self.typing, self.expr(value, context)?)?;
-            fields.push((format!("f{}", index + 1), value.expr));
+            fields.push((format!("f{}", index + 1), value.expr, value.ty));
         }
         if fields.is_empty() {
             return Err(Error::unsupported("an empty row").at(position));
