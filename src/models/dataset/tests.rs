@@ -1,0 +1,91 @@
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray, Float64Array, StringArray};
+use arrow::record_batch::RecordBatch;
+use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool, UnboundedMemoryPool};
+
+use super::*;
+use crate::encode::types::PgType;
+use crate::error::SqlState;
+
+fn plan() -> Plan {
+    let feature = |place, name, ty| (place, Feature::new(name, ty).unwrap());
+    Plan {
+        features: vec![feature(0, "x", PgType::FLOAT8), feature(1, "colour", PgType::TEXT)],
+        label: Some(feature(2, "high", PgType::BOOL)),
+        classes: true,
+        eval_fraction: 0.25,
+        seed: 42,
+        classes_max: 10,
+        ..Plan::default()
+    }
+}
+
+fn rows(numbers: impl Iterator<Item = usize>) -> RecordBatch {
+    let numbers: Vec<usize> = numbers.collect();
+    let x: Float64Array = numbers.iter().map(|n| (n % 7 != 0).then(|| (n % 83) as f64)).collect();
+    let colour: StringArray = numbers.iter().map(|n| (n % 5 != 0).then_some(["red", "green", "blue"][n % 3])).collect();
+    let high: BooleanArray = numbers.iter().map(|n| (n % 11 != 0).then_some(n % 83 > 40)).collect();
+    let columns: [(&str, ArrayRef); 3] = [("x", Arc::new(x)), ("colour", Arc::new(colour)), ("high", Arc::new(high))];
+    RecordBatch::try_from_iter(columns).unwrap()
+}
+
+fn dataset(batches: &[RecordBatch]) -> Dataset {
+    let pool: Arc<dyn MemoryPool> = Arc::new(UnboundedMemoryPool::default());
+    let mut builder = Builder::new(plan(), &pool);
+    batches.iter().for_each(|batch| builder.push(batch).unwrap());
+    builder.finish().unwrap()
+}
+
+fn texts(dataset: &Dataset) -> Vec<String> {
+    let of = |row: usize| {
+        let values = dataset.columns.iter().map(|column| match column {
+            Values::Numbers(numbers) => format!("{:?}", numbers[row]),
+            Values::Codes { codes, texts } => texts.get(codes[row] as usize).cloned().unwrap_or_default(),
+        });
+        let Target::Classes { codes, classes } = &dataset.target else { panic!("no classes") };
+        values.chain([classes[codes[row] as usize].clone()]).collect::<Vec<_>>().join("|")
+    };
+    (0..dataset.rows).map(of).collect()
+}
+
+#[test]
+fn the_order_of_arrival_changes_nothing() {
+    let whole = dataset(&[rows(0..2000)]);
+    let parts = dataset(&[rows((1000..2000).rev()), rows(0..300), rows((300..1000).rev())]);
+    assert_eq!(texts(&whole), texts(&parts));
+    assert_eq!((whole.rows, whole.train_rows), (parts.rows, parts.train_rows));
+    assert_eq!(whole.rows, 2000 - 2000_usize.div_ceil(11));
+    assert_eq!(whole.skipped.get("label is null"), Some(&2000_u64.div_ceil(11)));
+    let share = (whole.rows - whole.train_rows) as f64 / whole.rows as f64;
+    assert!((0.15..0.35).contains(&share), "{share}");
+}
+
+#[test]
+fn texts_are_coded_by_frequency_and_classes_in_their_order() {
+    let dataset = dataset(&[rows(0..500)]);
+    let Values::Codes { texts, codes } = &dataset.columns[1] else { panic!("no codes") };
+    let count = |code: u32| codes.iter().filter(|other| **other == code).count();
+    assert_eq!(texts.len(), 3);
+    assert!(count(0) >= count(1) && count(1) >= count(2) && count(MISSING) > 0);
+    let Target::Classes { classes, .. } = &dataset.target else { panic!("no classes") };
+    assert_eq!(classes, &["false", "true"]);
+}
+
+#[test]
+fn a_full_pool_refuses() {
+    let pool: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(10_000));
+    let mut builder = Builder::new(plan(), &pool);
+    let refused = (0..100).find_map(|_| builder.push(&rows(0..100)).err()).unwrap();
+    assert_eq!(refused.sqlstate(), SqlState::OutOfMemory);
+    drop(builder);
+    assert_eq!(pool.reserved(), 0);
+}
+
+#[test]
+fn another_seed_holds_out_other_rows() {
+    let pool: Arc<dyn MemoryPool> = Arc::new(UnboundedMemoryPool::default());
+    let mut builder = Builder::new(Plan { seed: 7, ..plan() }, &pool);
+    builder.push(&rows(0..2000)).unwrap();
+    assert_ne!(texts(&builder.finish().unwrap()), texts(&dataset(&[rows(0..2000)])));
+}
