@@ -379,7 +379,8 @@ impl Document {
             let old = known.get(&relation.oid);
             let needs = relation.kind.needs();
             let needed = old.map(|old| old.kind.needs()).unwrap_or_default();
-            let is_lost = |oid: &u32| *oid >= FIRST_USER_OID && !now.contains_key(oid) && self.model_by_oid(*oid).is_none();
+            let is_lost =
+                |oid: &u32| *oid >= FIRST_USER_OID && !now.contains_key(oid) && self.model_by_oid(*oid).is_none();
             let lost_view = needs != needed && needs.iter().any(is_lost);
             let lost_owner = old.is_none_or(|old| old.owner != relation.owner)
                 && !self.roles.values().any(|role| role.oid == relation.owner);

@@ -23,8 +23,14 @@ fn memory() -> Arc<dyn ObjectStore> {
 
 fn add_schema(document: &mut Document, name: &str) -> Result<u32, Error> {
     let oid = document.take_oid();
-    let schema =
-        Schema { oid, owner: BOOTSTRAP_ROLE_OID, comment: None, relations: Default::default(), models: Default::default(), temporary: None };
+    let schema = Schema {
+        oid,
+        owner: BOOTSTRAP_ROLE_OID,
+        comment: None,
+        relations: Default::default(),
+        models: Default::default(),
+        temporary: None,
+    };
     document.schemas.insert(name.to_owned(), schema);
     Ok(oid)
 }

@@ -58,7 +58,14 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateSchema) -> Result
             let oid = document.take_oid();
             document.schemas.insert(
                 name.to_owned(),
-                Schema { oid, owner, comment: None, relations: BTreeMap::new(), models: BTreeMap::new(), temporary: None },
+                Schema {
+                    oid,
+                    owner,
+                    comment: None,
+                    relations: BTreeMap::new(),
+                    models: BTreeMap::new(),
+                    temporary: None,
+                },
             );
             Ok(true)
         })

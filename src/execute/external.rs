@@ -57,7 +57,10 @@ pub(crate) async fn create(road: &mut Road<'_>, statement: &CreateExternalTable)
         .iter()
         .map(|column| crate::plan::recorded::catalog_column(&ColumnSpec::new(&column.name, column.ty)))
         .collect();
-    let view = View { files: Some(statement.clauses.clone()), ..kept(road, &text, Reads { relations: Vec::new(), models: Vec::new() }) };
+    let view = View {
+        files: Some(statement.clauses.clone()),
+        ..kept(road, &text, Reads { relations: Vec::new(), models: Vec::new() })
+    };
     let (owner, or_replace) = (road.role_oid(), statement.or_replace);
     road.define(move |document| {
         let existing = document.relation(&schema, &name).cloned();

@@ -1,7 +1,7 @@
 //! SHOW TABLES and its kin, and DESCRIBE. What the catalogs hold is asked of them; the rest is told from the Delta log.
 
-use super::output::{Output, RowsTag};
 use super::model;
+use super::output::{Output, RowsTag};
 use super::properties::{CLUSTER_BY, clustered_by, quoted};
 use super::road::Road;
 use super::row_rules;

@@ -31,8 +31,8 @@ use crate::lake::{self, Decision, Freshness, MadeTable};
 use crate::plan::{self, Parameters};
 use crate::session::{Pins, Session};
 use crate::sql::Set;
-pub(crate) use context::statement_context;
 pub(super) use bind::Reads;
+pub(crate) use context::statement_context;
 pub(super) use names::system_catalog;
 
 /// OIDs that one statement's definition takes for itself in a transaction, unless it needs more.

@@ -82,7 +82,14 @@ impl Making {
         }
         let oid = document.take_oid();
         let temporary = Some(TemporaryOf { made: Utc::now().to_rfc3339(), ..PROCESS.clone() });
-        let schema = Schema { oid, owner: self.owner, comment: None, relations: BTreeMap::new(), models: BTreeMap::new(), temporary };
+        let schema = Schema {
+            oid,
+            owner: self.owner,
+            comment: None,
+            relations: BTreeMap::new(),
+            models: BTreeMap::new(),
+            temporary,
+        };
         document.schemas.insert(name.to_owned(), schema);
     }
 }

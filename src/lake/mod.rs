@@ -59,7 +59,6 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::error::Result;
-pub use models::StoredModel;
 pub use change::{Change, Counts, Returned, RowAction};
 pub use changes::{ChangedFiles, Changes};
 pub use columns::{ColumnSpec, TableCheck, TableSpec};
@@ -68,6 +67,7 @@ pub use decision::Decision;
 pub use dropped::DroppedTable;
 pub use history::{Detail, History, HistoryEntry};
 pub use loads::{FileKey, LoadStep, Loads};
+pub use models::StoredModel;
 pub use rearrangement::Restored;
 pub use redefinition::{RedefinedColumn, Redefinition, RowsUnder};
 pub use refreshed::{Refreshed, Source};

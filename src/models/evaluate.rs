@@ -12,16 +12,8 @@ pub const ROWS_KEPT_MAX: usize = super::metrics::EXACT_ROWS_MAX;
 const ROC_POINTS_MAX: usize = 500;
 
 /// The names of a classifier's metrics.
-pub const OF_CLASSES: &[&str] = &[
-    "accuracy",
-    "precision",
-    "recall",
-    "f1_score",
-    "log_loss",
-    "roc_auc",
-    "average_precision",
-    "brier_score",
-];
+pub const OF_CLASSES: &[&str] =
+    &["accuracy", "precision", "recall", "f1_score", "log_loss", "roc_auc", "average_precision", "brier_score"];
 /// The names of a regression's metrics.
 pub const OF_NUMBERS: &[&str] = &[
     "mean_absolute_error",
@@ -54,7 +46,11 @@ pub fn of_classes(found: &Classification, two: bool) -> (Metrics, Evaluation) {
         Some(metrics.brier_score),
     ];
     let confusion = found.confusion().map(<[f64]>::to_vec).collect();
-    let roc = if two { found.ranking(0).map(|ranking| ranking.roc_curve(ROC_POINTS_MAX)).unwrap_or_default() } else { Vec::new() };
+    let roc = if two {
+        found.ranking(0).map(|ranking| ranking.roc_curve(ROC_POINTS_MAX)).unwrap_or_default()
+    } else {
+        Vec::new()
+    };
     let roc = roc.iter().map(|point| RocPoint {
         // What is infinite has no place in JSON: nobody's probability is above 1.
         threshold: point.threshold.min(1.0 + f64::EPSILON),
@@ -90,7 +86,10 @@ fn named(names: &[&str], values: &[Option<f64>]) -> Metrics {
 /// What is gathered of a model's answers, row by row.
 #[derive(Debug, Clone)]
 pub enum Gathering {
-    Classes { found: Classification, two: bool },
+    Classes {
+        found: Classification,
+        two: bool,
+    },
     Numbers(Regression),
     /// Squares of distances to the nearest centroid, and rows.
     Distances(f64, u64),

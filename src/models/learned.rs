@@ -148,9 +148,7 @@ impl Learned {
             Self::Linear(model) => model.predict(&encoded(inputs, categories)).map_err(refused),
             Self::Logistic(model) => model.probabilities(&encoded(inputs, categories)).map_err(refused),
             Self::KMeans(model) => model.distances(&encoded(inputs, categories)).map_err(refused),
-            Self::Components(model) => {
-                Ok(model.transform(&encoded(inputs, categories)).map_err(refused)?.scores)
-            }
+            Self::Components(model) => Ok(model.transform(&encoded(inputs, categories)).map_err(refused)?.scores),
         }
     }
 
@@ -235,4 +233,3 @@ fn encoded<'a>(inputs: &'a Inputs, categories: &'a Categories) -> Features<'a> {
     });
     Features { rows: inputs.rows, columns: columns.collect() }
 }
-

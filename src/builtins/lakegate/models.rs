@@ -32,7 +32,8 @@ fn metrics(version: &ModelVersion) -> Option<String> {
 pub(super) fn models(request: &Request<'_>) -> Result<RecordBatch> {
     let context = request.context();
     let models = listed(context);
-    let newest = |model: &&Listed<'_>| -> Option<ModelVersion> { model.2.versions.get(&model.2.default_version).cloned() };
+    let newest =
+        |model: &&Listed<'_>| -> Option<ModelVersion> { model.2.versions.get(&model.2.default_version).cloned() };
     request
         .rows(&models)
         .set("oid", |(_, _, model)| model.oid)

@@ -57,6 +57,7 @@ impl SessionView for Nobody {
             state_change: Utc::now(),
             state: "idle",
             query: String::new(),
+            progress: None,
         }]
     }
     fn cancel_backend(&self, _pid: i32) -> Result<bool> {

@@ -180,9 +180,10 @@ struct Roles {
 
 fn roles(columns: &[OutputColumn], options: &Options, statement: &CreateModel) -> Result<Roles> {
     let at_option = |name: &str| {
-        let option = statement.options.iter().find(|option| {
-            options.spec(&option.name.value).is_ok_and(|spec| spec.name == name)
-        });
+        let option = statement
+            .options
+            .iter()
+            .find(|option| options.spec(&option.name.value).is_ok_and(|spec| spec.name == name));
         option.map(|option| option.position)
     };
     for (at, column) in columns.iter().enumerate() {
@@ -232,7 +233,8 @@ fn roles(columns: &[OutputColumn], options: &Options, statement: &CreateModel) -
         Ok((place, Feature::new(&column.name, settled_type(column.ty))?))
     };
     let is_role = |place: &usize| taken.iter().any(|(_, other)| other == place);
-    let is_excluded = |place: &usize| columns.get(*place).is_some_and(|column| excluded.contains(&column.name.as_str()));
+    let is_excluded =
+        |place: &usize| columns.get(*place).is_some_and(|column| excluded.contains(&column.name.as_str()));
     let places = (0..columns.len()).filter(|place| !is_role(place) && !is_excluded(place));
     let features = places.map(at).collect::<Result<Vec<_>>>()?;
     if features.is_empty() {
@@ -394,7 +396,11 @@ fn whole_query(statement: &CreateModel) -> Result<ast::Query> {
 }
 
 /// With a transform: the columns of the query that it names.
-fn inputs(road: &mut Road<'_>, statement: &CreateModel, relations: &plan::relations::Relations) -> Result<Vec<Feature>> {
+fn inputs(
+    road: &mut Road<'_>,
+    statement: &CreateModel,
+    relations: &plan::relations::Relations,
+) -> Result<Vec<Feature>> {
     if statement.transform.is_empty() {
         return Ok(Vec::new());
     }

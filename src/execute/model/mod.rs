@@ -80,7 +80,10 @@ fn model_mut(document: &mut Document, oid: u32) -> Option<(String, String)> {
 }
 
 /// A model to tell about, its default version.
-pub(super) async fn opened(road: &Road<'_>, name: &QualifiedName) -> Result<(ModelVersion, std::sync::Arc<models::Model>)> {
+pub(super) async fn opened(
+    road: &Road<'_>,
+    name: &QualifiedName,
+) -> Result<(ModelVersion, std::sync::Arc<models::Model>)> {
     let (_, model) = find(road, &road.snapshot, name)?;
     let may = road.session.superuser || model.owner == road.role_oid();
     if !may {

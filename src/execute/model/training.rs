@@ -54,7 +54,8 @@ impl Watch for Watching {
     }
 
     fn progress(&self, done: usize, total: usize, loss: Option<f64>) {
-        self.session.tell(|progress| (progress.done, progress.total, progress.loss) = (done as u64, total as u64, loss));
+        self.session
+            .tell(|progress| (progress.done, progress.total, progress.loss) = (done as u64, total as u64, loss));
     }
 }
 

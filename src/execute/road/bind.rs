@@ -166,11 +166,7 @@ impl Road<'_> {
     }
 
     /// Binds a view's query: also answers what it reads, and its text as it is kept. Parameters and files are refused.
-    pub(crate) async fn bind_view(
-        &mut self,
-        query: &ast::Query,
-        text: &str,
-    ) -> Result<(BoundQuery, Reads, String)> {
+    pub(crate) async fn bind_view(&mut self, query: &ast::Query, text: &str) -> Result<(BoundQuery, Reads, String)> {
         let names = plan::relations::names(query, &self.source);
         if let Some(file) = names.iter().find(|name| name.is_file()) {
             return Err(Error::unsupported("a view over files").at(file.position));

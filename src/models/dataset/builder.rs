@@ -48,7 +48,11 @@ enum Growing {
 
 impl Growing {
     fn new(kind: FeatureKind, classes: bool) -> Self {
-        if kind.is_category() || classes { Self::Codes(Vec::new(), Dictionary::default()) } else { Self::Numbers(Vec::new()) }
+        if kind.is_category() || classes {
+            Self::Codes(Vec::new(), Dictionary::default())
+        } else {
+            Self::Numbers(Vec::new())
+        }
     }
 
     fn bytes(&self) -> usize {
@@ -234,7 +238,8 @@ impl Builder {
             (Some(Growing::Codes(codes, dictionary)), Some((_, feature))) => {
                 let (texts, places) = dictionary.settled(false);
                 let (classes, sorted) = in_order_of(texts, feature.kind);
-                let places: Vec<u32> = places.iter().map(|place| sorted.get(*place as usize).copied().unwrap_or(0)).collect();
+                let places: Vec<u32> =
+                    places.iter().map(|place| sorted.get(*place as usize).copied().unwrap_or(0)).collect();
                 Target::Classes { codes: renamed(&codes, &places, &order), classes }
             }
             _ => Target::None,

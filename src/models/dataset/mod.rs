@@ -57,7 +57,10 @@ pub enum Target {
     None,
     Numbers(Vec<f64>),
     /// Places in `classes`, which are in the order of their type.
-    Classes { codes: Vec<u32>, classes: Vec<String> },
+    Classes {
+        codes: Vec<u32>,
+        classes: Vec<String>,
+    },
 }
 
 /// Rows to learn from.

@@ -106,9 +106,7 @@ fn pairs(values: impl Iterator<Item = u64>, labels: &[u32], classes: usize) -> b
 /// The columns of some rows.
 fn inputs(dataset: &Dataset, rows: Range<usize>) -> Inputs {
     let columns = dataset.columns.iter().map(|values| match values {
-        Values::Numbers(numbers) => {
-            Input::Numbers(numbers.get(rows.clone()).unwrap_or_default().to_vec().into())
-        }
+        Values::Numbers(numbers) => Input::Numbers(numbers.get(rows.clone()).unwrap_or_default().to_vec().into()),
         Values::Codes { codes, .. } => Input::Codes(codes.get(rows.clone()).unwrap_or_default().to_vec()),
     });
     Inputs { rows: rows.len(), columns: columns.collect() }

@@ -178,10 +178,9 @@ impl Binder<'_> {
             Task::Components => (0..model.learned.width())
                 .map(|place| (format!("principal_component_{}", place + 1), Answer::Score(place)))
                 .collect(),
-            Task::Anomalies => vec![
-                ("is_anomaly".to_owned(), Answer::Predicted),
-                ("anomaly_score".to_owned(), Answer::Probability(0)),
-            ],
+            Task::Anomalies => {
+                vec![("is_anomaly".to_owned(), Answer::Predicted), ("anomaly_score".to_owned(), Answer::Probability(0))]
+            }
             Task::Forecast => return self.wrong_kind(call, "ML.FORECAST tells what comes"),
         };
         self.with_answers(call, left, &answers)
@@ -281,9 +280,7 @@ impl Binder<'_> {
                 Some(weights) if model.task() != Task::Clustering => facts::weights(&weights)?,
                 _ => return self.wrong_kind(call, "it needs a linear model or components"),
             },
-            ("centroids", Task::Clustering) => {
-                facts::centroids(&model.learned.weights(header)?.unwrap_or_default())?
-            }
+            ("centroids", Task::Clustering) => facts::centroids(&model.learned.weights(header)?.unwrap_or_default())?,
             ("centroids", _) => return self.wrong_kind(call, "it needs a model of type kmeans"),
             _ => return Err(Error::unsupported(format!("ml.{}", call.function)).at(call.position)),
         };
@@ -305,12 +302,7 @@ impl Binder<'_> {
 
     /// The rows of a query as a FROM item.
     fn derived_rows(&self, query: &ast::Query, left: &Left<'_, '_>) -> Result<From> {
-        let alias = ast::TableAlias {
-            explicit: true,
-            name: ast::Ident::new("input"),
-            columns: Vec::new(),
-            at: None,
-        };
+        let alias = ast::TableAlias { explicit: true, name: ast::Ident::new("input"), columns: Vec::new(), at: None };
         self.derived(false, query, Some(&alias), left)
     }
 }

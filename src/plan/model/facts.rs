@@ -7,8 +7,8 @@ use arrow::datatypes::{Field, Schema};
 
 use crate::encode::types::{PgType, arrow_type};
 use crate::error::Result;
-use crate::models::header::Header;
 use crate::models::Weight;
+use crate::models::header::Header;
 use crate::models::options::Value;
 
 /// A table of a few rows.
@@ -87,7 +87,9 @@ pub fn confusion(classes: &[String], counts: &[Vec<f64>]) -> Result<Facts> {
     let cells: Vec<(&String, &String, f64)> = counts
         .iter()
         .zip(classes)
-        .flat_map(|(row, expected)| row.iter().zip(classes).map(move |(count, predicted)| (expected, predicted, *count)))
+        .flat_map(|(row, expected)| {
+            row.iter().zip(classes).map(move |(count, predicted)| (expected, predicted, *count))
+        })
         .collect();
     Gathered::default()
         .text("expected", cells.iter().map(|cell| Some(cell.0.as_str())))

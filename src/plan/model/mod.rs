@@ -26,8 +26,7 @@ const INPUT: &str = "input";
 
 /// The inputs of a transform as a relation without rows.
 pub fn inputs_as_relation(inputs: &[Feature]) -> Relations {
-    let fields: Vec<Field> =
-        inputs.iter().map(|input| Field::new(&input.name, arrow_type(input.ty()), true)).collect();
+    let fields: Vec<Field> = inputs.iter().map(|input| Field::new(&input.name, arrow_type(input.ty()), true)).collect();
     let table = ResolvedTable {
         schema: String::new(),
         name: INPUT.to_owned(),

@@ -42,9 +42,8 @@ pub fn parse_model(text: &str) -> Result<(QualifiedName, Option<u32>)> {
         _ => (text, None),
     };
     let name = sql::parse_name(name).map_err(|_| {
-        Error::new(SqlState::InvalidName, format!("invalid name of a model: \"{text}\"")).with_hint(
-            "Write a name such as 'm', 'schema.m', or with a version 'm@3'.",
-        )
+        Error::new(SqlState::InvalidName, format!("invalid name of a model: \"{text}\""))
+            .with_hint("Write a name such as 'm', 'schema.m', or with a version 'm@3'.")
     })?;
     Ok((name, version))
 }

@@ -77,8 +77,7 @@ pub(super) fn logistic(dataset: &Dataset, options: &Options, control: &Control<'
     let weights = row_weights(dataset, options)?;
     let own = options_of(options, control);
     let started = Instant::now();
-    let model =
-        LogisticModel::fit(&features, &names, labels, classes.len(), weights.as_deref(), &own, control.watch);
+    let model = LogisticModel::fit(&features, &names, labels, classes.len(), weights.as_deref(), &own, control.watch);
     let model = model.map_err(refused)?;
     Ok(Fitted {
         log: step(started, model.iterations, model.loss),

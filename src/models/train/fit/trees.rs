@@ -254,9 +254,9 @@ pub(super) fn boosted(dataset: &Dataset, options: &Options, control: &Control<'_
         });
     };
     let target = tree::Target { labels: &labels, weights: weights.as_deref() };
-    let eval = held_out.as_ref().map(|(matrix, labels, weights)| {
-        (matrix, tree::Target { labels, weights: weights.as_deref() })
-    });
+    let eval = held_out
+        .as_ref()
+        .map(|(matrix, labels, weights)| (matrix, tree::Target { labels, weights: weights.as_deref() }));
     let boosted = tree::train_boosting(
         &coded_rows.train,
         &coded_rows.bins,

@@ -165,7 +165,9 @@ impl Binder<'_> {
                     asked.len(),
                     given.ordered.len()
                 );
-                return Err(Error::new(SqlState::UndefinedFunction, message).with_detail(feature_list(used)).at(position));
+                return Err(Error::new(SqlState::UndefinedFunction, message)
+                    .with_detail(feature_list(used))
+                    .at(position));
             }
             for (feature, value) in asked.iter().zip(given.ordered) {
                 values.push(self.as_feature(used, feature, value, position)?);
@@ -179,9 +181,15 @@ impl Binder<'_> {
                 }
             }
             if !missing.is_empty() {
-                let message = format!("model \"{}\" needs the feature{} {}",
-                    used.name, if missing.len() == 1 { "" } else { "s" }, missing.join(", "));
-                return Err(Error::new(SqlState::UndefinedColumn, message).with_detail(feature_list(used)).at(position));
+                let message = format!(
+                    "model \"{}\" needs the feature{} {}",
+                    used.name,
+                    if missing.len() == 1 { "" } else { "s" },
+                    missing.join(", ")
+                );
+                return Err(Error::new(SqlState::UndefinedColumn, message)
+                    .with_detail(feature_list(used))
+                    .at(position));
             }
         }
         if header.transform.is_empty() {
