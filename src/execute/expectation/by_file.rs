@@ -39,6 +39,8 @@ use crate::sql;
 const VALUES_MAX: usize = 4 << 20;
 /// Conditions and files that the log is asked about.
 const DECISIONS_MAX: usize = 1 << 20;
+/// Rules about rows that are asked file by file: each is an aggregate of its own there, and none of them in one scan of all files.
+const ROW_RULES_MAX: usize = 100;
 /// Scans of different files: parts that lack others are read with these.
 const SCANS_MAX: usize = 4;
 /// What the rows of files are called, a name that no rule's own relation has.
@@ -55,7 +57,13 @@ impl Checker<'_, '_, '_> {
             checked.columns.iter().map(|column| (column.name.clone(), column.ty)).collect();
         let mut parts = Parts::new(&columns);
         let (mut mine, mut others) = (Vec::new(), Vec::new());
+        let of_rows = |one: &One<'_>| matches!(one.asked, Asked::Rows(_));
+        let too_many = ones.iter().filter(|one| of_rows(one)).count() > ROW_RULES_MAX;
         for one in ones {
+            if too_many && of_rows(&one) {
+                others.push(one);
+                continue;
+            }
             match parts.add(&one.asked) {
                 Some(numbers) => mine.push((one, numbers)),
                 None => others.push(one),
