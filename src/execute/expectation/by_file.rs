@@ -21,7 +21,7 @@ use futures::future::BoxFuture;
 use sha2::{Digest, Sha256};
 use sqlparser::ast::{self, Expr};
 
-use super::check::{Checker, Files, One, Rows, is_of_rule};
+use super::check::{Checker, Files, One, Rows};
 use super::found::{Found, Whence, broken, numbers, scalars};
 use crate::encode::types::PgType;
 use crate::error::Result;
@@ -33,6 +33,7 @@ use crate::plan::expectation::{self, Asked};
 use crate::plan::incremental::SETTINGS;
 use crate::plan::relations::{Relation, RelationColumn, Relations, ResolvedTable};
 use crate::plan::{self, Parameters};
+use crate::quality::is_of_value;
 use crate::sql;
 
 /// Values of parts, of all files together, that are held in memory.
@@ -212,7 +213,7 @@ impl Checker<'_, '_, '_> {
         let items = numbers.iter().filter_map(|number| parts.get(*number)).map(|part| part.expr.clone());
         let bound = match self.bound_items(items.collect(), &self.rows()) {
             Ok(bound) => bound,
-            Err(error) if is_of_rule(&error) => {
+            Err(error) if is_of_value(&error) => {
                 let (left, right) = numbers.split_at(numbers.len() / 2);
                 if left.is_empty() {
                     fail(found, numbers);
@@ -333,7 +334,7 @@ impl Checker<'_, '_, '_> {
         Box::pin(async move {
             let error = match self.read_once(scan, found, numbers).await {
                 Ok(()) => return Ok(()),
-                Err(error) if is_of_rule(&error) => error,
+                Err(error) if is_of_value(&error) => error,
                 Err(error) => return Err(error),
             };
             let (left, right) = numbers.split_at(numbers.len() / 2);
