@@ -27,6 +27,11 @@ use crate::error::{Error, Result};
 const PARTS: usize = 256;
 /// Bytes that a kept hash takes at most: vectors grow by doubling.
 const HASH_BYTES: usize = 2 * size_of::<u64>();
+/// Hashes that differ fill the parts evenly. Many keys that are the same fill one, and a part's table is not in the memory
+/// pool: it may take no more than a small share of what the hashes take.
+const PART_SHARES_MAX: usize = 4;
+/// A part of few hashes may be any share of them.
+const PART_HASHES_MIN: usize = 1 << 12;
 const SEED: u64 = 0x2545_f491_4f6c_dd1d;
 /// A bitmap is built where it has no more bits for a key than this.
 const BITS_PER_KEY_MAX: u128 = 64;
@@ -147,16 +152,26 @@ impl SeenKeys {
     pub fn differ(&self, share: usize, shares: usize) -> bool {
         let mut table = Vec::new();
         (share..PARTS).step_by(shares.max(1)).all(|part| {
-            let parts = || self.places.iter().filter_map(move |place| place.parts.get(part));
-            let count: usize = parts().map(Vec::len).sum();
+            let Some(count) = self.count(part) else { return false };
             table.clear();
             table.resize((2 * count).next_power_of_two(), 0);
             let mut has_zero = false;
-            parts().flatten().all(|hash| match hash {
+            self.hashes(part).flatten().all(|hash| match hash {
                 0 => !std::mem::replace(&mut has_zero, true),
                 hash => put(&mut table, *hash),
             })
         })
+    }
+
+    fn hashes(&self, part: usize) -> impl Iterator<Item = &Vec<u64>> {
+        self.places.iter().filter_map(move |place| place.parts.get(part))
+    }
+
+    /// The number of a part's hashes; `None` if there are too many for all of them to differ.
+    fn count(&self, part: usize) -> Option<usize> {
+        let all: usize = self.places.iter().flat_map(|place| &place.parts).map(Vec::len).sum();
+        let count = self.hashes(part).map(Vec::len).sum();
+        (count <= PART_HASHES_MIN.max(PART_SHARES_MAX * all / PARTS)).then_some(count)
     }
 }
 

@@ -331,8 +331,8 @@ fn unasked(errors: &Errors<'_>, rule: &RowRule) -> usize {
     if rule.options.ignore_nulls { errors.rows.len() } else { 0 }
 }
 
-/// Whether an error tells of the values that an expression was evaluated for, and not of who evaluates it: memory, a store, an
-/// end that was asked for.
+/// Whether an error tells of an expression and the values it was evaluated for, and not of who evaluates it: memory, a store,
+/// an end that was asked for.
 pub fn is_of_value(error: &Error) -> bool {
     ["0A", "21", "22", "23", "42", "54"].iter().any(|class| error.sqlstate().code().starts_with(class))
 }

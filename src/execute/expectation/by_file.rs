@@ -21,7 +21,7 @@ use futures::future::BoxFuture;
 use sha2::{Digest, Sha256};
 use sqlparser::ast::{self, Expr};
 
-use super::check::{Checker, Files, One, Rows, is_of_rule};
+use super::check::{Checker, Files, One, Rows};
 use super::found::{Found, Whence, broken, numbers, scalars};
 use crate::encode::types::PgType;
 use crate::error::Result;
@@ -33,12 +33,15 @@ use crate::plan::expectation::{self, Asked};
 use crate::plan::incremental::SETTINGS;
 use crate::plan::relations::{Relation, RelationColumn, Relations, ResolvedTable};
 use crate::plan::{self, Parameters};
+use crate::quality::is_of_value;
 use crate::sql;
 
 /// Values of parts, of all files together, that are held in memory.
 const VALUES_MAX: usize = 4 << 20;
 /// Conditions and files that the log is asked about.
 const DECISIONS_MAX: usize = 1 << 20;
+/// Rules about rows that are asked file by file: each is an aggregate of its own there, and none of them in one scan of all files.
+const ROW_RULES_MAX: usize = 100;
 /// Scans of different files: parts that lack others are read with these.
 const SCANS_MAX: usize = 4;
 /// What the rows of files are called, a name that no rule's own relation has.
@@ -55,7 +58,13 @@ impl Checker<'_, '_, '_> {
             checked.columns.iter().map(|column| (column.name.clone(), column.ty)).collect();
         let mut parts = Parts::new(&columns);
         let (mut mine, mut others) = (Vec::new(), Vec::new());
+        let of_rows = |one: &One<'_>| matches!(one.asked, Asked::Rows(_));
+        let too_many = ones.iter().filter(|one| of_rows(one)).count() > ROW_RULES_MAX;
         for one in ones {
+            if too_many && of_rows(&one) {
+                others.push(one);
+                continue;
+            }
             match parts.add(&one.asked) {
                 Some(numbers) => mine.push((one, numbers)),
                 None => others.push(one),
@@ -204,7 +213,7 @@ impl Checker<'_, '_, '_> {
         let items = numbers.iter().filter_map(|number| parts.get(*number)).map(|part| part.expr.clone());
         let bound = match self.bound_items(items.collect(), &self.rows()) {
             Ok(bound) => bound,
-            Err(error) if is_of_rule(&error) => {
+            Err(error) if is_of_value(&error) => {
                 let (left, right) = numbers.split_at(numbers.len() / 2);
                 if left.is_empty() {
                     fail(found, numbers);
@@ -325,7 +334,7 @@ impl Checker<'_, '_, '_> {
         Box::pin(async move {
             let error = match self.read_once(scan, found, numbers).await {
                 Ok(()) => return Ok(()),
-                Err(error) if is_of_rule(&error) => error,
+                Err(error) if is_of_value(&error) => error,
                 Err(error) => return Err(error),
             };
             let (left, right) = numbers.split_at(numbers.len() / 2);

@@ -176,11 +176,11 @@ impl Checker<'_, '_, '_> {
             }
             let error = match self.scan_once(ones, rows).await {
                 Ok(()) => return Ok(()),
-                Err(error) if is_of_rule(&error) => error,
+                Err(error) if is_of_value(&error) => error,
                 Err(error) => return Err(error),
             };
             if let [one] = ones {
-                let is_of_rows = rows.are_single && matches!(one.asked, Asked::Rows(_)) && is_of_value(&error);
+                let is_of_rows = rows.are_single && matches!(one.asked, Asked::Rows(_));
                 let result = match is_of_rows {
                     true => self.row_by_row(one.rule).await?,
                     false => failed_to_run(one.rule, &error),
@@ -306,7 +306,7 @@ impl Checker<'_, '_, '_> {
         let result = match &one.asked {
             Asked::Query(text) => match self.counts(one.rule, text).await {
                 Ok(counts) => counted(one.rule, counts),
-                Err(error) if is_of_rule(&error) => failed_to_run(one.rule, &error),
+                Err(error) if is_of_value(&error) => failed_to_run(one.rule, &error),
                 Err(error) => return Err(error),
             },
             Asked::Schema { columns, exact } => schema_result(one.rule, columns, *exact, &self.checked.defined),
@@ -437,7 +437,7 @@ impl Checker<'_, '_, '_> {
         };
         let batches = match found {
             Ok(found) => found,
-            Err(error) if is_of_rule(&error) => return Ok(None),
+            Err(error) if is_of_value(&error) => return Ok(None),
             Err(error) => return Err(error),
         };
         let mut samples = String::from("[");
@@ -483,10 +483,4 @@ async fn history(road: &mut Road<'_>, rules: &[Expectation]) -> Result<HashMap<u
         history.insert(rule.oid, values);
     }
     Ok(history)
-}
-
-/// Whether an error tells of a rule and not of what runs it: of data, names, types, or what is not supported.
-pub(super) fn is_of_rule(error: &Error) -> bool {
-    let code = error.sqlstate().code();
-    is_of_value(error) || ["21", "42", "0A"].iter().any(|class| code.starts_with(class))
 }

@@ -17,12 +17,18 @@ mod validate;
 
 pub(crate) use on_commit::{Turns, may_be_asked, on_commit, on_version, tell};
 
+use std::sync::Arc;
+
+use datafusion::datasource::view::ViewTable;
+use datafusion::logical_expr::LogicalPlan;
+
 use super::output::Output;
-use super::road::Road;
+use super::road::{Road, Target};
 use crate::catalog::{Document, RelationKind, Table};
 use crate::encode::types::OutputColumn;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::recorded::relation_mut;
+use crate::plan::relations::{Relation, RelationColumn, ResolvedTable};
 use crate::sql::Expecting;
 
 pub(crate) async fn run(road: &mut Road<'_>, statement: &Expecting) -> Result<Output> {
@@ -50,6 +56,17 @@ fn table_of<'d>(document: &'d mut Document, oid: u32, name: &str) -> Result<&'d 
             Err(Error::new(SqlState::UndefinedTable, format!("relation \"{name}\" does not exist")))
         }
     }
+}
+
+/// What rules read by the table's name: a plan's rows.
+fn in_place_of(target: &Target, columns: Vec<RelationColumn>, plan: LogicalPlan) -> Relation {
+    Relation::Table(ResolvedTable {
+        schema: target.schema.clone(),
+        name: target.name.clone(),
+        oid: 0,
+        columns,
+        provider: Arc::new(ViewTable::new(plan, None)),
+    })
 }
 
 /// Refuses a name that another rule or constraint of the table has.

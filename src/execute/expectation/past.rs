@@ -1,15 +1,12 @@
 //! Rules of today asked of a version from before a column got another name: they know it by the name of today.
 
-use std::sync::Arc;
-
-use datafusion::datasource::view::ViewTable;
-
+use super::in_place_of;
 use crate::error::Result;
 use crate::execute::alter_table::{RENAMED_FROM, RENAMED_TO};
 use crate::execute::road::{Road, Target};
 use crate::lake::{HistoryEntry, Table};
 use crate::plan::expectation::{quoted, relation_text};
-use crate::plan::relations::{Relation, Relations, ResolvedTable};
+use crate::plan::relations::{Relation, Relations};
 use crate::plan::{self, Parameters};
 use crate::sql::{self, QualifiedName};
 
@@ -70,11 +67,5 @@ pub(super) fn renamed(
     let mut relations = Relations::default();
     relations.by_name.insert((Some(target.schema.clone()), target.name.clone()), relation);
     let bound = plan::bind_query(&sql::parse_query(&text)?, &road.context, &relations, "", &mut Parameters::none())?;
-    Ok(Relation::Table(ResolvedTable {
-        schema: target.schema.clone(),
-        name: target.name.clone(),
-        oid: 0,
-        columns,
-        provider: Arc::new(ViewTable::new(bound.plan, None)),
-    }))
+    Ok(in_place_of(target, columns, bound.plan))
 }

@@ -9,7 +9,7 @@ use datafusion::logical_expr::LogicalPlan;
 use futures::StreamExt as _;
 use futures::future::try_join_all;
 
-use super::check::{Checker, One, is_of_rule};
+use super::check::{Checker, One};
 use super::outcome::counted;
 use crate::error::Result;
 use crate::execute::watched::row_rule;
@@ -19,7 +19,7 @@ use crate::plan::typing::has_sort_key;
 use crate::quality::keys::{KeyCollection, KeySet, References, UniqueKeys, are_comparable, is_hashable};
 use crate::quality::result::RuleResult;
 use crate::quality::witness::{ReadingWatch, Witness};
-use crate::quality::{Expectation, ExpectationRule, ViolationAction, Watch};
+use crate::quality::{Expectation, ExpectationRule, ViolationAction, Watch, is_of_value};
 use crate::sql;
 
 /// The keys of one rule take no more than this part of the memory pool.
@@ -72,7 +72,7 @@ impl Checker<'_, '_, '_> {
                         Ok(true)
                     }
                     Ok(None) => Ok(false),
-                    Err(error) if is_of_rule(&error) => Ok(false),
+                    Err(error) if is_of_value(&error) => Ok(false),
                     Err(error) => Err(error),
                 },
                 _ => Ok(false),

@@ -6,11 +6,10 @@ use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray};
 use arrow::datatypes::{Field, Schema};
 use arrow::record_batch::RecordBatch;
 use chrono::Utc;
-use datafusion::datasource::view::ViewTable;
 use sqlparser::ast::Expr;
 
 use super::check::{Checked, Files, check};
-use super::{missing, past};
+use super::{in_place_of, missing, past};
 use crate::catalog::RelationKind;
 use crate::encode::types::{OutputColumn, PgType, arrow_type};
 use crate::error::{Error, Result, SqlState};
@@ -20,7 +19,7 @@ use crate::execute::watched::report;
 use crate::lake;
 use crate::plan;
 use crate::plan::expectation::select;
-use crate::plan::relations::{Relation, ResolvedTable};
+use crate::plan::relations::Relation;
 use crate::quality::result::{RuleResult, Run, Status, new_run_id};
 use crate::quality::{Expectation, ExpectationSeverity};
 use crate::sql::{self, Validate};
@@ -159,13 +158,7 @@ async fn rows(
     relations.by_name.insert((Some(target.schema.clone()), target.name.clone()), all);
     let bound = plan::bind_query(&query, &road.context, &relations, &road.source, &mut road.parameters)?;
     let columns = table.columns().iter().map(plan::resolve::column_of).collect();
-    Ok(Relation::Table(ResolvedTable {
-        schema: target.schema.clone(),
-        name: target.name.clone(),
-        oid: 0,
-        columns,
-        provider: Arc::new(ViewTable::new(bound.plan, None)),
-    }))
+    Ok(in_place_of(target, columns, bound.plan))
 }
 
 /// The rules that the statement names, or those that are enabled.

@@ -465,7 +465,7 @@ mod tests {
                 "avg(a) FILTER (WHERE s = 'x') < 5",
                 vec!["sum(a) FILTER (WHERE s = 'x')", "count(a) FILTER (WHERE s = 'x')", "count(*)"],
             ),
-            ("max(at::date) > current_date - 3", vec!["max(at::DATE)", "count(*)"]),
+            ("max(at::date) > current_date - 3", vec!["max(at::date)", "count(*)"]),
             ("count(*) = (SELECT count(*) FROM u)", vec!["count(*)"]),
         ] {
             assert_eq!(parts(condition), Some(wanted.into_iter().map(str::to_owned).collect()), "{condition}");

@@ -19,9 +19,10 @@ pub fn violations(rule: &Expectation, (schema, table): (&str, &str), other: Opti
                 (0..columns.len()).map(|at| format!("own.{} = twice.c{at}", quoted_at(columns, at))).collect();
             let named: Vec<String> =
                 columns.iter().enumerate().map(|(at, column)| format!("{} AS c{at}", quoted(column))).collect();
+            // The keys first: they are few, and what is joined to them need not be held.
             format!(
-                "SELECT own.* FROM (SELECT * FROM {from} WHERE {known}) AS own \
-                 JOIN (SELECT {} FROM {from} WHERE {known} GROUP BY {list} HAVING count(*) > 1) AS twice ON {}",
+                "SELECT own.* FROM (SELECT {} FROM {from} WHERE {known} GROUP BY {list} HAVING count(*) > 1) AS twice \
+                 JOIN (SELECT * FROM {from} WHERE {known}) AS own ON {}",
                 named.join(", "),
                 same.join(" AND ")
             )

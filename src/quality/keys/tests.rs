@@ -50,6 +50,17 @@ fn keys_of_several_columns_differ_in_any_of_them() {
 }
 
 #[test]
+fn many_keys_that_are_the_same_take_no_table() {
+    let keys = |count: i64, same: i64| long((0..count).map(|row| Some(if row < same { 7 } else { row })).collect());
+    let seen = UniqueKeys::new(&pool(), usize::MAX);
+    seen.see(&[keys(1_000_000, 900_000)]).unwrap();
+    let seen = seen.seen().unwrap();
+    assert_eq!((0..PARTS).filter(|part| !seen.differ(*part, PARTS)).count(), 1);
+    assert_eq!((0..PARTS).filter_map(|part| seen.count(part)).count(), PARTS - 1);
+    assert_eq!(unique(&[vec![keys(1_000_000, 0)]]), (1_000_000, true));
+}
+
+#[test]
 fn without_memory_nothing_is_proved() {
     let pool: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(1 << 10));
     let keys = UniqueKeys::new(&pool, usize::MAX);
