@@ -22,6 +22,7 @@ use super::bind::{Binder, BoundQuery};
 use super::relations::{RelationColumn, Relations};
 use super::typing::TypingContext;
 use crate::builtins::Context;
+use crate::engine::nested;
 use crate::encode::types::{PgType, arrow_type, format_type};
 use crate::error::{Error, Result, SqlState};
 use crate::quality::proof::Proof;
@@ -96,7 +97,11 @@ impl Parameters {
 
     pub(super) fn fill_plan(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
         match self.values.as_ref().filter(|values| !values.is_empty()) {
-            Some(values) => Ok(plan.with_param_values(ParamValues::from(values.clone()))?),
+            Some(values) => {
+                let values = ParamValues::from(values.clone());
+                let fill = |plan: LogicalPlan| plan.with_param_values(values.clone());
+                Ok(nested::map_inputs(fill(plan)?, &fill)?)
+            }
             None => Ok(plan),
         }
     }

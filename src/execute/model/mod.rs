@@ -3,6 +3,7 @@
 mod alter;
 mod create;
 mod drop;
+mod series;
 mod sources;
 mod training;
 mod transfer;
