@@ -8,11 +8,13 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::Column;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::TableType;
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
+use datafusion::logical_expr::expr_rewriter::unnormalize_col;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableProviderFilterPushDown};
 use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -27,6 +29,8 @@ use crate::error::Error;
 pub trait Widening: fmt::Debug + Send + Sync {
     /// Of the rows that it gives.
     fn schema(&self) -> SchemaRef;
+    /// Columns that stay as they are, the first ones: the plan's have the same names.
+    fn kept(&self) -> usize;
     /// Rows that it takes at a time.
     fn rows_max(&self) -> usize;
     /// A row for each row.
@@ -67,18 +71,32 @@ impl TableProvider for WideTable {
         TableType::View
     }
 
+    /// Rows that nobody wants are not computed.
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        let schema = self.widening.schema();
+        let stays = |column: &Column| schema.index_of(&column.name).is_ok_and(|at| at < self.widening.kept());
+        let takes = |filter: &&Expr| match filter.column_refs().into_iter().all(stays) {
+            true => TableProviderFilterPushDown::Exact,
+            false => TableProviderFilterPushDown::Unsupported,
+        };
+        Ok(filters.iter().map(takes).collect())
+    }
+
     async fn scan(
         &self,
         state: &dyn Session,
         projection: Option<&Vec<usize>>,
-        _filters: &[Expr],
+        filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let input = match limit {
-            Some(_) => LogicalPlanBuilder::from(self.input.clone()).limit(0, limit)?.build()?,
-            None => self.input.clone(),
-        };
-        let input = state.create_physical_plan(&input).await?;
+        let mut input = LogicalPlanBuilder::from(self.input.clone());
+        for filter in filters {
+            input = input.filter(unnormalize_col(filter.clone()))?;
+        }
+        if limit.is_some() {
+            input = input.limit(0, limit)?;
+        }
+        let input = state.create_physical_plan(&input.build()?).await?;
         let whole = self.widening.schema();
         let shown = projection.cloned().unwrap_or_else(|| (0..whole.fields().len()).collect());
         let properties = Arc::new(PlanProperties::new(

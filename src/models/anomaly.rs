@@ -28,11 +28,7 @@ impl Learned {
             }
             Self::KMeans(model) => {
                 let assigned = model.assign(&encoded(inputs, categories)).map_err(refused)?;
-                let odd = |row: &super::cluster::Assigned| Odd {
-                    measure: row.normalized.min(f64::MAX),
-                    cluster: Some(row.cluster),
-                };
-                Ok(assigned.iter().map(odd).collect())
+                Ok(assigned.iter().map(|row| Odd { measure: row.normalized, cluster: Some(row.cluster) }).collect())
             }
             Self::Components(model) => {
                 let width = model.encoder.width().max(1) as f64;
@@ -55,6 +51,7 @@ pub fn quantile(ascending: &[f64], share: f64) -> f64 {
 
 /// What is kept of the training rows' measures: those of the upper half, by places.
 pub fn kept(mut measures: Vec<f64>) -> Vec<f64> {
+    measures.retain(|measure| measure.is_finite());
     measures.sort_unstable_by(f64::total_cmp);
     if measures.is_empty() {
         return Vec::new();

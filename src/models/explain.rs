@@ -11,8 +11,9 @@ use crate::error::{Error, Result};
 
 /// Steps of the tree kernel's explanation in about 20 ms.
 const STEPS: usize = 10_000_000;
-/// Rows that are explained together at most.
+/// Rows that are explained together at most, and numbers that are held for them.
 const ROWS_MAX: usize = 1_024;
+const VALUES_MAX: usize = 1 << 20;
 
 /// A prediction and its parts.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,9 +46,15 @@ impl Learned {
                     let depth = tree.len().ilog2() as usize + 1;
                     tree.len() * depth
                 });
-                (STEPS / nodes.sum::<usize>().max(1)).clamp(1, ROWS_MAX)
+                let values = trees.ensemble.features.len() * trees.ensemble.outputs as usize;
+                (STEPS / nodes.sum::<usize>().max(1)).min(VALUES_MAX / values.max(1)).clamp(1, ROWS_MAX)
             }
-            _ => ROWS_MAX,
+            Self::Linear(model) => (VALUES_MAX / model.encoder.features().len().max(1)).clamp(1, ROWS_MAX),
+            Self::Logistic(model) => {
+                let values = model.encoder.features().len() * model.intercepts.len();
+                (VALUES_MAX / values.max(1)).clamp(1, ROWS_MAX)
+            }
+            Self::KMeans(_) | Self::Components(_) | Self::Series(_) => ROWS_MAX,
         }
     }
 

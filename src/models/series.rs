@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, HashMap};
 use super::algebra::special::{normal_quantile, normal_within};
 use super::artifact::{Sections, damaged};
 use super::evaluate::{Metrics, of_numbers};
-use super::forecast::{ErrorKind, Ets, Fitted, Forecast, Grid, HORIZON_MAX, STEPS_MAX, Season, Shape, State, Step, Trend};
+use super::forecast::{
+    ErrorKind, Ets, Fitted, Forecast, Grid, HORIZON_MAX, STEPS_MAX, Season, Shape, State, Step, Trend,
+};
 use super::inputs::{Input, Inputs};
 use super::learned::{Weight, refused};
 use super::metrics::Regression;
@@ -160,10 +162,12 @@ impl SeriesSet {
             let Ets { shape, alpha, beta, gamma, phi, end, .. } = &series.smoothing;
             let trend = shape.trend != Trend::None;
             let season = shape.season != Season::None;
-            let named = [("alpha", Some(*alpha)), ("beta", trend.then_some(*beta)), ("gamma", season.then_some(*gamma))];
+            let named =
+                [("alpha", Some(*alpha)), ("beta", trend.then_some(*beta)), ("gamma", season.then_some(*gamma))];
             let damped = (shape.trend == Trend::Damped).then_some(*phi);
             let states = [("phi", damped), ("level", Some(end.level)), ("slope", trend.then_some(end.slope))];
-            let seasons = end.seasonal.iter().enumerate().map(|(at, value)| (format!("season_{}", at + 1), Some(*value)));
+            let seasons =
+                end.seasonal.iter().enumerate().map(|(at, value)| (format!("season_{}", at + 1), Some(*value)));
             let all = named.into_iter().chain(states).map(|(name, value)| (name.to_owned(), value)).chain(seasons);
             weights.extend(all.filter_map(|(input, weight)| {
                 Some(Weight {
@@ -234,7 +238,8 @@ impl SeriesSet {
             }
         }
         sections.put_f64s("series.numbers", numbers.into_iter().copied().collect());
-        sections.put_f64s("series.values", self.series.iter().flat_map(|series| series.values.iter().copied()).collect());
+        sections
+            .put_f64s("series.values", self.series.iter().flat_map(|series| series.values.iter().copied()).collect());
     }
 
     /// What [`write`](Self::write) wrote.
@@ -310,7 +315,10 @@ impl SeriesSet {
 impl Series {
     /// The texts of the key, by the categories of all features: the first of them is the time.
     pub fn texts<'a>(&'a self, texts: &'a [Option<Vec<String>>]) -> impl Iterator<Item = Option<&'a str>> + 'a {
-        self.key.iter().zip(texts.iter().skip(1)).map(|(code, texts)| texts.as_ref()?.get(*code as usize).map(String::as_str))
+        self.key
+            .iter()
+            .zip(texts.iter().skip(1))
+            .map(|(code, texts)| texts.as_ref()?.get(*code as usize).map(String::as_str))
     }
 
     /// What it is called in messages.
@@ -368,7 +376,10 @@ mod tests {
         let read = SeriesSet::read(&Sections::decode(&sections.encode()).unwrap()).unwrap();
         read.validate(&texts).unwrap();
         for (one, other) in set.series().iter().zip(read.series()) {
-            assert_eq!((&one.key, one.grid, &one.values, &one.smoothing), (&other.key, other.grid, &other.values, &other.smoothing));
+            assert_eq!(
+                (&one.key, one.grid, &one.values, &one.smoothing),
+                (&other.key, other.grid, &other.values, &other.smoothing)
+            );
         }
         assert_eq!((read.ids, read.unit, read.truncated, read.series().len()), (1, DAY, false, 2));
         assert!(read.validate(&[None]).is_err());

@@ -3,7 +3,7 @@
 use super::artifact::{Sections, damaged};
 use super::dataset::MISSING;
 use super::inputs::{Input, Inputs};
-use super::tree::{self, Ensemble, Explainer, Error as TreeError, Feature, Link, Predictor, Tree, Unwatched};
+use super::tree::{self, Ensemble, Error as TreeError, Explainer, Feature, Link, Predictor, Tree, Unwatched};
 use super::watch::Watch;
 use crate::error::{Error, Result, SqlState};
 

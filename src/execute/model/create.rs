@@ -195,7 +195,8 @@ pub(super) struct Roles {
 fn roles(columns: &[OutputColumn], options: &Options, statement: &CreateModel) -> Result<Roles> {
     let at_option = |name: &str| at_option(name, options, statement);
     each_once(columns)?;
-    let named = |option: &str, wanted: &str| named(columns, option, wanted).map_err(|error| error.at(at_option(option)));
+    let named =
+        |option: &str, wanted: &str| named(columns, option, wanted).map_err(|error| error.at(at_option(option)));
     let kind = options.model_type;
     let label = match options.text("label") {
         Some(name) => Some(named("label", name)?),

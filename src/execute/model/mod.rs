@@ -3,8 +3,8 @@
 mod alter;
 mod create;
 mod drop;
-mod series;
 mod grant;
+mod series;
 mod sources;
 mod training;
 mod transfer;

@@ -144,7 +144,9 @@ impl Design<'_> {
 
     /// What each of so many features adds to `coefficients · (row - means)`: rows × features. `features`: that of each encoded column.
     pub fn contributions(&self, coefficients: &[f64], means: &[f64], features: &[usize], count: usize) -> Vec<f64> {
-        let part = |column: usize| (coefficients.get(column).copied().unwrap_or(0.0), means.get(column).copied().unwrap_or(0.0));
+        let part = |column: usize| {
+            (coefficients.get(column).copied().unwrap_or(0.0), means.get(column).copied().unwrap_or(0.0))
+        };
         let mut usual = vec![0.0; count];
         for (column, feature) in features.iter().enumerate() {
             let (coefficient, mean) = part(column);

@@ -74,9 +74,10 @@ impl Ets {
 fn period(values: &[f64], options: &ForecastOptions) -> Result<usize, Refusal> {
     match &options.period {
         Period::Given(period) if *period >= 1 && (*period == 1 || 2 * period <= values.len()) => Ok(*period),
-        Period::Given(_) => {
-            Err(Refusal::option("period", format!("must be at most half of the series, which has {} steps", values.len())))
-        }
+        Period::Given(_) => Err(Refusal::option(
+            "period",
+            format!("must be at most half of the series, which has {} steps", values.len()),
+        )),
         Period::Among(_) if options.season == Some(Season::None) => Ok(1),
         Period::Among(periods) => Ok(detect(values, periods).unwrap_or(1)),
     }
@@ -86,7 +87,10 @@ fn period(values: &[f64], options: &ForecastOptions) -> Result<usize, Refusal> {
 fn unsuited(values: &[f64], period: usize, observed: usize, options: &ForecastOptions) -> Refusal {
     let seasonal = options.season.is_some_and(|season| season != Season::None);
     if seasonal && period < 2 {
-        return Refusal::option("seasonal", "needs a season, and none shows in the values: give its steps by the option period");
+        return Refusal::option(
+            "seasonal",
+            "needs a season, and none shows in the values: give its steps by the option period",
+        );
     }
     if values.iter().any(|value| *value <= 0.0) {
         if options.season == Some(Season::Multiplicative) {

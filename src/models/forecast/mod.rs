@@ -18,7 +18,7 @@ mod season;
 #[cfg(test)]
 mod tests;
 
-pub use grid::{DAY, Grid, HOUR, MINUTE, STEPS_MAX, SECOND, Step};
+pub use grid::{DAY, Grid, HOUR, MINUTE, SECOND, STEPS_MAX, Step};
 pub use predict::{Fitted, Forecast, HORIZON_MAX};
 
 use serde::{Deserialize, Serialize};

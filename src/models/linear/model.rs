@@ -113,8 +113,7 @@ impl LinearModel {
     /// columns than in training, an infinite value.
     pub fn explain(&self, features: &Features<'_>) -> Result<(f64, Vec<f64>), Refusal> {
         let (of_columns, count) = (self.encoder.feature_of_columns(), self.encoder.features().len());
-        let parts =
-            self.encoder.bind(features)?.contributions(&self.coefficients, &self.means, &of_columns, count);
+        let parts = self.encoder.bind(features)?.contributions(&self.coefficients, &self.means, &of_columns, count);
         Ok((self.intercept + dot(&self.coefficients, &self.means), parts))
     }
 

@@ -281,7 +281,7 @@ impl Binder<'_> {
             ("centroids", Task::Clustering) => {
                 let weights = model.learned.weights(header, &model.categories)?;
                 facts::centroids(&weights.unwrap_or_default())?
-            },
+            }
             ("centroids", _) => return self.wrong_kind(call, "it needs a model of type kmeans"),
             _ => return Err(Error::unsupported(format!("ml.{}", call.function)).at(call.position)),
         };

@@ -18,9 +18,7 @@ use crate::engine::rows::{WideTable, Widening};
 use crate::error::{Error, Result, SqlState};
 use crate::models::forecast::HORIZON_MAX;
 use crate::models::{Task, anomaly};
-use crate::plan::model::{
-    Added, Ahead, Detecting, Explaining, SeriesRows, anomaly_columns, explanation_columns,
-};
+use crate::plan::model::{Added, Ahead, Detecting, Explaining, SeriesRows, anomaly_columns, explanation_columns};
 use crate::plan::relations::{RelationColumn, ResolvedTable};
 use crate::plan::typing::{self, Coercion, Typed};
 
@@ -34,7 +32,7 @@ impl Binder<'_> {
         self.refuse_options(call, &["top_k_features"])?;
         let model = &call.used.model;
         if !model.learned.explains() {
-            return self.wrong_kind(call, "it needs a linear or logistic regression, a forest or boosted trees");
+            return self.wrong_kind(call, "It needs a linear or logistic regression, a forest or boosted trees");
         }
         let all = model.features().len();
         let top = self.whole_option(call, "top_k_features", (1, i64::MAX))?.map_or(all, |top| top as usize);
@@ -49,7 +47,10 @@ impl Binder<'_> {
         let task = model.task();
         let threshold = match task {
             Task::Classification | Task::Regression => {
-                return self.wrong_kind(call, "it needs a model of type isolation_forest, kmeans, pca or exponential_smoothing");
+                return self.wrong_kind(
+                    call,
+                    "It needs a model of type isolation_forest, kmeans, pca or exponential_smoothing",
+                );
             }
             Task::Forecast => {
                 self.refuse_options(call, &["anomaly_prob_threshold"])?;
@@ -68,7 +69,9 @@ impl Binder<'_> {
                             model.header.options.model_type.name()
                         );
                         return Err(Error::new(SqlState::InvalidParameterValue, message)
-                            .with_hint("It is the share of the training rows that are anomalies, e.g. contamination => 0.02.")
+                            .with_hint(
+                                "It is the share of the training rows that are anomalies, e.g. contamination => 0.02.",
+                            )
                             .at(call.position));
                     }
                 }
@@ -88,7 +91,7 @@ impl Binder<'_> {
         self.refuse_options(call, &["horizon", "confidence_level"])?;
         let model = &call.used.model;
         if model.task() != Task::Forecast {
-            return self.wrong_kind(call, "it needs a model of type exponential_smoothing");
+            return self.wrong_kind(call, "It needs a model of type exponential_smoothing");
         }
         if let Some(query) = call.rows {
             let error = Error::unsupported("rows for ml.forecast").at(self.position(query.span()).or(call.position));
@@ -106,10 +109,14 @@ impl Binder<'_> {
     }
 
     /// A table that is no table of the catalog, under the function's name.
-    fn rows_made(&self, call: &Call<'_>, provider: Arc<dyn TableProvider>, columns: &[(String, PgType)]) -> Result<From> {
+    fn rows_made(
+        &self,
+        call: &Call<'_>,
+        provider: Arc<dyn TableProvider>,
+        columns: &[(String, PgType)],
+    ) -> Result<From> {
         let columns = columns.iter().map(|(name, ty)| RelationColumn::new(name, *ty)).collect();
-        let table =
-            ResolvedTable { schema: String::new(), name: call.function.to_owned(), oid: 0, columns, provider };
+        let table = ResolvedTable { schema: String::new(), name: call.function.to_owned(), oid: 0, columns, provider };
         self.table(&table, call.function, None, None, call.position)
     }
 
@@ -178,7 +185,9 @@ impl Binder<'_> {
     fn whole_option(&self, call: &Call<'_>, name: &str, (low, high): (i64, i64)) -> Result<Option<i64>> {
         let Some((_, expr)) = call.options.iter().find(|(known, _)| known == name) else { return Ok(None) };
         match constant_number(expr) {
-            Some(value) if value.fract() == 0.0 && value >= low as f64 && value <= high as f64 => Ok(Some(value as i64)),
+            Some(value) if value.fract() == 0.0 && value >= low as f64 && value <= high as f64 => {
+                Ok(Some(value as i64))
+            }
             Some(_) if high == i64::MAX => {
                 Err(self.bad_option(call, name, expr, &format!("must be a whole number of at least {low}")))
             }

@@ -96,6 +96,10 @@ impl Widening for Detecting {
         Arc::clone(&self.added.schema)
     }
 
+    fn kept(&self) -> usize {
+        self.added.kept
+    }
+
     fn rows_max(&self) -> usize {
         ROWS
     }

@@ -71,16 +71,19 @@ fn number(value: f64) -> String {
     }
 }
 
-/// What the parts leave of the way from the baseline to the prediction.
+/// What baseline and parts leave of the prediction, as a share of both.
 fn approximation_error(row: &Explained) -> f64 {
-    let way = row.prediction - row.baseline;
-    let left = way - row.parts.iter().sum::<f64>();
-    if left == 0.0 { 0.0 } else { (left / way).abs() }
+    let left = row.prediction - row.baseline - row.parts.iter().sum::<f64>();
+    if left == 0.0 { 0.0 } else { left.abs() / (row.prediction.abs() + row.baseline.abs()) }
 }
 
 impl Widening for Explaining {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.added.schema)
+    }
+
+    fn kept(&self) -> usize {
+        self.added.kept
     }
 
     fn rows_max(&self) -> usize {

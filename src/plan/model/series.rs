@@ -74,8 +74,7 @@ impl SeriesRows {
 /// Names and types.
 fn columns(model: &Model, told: Ahead) -> Vec<(String, PgType)> {
     let features = model.features();
-    let mut columns: Vec<(String, PgType)> =
-        features.iter().skip(1).map(|id| (id.name.clone(), id.ty())).collect();
+    let mut columns: Vec<(String, PgType)> = features.iter().skip(1).map(|id| (id.name.clone(), id.ty())).collect();
     let time = features.first();
     let ty = time.map_or(PgType::TIMESTAMP, |time| time.ty());
     match told {

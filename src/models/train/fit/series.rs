@@ -114,12 +114,13 @@ pub(super) fn smoothing(dataset: &Dataset, options: &Options, control: &Control<
     let mut notes = Vec::new();
     let gaps: usize = placed.iter().map(|series| series.gaps).sum();
     if gaps > 0 {
-        notes.push(format!("{gaps} of {} steps have no value: they are gone over as the series lead to expect", steps.0));
+        notes.push(format!(
+            "{gaps} of {} steps have no value: they are gone over as the series lead to expect",
+            steps.0
+        ));
     }
-    let own: Vec<(&[f64], ForecastOptions)> = placed
-        .iter()
-        .map(|series| (series.values.as_slice(), shape_options(options, series.grid.step)))
-        .collect();
+    let own: Vec<(&[f64], ForecastOptions)> =
+        placed.iter().map(|series| (series.values.as_slice(), shape_options(options, series.grid.step))).collect();
     let fitted = Ets::fit_all(&own, control.threads, control.watch).map_err(refused)?;
     drop((work, own));
     let mut series = Vec::with_capacity(placed.len());
@@ -234,8 +235,9 @@ impl<'a> Rows<'a> {
         for bound in [start, end] {
             if DateTime::from_timestamp_micros(*bound).is_none() {
                 let message = format!("{} has a time that is infinite or outside the calendar", self.named(&key));
-                return Err(Error::new(SqlState::DatetimeFieldOverflow, message)
-                    .with_hint("Leave such rows out in the query."));
+                return Err(
+                    Error::new(SqlState::DatetimeFieldOverflow, message).with_hint("Leave such rows out in the query.")
+                );
             }
         }
         let grid = match given {
@@ -276,7 +278,10 @@ impl<'a> Rows<'a> {
             };
             let detail = if off_grid > 0 {
                 let all = times.len();
-                format!("Most are {found} apart, but {off_grid} of {all} are no such steps from {}.", self.shown(*start))
+                format!(
+                    "Most are {found} apart, but {off_grid} of {all} are no such steps from {}.",
+                    self.shown(*start)
+                )
             } else {
                 format!("Most are {found} apart, but of {steps} such steps only {} have a value.", times.len())
             };
@@ -292,11 +297,9 @@ impl<'a> Rows<'a> {
 
     fn twice(&self, key: &[u32], time: i64, frequency: Option<&str>) -> Error {
         let message = match frequency {
-            Some(frequency) => format!(
-                "{} has two rows for the {frequency} step of {}",
-                self.named(key),
-                self.shown(time)
-            ),
+            Some(frequency) => {
+                format!("{} has two rows for the {frequency} step of {}", self.named(key), self.shown(time))
+            }
             None => format!("{} has two rows for {}", self.named(key), self.shown(time)),
         };
         Error::new(SqlState::InvalidParameterValue, message).with_hint(

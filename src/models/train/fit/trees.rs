@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Instant;
 
+use super::super::super::anomaly::quantile;
 use super::super::super::dataset::{Dataset, Target, Values};
 use super::super::super::header::{Importance, LogEntry};
 use super::super::super::learned::Learned;
@@ -12,7 +13,6 @@ use super::super::super::tree::{
     self, Bins, BoostOptions, Ensemble, FeaturesPerNode, Forest, ForestOptions, IsolationOptions, Losses, Matrix,
     Objective,
 };
-use super::super::super::anomaly::quantile;
 use super::super::super::trees::{Trees, Watched, number_of, refused};
 use super::super::{Control, Fitted, observe};
 use super::{class_weights, label_numbers, row_weights};
@@ -234,8 +234,7 @@ pub(super) fn isolation(dataset: &Dataset, options: &Options, control: &Control<
         })
         .collect();
     let started = Instant::now();
-    let ensemble =
-        tree::train_isolation(&columns, &features, &own, &Watched(control.watch)).map_err(refused)?;
+    let ensemble = tree::train_isolation(&columns, &features, &own, &Watched(control.watch)).map_err(refused)?;
     let mut trees = Trees::new(ensemble, 0, ISOLATION_THRESHOLD)?;
     if let Some(share) = options.number("contamination") {
         let mut scores = trees.answered(&columns, control.threads)?;
