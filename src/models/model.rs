@@ -46,7 +46,7 @@ impl Model {
     /// # Errors
     /// XX001 when the parts do not fit each other.
     pub fn new(header: Header, categories: Categories, learned: Learned) -> Result<Self> {
-        learned.check(&header)?;
+        learned.check(&header, &categories)?;
         let classes = match &header.label {
             Some(label) if !label.classes.is_empty() => {
                 let texts: ArrayRef = Arc::new(StringArray::from(label.classes.clone()));
@@ -110,6 +110,15 @@ impl Model {
         }
     }
 
+    /// The classes at these places, as values of the label's type.
+    ///
+    /// # Errors
+    /// XX001 for a model without classes.
+    pub fn class_values(&self, places: &UInt32Array) -> Result<ArrayRef> {
+        let classes = self.classes.as_ref().ok_or_else(|| damaged("a classifier without classes"))?;
+        Ok(take(classes.as_ref(), places, None)?)
+    }
+
     /// The answer for each row; `arrays` are the features in the order of training.
     ///
     /// # Errors
@@ -133,9 +142,7 @@ impl Model {
         };
         Ok(match (answer, self.task()) {
             (Answer::Predicted, Task::Classification) => {
-                let classes = self.classes.as_ref().ok_or_else(|| damaged("a classifier without classes"))?;
-                let places: UInt32Array = scores.chunks_exact(width).map(|row| Some(best(row, true) as u32)).collect();
-                take(classes.as_ref(), &places, None)?
+                self.class_values(&scores.chunks_exact(width).map(|row| Some(best(row, true) as u32)).collect())?
             }
             (Answer::Predicted, Task::Clustering) => {
                 let numbers = scores.chunks_exact(width).map(|row| Some(best(row, false) as i64 + 1));
