@@ -22,6 +22,7 @@ mod learned;
 mod linear;
 mod metrics;
 mod model;
+pub mod onnx;
 pub mod options;
 mod refusal;
 mod train;
