@@ -1,7 +1,7 @@
 //! CREATE MODEL: the query's rows become a dataset, the dataset a model, the model an artifact in the lake; the catalog names
 //! it last. So a model that the catalog names always has its artifact, and a training that ends early leaves nothing behind.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::StreamExt as _;
 use sqlparser::ast::{self, SelectItem};
@@ -43,6 +43,9 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &CreateModel) -> Result<
         require_owner((road.session.superuser, road.role_oid()), model.owner, "model", &name)?;
     }
     let options = read_options(&statement.options)?;
+    for item in &statement.transform {
+        plan::model::check_transform(&item.expression.expression, &road.source)?;
+    }
     let query = whole_query(statement)?;
     let names = plan::relations::names(&query, &road.source);
     let relations = road.resolve(&names).await?;
@@ -50,6 +53,13 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &CreateModel) -> Result<
     let inputs = inputs(road, statement, &relations)?;
     let transform = transform(road, statement, &inputs)?;
     let roles = roles(&bound.columns, &options, statement)?;
+    let made_of = |is_wanted: &dyn Fn(&str) -> bool| -> Vec<Feature> {
+        let items = statement.transform.iter().filter(|item| is_wanted(&item.name.value));
+        let named: BTreeSet<String> = items.flat_map(|item| sql::column_names(&item.expression.expression)).collect();
+        inputs.iter().filter(|input| named.contains(&input.name)).cloned().collect()
+    };
+    let label_inputs = made_of(&|name| roles.label.as_ref().is_some_and(|label| label.name == name));
+    let inputs = made_of(&|name| roles.plan.features.iter().any(|(_, feature)| feature.name == name));
     let sources = sources(road, &relations)?;
     let progress = Progress::start(road);
     let started = std::time::Instant::now();
@@ -82,6 +92,7 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &CreateModel) -> Result<
         }),
         transform,
         inputs,
+        label_inputs,
         query: statement.query_text.clone(),
         search_path: road.context.search_path.clone(),
         sources,
@@ -158,7 +169,15 @@ pub(super) async fn name_it(
         };
         let Some(model) = definition.models.get_mut(&name) else {
             let versions = BTreeMap::from([(1, entry.version.clone())]);
-            let model = Model { oid, owner, comment: None, default_version: 1, next_version: 2, versions };
+            let model = Model {
+                oid,
+                owner,
+                users: BTreeSet::new(),
+                comment: None,
+                default_version: 1,
+                next_version: 2,
+                versions,
+            };
             definition.models.insert(name.clone(), model);
             return Ok(None);
         };
@@ -418,7 +437,6 @@ fn inputs(
         plan::bind_query(&statement.query, &road.context, relations, &road.source, &mut plan::Parameters::none())?;
     let mut named = std::collections::BTreeSet::new();
     for item in &statement.transform {
-        plan::model::check_transform(&item.expression.expression, &road.source)?;
         named.extend(sql::column_names(&item.expression.expression));
     }
     let columns = bound.columns.iter().filter(|column| named.contains(&column.name));
