@@ -60,9 +60,8 @@ impl FileAccess {
             let detail = format!("Only roles with privileges of the \"{role}\" role may {statement} {verb} a file.");
             let refused = Error::new(SqlState::InsufficientPrivilege, message).with_detail(detail);
             return Err(match statement {
-                "COPY" => refused.with_hint(
-                    "Anyone can COPY to stdout or from stdin. psql's \\copy command also works for anyone.",
-                ),
+                "COPY" => refused
+                    .with_hint("Anyone can COPY to stdout or from stdin. psql's \\copy command also works for anyone."),
                 _ => refused,
             });
         }

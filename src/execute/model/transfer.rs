@@ -34,7 +34,8 @@ pub(super) async fn export(road: &mut Road<'_>, statement: &ExportModel) -> Resu
             // Its messages, and their bytes.
             let _held = held(road, "EXPORT MODEL", entry.bytes.saturating_mul(3))?;
             let encoded = async move { onnx::export(&model, &null_text) };
-            Bytes::from(road.ground.engine.compute(encoded).await?)
+            let encoded = road.ground.engine.compute(encoded).await;
+            Bytes::from(encoded.map_err(|error| error.at(super::place(&statement.name)))?)
         }
     };
     let place = lake.stores().resolve(&statement.location)?;

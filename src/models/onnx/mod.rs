@@ -207,7 +207,8 @@ fn classes(builder: &mut Builder, label: &Label) -> (String, Element) {
 
 /// What a program can read of the model, as texts.
 fn metadata(header: &Header, null_text: &str) -> Result<Vec<Entry>> {
-    let json = |value: &serde_json::Value| serde_json::to_string(value).map_err(|error| Error::internal(error.to_string()));
+    let json =
+        |value: &serde_json::Value| serde_json::to_string(value).map_err(|error| Error::internal(error.to_string()));
     let unit = |kind: FeatureKind| match kind {
         FeatureKind::Number => "number",
         FeatureKind::Boolean => "0 or 1",
@@ -215,7 +216,8 @@ fn metadata(header: &Header, null_text: &str) -> Result<Vec<Entry>> {
         FeatureKind::Time => "seconds since 1970-01-01 00:00 UTC, or since midnight",
         FeatureKind::Category => "text",
     };
-    let features = header.features.iter().map(|feature| serde_json::json!({"name": feature.name, "value": unit(feature.kind)}));
+    let features =
+        header.features.iter().map(|feature| serde_json::json!({"name": feature.name, "value": unit(feature.kind)}));
     let mut entries = vec![
         ("model_type", header.options.model_type.name().to_owned()),
         ("features", json(&features.collect())?),

@@ -68,7 +68,9 @@ async fn export_and_compare(
         _ => format!("predict('{name}', p.*) AS label, predict_probs('{name}', p.*) AS numbers"),
     };
     let statements = [
-        format!("CREATE MODEL {name} OPTIONS ({options}{option}, seed = 3) AS SELECT {FEATURES}{learned} FROM points WHERE id > 0"),
+        format!(
+            "CREATE MODEL {name} OPTIONS ({options}{option}, seed = 3) AS SELECT {FEATURES}{learned} FROM points WHERE id > 0"
+        ),
         format!("EXPORT MODEL {name} TO '{}'", model.display()),
         format!("COPY (SELECT {FEATURES}, {answers} FROM points p) TO '{}' (FORMAT json)", rows.display()),
     ];

@@ -79,7 +79,9 @@ async fn what_is_named_or_about_to_be_stays() {
     }
     until_artifacts(&home, 3).await;
     // A cursor goes on with the model that it began with.
-    for sql in ["BEGIN", "DECLARE c CURSOR FOR SELECT predict('m', a => g % 7, b => 0) FROM generate_series(1, 100000) g"] {
+    for sql in
+        ["BEGIN", "DECLARE c CURSOR FOR SELECT predict('m', a => g % 7, b => 0) FROM generate_series(1, 100000) g"]
+    {
         other.command(sql).await.unwrap();
     }
     assert_eq!(other.rows("FETCH 1 FROM c").await.unwrap().len(), 1);
