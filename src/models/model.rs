@@ -7,7 +7,7 @@ use arrow::compute::{cast, take};
 use arrow::datatypes::DataType;
 
 use super::artifact::{Sections, damaged};
-use super::feature::Feature;
+use super::feature::{Feature, FeatureKind};
 use super::header::Header;
 use super::inputs::{Categories, Inputs};
 use super::kind::Task;
@@ -47,6 +47,9 @@ impl Model {
     /// XX001 when the parts do not fit each other.
     pub fn new(header: Header, categories: Categories, learned: Learned) -> Result<Self> {
         learned.check(&header, &categories)?;
+        if header.features.iter().any(|feature| FeatureKind::of(feature.ty()) != Some(feature.kind)) {
+            return Err(damaged("a feature is of no type that models learn from"));
+        }
         let classes = match &header.label {
             Some(label) if !label.classes.is_empty() => {
                 let texts: ArrayRef = Arc::new(StringArray::from(label.classes.clone()));
