@@ -21,7 +21,7 @@ use crate::models::header::{Header, Label, Rows, TransformItem};
 use crate::models::options::{self, Options, Tried, Value};
 use crate::models::{Feature, ModelType, Task};
 use crate::plan::{self, settled};
-use crate::sql::{self, CreateModel, ModelOption, OptionValue};
+use crate::sql::{self, CreateModel, ModelOption, OptionValue, Transformed};
 
 /// Classes that a label may have.
 const CLASSES_MAX: usize = 1_000;
@@ -47,9 +47,10 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &CreateModel) -> Result<
     let names = plan::relations::names(&query, &road.source);
     let relations = road.resolve(&names).await?;
     let bound = plan::bind_query(&query, &road.context, &relations, &road.source, &mut road.parameters)?;
-    let inputs = inputs(road, statement, &relations)?;
-    let transform = transform(road, statement, &inputs)?;
     let roles = roles(&bound.columns, &options, statement)?;
+    let learned = of_features(statement, &roles.plan);
+    let inputs = inputs(road, statement, &learned, &relations)?;
+    let transform = transform(road, &learned, &inputs)?;
     let sources = sources(road, &relations)?;
     let progress = Progress::start(road);
     let started = std::time::Instant::now();
@@ -395,10 +396,17 @@ fn whole_query(statement: &CreateModel) -> Result<ast::Query> {
     Ok(query)
 }
 
-/// With a transform: the columns of the query that it names.
+/// The expressions of TRANSFORM that are features: a prediction needs no label.
+fn of_features<'s>(statement: &'s CreateModel, plan: &Plan) -> Vec<&'s Transformed> {
+    let is_feature = |name: &str| plan.features.iter().any(|(_, feature)| feature.name == name);
+    statement.transform.iter().filter(|item| is_feature(&item.name.value)).collect()
+}
+
+/// With a transform: the columns of the query that features are made of.
 fn inputs(
     road: &mut Road<'_>,
     statement: &CreateModel,
+    learned: &[&Transformed],
     relations: &plan::relations::Relations,
 ) -> Result<Vec<Feature>> {
     if statement.transform.is_empty() {
@@ -409,6 +417,8 @@ fn inputs(
     let mut named = std::collections::BTreeSet::new();
     for item in &statement.transform {
         plan::model::check_transform(&item.expression.expression, &road.source)?;
+    }
+    for item in learned {
         named.extend(sql::column_names(&item.expression.expression));
     }
     let columns = bound.columns.iter().filter(|column| named.contains(&column.name));
@@ -423,10 +433,10 @@ fn inputs(
 }
 
 /// The expressions of TRANSFORM as they are kept: no setting changes what they mean.
-fn transform(road: &Road<'_>, statement: &CreateModel, inputs: &[Feature]) -> Result<Vec<TransformItem>> {
+fn transform(road: &Road<'_>, learned: &[&Transformed], inputs: &[Feature]) -> Result<Vec<TransformItem>> {
     let relations = plan::model::inputs_as_relation(inputs);
-    let mut items = Vec::with_capacity(statement.transform.len());
-    for item in &statement.transform {
+    let mut items = Vec::with_capacity(learned.len());
+    for item in learned {
         let text = &item.expression.text;
         let query = plan::model::over_inputs(sql::parse_expression(text)?)?;
         let text = settled::part(text, &query, &relations, &road.context).map_err(Error::without_position)?;
