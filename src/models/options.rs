@@ -407,7 +407,7 @@ pub const SPECS: &[Spec] = &[
     Spec {
         name: "num_clusters",
         aliases: &["n_clusters", "k"],
-        kind: Kind::Integer(1, 100_000),
+        kind: Kind::Integer(1, 10_000),
         types: &[Kmeans],
         default: "8",
         about: "Clusters.",
