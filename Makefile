@@ -22,7 +22,6 @@ install:
 
 ## Installs what the tests need and runs them all.
 test: tools
-	$(CARGO) build --locked
 	tests/run.sh
 
 ## Spark with Delta Lake on the server's tables, and the server on Spark's; installs Spark (500 MB).

@@ -1,6 +1,6 @@
 //! The catalog's document: plain serde data. Fields may be added, never renamed or removed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
@@ -87,6 +87,9 @@ pub struct Schema {
     pub temporary: Option<TemporaryOf>,
 }
 
+/// PUBLIC among roles: no role has this OID.
+pub const EVERYBODY: u32 = 0;
+
 /// A trained model: its versions never change.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Model {
@@ -94,11 +97,21 @@ pub struct Model {
     pub owner: u32,
     #[serde(default)]
     pub comment: Option<String>,
+    /// Roles that may use the model beside its owner; [`EVERYBODY`] for all.
+    #[serde(default)]
+    pub users: BTreeSet<u32>,
     /// The version that the name alone stands for.
     pub default_version: u32,
     /// Numbers are not given twice.
     pub next_version: u32,
     pub versions: BTreeMap<u32, ModelVersion>,
+}
+
+impl Model {
+    /// Whether a role may use the model, without being a superuser.
+    pub fn may_be_used_by(&self, role: u32) -> bool {
+        self.owner == role || self.users.contains(&EVERYBODY) || self.users.contains(&role)
+    }
 }
 
 /// One training, and where its artifact is. It is entered when the artifact is there whole.

@@ -255,6 +255,13 @@ fn refuse_owner(document: &Document, name: &str, oid: u32) -> Result<()> {
                 owned.push(format!("owner of {} {schema_name}.{relation_name}", relation.kind.noun()));
             }
         }
+        for (model_name, model) in &schema.models {
+            if model.owner == oid {
+                owned.push(format!("owner of model {schema_name}.{model_name}"));
+            } else if model.users.contains(&oid) {
+                owned.push(format!("privileges for model {schema_name}.{model_name}"));
+            }
+        }
     }
     if owned.is_empty() {
         return Ok(());

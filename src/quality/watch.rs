@@ -63,6 +63,16 @@ struct Tally {
     error: Mutex<Option<String>>,
 }
 
+/// What became of the rule of that number in a batch.
+#[derive(Debug, Clone, Copy)]
+pub struct RuleCounts {
+    pub number: usize,
+    /// Rows that the rule was asked of.
+    pub checked: u64,
+    /// Those that break it.
+    pub failed: u64,
+}
+
 /// A batch that was asked.
 #[derive(Debug)]
 pub struct Watched {
@@ -144,10 +154,7 @@ impl Watch {
         let mut broken: Vec<(&RowRule, BooleanBuffer)> = Vec::new();
         let (mut dropped, mut quarantined): (Option<BooleanBuffer>, Option<BooleanBuffer>) = (None, None);
         for (rule, tally) in &self.rules {
-            let begun = Instant::now();
-            let failed = failed_rows(rule, tally, &carried)?;
-            tally.nanos.fetch_add(u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
-            let Some(failed) = failed else { continue };
+            let Some(failed) = tally.ask(rule, &carried)?.failed else { continue };
             let (refusing, removing) = match (rule.action, existing) {
                 (ViolationAction::Warn, _) => (None, None),
                 // Whether they are too many is known at the end.
@@ -198,6 +205,21 @@ impl Watch {
         let kept = gone.filter(|gone| gone.count_set_bits() > 0).map(|gone| BooleanArray::new(!&gone, None));
         debug_assert!(kept.as_ref().is_none_or(|kept| kept.len() == rows));
         Ok(Ok(Watched { kept, quarantined }))
+    }
+
+    /// Asks some of the rules, by their numbers, about every row: how many were asked of each, and how many break it.
+    ///
+    /// # Errors
+    /// What an evaluation gives that is no fault of the row's values.
+    pub fn count_each(&self, batch: &RecordBatch, is_asked: impl Fn(usize) -> bool) -> Result<Vec<RuleCounts>> {
+        let carried = self.carried(batch)?;
+        let asked = self.rules.iter().enumerate().filter(|(number, _)| is_asked(*number));
+        let counts = asked.map(|(number, (rule, tally))| {
+            let Asked { checked, failed } = tally.ask(rule, &carried)?;
+            let failed = failed.map_or(0, |failed| failed.count_set_bits() as u64);
+            Ok(RuleCounts { number, checked, failed })
+        });
+        counts.collect()
     }
 
     /// Counts the rows of a batch, each once.
@@ -266,6 +288,16 @@ fn union<'b>(all: impl Iterator<Item = &'b BooleanBuffer>) -> Option<BooleanBuff
 }
 
 impl Tally {
+    fn ask(&self, rule: &RowRule, batch: &RecordBatch) -> Result<Asked> {
+        let begun = Instant::now();
+        let asked = asked_rows(rule, self, batch)?;
+        let failed = asked.failed.as_ref().map_or(0, BooleanBuffer::count_set_bits) as u64;
+        self.nanos.fetch_add(u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.checked.fetch_add(asked.checked, Ordering::Relaxed);
+        self.failed.fetch_add(failed, Ordering::Relaxed);
+        Ok(asked)
+    }
+
     fn result(&self, rule: &RowRule) -> RuleResult {
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let (checked, failed, removed) = (of(&self.checked), of(&self.failed), of(&self.removed));
@@ -295,18 +327,23 @@ impl Tally {
     }
 }
 
-/// The rows that break the rule, `None` when none does. Counts them.
-fn failed_rows(rule: &RowRule, tally: &Tally, batch: &RecordBatch) -> Result<Option<BooleanBuffer>> {
+/// The rows of a batch that a rule was asked of.
+struct Asked {
+    checked: u64,
+    /// Those that break it, `None` when none does.
+    failed: Option<BooleanBuffer>,
+}
+
+fn asked_rows(rule: &RowRule, tally: &Tally, batch: &RecordBatch) -> Result<Asked> {
     if rule.proof.as_ref().is_some_and(|proof| proof.holds(batch)) {
-        tally.checked.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
-        return Ok(None);
+        return Ok(Asked { checked: batch.num_rows() as u64, failed: None });
     }
     let mut errors = Errors { tally, rows: Vec::new() };
     let passed = evaluate(&rule.expr, batch, 0..batch.num_rows(), &mut errors)?;
     let asked = if rule.options.ignore_nulls { passed.len() - passed.null_count() } else { passed.len() };
-    tally.checked.fetch_add((asked + unasked(&errors, rule)) as u64, Ordering::Relaxed);
+    let checked = (asked + unasked(&errors, rule)) as u64;
     if errors.rows.is_empty() && passed.true_count() == asked {
-        return Ok(None);
+        return Ok(Asked { checked, failed: None });
     }
     let mut failed = match passed.nulls() {
         None => !passed.values(),
@@ -322,8 +359,7 @@ fn failed_rows(rule: &RowRule, tally: &Tally, batch: &RecordBatch) -> Result<Opt
         });
         failed = BooleanBuffer::from(bits);
     }
-    tally.failed.fetch_add(failed.count_set_bits() as u64, Ordering::Relaxed);
-    Ok(Some(failed))
+    Ok(Asked { checked, failed: Some(failed) })
 }
 
 /// Rows with an error stand as NULL among the passed ones, and were asked all the same.

@@ -67,6 +67,7 @@ pub(crate) fn access(statement: &Statement) -> Access {
             Modelling::Create(_) => Access::Writes("CREATE MODEL"),
             Modelling::Alter(_) => Access::Writes("ALTER MODEL"),
             Modelling::Drop(_) => Access::Writes("DROP MODEL"),
+            Modelling::Grant(grant) => Access::Writes(if grant.revokes { "REVOKE" } else { "GRANT" }),
             Modelling::Export(_) => Access::Reads,
             Modelling::Import(_) => Access::Writes("IMPORT MODEL"),
         },

@@ -213,6 +213,7 @@ impl Grammar<'_> {
             "copy" => self.copy().map(Some),
             "restore" => self.restore().map(Some),
             "validate" => self.validate().map(Some),
+            "grant" | "revoke" => self.grant_model(),
             "export" => self.export_model(),
             "import" => self.import_model(),
             "optimize" => self.optimize().map(Some),

@@ -14,6 +14,7 @@ pub enum Modelling {
     Create(Box<CreateModel>),
     Alter(AlterModel),
     Drop(DropModel),
+    Grant(GrantModels),
     Export(ExportModel),
     Import(ImportModel),
 }
@@ -87,6 +88,15 @@ pub struct DropModel {
     pub cascade: bool,
 }
 
+/// GRANT EXECUTE ON MODEL m TO role, or REVOKE … FROM.
+#[derive(Debug, Clone)]
+pub struct GrantModels {
+    pub revokes: bool,
+    pub models: Vec<QualifiedName>,
+    /// `None`: PUBLIC.
+    pub roles: Vec<Option<Name>>,
+}
+
 /// EXPORT MODEL m [VERSION n] TO '…' [WITH (format = …)].
 #[derive(Debug, Clone)]
 pub struct ExportModel {
@@ -113,6 +123,8 @@ impl Modelling {
             Self::Create(_) => "create_model",
             Self::Alter(_) => "alter_model",
             Self::Drop(_) => "drop_model",
+            Self::Grant(grant) if grant.revokes => "revoke",
+            Self::Grant(_) => "grant",
             Self::Export(_) => "export_model",
             Self::Import(_) => "import_model",
         }
@@ -326,6 +338,40 @@ impl Grammar<'_> {
         let version = self.model_version()?;
         let cascade = self.cascade();
         Ok(Statement::Modelling(Modelling::Drop(DropModel { name, if_exists, version, cascade })))
+    }
+
+    /// GRANT or REVOKE of the right to use models; `None` for another right, or one to another thing.
+    pub(super) fn grant_model(&mut self) -> Result<Option<Statement>> {
+        let mark = self.mark();
+        let revokes = self.advance().value == "revoke";
+        let token = self.token();
+        let for_option = self.take(&["grant", "option", "for"]);
+        if self.accept("all") {
+            self.accept("privileges");
+        } else if !self.accept("execute") {
+            self.reset(mark);
+            return Ok(None);
+        }
+        if !self.take(&["on", "model"]) {
+            self.reset(mark);
+            return Ok(None);
+        }
+        if for_option {
+            return Err(self.unsupported_at("GRANT OPTION", token));
+        }
+        let models = self.list(Self::qualified_name)?;
+        self.expect(if revokes { "from" } else { "to" })?;
+        let roles = self.list(|grammar| {
+            grammar.accept("group");
+            if grammar.accept("public") { Ok(None) } else { grammar.role_name().map(Some) }
+        })?;
+        if revokes {
+            // Nobody has it from somebody who has it.
+            self.cascade();
+        } else if self.is("with") || self.is("granted") {
+            return self.unsupported(&format!("GRANT … {}", self.token().value.to_ascii_uppercase()));
+        }
+        Ok(Some(Statement::Modelling(Modelling::Grant(GrantModels { revokes, models, roles }))))
     }
 
     /// EXPORT MODEL …; `None` for another thing.

@@ -28,6 +28,7 @@ mod http;
 mod lake;
 mod logged;
 mod logs;
+mod models;
 mod peers;
 mod pg;
 mod postgres;

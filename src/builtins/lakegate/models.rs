@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use crate::builtins::Context;
 use crate::builtins::tables::listing::{has_role, role_name};
 use crate::builtins::tables::rows::Request;
-use crate::catalog::{Model, ModelVersion};
+use crate::catalog::{EVERYBODY, Model, ModelVersion};
 use crate::error::Result;
 
 /// A model with its schema and name.
@@ -18,7 +18,10 @@ fn listed(context: &Context) -> Vec<Listed<'_>> {
     let all = schemas.flat_map(|(schema, definition)| {
         definition.models.iter().map(move |(name, model)| (schema.as_str(), name.as_str(), model))
     });
-    all.filter(|(_, _, model)| has_role(context, model.owner)).collect()
+    let may_use = |model: &Model| {
+        has_role(context, model.owner) || model.users.iter().any(|user| *user == EVERYBODY || has_role(context, *user))
+    };
+    all.filter(|(_, _, model)| may_use(model)).collect()
 }
 
 fn time(text: &str) -> Option<DateTime<Utc>> {

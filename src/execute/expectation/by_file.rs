@@ -1,16 +1,17 @@
 //! Rules that are sums over files: each file is asked once, by whichever run comes first.
 //!
 //! ```text
-//! rules ─→ parts ┬ kept by an earlier run ┐
-//!                ├ told by Delta's log    ├─ a row for each file ─→ the rules' conditions over these
-//!                └ scans of other files   ┘
+//! rules ─→ parts ┬ kept by an earlier run                   ┐
+//!                ├ told by Delta's log                      ├─ a row for each file ─→ the rules' conditions over these
+//!                ├ rows that the one scan counts by files   │
+//!                └ scans of the files that lack other parts ┘
 //! ```
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use arrow::array::{Array, AsArray, BooleanArray, new_empty_array, new_null_array};
+use arrow::array::{Array, AsArray, new_empty_array, new_null_array};
 use arrow::compute::{cast, concat};
 use arrow::datatypes::{DataType, Field, Int32Type, Schema};
 use arrow::record_batch::RecordBatch;
@@ -18,53 +19,62 @@ use datafusion::datasource::MemTable;
 use datafusion::logical_expr::LogicalPlan;
 use futures::StreamExt;
 use futures::future::BoxFuture;
-use sha2::{Digest, Sha256};
 use sqlparser::ast::{self, Expr};
 
 use super::check::{Checker, Files, One, Rows};
+use super::counting::Counting;
 use super::found::{Found, Whence, broken, numbers, scalars};
+use super::outcome::counted;
 use crate::encode::types::PgType;
 use crate::error::Result;
 use crate::execute::road::relation_columns;
 use crate::lake::parts::FileValues;
 use crate::plan::bind::BoundQuery;
 use crate::plan::expectation::parts::{InLog, Part, Parts, adds_up, part_name};
-use crate::plan::expectation::{self, Asked};
-use crate::plan::incremental::SETTINGS;
+use crate::plan::expectation::{self, Asked, Counts};
 use crate::plan::relations::{Relation, RelationColumn, Relations, ResolvedTable};
 use crate::plan::{self, Parameters};
 use crate::quality::is_of_value;
+use crate::quality::result::RuleResult;
 use crate::sql;
 
 /// Values of parts, of all files together, that are held in memory.
 const VALUES_MAX: usize = 4 << 20;
 /// Conditions and files that the log is asked about.
 const DECISIONS_MAX: usize = 1 << 20;
-/// Rules about rows that are asked file by file: each is an aggregate of its own there, and none of them in one scan of all files.
-const ROW_RULES_MAX: usize = 100;
+/// Asking the log about a condition takes about as long as asking so many rows.
+const LOG_ROWS: u64 = 10_000;
+/// So many conditions are asked in any case.
+const LOG_CONDITIONS: u64 = 100;
 /// Scans of different files: parts that lack others are read with these.
 const SCANS_MAX: usize = 4;
 /// What the rows of files are called, a name that no rule's own relation has.
 const NAME: (&str, &str) = ("lakegate", "parts of files");
-/// Another one when parts of the same text mean something else.
-const FORM: &str = "1";
+
+/// Rules that are sums over files, and what is known of these.
+pub(super) struct ByFile<'a> {
+    ones: Vec<(One<'a>, Vec<usize>)>,
+    found: Vec<Found>,
+    /// Of other rules.
+    kept: HashMap<String, FileValues>,
+    started: Instant,
+}
 
 impl Checker<'_, '_, '_> {
-    /// Answers the rules that are sums over files; the others are left.
-    pub(super) async fn by_files<'a>(&mut self, ones: Vec<One<'a>>) -> Result<Vec<One<'a>>> {
+    /// Finds what there is to find of rules that are sums over files. Left are the other rules, and those about each row that
+    /// the one scan is to [count](Checker::counting) in some files.
+    pub(super) async fn by_files<'a>(
+        &mut self,
+        ones: Vec<One<'a>>,
+        parts: &mut Parts<'_>,
+    ) -> Result<(Vec<One<'a>>, Option<ByFile<'a>>)> {
         let checked = self.checked;
-        let Some(files) = checked.files.as_ref().filter(|files| files.table.has_plain_files()) else { return Ok(ones) };
-        let columns: Vec<(String, PgType)> =
-            checked.columns.iter().map(|column| (column.name.clone(), column.ty)).collect();
-        let mut parts = Parts::new(&columns);
+        let Some(files) = checked.files.as_ref().filter(|files| files.table.has_plain_files()) else {
+            return Ok((ones, None));
+        };
+        let started = Instant::now();
         let (mut mine, mut others) = (Vec::new(), Vec::new());
-        let of_rows = |one: &One<'_>| matches!(one.asked, Asked::Rows(_));
-        let too_many = ones.iter().filter(|one| of_rows(one)).count() > ROW_RULES_MAX;
         for one in ones {
-            if too_many && of_rows(&one) {
-                others.push(one);
-                continue;
-            }
             match parts.add(&one.asked) {
                 Some(numbers) => mine.push((one, numbers)),
                 None => others.push(one),
@@ -74,47 +84,102 @@ impl Checker<'_, '_, '_> {
         if values > VALUES_MAX {
             tracing::debug!(table = files.table.location(), values, "too many files to ask each for the rules");
             others.extend(mine.into_iter().map(|(one, _)| one));
-            return Ok(others);
+            return Ok((others, None));
         }
         if mine.is_empty() {
-            return Ok(others);
+            return Ok((others, None));
         }
-        let started = Instant::now();
+        let mut counting = Counting::new(self, mine.iter().map(|(one, _)| one));
+        let apart = mine.iter().filter(|(one, _)| !counting.has(one.index));
+        let apart: HashSet<usize> = apart.flat_map(|(_, numbers)| numbers).copied().collect();
         let mut kept = self.kept(files).await?;
-        let mut found: Vec<Found> =
-            parts.all().iter().map(|part| self.known(part, &columns, &mut kept, files.table.num_files())).collect();
-        let unknown: Vec<usize> = (0..found.len()).filter(|number| found[*number].ty.is_none()).collect();
+        let known = |part: &Part| self.known(part, parts.columns(), &mut kept, files.table.num_files());
+        let mut found: Vec<Found> = parts.all().iter().map(known).collect();
+        let mut unknown = Vec::new();
+        for (number, found) in found.iter_mut().enumerate().filter(|(_, found)| found.ty.is_none()) {
+            if apart.contains(&number) {
+                unknown.push(number);
+            } else {
+                found.ty = Some(PgType::INT8);
+                found.add(Whence::Log, new_empty_array(&DataType::Int64));
+            }
+        }
         self.learn_types(parts.all(), &mut found, &unknown)?;
         self.ask_log(files, parts.all(), &mut found).await?;
-        self.read_missing(files, parts.all(), &mut found).await?;
-        let mut finals = Vec::new();
-        let mut read = HashMap::new();
-        let types: Vec<Option<PgType>> = found.iter().map(|found| found.ty).collect();
+        self.read_missing(files, parts.all(), &mut found, &apart).await?;
+        let mut by_file = Vec::new();
         for (one, numbers) in mine {
-            let of: Vec<&Found> = numbers.iter().filter_map(|number| found.get(*number)).collect();
-            if matches!(one.asked, Asked::Rows(_)) && of.iter().any(|found| found.breaks) {
+            let of = || numbers.iter().filter_map(|number| found.get(*number));
+            if matches!(one.asked, Asked::Rows(_)) && of().any(|found| found.breaks) {
                 let result = self.row_by_row(one.rule).await?;
                 self.results.insert(one.index, result);
-                continue;
-            }
-            if of.iter().any(|found| found.failed) {
+            } else if of().any(|found| found.failed) {
+                counting.forget(one.index);
                 others.push(one);
+            } else {
+                let missing: BTreeSet<usize> = of().flat_map(Found::missing).collect();
+                if counting.is_asked_of(one.index, files.table.num_files(), &missing) {
+                    others.push(one.clone());
+                }
+                by_file.push((one, numbers));
+            }
+        }
+        self.counting = counting;
+        Ok((others, Some(ByFile { ones: by_file, found, kept, started })))
+    }
+
+    /// Answers the rules, the scan having counted what was left to it.
+    pub(super) async fn settle(&mut self, by_file: ByFile<'_>, parts: &mut Parts<'_>) -> Result<()> {
+        let Some(files) = self.checked.files.as_ref() else { return Ok(()) };
+        let ByFile { ones, mut found, kept, started } = by_file;
+        for (one, _) in &ones {
+            let Some(counted) = self.counting.counted(one.index) else { continue };
+            let Some((checked, passed)) = numbers_of(parts, &one.asked) else { continue };
+            for (number, all) in [(checked, true), (passed, false)] {
+                if let Some(found) = found.get_mut(number) {
+                    found.count_scanned(
+                        counted
+                            .files
+                            .iter()
+                            .map(|(file, counts)| (*file, if all { counts.checked } else { counts.passed })),
+                    );
+                }
+            }
+        }
+        // What the scan was to count and did not, because a rule of these was asked otherwise.
+        found.iter_mut().for_each(|found| found.failed |= found.at.iter().any(Option::is_none));
+        let (mut finals, mut read, mut not_kept) = (Vec::new(), HashMap::new(), Vec::new());
+        let types: Vec<Option<PgType>> = found.iter().map(|found| found.ty).collect();
+        for (one, numbers) in ones {
+            let of: Vec<&Found> = numbers.iter().filter_map(|number| found.get(*number)).collect();
+            if self.results.contains_key(&one.index) {
                 continue;
             }
             let most = |whence| of.iter().map(|found| found.count(whence)).max().unwrap_or(0);
             let scanned = most(Whence::Scan);
             read.insert(one.index, (scanned, most(Whence::Kept).min(files.table.num_files() as u64 - scanned)));
-            if let Asked::Rows(counts) = &one.asked
-                && let (Some(checked), Some(passed)) = (parts.number(&counts.checked), parts.number(&counts.passed))
+            let both = numbers_of(parts, &one.asked);
+            if let Some((checked, passed)) = both
                 && let (Some(checked), Some(passed)) = (found.get(checked), found.get(passed))
             {
                 self.broken.insert(one.index, broken(checked, passed, self.checked.samples.into())?);
+                if self.counting.has(one.index) {
+                    let (checked, passed) = (checked.sum()?, passed.sum()?);
+                    let counts = Counts { checked, failed: checked.saturating_sub(passed) };
+                    let error = self.counting.counted(one.index).and_then(|counted| counted.error.clone());
+                    // The error would be lost.
+                    not_kept.extend(error.is_some().then_some(both).flatten().map(|(_, passed)| passed));
+                    self.results.insert(one.index, RuleResult { error, ..counted(one.rule, counts) });
+                    continue;
+                }
             }
             let asked = parts.merged(&one.asked, &types)?;
             finals.push(One { asked, ..one });
         }
-        let rows = rows_of(&found)?;
-        self.scan(&finals, &rows).await?;
+        if !finals.is_empty() {
+            let rows = rows_of(&found)?;
+            self.scan(&finals, &rows).await?;
+        }
         let ms = (read.len() == 1).then(|| started.elapsed().as_secs_f64() * 1000.0);
         for (index, (scanned, kept)) in read {
             if let Some(result) = self.results.get_mut(&index) {
@@ -122,81 +187,8 @@ impl Checker<'_, '_, '_> {
                 (result.files_read, result.files_kept) = (Some(scanned), Some(kept));
             }
         }
-        self.keep(files, found, kept).await?;
-        Ok(others)
-    }
-
-    /// What an earlier run has found.
-    async fn kept(&self, files: &Files) -> Result<HashMap<String, FileValues>> {
-        let table = Arc::clone(&files.table);
-        if table.num_files() == 0 {
-            return Ok(HashMap::new());
-        }
-        self.road.ground.engine.compute(async move { Ok(table.kept_parts().await) }).await
-    }
-
-    /// Keeps what was found, if some of it is new.
-    async fn keep(&self, files: &Files, found: Vec<Found>, others: HashMap<String, FileValues>) -> Result<()> {
-        if !files.keeps || !found.iter().any(|found| !found.failed && found.count(Whence::Scan) > 0) {
-            return Ok(());
-        }
-        let mut parts = Vec::new();
-        for found in found.into_iter().filter(|found| !found.failed) {
-            let Some(ty) = found.ty else { continue };
-            let values = found.values()?;
-            let known = BooleanArray::from(vec![true; values.len()]);
-            parts.push((found.name, FileValues { ty, values, known }));
-        }
-        if !files.all {
-            parts.extend(others);
-        }
-        let table = Arc::clone(&files.table);
-        self.road
-            .ground
-            .engine
-            .compute(async move {
-                table.keep_parts(parts).await;
-                Ok(())
-            })
-            .await
-    }
-
-    /// A part with what is kept of it.
-    fn known(
-        &self,
-        part: &Part,
-        columns: &[(String, PgType)],
-        kept: &mut HashMap<String, FileValues>,
-        files: usize,
-    ) -> Found {
-        let name = self.fingerprint(part, columns);
-        let mut found =
-            Found { name, ty: None, sources: Vec::new(), at: vec![None; files], failed: false, breaks: false };
-        if let Some(FileValues { ty, values, known }) = kept.remove(&found.name) {
-            found.ty = Some(ty);
-            let source = found.add(Whence::Kept, values);
-            for (row, at) in found.at.iter_mut().enumerate() {
-                *at = (row < known.len() && known.value(row)).then_some((source, row));
-            }
-        }
-        found
-    }
-
-    /// The same text for what gives the same for the same rows.
-    fn fingerprint(&self, part: &Part, columns: &[(String, PgType)]) -> String {
-        let mut hash = Sha256::new_with_prefix(format!("{FORM} {}\0{}", env!("CARGO_PKG_VERSION"), part.expr));
-        for column in &part.columns {
-            let ty = columns.iter().find(|(name, _)| name == column).map(|(_, ty)| (ty.oid, ty.typmod));
-            hash.update(format!("\0{column} {ty:?}"));
-        }
-        if part.of_settings {
-            let settings = self.road.session.settings();
-            // Rules are always in UTC.
-            for name in SETTINGS.iter().filter(|name| **name != "TimeZone") {
-                hash.update(format!("\0{}", settings.get(name).unwrap_or_default()));
-            }
-        }
-        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        fail(&mut found, &not_kept);
+        self.keep(files, found, kept).await
     }
 
     fn bound_items(&self, items: Vec<Expr>, rows: &Rows) -> Result<BoundQuery> {
@@ -252,7 +244,8 @@ impl Checker<'_, '_, '_> {
                 Some(InLog::If(condition)) => conditions.push((number, condition)),
             }
         }
-        if conditions.len().saturating_mul(table.num_files()) > DECISIONS_MAX {
+        let worth = LOG_CONDITIONS.max(rows.iter().flatten().sum::<u64>() / LOG_ROWS);
+        if conditions.len().saturating_mul(table.num_files()) > DECISIONS_MAX || conditions.len() as u64 > worth {
             return Ok(());
         }
         let mut exprs = Vec::new();
@@ -284,10 +277,17 @@ impl Checker<'_, '_, '_> {
         Ok(())
     }
 
-    /// Reads the files of which something is not known, those that the same parts lack in one scan.
-    async fn read_missing(&mut self, files: &Files, parts: &[Part], found: &mut [Found]) -> Result<()> {
+    /// Reads the files of which a wanted part is not known, those that the same parts lack in one scan.
+    async fn read_missing(
+        &mut self,
+        files: &Files,
+        parts: &[Part],
+        found: &mut [Found],
+        wanted: &HashSet<usize>,
+    ) -> Result<()> {
         let mut scans: BTreeMap<Vec<usize>, Vec<usize>> = BTreeMap::new();
-        for (number, found) in found.iter().enumerate().filter(|(_, found)| !found.failed) {
+        let of_wanted = |(number, found): &(usize, &Found)| wanted.contains(number) && !found.failed;
+        for (number, found) in found.iter().enumerate().filter(of_wanted) {
             let missing = found.missing();
             if !missing.is_empty() {
                 scans.entry(missing).or_default().push(number);
@@ -411,6 +411,12 @@ struct Scan<'s> {
     tag: &'s str,
     files: &'s [usize],
     parts: &'s [Part],
+}
+
+/// The numbers of the parts that a rule about each row is made of: rows that were asked, rows that passed.
+fn numbers_of(parts: &Parts<'_>, asked: &Asked<'_>) -> Option<(usize, usize)> {
+    let Asked::Rows(counts) = asked else { return None };
+    Some((parts.number(&counts.checked)?, parts.number(&counts.passed)?))
 }
 
 /// Nothing is known of these.

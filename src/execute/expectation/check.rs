@@ -13,15 +13,18 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use sqlparser::ast;
 
+use super::counting::Counting;
 use super::outcome::{count_at, counted, failed_to_run, number_at, result_of, schema_result, status, truth_at};
 use super::sight::Sights;
 use crate::builtins::Context;
 use crate::catalog::{ReadColumn, View, ViewRead};
+use crate::encode::types::PgType;
 use crate::error::{Error, Result};
 use crate::execute::road::Road;
 use crate::lake::{self, ColumnSpec};
 use crate::plan::bind::BoundQuery;
 use crate::plan::expectation::anomaly::Usual;
+use crate::plan::expectation::parts::Parts;
 use crate::plan::expectation::{self, Asked, Counts, RowItems, ScanItems};
 use crate::plan::relations::{Relation, Relations, ResolvedTable};
 use crate::plan::{self, Parameters};
@@ -74,7 +77,8 @@ pub(super) async fn check(road: &mut Road<'_>, checked: &Checked, rules: &[Expec
         Relation::View(_) => Arc::new(Schema::empty()),
     };
     let (results, keys, broken) = (BTreeMap::new(), HashMap::new(), HashMap::new());
-    let mut checker = Checker { road, checked, context, fields, history, keys, results, broken };
+    let counting = Counting::default();
+    let mut checker = Checker { road, checked, context, fields, history, keys, counting, results, broken };
     let mut scanned = Vec::new();
     let mut others = Vec::new();
     for (index, rule) in rules.iter().enumerate() {
@@ -95,9 +99,15 @@ pub(super) async fn check(road: &mut Road<'_>, checked: &Checked, rules: &[Expec
             Err(error) => checker.put(index, failed_to_run(rule, &error)),
         }
     }
-    let scanned = checker.by_files(scanned).await?;
-    let rows = checker.rows();
+    let columns: Vec<(String, PgType)> =
+        checked.columns.iter().map(|column| (column.name.clone(), column.ty)).collect();
+    let mut parts = Parts::new(&columns);
+    let (scanned, by_file) = checker.by_files(scanned, &mut parts).await?;
+    let rows = checker.counting.rows(&checker, &scanned);
     checker.scan(&scanned, &rows).await?;
+    if let Some(by_file) = by_file {
+        checker.settle(by_file, &mut parts).await?;
+    }
     let open: Vec<&One<'_>> = scanned.iter().filter(|one| !checker.results.contains_key(&one.index)).collect();
     for one in open.into_iter().chain(&others) {
         checker.apart(one).await?;
@@ -120,6 +130,7 @@ pub(super) async fn check(road: &mut Road<'_>, checked: &Checked, rules: &[Expec
 }
 
 /// A rule and what is asked for it.
+#[derive(Clone)]
 pub(super) struct One<'a> {
     pub index: usize,
     pub rule: &'a Expectation,
@@ -143,6 +154,8 @@ pub(super) struct Checker<'r, 'g, 'c> {
     pub fields: SchemaRef,
     /// What foreign keys refer to, by rule.
     pub keys: HashMap<String, Arc<KeySet>>,
+    /// What the one scan counts file by file.
+    pub counting: Counting,
     /// Values of rules in earlier runs, newest first.
     history: HashMap<u32, Vec<f64>>,
     pub results: BTreeMap<usize, RuleResult>,
@@ -197,7 +210,7 @@ impl Checker<'_, '_, '_> {
     async fn scan_once(&mut self, ones: &[One<'_>], rows: &Rows) -> Result<()> {
         let mut items = ScanItems::default();
         // Witnesses see the table's own rows.
-        let sights = if rows.are_single { self.sights(ones, &mut items)? } else { Sights::default() };
+        let sights = if rows.are_single { self.sights(ones, rows, &mut items)? } else { Sights::default() };
         let apart = |at| sights.has(at);
         let places: Vec<Option<RowItems>> =
             ones.iter().enumerate().map(|(at, one)| if apart(at) { None } else { items.add(&one.asked) }).collect();
@@ -218,6 +231,9 @@ impl Checker<'_, '_, '_> {
         let bound = self.bound(&query, reads, rows).await?;
         let (row, columns) = (self.row(sights.added_to(bound.plan)?).await?, bound.columns);
         let elapsed = started.elapsed().as_secs_f64() * 1000.0;
+        if let Some(counting) = &sights.counting {
+            self.counting.take(counting);
+        }
         let seen = sights.results(self, ones, |item| count_at(&row, item)).await?;
         for (one, result) in ones.iter().zip(seen) {
             if let Some(result) = result {

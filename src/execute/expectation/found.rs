@@ -60,6 +60,29 @@ impl Found {
         Ok(interleave(&sources, &at)?)
     }
 
+    /// Takes counts for files of which nothing is known.
+    pub fn count_scanned(&mut self, counts: impl Iterator<Item = (usize, u64)>) {
+        let is_missing = |file: &usize| self.at.get(*file).is_some_and(Option::is_none);
+        let (files, counts): (Vec<usize>, Vec<i64>) = counts
+            .filter(|(file, _)| is_missing(file))
+            .map(|(file, count)| (file, i64::try_from(count).unwrap_or(i64::MAX)))
+            .unzip();
+        let source = self.add(Whence::Scan, Arc::new(Int64Array::from(counts)));
+        for (row, file) in files.into_iter().enumerate() {
+            if let Some(at) = self.at.get_mut(file) {
+                *at = Some((source, row));
+            }
+        }
+    }
+
+    /// The sum of counts.
+    pub fn sum(&self) -> Result<u64> {
+        let values = self.values()?;
+        let values =
+            values.as_primitive_opt::<Int64Type>().ok_or_else(|| Error::internal("counts of rows are no numbers"))?;
+        Ok(values.iter().flatten().map(|count| u64::try_from(count).unwrap_or(0)).sum())
+    }
+
     /// Takes the values that there are for files of which nothing is known.
     pub fn tell(&mut self, values: (ArrayRef, Vec<bool>)) {
         let (values, told) = values;

@@ -7,8 +7,10 @@
 mod alter;
 mod by_file;
 mod check;
+mod counting;
 mod create;
 mod found;
+mod kept;
 mod on_commit;
 mod outcome;
 mod past;

@@ -1,7 +1,6 @@
 //! Rules that witnesses of the one scan answer: those about each row by the watch that writing has too, keys and references
 //! by their hashes and bits. What they leave open is asked by a query of its own.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{FieldRef, Schema};
@@ -9,17 +8,17 @@ use datafusion::logical_expr::LogicalPlan;
 use futures::StreamExt as _;
 use futures::future::try_join_all;
 
-use super::check::{Checker, One};
+use super::check::{Checker, One, Rows};
+use super::counting::{CountingWatch, Watched, is_of_rows};
 use super::outcome::counted;
 use crate::error::Result;
-use crate::execute::watched::row_rule;
 use crate::plan::expectation::{self, Asked, Counts, ScanItems, Witnessed};
 use crate::plan::relations::{Relation, RelationColumn};
 use crate::plan::typing::has_sort_key;
 use crate::quality::keys::{KeyCollection, KeySet, References, UniqueKeys, are_comparable, is_hashable};
 use crate::quality::result::RuleResult;
 use crate::quality::witness::{ReadingWatch, Witness};
-use crate::quality::{Expectation, ExpectationRule, ViolationAction, Watch, is_of_value};
+use crate::quality::{Expectation, ExpectationRule, Watch, is_of_value};
 use crate::sql;
 
 /// The keys of one rule take no more than this part of the memory pool.
@@ -30,6 +29,7 @@ const POOL_SHARES: usize = 4;
 pub(super) struct Sights {
     shown: Vec<Shown>,
     watch: Option<Arc<Watch>>,
+    pub counting: Option<CountingWatch>,
     /// For each rule of the scan; `None`: an item of the SELECT, or nothing, answers it.
     sights: Vec<Option<Sight>>,
 }
@@ -45,6 +45,8 @@ struct Shown {
 enum Sight {
     /// The rule at that place of the watch.
     Row(usize),
+    /// The rule is counted file by file: its result comes of all that is known of the files.
+    Counted,
     Unique(Arc<UniqueKeys>),
     /// A part of the key is asked for. The item counts the rows that have all of it.
     UniquePart {
@@ -114,45 +116,44 @@ impl Checker<'_, '_, '_> {
     }
 
     /// Witnesses for all rules that can have one.
-    pub(super) fn sights(&self, ones: &[One<'_>], items: &mut ScanItems) -> Result<Sights> {
+    pub(super) fn sights(&self, ones: &[One<'_>], rows: &Rows, items: &mut ScanItems) -> Result<Sights> {
         let mut sights = Sights { sights: vec![None; ones.len()], ..Sights::default() };
+        self.count_rows(ones, rows, &mut sights);
         self.watch_rows(ones, &mut sights);
         self.see_keys(ones, items, &mut sights)?;
         Ok(sights)
     }
 
-    fn watch_rows(&self, ones: &[One<'_>], sights: &mut Sights) {
-        let of_rows =
-            |one: &One<'_>| matches!(&one.rule.rule, ExpectationRule::Row { .. } if one.rule.filter.is_none());
-        let read: BTreeSet<&String> =
-            ones.iter().filter(|one| of_rows(one)).flat_map(|one| &one.rule.columns).collect();
-        let relation = self.checked.relation.columns();
-        let all = relation.iter().zip(self.fields.fields());
-        let mut read: Vec<_> = all.clone().filter(|(column, _)| read.contains(&column.name)).collect();
-        if read.is_empty() {
-            read.extend(all.take(1));
-        }
-        let columns: Vec<RelationColumn> = read.iter().map(|(column, _)| (*column).clone()).collect();
-        let fields: Vec<_> = read.iter().map(|(_, field)| field.as_ref().clone().with_nullable(true)).collect();
-        let rows = Arc::new(Schema::new(fields));
-        let mut rules = Vec::new();
+    fn count_rows(&self, ones: &[One<'_>], rows: &Rows, sights: &mut Sights) {
+        let Some(counting) = self.counting.watch(rows, ones) else { return };
         for (one, sight) in ones.iter().zip(&mut sights.sights) {
-            if !of_rows(one) {
-                continue;
+            if self.counting.is_counted(one.index) {
+                *sight = Some(Sight::Counted);
             }
-            // Nothing is refused or left out here. A rule that is not compiled is an item of the SELECT, which says why.
-            let rule = Expectation { action: ViolationAction::Warn, ..one.rule.clone() };
-            if let Ok(Some(rule)) = row_rule(&self.checked.name, &columns, &rows, &rule, &self.context) {
-                *sight = Some(Sight::Row(rules.len()));
+        }
+        let (columns, witness) = (counting.columns.clone(), Arc::clone(&counting.watch) as Arc<dyn Witness>);
+        sights.shown.push(Shown { columns, filter: None, witness });
+        sights.counting = Some(counting);
+    }
+
+    fn watch_rows(&self, ones: &[One<'_>], sights: &mut Sights) {
+        let open = ones.iter().zip(&mut sights.sights).filter(|(one, sight)| is_of_rows(one) && sight.is_none());
+        let mut open: Vec<_> = open.collect();
+        let watched = Watched::new(self, open.iter().map(|(one, _)| *one));
+        let mut rules = Vec::new();
+        for (one, sight) in &mut open {
+            // A rule that is not compiled is an item of the SELECT, which says why.
+            if let Some(rule) = watched.compiled(self, one) {
+                **sight = Some(Sight::Row(rules.len()));
                 rules.push(rule);
             }
         }
         if rules.is_empty() {
             return;
         }
+        let Watched { columns, rows, .. } = watched;
         let watch = Arc::new(Watch::new(rules, Arc::clone(&rows)));
         sights.watch = Some(Arc::clone(&watch));
-        let columns = columns.into_iter().map(|column| column.name).collect();
         sights.shown.push(Shown { columns, filter: None, witness: Arc::new(ReadingWatch { watch, rows }) });
     }
 
@@ -245,7 +246,7 @@ impl Sights {
         let mut results = Vec::with_capacity(ones.len());
         for (one, sight) in ones.iter().zip(&self.sights) {
             results.push(match sight {
-                None => None,
+                None | Some(Sight::Counted) => None,
                 Some(Sight::Row(at)) => {
                     of_rows.get(*at).map(|result| RuleResult { action: one.rule.action, ms: None, ..result.clone() })
                 }

@@ -1,7 +1,7 @@
 //! CREATE MODEL: the query's rows become a dataset, the dataset a model, the model an artifact in the lake; the catalog names
 //! it last. So a model that the catalog names always has its artifact, and a training that ends early leaves nothing behind.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::StreamExt as _;
 use sqlparser::ast::{self, SelectItem};
@@ -149,7 +149,15 @@ pub(super) async fn name_it(
         };
         let Some(model) = definition.models.get_mut(&name) else {
             let versions = BTreeMap::from([(1, entry.clone())]);
-            let model = Model { oid, owner, comment: None, default_version: 1, next_version: 2, versions };
+            let model = Model {
+                oid,
+                owner,
+                users: BTreeSet::new(),
+                comment: None,
+                default_version: 1,
+                next_version: 2,
+                versions,
+            };
             definition.models.insert(name.clone(), model);
             return Ok(None);
         };

@@ -3,6 +3,7 @@
 mod alter;
 mod create;
 mod drop;
+mod grant;
 mod sources;
 mod training;
 mod transfer;
@@ -21,6 +22,7 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &Modelling) -> Result<Ou
         Modelling::Create(create) => create::run(road, create).await,
         Modelling::Alter(alter) => alter::run(road, alter).await,
         Modelling::Drop(drop) => drop::run(road, drop).await,
+        Modelling::Grant(grant) => grant::run(road, grant).await,
         Modelling::Export(export) => transfer::export(road, export).await,
         Modelling::Import(import) => transfer::import(road, import).await,
     }
@@ -85,7 +87,7 @@ pub(super) async fn opened(
     name: &QualifiedName,
 ) -> Result<(ModelVersion, std::sync::Arc<models::Model>)> {
     let (_, model) = find(road, &road.snapshot, name)?;
-    let may = road.session.superuser || model.owner == road.role_oid();
+    let may = road.session.superuser || model.may_be_used_by(road.role_oid());
     if !may {
         let message = format!("permission denied for model {}", name.name);
         return Err(Error::new(SqlState::InsufficientPrivilege, message).at(place(name)));

@@ -70,6 +70,10 @@ impl<'c> Parts<'c> {
         Self { columns, parts: Vec::new(), known: HashMap::new() }
     }
 
+    pub fn columns(&self) -> &'c [(String, PgType)] {
+        self.columns
+    }
+
     pub fn all(&self) -> &[Part] {
         &self.parts
     }

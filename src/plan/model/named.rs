@@ -96,7 +96,7 @@ impl Resolver<'_> {
     }
 
     async fn version_of(&self, name: &str, model: &catalog::Model, version: Option<u32>) -> Result<UsedModel> {
-        if !self.superuser && model.owner != self.role_oid {
+        if !self.superuser && !model.may_be_used_by(self.role_oid) {
             let message = format!("permission denied for model {name}");
             return Err(Error::new(SqlState::InsufficientPrivilege, message));
         }
