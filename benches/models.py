@@ -95,8 +95,10 @@ def training(bench, start, python, warehouse, kind, rows, spread):
             if run == 0 or theirs[other][0]["all"] < 30:
                 theirs[other].append(peer(python, "train", other, kind, str(table), str(TREES), str(DEPTH)))
     if bench.args.mllib:
-        theirs["MLlib"] = [peer(pathlib.Path(bench.args.spark) / "venv" / "bin" / "python", bench.args.spark, kind, str(table), str(TREES), str(DEPTH),
-                                script="models_spark.py")]
+        spark = pathlib.Path(bench.args.spark) / "venv" / "bin" / "python"
+        # MLlib asks for what Spark's SQL does not.
+        subprocess.run([spark, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", PACKAGES[0]], check=True)
+        theirs["MLlib"] = [peer(spark, bench.args.spark, kind, str(table), str(TREES), str(DEPTH), script="models_spark.py")]
     told = f"models: {kind}, {rows:,} x {len(FEATURES)}"
     print(f"{told}: lakegate {described(ours, spread)}")
     for other, runs in theirs.items():
