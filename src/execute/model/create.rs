@@ -21,7 +21,7 @@ use crate::models::header::{Header, Label, Rows, TransformItem};
 use crate::models::options::{self, Options, Tried, Value};
 use crate::models::{Feature, ModelType, Task};
 use crate::plan::{self, settled};
-use crate::sql::{self, CreateModel, ModelOption, OptionValue, Transformed};
+use crate::sql::{self, CreateModel, ModelOption, OptionValue};
 
 /// Classes that a label may have.
 const CLASSES_MAX: usize = 1_000;
@@ -43,14 +43,23 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &CreateModel) -> Result<
         require_owner((road.session.superuser, road.role_oid()), model.owner, "model", &name)?;
     }
     let options = read_options(&statement.options)?;
+    for item in &statement.transform {
+        plan::model::check_transform(&item.expression.expression, &road.source)?;
+    }
     let query = whole_query(statement)?;
     let names = plan::relations::names(&query, &road.source);
     let relations = road.resolve(&names).await?;
     let bound = plan::bind_query(&query, &road.context, &relations, &road.source, &mut road.parameters)?;
+    let inputs = inputs(road, statement, &relations)?;
+    let transform = transform(road, statement, &inputs)?;
     let roles = roles(&bound.columns, &options, statement)?;
-    let learned = of_features(statement, &roles.plan);
-    let inputs = inputs(road, statement, &learned, &relations)?;
-    let transform = transform(road, &learned, &inputs)?;
+    let made_of = |is_wanted: &dyn Fn(&str) -> bool| -> Vec<Feature> {
+        let items = statement.transform.iter().filter(|item| is_wanted(&item.name.value));
+        let named: BTreeSet<String> = items.flat_map(|item| sql::column_names(&item.expression.expression)).collect();
+        inputs.iter().filter(|input| named.contains(&input.name)).cloned().collect()
+    };
+    let label_inputs = made_of(&|name| roles.label.as_ref().is_some_and(|label| label.name == name));
+    let inputs = made_of(&|name| roles.plan.features.iter().any(|(_, feature)| feature.name == name));
     let sources = sources(road, &relations)?;
     let progress = Progress::start(road);
     let started = std::time::Instant::now();
@@ -83,6 +92,7 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &CreateModel) -> Result<
         }),
         transform,
         inputs,
+        label_inputs,
         query: statement.query_text.clone(),
         search_path: road.context.search_path.clone(),
         sources,
@@ -404,17 +414,10 @@ fn whole_query(statement: &CreateModel) -> Result<ast::Query> {
     Ok(query)
 }
 
-/// The expressions of TRANSFORM that are features: a prediction needs no label.
-fn of_features<'s>(statement: &'s CreateModel, plan: &Plan) -> Vec<&'s Transformed> {
-    let is_feature = |name: &str| plan.features.iter().any(|(_, feature)| feature.name == name);
-    statement.transform.iter().filter(|item| is_feature(&item.name.value)).collect()
-}
-
-/// With a transform: the columns of the query that features are made of.
+/// With a transform: the columns of the query that it names.
 fn inputs(
     road: &mut Road<'_>,
     statement: &CreateModel,
-    learned: &[&Transformed],
     relations: &plan::relations::Relations,
 ) -> Result<Vec<Feature>> {
     if statement.transform.is_empty() {
@@ -424,9 +427,6 @@ fn inputs(
         plan::bind_query(&statement.query, &road.context, relations, &road.source, &mut plan::Parameters::none())?;
     let mut named = std::collections::BTreeSet::new();
     for item in &statement.transform {
-        plan::model::check_transform(&item.expression.expression, &road.source)?;
-    }
-    for item in learned {
         named.extend(sql::column_names(&item.expression.expression));
     }
     let columns = bound.columns.iter().filter(|column| named.contains(&column.name));
@@ -441,10 +441,10 @@ fn inputs(
 }
 
 /// The expressions of TRANSFORM as they are kept: no setting changes what they mean.
-fn transform(road: &Road<'_>, learned: &[&Transformed], inputs: &[Feature]) -> Result<Vec<TransformItem>> {
+fn transform(road: &Road<'_>, statement: &CreateModel, inputs: &[Feature]) -> Result<Vec<TransformItem>> {
     let relations = plan::model::inputs_as_relation(inputs);
-    let mut items = Vec::with_capacity(learned.len());
-    for item in learned {
+    let mut items = Vec::with_capacity(statement.transform.len());
+    for item in &statement.transform {
         let text = &item.expression.text;
         let query = plan::model::over_inputs(sql::parse_expression(text)?)?;
         let text = settled::part(text, &query, &relations, &road.context).map_err(Error::without_position)?;

@@ -216,13 +216,7 @@ impl Binder<'_> {
         let columns: Vec<ScopeColumn> = input.items.iter().flat_map(|item| item.columns.clone()).collect();
         let mut exprs = self.features_among(call.used, &columns, call.position)?;
         if let Some(label) = &model.header.label {
-            let name = &label.feature.name;
-            let Some(column) = columns.iter().find(|column| column.name == *name) else {
-                let message = format!("the rows have no column \"{name}\", the label of model \"{}\"", call.used.name);
-                return Err(Error::new(SqlState::UndefinedColumn, message).at(call.position));
-            };
-            let value = Typed { expr: column.expr.clone(), ty: column.ty, position: call.position };
-            exprs.push(typing::coerce(self.typing, value, label.feature.ty(), Coercion::Assignment)?.expr);
+            exprs.push(self.label_among(call.used, &label.feature, &columns, call.position)?);
         }
         let names = unique(vec!["value"; exprs.len()]);
         let exprs: Vec<Expr> = exprs.into_iter().zip(names).map(|(expr, name)| expr.alias(name)).collect();
