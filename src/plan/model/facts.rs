@@ -49,7 +49,8 @@ impl Gathered {
     }
 
     fn jsonb(self, name: &str, values: impl Iterator<Item = Option<String>>) -> Self {
-        let mut gathered = self.text(name, values);
+        let written = values.map(|value| value.and_then(|value| crate::encode::input::jsonb(&value).ok()));
+        let mut gathered = self.text(name, written);
         if let Some(column) = gathered.columns.last_mut() {
             column.1 = PgType::JSONB;
         }

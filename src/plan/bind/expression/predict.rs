@@ -242,7 +242,7 @@ impl Binder<'_> {
         columns: &[ScopeColumn],
         position: Option<u32>,
     ) -> Result<Expr> {
-        let column = |name: &str| {
+        let column = |name: &str| -> Result<Typed> {
             let column = columns.iter().find(|column| column.name == name).ok_or_else(|| {
                 let message = format!("the rows have no column \"{name}\", the label of model \"{}\"", used.name);
                 Error::new(SqlState::UndefinedColumn, message).at(position)
