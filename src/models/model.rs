@@ -168,12 +168,15 @@ impl Model {
 
     fn probabilities(&self, scores: &[f64], width: usize) -> Result<ArrayRef> {
         let classes = self.header.label.as_ref().map(|label| label.classes.as_slice()).unwrap_or_default();
-        let keys: Vec<String> = classes
-            .iter()
-            .map(|class| serde_json::to_string(class).map_err(|error| Error::internal(error.to_string())))
-            .collect::<Result<_>>()?;
+        let key = |(place, class): (usize, &String)| {
+            let key = serde_json::to_string(class).map_err(|error| Error::internal(error.to_string()))?;
+            Ok((place, class.as_str(), key))
+        };
+        let mut keys = classes.iter().enumerate().map(key).collect::<Result<Vec<_>>>()?;
+        // As PostgreSQL orders the keys of jsonb.
+        keys.sort_by_key(|(_, class, _)| (class.len(), *class));
         let object = |row: &[f64]| {
-            let fields = keys.iter().zip(row).map(|(key, value)| format!("{key}: {value}"));
+            let fields = keys.iter().map(|(place, _, key)| format!("{key}: {}", row.get(*place).copied().unwrap_or(0.0)));
             Some(format!("{{{}}}", fields.collect::<Vec<_>>().join(", ")))
         };
         let texts: ArrayRef = Arc::new(scores.chunks_exact(width).map(object).collect::<StringArray>());

@@ -210,7 +210,10 @@ impl Binder<'_> {
             return Ok(value);
         }
         let given = value.ty;
-        typing::coerce(self.typing, value, feature.ty(), Coercion::Implicit).map_err(|error| {
+        // With a transform expressions were typed by training's columns: any number becomes such a one, as in an INSERT.
+        let numbers = feature.kind == FeatureKind::Number && own == Some(FeatureKind::Number);
+        let coercion = if numbers { Coercion::Assignment } else { Coercion::Implicit };
+        typing::coerce(self.typing, value, feature.ty(), coercion).map_err(|error| {
             if given.oid == oid::UNKNOWN {
                 return error;
             }
