@@ -176,7 +176,8 @@ impl Model {
         // As PostgreSQL orders the keys of jsonb.
         keys.sort_by_key(|(_, class, _)| (class.len(), *class));
         let object = |row: &[f64]| {
-            let fields = keys.iter().map(|(place, _, key)| format!("{key}: {}", row.get(*place).copied().unwrap_or(0.0)));
+            let fields =
+                keys.iter().map(|(place, _, key)| format!("{key}: {}", row.get(*place).copied().unwrap_or(0.0)));
             Some(format!("{{{}}}", fields.collect::<Vec<_>>().join(", ")))
         };
         let texts: ArrayRef = Arc::new(scores.chunks_exact(width).map(object).collect::<StringArray>());

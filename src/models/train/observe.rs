@@ -222,7 +222,8 @@ fn score(dataset: &Dataset, rows: Range<usize>, scores: &[f64], width: usize) ->
         Target::Classes { codes, .. } => {
             let (mut hits, mut all) = (0.0, 0.0);
             for (row, scores) in answers {
-                let best = (0..scores.len()).reduce(|best, at| if scores.get(at) > scores.get(best) { at } else { best });
+                let best =
+                    (0..scores.len()).reduce(|best, at| if scores.get(at) > scores.get(best) { at } else { best });
                 all += weight(row);
                 if best.is_some_and(|best| codes.get(row).is_some_and(|code| *code as usize == best)) {
                     hits += weight(row);
@@ -258,7 +259,9 @@ pub(super) fn permutation(
     if dataset.features.len() > PERMUTED_FEATURES_MAX || rows.len() < 2 {
         return Ok(());
     }
-    let of = |inputs: &Inputs| Ok::<_, Error>(score(dataset, rows.clone(), &learned.scores(inputs, categories)?, learned.width()));
+    let of = |inputs: &Inputs| {
+        Ok::<_, Error>(score(dataset, rows.clone(), &learned.scores(inputs, categories)?, learned.width()))
+    };
     let whole = inputs(dataset, rows.clone());
     // Not all metrics: those about the order of rows cost more than the answers.
     let Some(before) = of(&whole)? else { return Ok(()) };

@@ -250,11 +250,15 @@ const REFUSED: &[(&str, &[&[&str]])] = &[
     ("* in TRANSFORM", &[&["CREATE MODEL m TRANSFORM (*) OPTIONS (model_type = 'kmeans') AS SELECT a FROM t"]]),
     (
         "a subquery in TRANSFORM",
-        &[&["CREATE MODEL m TRANSFORM ((SELECT max(a) FROM t) AS a) OPTIONS (model_type = 'kmeans') AS SELECT a FROM t"]],
+        &[&[
+            "CREATE MODEL m TRANSFORM ((SELECT max(a) FROM t) AS a) OPTIONS (model_type = 'kmeans') AS SELECT a FROM t",
+        ]],
     ),
     (
         "a window function in TRANSFORM",
-        &[&["CREATE MODEL m TRANSFORM (rank() OVER (ORDER BY a) AS a) OPTIONS (model_type = 'kmeans') AS SELECT a FROM t"]],
+        &[&[
+            "CREATE MODEL m TRANSFORM (rank() OVER (ORDER BY a) AS a) OPTIONS (model_type = 'kmeans') AS SELECT a FROM t",
+        ]],
     ),
     (
         "a volatile function in TRANSFORM",
@@ -262,7 +266,9 @@ const REFUSED: &[(&str, &[&[&str]])] = &[
     ),
     (
         "DATA_SPLIT_METHOD = 'SEQ'",
-        &[&["CREATE MODEL m OPTIONS (model_type = 'linear_reg', data_split_method = 'SEQ') AS SELECT a, a AS label FROM t"]],
+        &[&[
+            "CREATE MODEL m OPTIONS (model_type = 'linear_reg', data_split_method = 'SEQ') AS SELECT a, a AS label FROM t",
+        ]],
     ),
     ("REINDEX", &[&["REINDEX TABLE t"]]),
     ("CHECKPOINT", &[&["CHECKPOINT"]]),
