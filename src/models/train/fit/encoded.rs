@@ -115,6 +115,8 @@ pub(super) fn kmeans(dataset: &Dataset, options: &Options, control: &Control<'_>
         threads: control.threads,
         ..default
     };
+    // The nearest centroid of each row, and how far it is.
+    let _memory = control.reserve(dataset.train_rows * 16)?;
     let started = Instant::now();
     let model = KMeans::fit(&features, &names, None, &own, control.watch).map_err(refused)?;
     let mut metrics = BTreeMap::from([("inertia".to_owned(), model.inertia)]);
