@@ -26,9 +26,12 @@ pub struct Header {
     /// What becomes of the inputs before they are features; empty: nothing, and the inputs are the features.
     #[serde(default)]
     pub transform: Vec<TransformItem>,
-    /// With a transform: the columns of the training query that it names.
+    /// With a transform: the columns of the training query that the features are made of.
     #[serde(default)]
     pub inputs: Vec<Feature>,
+    /// With a transform: those that the label is made of.
+    #[serde(default)]
+    pub label_inputs: Vec<Feature>,
     /// The training query, as the user wrote it.
     pub query: String,
     /// Names in the query were looked up in it.

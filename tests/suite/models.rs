@@ -129,6 +129,19 @@ async fn what_is_damaged_is_no_model() {
     assert_eq!(connection.value(used).await.unwrap(), "0");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn two_thousand_columns_are_learned_from() {
+    let server = Server::start(&[]);
+    let mut connection = Connection::superuser(server.address()).await.unwrap();
+    let columns: Vec<String> = (0..2000).map(|n| format!("(i * {} % 97)::float8 AS c{n}", n + 1)).collect();
+    let rows = format!("SELECT {} FROM generate_series(1, 200) AS s(i)", columns.join(", "));
+    let options = "model_type = 'random_forest_regressor', label = 'c0', num_trees = 3, eval_fraction = 0";
+    connection.command(&format!("CREATE MODEL wide OPTIONS ({options}) AS {rows}")).await.unwrap();
+    let predicted = format!("SELECT count(*), count(predict('wide', t.*)) FROM ({rows}) AS t");
+    assert_eq!(connection.rows(&predicted).await.unwrap(), [["200", "200"]]);
+    assert_eq!(connection.value("SELECT count(*) FROM ML.FEATURE_INFO(MODEL wide)").await.unwrap(), "1999");
+}
+
 fn damaged(bytes: &[u8], at: usize) -> Vec<u8> {
     let mut other = bytes.to_vec();
     other[at] ^= 0x10;

@@ -44,6 +44,9 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &CreateModel) -> Result<
         require_owner((road.session.superuser, road.role_oid()), model.owner, "model", &name)?;
     }
     let options = read_options(&statement.options)?;
+    for item in &statement.transform {
+        plan::model::check_transform(&item.expression.expression, &road.source)?;
+    }
     let query = whole_query(statement)?;
     let names = plan::relations::names(&query, &road.source);
     let relations = road.resolve(&names).await?;
@@ -55,6 +58,13 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &CreateModel) -> Result<
     } else {
         roles(&bound.columns, &options, statement)?
     };
+    let made_of = |is_wanted: &dyn Fn(&str) -> bool| -> Vec<Feature> {
+        let items = statement.transform.iter().filter(|item| is_wanted(&item.name.value));
+        let named: BTreeSet<String> = items.flat_map(|item| sql::column_names(&item.expression.expression)).collect();
+        inputs.iter().filter(|input| named.contains(&input.name)).cloned().collect()
+    };
+    let label_inputs = made_of(&|name| roles.label.as_ref().is_some_and(|label| label.name == name));
+    let inputs = made_of(&|name| roles.plan.features.iter().any(|(_, feature)| feature.name == name));
     let sources = sources(road, &relations)?;
     let progress = Progress::start(road);
     let started = std::time::Instant::now();
@@ -87,6 +97,7 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &CreateModel) -> Result<
         }),
         transform,
         inputs,
+        label_inputs,
         query: statement.query_text.clone(),
         search_path: road.context.search_path.clone(),
         sources,
@@ -430,7 +441,6 @@ fn inputs(
         plan::bind_query(&statement.query, &road.context, relations, &road.source, &mut plan::Parameters::none())?;
     let mut named = std::collections::BTreeSet::new();
     for item in &statement.transform {
-        plan::model::check_transform(&item.expression.expression, &road.source)?;
         named.extend(sql::column_names(&item.expression.expression));
     }
     let columns = bound.columns.iter().filter(|column| named.contains(&column.name));

@@ -20,7 +20,6 @@ use crate::models::forecast::HORIZON_MAX;
 use crate::models::{Task, anomaly};
 use crate::plan::model::{Added, Ahead, Detecting, Explaining, SeriesRows, anomaly_columns, explanation_columns};
 use crate::plan::relations::{RelationColumn, ResolvedTable};
-use crate::plan::typing::{self, Coercion, Typed};
 
 /// Steps that are told where neither the call nor the model says how many, as in BigQuery.
 const HORIZON: usize = 3;
@@ -134,7 +133,9 @@ impl Binder<'_> {
         let mut exprs: Vec<Expr> = columns.iter().map(|column| column.expr.clone()).collect();
         exprs.extend(self.features_among(call.used, &columns, call.position)?);
         if label {
-            exprs.push(self.label_among(call, &columns)?);
+            let own = call.used.model.header.label.as_ref();
+            let own = own.ok_or_else(|| Error::internal("a model of series without its value"))?;
+            exprs.push(self.label_among(call.used, &own.feature, &columns, call.position)?);
         }
         let all = exprs.len() + added.len();
         let names: Vec<String> = unique(vec!["value"; all]);
@@ -149,18 +150,6 @@ impl Binder<'_> {
         let shown: Vec<(String, PgType)> =
             columns.into_iter().map(|column| (column.name, column.ty)).chain(added.iter().cloned()).collect();
         self.rows_made(call, Arc::new(table), &shown)
-    }
-
-    /// The label among the columns of some rows, as the model was told it.
-    pub(super) fn label_among(&self, call: &Call<'_>, columns: &[ScopeColumn]) -> Result<Expr> {
-        let Some(label) = &call.used.model.header.label else { return Err(Error::internal("a model without a label")) };
-        let name = &label.feature.name;
-        let Some(column) = columns.iter().find(|column| column.name == *name) else {
-            let message = format!("the rows have no column \"{name}\", the label of model \"{}\"", call.used.name);
-            return Err(Error::new(SqlState::UndefinedColumn, message).at(call.position));
-        };
-        let value = Typed { expr: column.expr.clone(), ty: column.ty, position: call.position };
-        Ok(typing::coerce(self.typing, value, label.feature.ty(), Coercion::Assignment)?.expr)
     }
 
     /// An option that is a number, within these bounds.

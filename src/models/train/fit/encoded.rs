@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::super::super::cluster::{KMeans, KMeansOptions};
 use super::super::super::components::{Keep, Pca, PcaOptions};
 use super::super::super::dataset::{Dataset, Target, Values};
-use super::super::super::encoder::{Column, Features};
+use super::super::super::encoder::{Column, Features, moment_bytes};
 use super::super::super::header::LogEntry;
 use super::super::super::learned::{Learned, refused};
 use super::super::super::linear::logistic::LogisticModel;
@@ -25,6 +25,17 @@ fn features(dataset: &Dataset) -> (Features<'_>, Vec<String>) {
     });
     let names = dataset.features.iter().map(|feature| feature.name.clone()).collect();
     (Features { rows, columns: columns.collect() }, names)
+}
+
+/// The most that sums of products of the encoded columns take.
+fn moments(dataset: &Dataset, options: &LinearOptions) -> usize {
+    let width = |values: &Values| match values {
+        Values::Numbers(_) => 1,
+        // All others and NULL are levels too.
+        Values::Codes { texts, .. } => texts.len().min(options.categories_max) + 2,
+    };
+    let width: usize = dataset.columns.iter().map(width).sum();
+    moment_bytes(width.min(options.columns_max))
 }
 
 fn options_of(options: &Options, control: &Control<'_>) -> LinearOptions {
@@ -56,6 +67,7 @@ pub(super) fn linear(dataset: &Dataset, options: &Options, control: &Control<'_>
     let labels = label_numbers(dataset);
     let weights = row_weights(dataset, options)?;
     let own = options_of(options, control);
+    let _memory = control.reserve(moments(dataset, &own))?;
     let started = Instant::now();
     let model = LinearModel::fit(&features, &names, &labels, weights.as_deref(), &own, control.watch);
     let model = model.map_err(refused)?;
@@ -132,6 +144,7 @@ pub(super) fn components(dataset: &Dataset, options: &Options, control: &Control
         threads: control.threads,
         ..default
     };
+    let _memory = control.reserve(moments(dataset, &options_of(options, control)))?;
     let started = Instant::now();
     let model = Pca::fit(&features, &names, None, &own, control.watch).map_err(refused)?;
     let ratios = model.ratios();

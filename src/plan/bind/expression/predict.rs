@@ -228,7 +228,46 @@ impl Binder<'_> {
     /// The expressions of TRANSFORM over the inputs.
     fn transformed(&self, used: &UsedModel, values: Vec<Typed>) -> Result<Vec<Expr>> {
         let header = &used.model.header;
-        let columns = header.inputs.iter().zip(values).map(|(input, value)| ScopeColumn {
+        self.over_inputs(used, header.inputs.iter().zip(values), header.features.iter())
+    }
+
+    /// The label among the columns of some rows, or what TRANSFORM makes of them for it.
+    pub(in super::super) fn label_among(
+        &self,
+        used: &UsedModel,
+        label: &Feature,
+        columns: &[ScopeColumn],
+        position: Option<u32>,
+    ) -> Result<Expr> {
+        let column = |name: &str| {
+            let column = columns.iter().find(|column| column.name == name).ok_or_else(|| {
+                let message = format!("the rows have no column \"{name}\", the label of model \"{}\"", used.name);
+                Error::new(SqlState::UndefinedColumn, message).at(position)
+            })?;
+            Ok(Typed { expr: column.expr.clone(), ty: column.ty, position })
+        };
+        let header = &used.model.header;
+        if header.transform.is_empty() {
+            let value = column(&label.name)?;
+            return Ok(typing::coerce(self.typing, value, label.ty(), Coercion::Assignment)?.expr);
+        }
+        let mut given = Vec::with_capacity(header.label_inputs.len());
+        for input in &header.label_inputs {
+            given.push((input, typing::coerce(self.typing, column(&input.name)?, input.ty(), Coercion::Assignment)?));
+        }
+        let mut made = self.over_inputs(used, given.into_iter(), std::iter::once(label))?;
+        made.pop().ok_or_else(|| Error::internal("a label without its expression"))
+    }
+
+    /// What TRANSFORM makes of inputs under some names.
+    fn over_inputs<'h>(
+        &self,
+        used: &UsedModel,
+        inputs: impl Iterator<Item = (&'h Feature, Typed)>,
+        wanted: impl Iterator<Item = &'h Feature>,
+    ) -> Result<Vec<Expr>> {
+        let header = &used.model.header;
+        let columns = inputs.map(|(input, value)| ScopeColumn {
             name: input.name.clone(),
             expr: value.expr,
             ty: input.ty(),
@@ -251,7 +290,7 @@ impl Binder<'_> {
         // What the expressions refer to was noted where the arguments were bound.
         let uses = self.uses.borrow().len();
         let mut bound = Vec::with_capacity(header.transform.len());
-        for feature in &header.features {
+        for feature in wanted {
             let item = header.transform.iter().find(|item| item.name == feature.name);
             let item = item.ok_or_else(|| Error::internal("a feature without its expression"))?;
             let expr = crate::sql::parse_expression(&item.expression)?;
