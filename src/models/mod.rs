@@ -24,6 +24,7 @@ mod learned;
 mod linear;
 mod metrics;
 mod model;
+pub mod onnx;
 pub mod options;
 mod refusal;
 mod series;

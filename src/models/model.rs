@@ -7,7 +7,7 @@ use arrow::compute::{cast, take};
 use arrow::datatypes::DataType;
 
 use super::artifact::{Sections, damaged};
-use super::feature::Feature;
+use super::feature::{Feature, FeatureKind};
 use super::header::Header;
 use super::inputs::{Categories, Inputs};
 use super::kind::Task;
@@ -47,6 +47,9 @@ impl Model {
     /// XX001 when the parts do not fit each other.
     pub fn new(header: Header, categories: Categories, learned: Learned) -> Result<Self> {
         learned.check(&header, &categories)?;
+        if header.features.iter().any(|feature| FeatureKind::of(feature.ty()) != Some(feature.kind)) {
+            return Err(damaged("a feature is of no type that models learn from"));
+        }
         let classes = match &header.label {
             Some(label) if !label.classes.is_empty() => {
                 let texts: ArrayRef = Arc::new(StringArray::from(label.classes.clone()));
@@ -165,12 +168,16 @@ impl Model {
 
     fn probabilities(&self, scores: &[f64], width: usize) -> Result<ArrayRef> {
         let classes = self.header.label.as_ref().map(|label| label.classes.as_slice()).unwrap_or_default();
-        let keys: Vec<String> = classes
-            .iter()
-            .map(|class| serde_json::to_string(class).map_err(|error| Error::internal(error.to_string())))
-            .collect::<Result<_>>()?;
+        let mut keys = Vec::with_capacity(classes.len());
+        for (place, class) in classes.iter().enumerate() {
+            let key = serde_json::to_string(class).map_err(|error| Error::internal(error.to_string()))?;
+            keys.push((place, class.as_str(), key));
+        }
+        // As PostgreSQL orders the keys of jsonb.
+        keys.sort_by_key(|(_, class, _)| (class.len(), *class));
         let object = |row: &[f64]| {
-            let fields = keys.iter().zip(row).map(|(key, value)| format!("{key}: {value}"));
+            let fields =
+                keys.iter().map(|(place, _, key)| format!("{key}: {}", row.get(*place).copied().unwrap_or(0.0)));
             Some(format!("{{{}}}", fields.collect::<Vec<_>>().join(", ")))
         };
         let texts: ArrayRef = Arc::new(scores.chunks_exact(width).map(object).collect::<StringArray>());

@@ -89,7 +89,7 @@ pub fn train(dataset: &Dataset, options: &Options, control: &Control<'_>) -> Res
     let (mut metrics, evaluation) = (searched.metrics, searched.evaluation);
     metrics.extend(of_training);
     if options.model_type.is_supervised() {
-        observe::permutation(dataset, &learned, &categories, positive, control, &mut importance)?;
+        observe::permutation(dataset, &learned, &categories, control, &mut importance)?;
         if dataset.train_rows == dataset.rows && options.number("eval_fraction") != Some(0.0) {
             notes.push("no rows were held out: the metrics are of the rows that the model was made of".to_owned());
         }

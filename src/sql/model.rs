@@ -319,9 +319,9 @@ impl Grammar<'_> {
         Ok(values)
     }
 
-    /// `VERSION n`, if it is there, with its position.
+    /// `VERSION n` or `@n`, if it is there, with its position.
     fn model_version(&mut self) -> Result<Option<(u32, u32)>> {
-        if !self.accept("version") {
+        if !self.accept_operator("@") && !self.accept("version") {
             return Ok(None);
         }
         let position = self.token().position;

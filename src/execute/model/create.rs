@@ -121,50 +121,60 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &CreateModel) -> Result<
     Ok(Output::Done("CREATE MODEL".into()))
 }
 
-/// Writes the artifact: what the catalog is to say of it.
-pub(super) async fn store(
+/// What the catalog is to say of an artifact, and the artifact's hold.
+pub(super) struct Entry {
+    version: ModelVersion,
+    _stored: lake::StoredModel,
+}
+
+impl Entry {
+    pub(super) fn new(header: &Header, stored: lake::StoredModel) -> Self {
+        let version = ModelVersion {
+            artifact: stored.artifact.clone(),
+            checksum: stored.checksum.clone(),
+            bytes: stored.bytes,
+            model_type: header.options.model_type.name().to_owned(),
+            label: header.label.as_ref().map(|label| label.feature.name.clone()),
+            features: header.features.len() as u64,
+            rows: header.rows.train,
+            created_at: header.created_at.clone(),
+            role: header.role.clone(),
+            metrics: header.metrics.clone(),
+        };
+        Self { version, _stored: stored }
+    }
+}
+
+/// Writes the artifact.
+async fn store(
     road: &mut Road<'_>,
     header: Header,
     (categories, learned): (crate::models::inputs::Categories, crate::models::Learned),
-) -> Result<ModelVersion> {
-    let model = crate::models::Model::new(header, categories, learned)?;
-    let header = &model.header;
-    let mut entry = ModelVersion {
-        artifact: String::new(),
-        checksum: String::new(),
-        bytes: 0,
-        model_type: header.options.model_type.name().to_owned(),
-        label: header.label.as_ref().map(|label| label.feature.name.clone()),
-        features: header.features.len() as u64,
-        rows: header.rows.train,
-        created_at: header.created_at.clone(),
-        role: header.role.clone(),
-        metrics: header.metrics.clone(),
-    };
-    let id = header.id.clone();
-    let bytes = road.ground.engine.compute(async move { model.encode() }).await?;
-    let stored: lake::StoredModel = road.ground.lake.store_model(&id, bytes).await?;
-    entry.artifact = stored.artifact;
-    entry.checksum = stored.checksum;
-    entry.bytes = stored.bytes;
-    Ok(entry)
+) -> Result<Entry> {
+    let model = std::sync::Arc::new(crate::models::Model::new(header, categories, learned)?);
+    let encoded = std::sync::Arc::clone(&model);
+    let bytes = road.ground.engine.compute(async move { encoded.encode() }).await?;
+    let stored = road.ground.lake.store_model(&model.header.id, bytes.into()).await?;
+    Ok(Entry::new(&model.header, stored))
 }
 
 /// Enters a version into the catalog, as the default.
 pub(super) async fn name_it(
     road: &mut Road<'_>,
     (schema, name): (String, String),
-    entry: ModelVersion,
+    entry: Entry,
     (or_replace, if_not_exists): (bool, bool),
 ) -> Result<()> {
     let (owner, superuser) = (road.role_oid(), road.session.superuser);
+    // Whole: a transaction holds the artifact as long as it may run this again.
+    let entry = std::sync::Arc::new(entry);
     let skipped = road.define(move |document: &mut Document| {
         let oid = document.take_oid();
         let Some(definition) = document.schemas.get_mut(&schema) else {
             return Err(Error::new(SqlState::InvalidSchemaName, format!("schema \"{schema}\" does not exist")));
         };
         let Some(model) = definition.models.get_mut(&name) else {
-            let versions = BTreeMap::from([(1, entry.clone())]);
+            let versions = BTreeMap::from([(1, entry.version.clone())]);
             let model = Model {
                 oid,
                 owner,
@@ -186,7 +196,7 @@ pub(super) async fn name_it(
         require_owner((superuser, owner), model.owner, "model", &name)?;
         let version = model.next_version;
         model.next_version += 1;
-        model.versions.insert(version, entry.clone());
+        model.versions.insert(version, entry.version.clone());
         model.default_version = version;
         Ok(None)
     });

@@ -214,12 +214,43 @@ pub(super) fn oddities(
     Ok(anomaly::kept(measures))
 }
 
+/// The share of rows whose class is the most probable one, or R²; `None` where there is none.
+fn score(dataset: &Dataset, rows: Range<usize>, scores: &[f64], width: usize) -> Option<f64> {
+    let weight = |row: usize| dataset.weights.as_ref().and_then(|weights| weights.get(row)).copied().unwrap_or(1.0);
+    let answers = rows.clone().zip(scores.chunks_exact(width.max(1)));
+    match &dataset.target {
+        Target::Classes { codes, .. } => {
+            let (mut hits, mut all) = (0.0, 0.0);
+            for (row, scores) in answers {
+                let best =
+                    (0..scores.len()).reduce(|best, at| if scores.get(at) > scores.get(best) { at } else { best });
+                all += weight(row);
+                if best.is_some_and(|best| codes.get(row).is_some_and(|code| *code as usize == best)) {
+                    hits += weight(row);
+                }
+            }
+            (all > 0.0).then(|| hits / all)
+        }
+        Target::Numbers(labels) => {
+            let label = |row: usize| labels.get(row).copied().unwrap_or(f64::NAN);
+            let all: f64 = rows.clone().map(weight).sum();
+            let mean = rows.map(|row| weight(row) * label(row)).sum::<f64>() / all;
+            let (mut errors, mut spread) = (0.0, 0.0);
+            for (row, scores) in answers {
+                errors += weight(row) * (label(row) - scores.first().copied().unwrap_or(f64::NAN)).powi(2);
+                spread += weight(row) * (label(row) - mean).powi(2);
+            }
+            (spread > 0.0).then(|| 1.0 - errors / spread)
+        }
+        Target::None => None,
+    }
+}
+
 /// What the score loses when a feature's values go to other rows: accuracy of classes, R² of numbers.
 pub(super) fn permutation(
     dataset: &Dataset,
     learned: &Learned,
     categories: &Categories,
-    positive: Option<usize>,
     control: &Control<'_>,
     importance: &mut Vec<Importance>,
 ) -> Result<()> {
@@ -228,14 +259,11 @@ pub(super) fn permutation(
     if dataset.features.len() > PERMUTED_FEATURES_MAX || rows.len() < 2 {
         return Ok(());
     }
-    let metric = if matches!(dataset.target, Target::Classes { .. }) { "accuracy" } else { "r2_score" };
-    let of = |inputs: &Inputs| -> Result<Option<f64>> {
-        let scores = learned.scores(inputs, categories)?;
-        let mut gathered = gathering(dataset, positive);
-        add(&mut gathered, dataset, rows.clone(), &scores, learned.width());
-        Ok(gathered.finish().0.get(metric).copied())
+    let of = |inputs: &Inputs| {
+        Ok::<_, Error>(score(dataset, rows.clone(), &learned.scores(inputs, categories)?, learned.width()))
     };
     let whole = inputs(dataset, rows.clone());
+    // Not all metrics: those about the order of rows cost more than the answers.
     let Some(before) = of(&whole)? else { return Ok(()) };
     // Rows stand in the order of their hashes, so a shift is as good as a shuffle.
     let shift = rows.len() / 2;

@@ -219,8 +219,8 @@ impl Binder<'_> {
         let input = self.rows_of(call, left)?;
         let columns: Vec<ScopeColumn> = input.items.iter().flat_map(|item| item.columns.clone()).collect();
         let mut exprs = self.features_among(call.used, &columns, call.position)?;
-        if let Some(label) = &model.header.label {
-            exprs.push(self.label_among(call.used, &label.feature, &columns, call.position)?);
+        if model.header.label.is_some() {
+            exprs.push(self.label_among(call, &columns)?);
         }
         let names = unique(vec!["value"; exprs.len()]);
         let exprs: Vec<Expr> = exprs.into_iter().zip(names).map(|(expr, name)| expr.alias(name)).collect();

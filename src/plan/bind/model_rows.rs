@@ -133,9 +133,7 @@ impl Binder<'_> {
         let mut exprs: Vec<Expr> = columns.iter().map(|column| column.expr.clone()).collect();
         exprs.extend(self.features_among(call.used, &columns, call.position)?);
         if label {
-            let own = call.used.model.header.label.as_ref();
-            let own = own.ok_or_else(|| Error::internal("a model of series without its value"))?;
-            exprs.push(self.label_among(call.used, &own.feature, &columns, call.position)?);
+            exprs.push(self.label_among(call, &columns)?);
         }
         let all = exprs.len() + added.len();
         let names: Vec<String> = unique(vec!["value"; all]);
@@ -150,6 +148,12 @@ impl Binder<'_> {
         let shown: Vec<(String, PgType)> =
             columns.into_iter().map(|column| (column.name, column.ty)).chain(added.iter().cloned()).collect();
         self.rows_made(call, Arc::new(table), &shown)
+    }
+
+    /// The label among the columns of some rows, as the model was told it.
+    pub(super) fn label_among(&self, call: &Call<'_>, columns: &[ScopeColumn]) -> Result<Expr> {
+        let Some(label) = &call.used.model.header.label else { return Err(Error::internal("a model without a label")) };
+        self.label_made(call.used, &label.feature, columns, call.position)
     }
 
     /// An option that is a number, within these bounds.

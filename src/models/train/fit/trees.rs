@@ -37,6 +37,7 @@ impl Coded {
     fn new(dataset: &Dataset, options: &Options, control: &Control<'_>, rows_min: usize) -> Result<Self> {
         let memory = control.reserve(dataset.rows * dataset.columns.len())?;
         let bins_max = options.integer("max_bins").unwrap_or(tree::BINS_MAX);
+        let categories_max = options.integer("max_categories").unwrap_or(tree::BINS_MAX);
         let sample = dataset.train_rows.min(SAMPLE_ROWS);
         let mut bins = Vec::with_capacity(dataset.columns.len());
         let mut buffer = Vec::new();
@@ -55,7 +56,7 @@ impl Coded {
                             *count += 1;
                         }
                     }
-                    Bins::categorical(&counts)
+                    Bins::categories(&counts, categories_max)
                 }
             });
         }
