@@ -9,7 +9,6 @@ mod ranking;
 mod regression;
 
 pub use classification::Classification;
-pub use ranking::Ranking;
 pub use regression::Regression;
 
 /// Rows of scores that a ranking (all classes together) or a median keeps exactly: 24 bytes each.
