@@ -61,6 +61,10 @@ impl Model {
         if header.options.model_type.task() == Task::Classification && classes.is_none() {
             return Err(damaged("a classifier without classes"));
         }
+        let label = header.label.as_ref();
+        if label.is_some_and(|label| label.positive.is_some_and(|place| place >= label.classes.len())) {
+            return Err(damaged("the positive class"));
+        }
         let bytes = learned.bytes();
         Ok(Self { header, categories, learned, classes, bytes })
     }
