@@ -12,6 +12,7 @@ import tempfile
 import time
 
 import changes
+import models
 import quality
 from wire import Wire
 
@@ -254,6 +255,9 @@ class Bench:
         print(f"profile: lakegate {spread(ours)}, DuckDB {spread(theirs)}: {median_ratio(ours, theirs):.2f} x its time (target 2); "
               f"suggestions {spread(suggested)}")
 
+    def models(self):
+        models.models(self, Lakegate, spread, median_ratio)
+
     def start(self):
         warehouse = self.work / "hundred"
         shutil.rmtree(warehouse, ignore_errors=True)
@@ -290,7 +294,7 @@ class Bench:
         server.stop()
 
     def run(self):
-        parts = ["copy", "copyinto", "rows", "latency", "tpch", "dml", "commits", "care", "expectations", "profile", "start", "memory"]
+        parts = ["copy", "copyinto", "rows", "latency", "tpch", "dml", "commits", "care", "expectations", "profile", "models", "start", "memory"]
         try:
             if any(self.wants(part) for part in ("copy", "rows", "tpch", "profile")):
                 self.prepare()
@@ -310,6 +314,7 @@ def main():
     parser.add_argument("--scale", default="1")
     parser.add_argument("--only")
     parser.add_argument("--spark", help="folder of Spark and its jars (tests/interop/install.sh)")
+    parser.add_argument("--mllib", action="store_true", help="train with Spark MLlib too")
     parser.add_argument("--repeat", type=int, default=3)
     Bench(parser.parse_args()).run()
 

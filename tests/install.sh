@@ -22,6 +22,8 @@ command -v javac >/dev/null || missing+=(default-jdk-headless)
 [ -e /usr/share/java/postgresql.jar ] || missing+=(libpostgresql-jdbc-java)
 command -v python3 >/dev/null || missing+=(python3)
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+# LightGBM's wheel asks for it.
+ldconfig -p 2>/dev/null | grep -q 'libgomp\.so\.1' || missing+=(libgomp1)
 if [ ${#missing[@]} -gt 0 ]; then
     command -v apt-get >/dev/null || fail "there is no apt-get here; install by hand what Debian calls: ${missing[*]}"
     root=()
@@ -40,6 +42,7 @@ fi
 
 python_packages=(psycopg2-binary==2.9.10 'psycopg[binary]==3.2.9' asyncpg==0.30.0 deltalake==1.6.6
     'moto[s3]==5.2.5' flask==3.1.3 flask-cors==6.0.5 great_expectations==1.24.1
+    numpy==2.4.6 scikit-learn==1.9.1 lightgbm==4.7.0
     onnx==1.23.2 onnxruntime==1.31.1)
 stamp="$venv/.installed"
 if [ "$(cat "$stamp" 2>/dev/null)" != "${python_packages[*]}" ]; then

@@ -2,6 +2,10 @@
 SELECT week, flights, cancelled, avg_arr_delay FROM analytics.weekly_trend ORDER BY week;
 SELECT airline, sum(flights) AS flights, round(avg(late_percent), 1) AS late_percent FROM analytics.daily_by_airline GROUP BY airline ORDER BY late_percent DESC LIMIT 5;
 SELECT origin, dest, count(*) AS flights, percentile_cont(0.5) WITHIN GROUP (ORDER BY arr_delay) AS median_delay FROM processed.flights WHERE NOT cancelled GROUP BY origin, dest ORDER BY flights DESC LIMIT 5;
+SELECT r2_score, mean_absolute_error, median_absolute_error FROM ML.EVALUATE(MODEL analytics.arrival_delay);
+SELECT feature, round(importance_gain::numeric, 3) AS gain, round(importance_permutation::numeric, 3) AS permutation FROM ML.FEATURE_IMPORTANCE(MODEL analytics.arrival_delay) LIMIT 5;
+SELECT day, flights, avg_arr_delay, avg_expected_delay, late, expected_late FROM analytics.daily_expected WHERE day >= date '2013-03-12' ORDER BY day;
+SELECT predict('analytics.arrival_delay', dep_delay => 10, carrier => 'B6', origin => 'JFK', dest => 'LAX', distance => 2475, scheduled_hour => timestamptz '2013-04-01 18:00 America/New_York', seats => 200, plane_age => 5, wind_speed => 20, precip => 0, visib => 10) AS minutes;
 SELECT r."table", r.rule, r.status, r.checked, r.failed, r.quarantined, r.threshold FROM lakegate.expectation_results AS r JOIN lakegate.expectation_runs AS v USING (run_id) WHERE v.source = 'VALIDATE' OR r.quarantined > 0 ORDER BY run_id, r.rule;
 SELECT origin, time_hour, wind_speed, _rules FROM raw.weather_quarantine;
 SELECT faa, name, lon, tzone, _rules FROM raw.airports_quarantine ORDER BY faa;

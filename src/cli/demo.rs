@@ -12,6 +12,7 @@ const SCRIPTS: &[(&str, &str)] = &[
     ("2_ingest.sql", include_str!("../../sql/demo/2_ingest.sql")),
     ("3_process.sql", include_str!("../../sql/demo/3_process.sql")),
     ("4_analyse.sql", include_str!("../../sql/demo/4_analyse.sql")),
+    ("5_predict.sql", include_str!("../../sql/demo/5_predict.sql")),
 ];
 
 /// Queries worth trying, one a line after the comment.
@@ -29,11 +30,11 @@ const FILES: &[(&str, &str, &[u8])] = &[
 ];
 
 /// The last table that the scripts make: where it is, the pipeline is complete.
-const LAST_MADE: (&str, &str) = ("analytics", "weekly_trend");
+const LAST_MADE: (&str, &str) = ("analytics", "daily_expected");
 
 /// Everything that the scripts make.
 const MADE: &[(&str, &[&str])] = &[
-    ("analytics", &["daily", "daily_by_airline", "weekly_trend"]),
+    ("analytics", &["daily", "daily_by_airline", "daily_expected", "weekly_trend"]),
     ("processed", &["flights"]),
     ("raw", &["airlines", "airports", "airports_quarantine", "flights", "planes", "weather", "weather_quarantine"]),
 ];

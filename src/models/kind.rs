@@ -65,6 +65,11 @@ impl ModelType {
         NAMES.iter().find(|(kind, _, _)| *kind == self).map_or("", |(_, name, _)| name)
     }
 
+    /// Other names of it.
+    pub fn aliases(self) -> &'static [&'static str] {
+        NAMES.iter().find(|(kind, _, _)| *kind == self).map_or(&[], |(_, _, aliases)| aliases)
+    }
+
     pub fn task(self) -> Task {
         match self {
             Self::LogisticRegression | Self::RandomForestClassifier | Self::BoostedTreeClassifier => {

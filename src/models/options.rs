@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::kind::ModelType::{self, *};
 use crate::error::{Error, Result, SqlState};
 
+#[cfg(test)]
+mod tests;
+
 /// A value, as artifacts keep it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -190,8 +193,8 @@ pub const SPECS: &[Spec] = &[
         aliases: &[],
         kind: Kind::Integer(2, 10_000),
         types: ROWS,
-        default: "254",
-        about: "Distinct texts of a column that count by themselves, the most frequent ones; all others are one. Trees know 254 at most.",
+        default: "",
+        about: "Distinct texts of a column that count by themselves, the most frequent ones; all others are one. At most 254 of trees, which is their default; otherwise 1000.",
     },
     Spec {
         name: "threads",
@@ -253,7 +256,7 @@ pub const SPECS: &[Spec] = &[
         name: "max_features",
         aliases: &["colsample_bynode"],
         kind: Kind::ChoiceOr(&["sqrt", "log2", "all"], 0.0, 1.0),
-        types: GROWN,
+        types: FORESTS,
         default: "",
         about: "Features that a node looks at: a word or a share. `sqrt` for a forest of classes, otherwise `all`.",
     },
@@ -404,7 +407,7 @@ pub const SPECS: &[Spec] = &[
     Spec {
         name: "num_clusters",
         aliases: &["n_clusters", "k"],
-        kind: Kind::Integer(1, 100_000),
+        kind: Kind::Integer(1, 10_000),
         types: &[Kmeans],
         default: "8",
         about: "Clusters.",
@@ -455,7 +458,40 @@ pub const SPECS: &[Spec] = &[
         kind: Kind::Texts,
         types: &[ExponentialSmoothing],
         default: "",
-        about: "Columns that tell series apart.",
+        about: "Columns that tell series apart: each has a forecast of its own.",
+    },
+    Spec {
+        name: "data_frequency",
+        aliases: &["frequency"],
+        kind: Kind::Choice(&[
+            "auto_frequency",
+            "per_minute",
+            "hourly",
+            "daily",
+            "weekly",
+            "monthly",
+            "quarterly",
+            "yearly",
+        ]),
+        types: &[ExponentialSmoothing],
+        default: "auto_frequency",
+        about: "The steps of the series: times are brought to the start of theirs. Otherwise the distance that times mostly have, and all must be on that grid.",
+    },
+    Spec {
+        name: "horizon",
+        aliases: &[],
+        kind: Kind::Integer(1, 10_000),
+        types: &[ExponentialSmoothing],
+        default: "3",
+        about: "Steps that `ML.FORECAST` tells where it names no other number.",
+    },
+    Spec {
+        name: "error",
+        aliases: &[],
+        kind: Kind::Choice(&["auto", "additive", "multiplicative"]),
+        types: &[ExponentialSmoothing],
+        default: "auto",
+        about: "Whether errors grow with the values.",
     },
     Spec {
         name: "trend",
@@ -479,7 +515,7 @@ pub const SPECS: &[Spec] = &[
         kind: Kind::Integer(0, 100_000),
         types: &[ExponentialSmoothing],
         default: "",
-        about: "Steps of a season; otherwise found in the data.",
+        about: "Steps of a season, 1 for none; otherwise found in the data.",
     },
     Spec {
         name: "num_trials",
@@ -503,7 +539,7 @@ pub const SPECS: &[Spec] = &[
         kind: Kind::Text,
         types: SUPERVISED,
         default: "",
-        about: "The metric that a search makes best: `roc_auc` or `log_loss` of classes, `r2` of numbers, or another of the model's metrics.",
+        about: "The metric that a search makes best; otherwise `roc_auc` of classes, `r2_score` of numbers.",
     },
 ];
 

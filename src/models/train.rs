@@ -45,6 +45,7 @@ pub struct Outcome {
     pub statistics: Vec<FeatureStatistics>,
     pub evaluation: Evaluation,
     pub importance: Vec<Importance>,
+    pub oddities: Vec<f64>,
     pub log: Vec<LogEntry>,
     pub trials: Vec<Trial>,
     pub notes: Vec<String>,
@@ -71,7 +72,7 @@ pub fn train(dataset: &Dataset, options: &Options, control: &Control<'_>) -> Res
     };
     check(dataset, options, &classes)?;
     let positive = positive(options, &classes)?;
-    let mut notes = observe::notes(dataset);
+    let mut notes = observe::notes(dataset, options.model_type.task());
     let categories = Categories::new(
         dataset
             .columns
@@ -88,12 +89,14 @@ pub fn train(dataset: &Dataset, options: &Options, control: &Control<'_>) -> Res
     let (mut metrics, evaluation) = (searched.metrics, searched.evaluation);
     metrics.extend(of_training);
     if options.model_type.is_supervised() {
-        observe::permutation(dataset, &learned, &categories, positive, control, &mut importance)?;
+        observe::permutation(dataset, &learned, &categories, control, &mut importance)?;
         if dataset.train_rows == dataset.rows && options.number("eval_fraction") != Some(0.0) {
             notes.push("no rows were held out: the metrics are of the rows that the model was made of".to_owned());
         }
     }
+    let oddities = observe::oddities(dataset, &learned, &categories, options.model_type.task(), control)?;
     Ok(Outcome {
+        oddities,
         learned,
         categories,
         classes,

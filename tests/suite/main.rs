@@ -29,6 +29,7 @@ mod lake;
 mod logged;
 mod logs;
 mod models;
+mod peers;
 mod pg;
 mod postgres;
 mod protocol;

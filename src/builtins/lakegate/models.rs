@@ -29,7 +29,7 @@ fn time(text: &str) -> Option<DateTime<Utc>> {
 }
 
 fn metrics(version: &ModelVersion) -> Option<String> {
-    serde_json::to_string(&version.metrics).ok()
+    crate::encode::input::jsonb(&serde_json::to_string(&version.metrics).ok()?).ok()
 }
 
 pub(super) fn models(request: &Request<'_>) -> Result<RecordBatch> {

@@ -4,6 +4,7 @@ mod alter;
 mod create;
 mod drop;
 mod grant;
+mod series;
 mod sources;
 mod training;
 mod transfer;

@@ -112,7 +112,10 @@ fn variance(rows: &Rows<'_>) -> Result<f64, Refusal> {
 
 fn lloyd(rows: &Rows<'_>, options: &KMeansOptions, restart: usize, moves_max: f64) -> Result<End, Refusal> {
     let mut random = Random::new(options.seed, restart as u64);
-    let mut centroids = start::centroids(rows, options.clusters, &mut random)?;
+    let mut centroids = match options.by_chance {
+        true => start::drawn(rows, options.clusters, &mut random),
+        false => start::centroids(rows, options.clusters, &mut random)?,
+    };
     let (mut iterations, mut converged) = (0, false);
     while iterations < options.iterations_max && !converged {
         let found = round(rows, &centroids)?;

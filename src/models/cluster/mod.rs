@@ -23,6 +23,8 @@ pub struct KMeansOptions {
     pub clusters: usize,
     /// Numbers are divided by their standard deviations.
     pub standardize: bool,
+    /// A start is rows drawn by chance alone, not k-means++.
+    pub by_chance: bool,
     /// Starts, of which the best end is kept.
     pub restarts: usize,
     pub iterations_max: usize,
@@ -40,6 +42,7 @@ impl Default for KMeansOptions {
         Self {
             clusters: 8,
             standardize: true,
+            by_chance: false,
             restarts: 3,
             iterations_max: 300,
             tolerance: 1e-4,

@@ -32,6 +32,24 @@ pub(super) fn centroids(rows: &Rows<'_>, clusters: usize, random: &mut Random) -
     Ok(chosen)
 }
 
+/// Different rows, drawn without repetition; fewer than `clusters` when most rows are equal.
+pub(super) fn drawn(rows: &Rows<'_>, clusters: usize, random: &mut Random) -> Vec<Vec<f64>> {
+    let mut potential: Vec<f64> = (0..rows.design.rows()).map(|row| rows.weight(row)).collect();
+    let mut chosen: Vec<Vec<f64>> = Vec::with_capacity(clusters);
+    for _ in 0..clusters.saturating_mul(10).min(potential.len()) {
+        if chosen.len() == clusters {
+            break;
+        }
+        let row = draw(&potential, random);
+        potential[row] = 0.0;
+        let centroid = rows.encoded(row);
+        if !chosen.contains(&centroid) {
+            chosen.push(centroid);
+        }
+    }
+    chosen
+}
+
 /// A row, drawn with probability proportional to its potential.
 fn draw(potential: &[f64], random: &mut Random) -> usize {
     let mut left = random.unit() * potential.iter().sum::<f64>();

@@ -46,17 +46,22 @@ impl Bins {
 
     /// Bins of a category that occurs `counts[category]` times in the sample. Ties go to the smaller category.
     pub fn categorical(counts: &[u64]) -> Self {
-        if counts.len() <= BINS_MAX {
+        Self::categories(counts, BINS_MAX)
+    }
+
+    /// The same where at most `alone_max` categories have a bin to themselves.
+    pub fn categories(counts: &[u64], alone_max: usize) -> Self {
+        if counts.len() <= alone_max.min(BINS_MAX) {
             return Self::Categorical { bin_of: (0..counts.len()).map(|bin| bin as u8).collect(), bins: counts.len() };
         }
+        let alone = alone_max.min(BINS_MAX - 1);
         let mut order: Vec<usize> = (0..counts.len()).collect();
         order.sort_by_key(|&category| (std::cmp::Reverse(counts[category]), category));
-        let shared = (BINS_MAX - 1) as u8;
-        let mut bin_of = vec![shared; counts.len()];
-        for (bin, &category) in order.iter().take(BINS_MAX - 1).enumerate() {
+        let mut bin_of = vec![alone as u8; counts.len()];
+        for (bin, &category) in order.iter().take(alone).enumerate() {
             bin_of[category] = bin as u8;
         }
-        Self::Categorical { bin_of, bins: BINS_MAX }
+        Self::Categorical { bin_of, bins: alone + 1 }
     }
 
     /// The number of codes besides [`MISSING`].

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{Field, Schema};
 
 use crate::encode::types::{PgType, arrow_type};
 use crate::error::Result;
-use crate::models::Weight;
 use crate::models::header::Header;
 use crate::models::options::Value;
+use crate::models::{Weight, evaluate};
 
 /// A table of a few rows.
 pub struct Facts {
@@ -42,8 +42,15 @@ impl Gathered {
         self
     }
 
+    fn boolean(mut self, name: &str, values: impl Iterator<Item = Option<bool>>) -> Self {
+        let values: BooleanArray = values.collect();
+        self.columns.push((name.to_owned(), PgType::BOOL, Arc::new(values)));
+        self
+    }
+
     fn jsonb(self, name: &str, values: impl Iterator<Item = Option<String>>) -> Self {
-        let mut gathered = self.text(name, values);
+        let written = values.map(|value| value.and_then(|value| crate::encode::input::jsonb(&value).ok()));
+        let mut gathered = self.text(name, written);
         if let Some(column) = gathered.columns.last_mut() {
             column.1 = PgType::JSONB;
         }
@@ -64,13 +71,12 @@ impl Gathered {
     }
 }
 
-/// The metrics that were taken in training, in one row.
+/// The metrics that were taken in training, in one row: those of rows first, and after them those of training itself.
 pub fn metrics(header: &Header) -> Result<Facts> {
-    let mut gathered = Gathered::default();
-    for (name, value) in &header.metrics {
-        gathered = gathered.number(name, std::iter::once(Some(*value)));
-    }
-    gathered.finish()
+    let of_rows = evaluate::names(header.options.model_type.task());
+    let known = of_rows.iter().copied().filter(|name| header.metrics.contains_key(*name));
+    let others = header.metrics.keys().map(String::as_str).filter(|name| !of_rows.contains(name));
+    named_metrics(&known.chain(others).collect::<Vec<_>>(), &header.metrics)
 }
 
 /// Metrics of these names in one row; NULL for those that are not defined.
@@ -146,7 +152,7 @@ pub fn trials(header: &Header) -> Result<Facts> {
         .jsonb("metrics", rows.iter().map(|row| serde_json::to_string(&row.metrics).ok()))
         .number("duration_ms", rows.iter().map(|row| Some(row.ms)))
         .text("status", rows.iter().map(|row| Some(if row.error.is_some() { "FAILED" } else { "SUCCEEDED" })))
-        .text("is_optimal", rows.iter().map(|row| Some(if row.is_best { "true" } else { "false" })))
+        .boolean("is_optimal", rows.iter().map(|row| Some(row.is_best)))
         .text("error_message", rows.iter().map(|row| row.error.as_deref()))
         .finish()
 }

@@ -37,6 +37,14 @@ fn numbers(count: usize) -> String {
     (1..=count).map(|number| number.to_string()).collect::<Vec<_>>().join(", ")
 }
 
+/// A label of so many classes.
+fn classes(count: usize) -> String {
+    format!(
+        "CREATE MODEL classes{count} OPTIONS (model_type = 'random_forest_classifier', num_trees = 1, max_depth = 1, eval_fraction = 0) AS \
+         SELECT i AS x, i::text AS label FROM generate_series(1, {count}) AS s(i)"
+    )
+}
+
 const SETTINGS: &str = "docs/configuration.md";
 
 /// By the first words of the line.
@@ -76,6 +84,24 @@ fn limits() -> Vec<(&'static str, Vec<Held>)> {
             vec![
                 Held::Stands("src/builtins/functions/statistics/tally.rs", "CATEGORIES_MAX: usize = 16_384;"),
                 Held::Stands("src/builtins/functions/statistics/tally.rs", "BYTES_MAX: usize = 4 << 20;"),
+            ],
+        ),
+        (
+            "series of a model",
+            vec![
+                Held::Stands("src/models/train/fit/series.rs", "const SERIES_MAX: usize = 100_000;"),
+                Held::Stands("src/models/forecast/grid.rs", "pub const STEPS_MAX: usize = 10_000_000;"),
+            ],
+        ),
+        (
+            "steps that a model of series forecasts",
+            vec![
+                runs(
+                    "CREATE MODEL s OPTIONS (model_type = 'exponential_smoothing', time = 'd', label = 'n') AS \
+                     SELECT date '2024-01-01' + i AS d, i AS n FROM generate_series(1, 9) AS i",
+                ),
+                runs("SELECT count(*) FROM ML.FORECAST(MODEL s, horizon => 10000)"),
+                refused("SELECT count(*) FROM ML.FORECAST(MODEL s, horizon => 10001)"),
             ],
         ),
         (
@@ -152,6 +178,23 @@ fn limits() -> Vec<(&'static str, Vec<Held>)> {
                 Held::Stands("src/lake/files/format.rs", "sample_bytes_max: 64 << 20,"),
                 Held::Stands("src/lake/files/format.rs", "sample_files_max: 32,"),
             ],
+        ),
+        (
+            "features of a model",
+            vec![Held::Stands("src/execute/model/create.rs", "const FEATURES_MAX: usize = 10_000;")],
+        ),
+        ("classes of a model's label", vec![runs(classes(1_000)), refused(classes(1_001))]),
+        (
+            "distinct texts of a model's feature",
+            vec![Held::Stands("src/models/dataset/dictionary.rs", "const TEXTS_MAX: usize = 1 << 20;")],
+        ),
+        (
+            "combinations of a search through a grid",
+            vec![refused(format!(
+                "CREATE MODEL grid OPTIONS (model_type = 'boosted_tree_regressor', hparam_algorithm = 'grid', num_iterations = HPARAM_CANDIDATES([{0}]), \
+                 max_depth = HPARAM_CANDIDATES([{0}])) AS SELECT i AS x, i AS label FROM generate_series(1, 50) AS s(i)",
+                numbers(32)
+            ))],
         ),
         ("one message of a client", vec![Held::Stands(SETTINGS, "| `server.message_bytes_max` | bytes | `256MB` |")]),
         ("parameters of a statement", vec![refused("PREPARE p AS SELECT $65536::int")]),

@@ -94,6 +94,7 @@ pub(super) fn kmeans(dataset: &Dataset, options: &Options, control: &Control<'_>
     let own = KMeansOptions {
         clusters: options.integer("num_clusters").unwrap_or(8),
         standardize: options.boolean("standardize").unwrap_or(true),
+        by_chance: options.text("init") == Some("random"),
         restarts: options.integer("restarts").unwrap_or(10),
         iterations_max: options.integer("max_iterations").unwrap_or(300),
         tolerance: options.number("tolerance").unwrap_or(default.tolerance),

@@ -174,6 +174,8 @@ fn rare_categories_share_a_bin_and_unknown_ones_are_missing() {
     let mut codes = Vec::new();
     Bins::Categorical { bin_of, bins }.encode(&[999.0, 1000.0, -1.0, 0.5, f64::NAN, f64::INFINITY], &mut codes);
     assert_eq!(codes, [0, MISSING, MISSING, MISSING, MISSING, MISSING]);
+    let Bins::Categorical { bin_of, bins } = Bins::categories(&counts, 10) else { panic!() };
+    assert_eq!((bins, bin_of[999], bin_of[990], bin_of[989], bin_of[0]), (11, 0, 9, 10, 10));
 }
 
 #[test]

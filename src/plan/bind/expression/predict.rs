@@ -210,7 +210,10 @@ impl Binder<'_> {
             return Ok(value);
         }
         let given = value.ty;
-        typing::coerce(self.typing, value, feature.ty(), Coercion::Implicit).map_err(|error| {
+        // With a transform expressions were typed by training's columns: any number becomes such a one, as in an INSERT.
+        let numbers = feature.kind == FeatureKind::Number && own == Some(FeatureKind::Number);
+        let coercion = if numbers { Coercion::Assignment } else { Coercion::Implicit };
+        typing::coerce(self.typing, value, feature.ty(), coercion).map_err(|error| {
             if given.oid == oid::UNKNOWN {
                 return error;
             }
@@ -232,14 +235,14 @@ impl Binder<'_> {
     }
 
     /// The label among the columns of some rows, or what TRANSFORM makes of them for it.
-    pub(in super::super) fn label_among(
+    pub(in super::super) fn label_made(
         &self,
         used: &UsedModel,
         label: &Feature,
         columns: &[ScopeColumn],
         position: Option<u32>,
     ) -> Result<Expr> {
-        let column = |name: &str| {
+        let column = |name: &str| -> Result<Typed> {
             let column = columns.iter().find(|column| column.name == name).ok_or_else(|| {
                 let message = format!("the rows have no column \"{name}\", the label of model \"{}\"", used.name);
                 Error::new(SqlState::UndefinedColumn, message).at(position)
