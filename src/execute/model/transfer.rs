@@ -83,7 +83,7 @@ fn checked(bytes: &[u8]) -> Result<Model> {
     let model = Model::decode(bytes)?;
     let header = serde_json::to_value(&model.header).map_err(|error| Error::internal(error.to_string()))?;
     let categories = model.categories.texts().iter().flatten().flatten();
-    let weights = model.learned.weights(&model.header)?.unwrap_or_default();
+    let weights = model.learned.weights(&model.header, &model.categories)?.unwrap_or_default();
     let weights = weights.iter().flat_map(|weight| [Some(&weight.input), weight.category.as_ref()]).flatten();
     if has_nul(&header) || categories.chain(weights).any(|text| text.contains('\0')) {
         return Err(artifact::damaged("a text with a zero byte"));
