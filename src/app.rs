@@ -132,7 +132,11 @@ pub async fn ground(config: &Config, metrics: Arc<Metrics>) -> Result<Ground> {
     };
     let lake = Lake::new(stores, options);
     lake.decide_by(Decisions::new(&catalog));
-    let files = FileAccess { roots: config.files.roots.clone(), warehouse: Some(lake.stores().warehouse()?.location) };
+    let files = FileAccess {
+        roots: config.files.roots.clone(),
+        warehouse: Some(lake.stores().warehouse()?.location),
+        model_bytes_max: config.files.model_bytes_max.0,
+    };
     let webhook = webhook(config, &metrics)?;
     Ok(Ground { catalog, lake, engine, files, metrics, webhook })
 }

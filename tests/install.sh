@@ -42,7 +42,8 @@ fi
 
 python_packages=(psycopg2-binary==2.9.10 'psycopg[binary]==3.2.9' asyncpg==0.30.0 deltalake==1.6.6
     'moto[s3]==5.2.5' flask==3.1.3 flask-cors==6.0.5 great_expectations==1.24.1
-    numpy==2.4.6 scikit-learn==1.9.1 lightgbm==4.7.0)
+    numpy==2.4.6 scikit-learn==1.9.1 lightgbm==4.7.0
+    onnx==1.23.2 onnxruntime==1.31.1)
 stamp="$venv/.installed"
 if [ "$(cat "$stamp" 2>/dev/null)" != "${python_packages[*]}" ]; then
     echo "installing ${python_packages[*]} in $venv"

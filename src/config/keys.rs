@@ -127,6 +127,7 @@ sections! {
     /// Files that statements read and write.
     FilesConfig("files") {
         roots: Vec<PathBuf> = Vec::new(), "Folders of the server's disk that COPY, read_csv and its kin, LOCATION and exports must stay in; empty for anywhere.";
+        model_bytes_max: Bytes = Bytes(1 << 30), "The largest model that IMPORT MODEL reads.";
     }
 
     /// What is told of expectations.

@@ -10,8 +10,10 @@ mod broken;
 mod guard;
 mod interest;
 mod memory;
+pub mod nested;
 pub mod pass;
 pub mod profile;
+pub mod rows;
 mod subqueries;
 mod threads;
 

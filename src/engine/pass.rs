@@ -59,6 +59,14 @@ impl PassTable {
     pub fn new(input: LogicalPlan, pass: Arc<dyn Pass>) -> Self {
         Self { input, pass }
     }
+
+    pub fn input(&self) -> &LogicalPlan {
+        &self.input
+    }
+
+    pub fn with_input(&self, input: LogicalPlan) -> Self {
+        Self { input, pass: Arc::clone(&self.pass) }
+    }
 }
 
 #[async_trait]

@@ -30,12 +30,19 @@ pub struct FileAccess {
     pub roots: Vec<PathBuf>,
     /// Its files are behind the catalog's rights.
     pub warehouse: Option<Url>,
+    /// Of a model that is imported.
+    pub model_bytes_max: u64,
 }
 
 impl FileAccess {
     /// Refuses a location on the server's disk to a role that is no superuser, and one outside the allowed roots to everybody.
     /// URLs of object stores are governed by the server's credentials and pass, those of the warehouse for superusers.
     pub fn check(&self, location: &str, superuser: bool, writes: bool) -> Result<()> {
+        self.check_for("COPY", location, superuser, writes)
+    }
+
+    /// The same for another statement than COPY.
+    pub fn check_for(&self, statement: &str, location: &str, superuser: bool, writes: bool) -> Result<()> {
         let local = match location.split_once("://") {
             Some(("file", path)) => path,
             Some(_) if superuser || !self.is_of_warehouse(location) => return Ok(()),
@@ -49,12 +56,14 @@ impl FileAccess {
         };
         if !superuser {
             let (verb, role) = if writes { ("to", "pg_write_server_files") } else { ("from", "pg_read_server_files") };
-            return Err(Error::new(
-                SqlState::InsufficientPrivilege,
-                format!("permission denied to COPY {verb} a file"),
-            )
-            .with_detail(format!("Only roles with privileges of the \"{role}\" role may COPY {verb} a file."))
-            .with_hint("Anyone can COPY to stdout or from stdin. psql's \\copy command also works for anyone."));
+            let message = format!("permission denied to {statement} {verb} a file");
+            let detail = format!("Only roles with privileges of the \"{role}\" role may {statement} {verb} a file.");
+            let refused = Error::new(SqlState::InsufficientPrivilege, message).with_detail(detail);
+            return Err(match statement {
+                "COPY" => refused
+                    .with_hint("Anyone can COPY to stdout or from stdin. psql's \\copy command also works for anyone."),
+                _ => refused,
+            });
         }
         if self.roots.is_empty() || self.roots.iter().any(|root| lies_within(Path::new(local), root)) {
             return Ok(());
@@ -118,7 +127,7 @@ mod tests {
     #[test]
     fn paths_stay_inside_the_roots() {
         let root = tempfile::tempdir().unwrap();
-        let access = FileAccess { roots: vec![root.path().to_owned()], warehouse: None };
+        let access = FileAccess { roots: vec![root.path().to_owned()], ..FileAccess::default() };
         let inside = root.path().join("a.csv");
         assert!(access.check(inside.to_str().unwrap(), true, true).is_ok());
         let climbing = root.path().join("../a.csv");

@@ -150,7 +150,7 @@ async fn asked(road: &mut Road<'_>, statement: &Inspect) -> Result<Asked> {
             ))
         }
         Inspect::DescribeModel(name) => {
-            let model = model::opened(road, name).await?;
+            let model = model::opened(road, name, None).await?;
             Asked::Told(vec!["property", "value"], model::described(&model))
         }
         Inspect::Describe { table: name, extended } if let Some(kept) = kept_of(road, name) => {

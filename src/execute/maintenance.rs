@@ -1,5 +1,5 @@
 //! What a server does for its tables in the background: small files are put together, files that nobody needs are removed,
-//! and those of dropped tables after their time.
+//! and those of dropped tables and models after their time.
 //!
 //! One piece of work at a time, on the threads that may be held up; nothing that a client asked for waits for it. What fails
 //! is tried again the next time. It ends with the server, where it next waits.
@@ -135,6 +135,7 @@ async fn sweep(ground: &Arc<Ground>, habits: &Habits, shutdown: &CancellationTok
     if !ground.lake.take_sweep(every).await? {
         return Ok(());
     }
+    tell("remove artifacts of models", clear_models(ground).await);
     for named in tables(ground).await?.into_iter().filter(|table| table.managed) {
         let (lake, cancel, place) = (Arc::clone(&ground.lake), shutdown.clone(), named.place.clone());
         let vacuumed = ground
@@ -152,6 +153,22 @@ async fn sweep(ground: &Arc<Ground>, habits: &Habits, shutdown: &CancellationTok
             Ok(_) => {}
             Err(error) => tracing::warn!(table = %named.place, %error, "could not remove a table's old files"),
         }
+    }
+    Ok(())
+}
+
+/// Removes artifacts that no version of a model in the catalog has had for the retention of files: models in use are in memory.
+async fn clear_models(ground: &Ground) -> Result<()> {
+    let mut stored = ground.lake.stored_models().await?;
+    // Asked last: what was stored and entered meanwhile is in it.
+    let catalog = ground.catalog.fresh(Duration::ZERO).await?;
+    let models = catalog.schemas.values().flat_map(|schema| schema.models.values());
+    let named: HashSet<&str> =
+        models.flat_map(|model| model.versions.values()).map(|version| version.artifact.as_str()).collect();
+    stored.retain(|(artifact, _)| !named.contains(artifact.as_str()));
+    let removed = ground.lake.clear_models(stored, ground.lake.options().retention).await?;
+    if removed > 0 {
+        tracing::info!(artifacts = removed, "artifacts of models were removed");
     }
     Ok(())
 }

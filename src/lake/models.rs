@@ -1,9 +1,12 @@
-//! Artifacts of models: one object each, written once, below the warehouse's own folder.
+//! Artifacts of models: one object each, written once, below the warehouse's own folder. Those that no catalog names are of
+//! dropped models, or of a server that ended before its commit: [`Lake::clear_models`] removes them after their time.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use chrono::{DateTime, TimeDelta, Utc};
 use futures::TryStreamExt as _;
 use object_store::{ObjectStore as _, ObjectStoreExt as _, PutMode, PutOptions};
 
@@ -16,22 +19,35 @@ use crate::models::{Model, artifact};
 /// The folder below the warehouse.
 const FOLDER: &str = "_lakegate/models";
 const SUFFIX: &str = ".lgmodel";
+/// Since when artifacts are known that nothing names.
+const UNNAMED: &str = "_lakegate/maintenance/models.json";
 /// Bytes of models that are kept in memory.
 const CACHE_BYTES_MAX: usize = 256 << 20;
 
-/// An artifact that was written.
-#[derive(Debug, Clone)]
+/// An artifact that was written. As long as this is held, the catalog may come to name it, and it stays.
+#[derive(Debug)]
 pub struct StoredModel {
     /// Below the warehouse.
     pub artifact: String,
     pub checksum: String,
     pub bytes: u64,
+    staged: Arc<Staged>,
 }
+
+impl Drop for StoredModel {
+    fn drop(&mut self) {
+        self.staged.lock().remove(&self.artifact);
+    }
+}
+
+/// Artifacts on their way into the catalog.
+type Staged = Mutex<HashSet<String>>;
 
 /// Models that were used last, by the checksums of their artifacts.
 #[derive(Debug, Default)]
 pub(super) struct ModelCache {
     entries: Mutex<Entries>,
+    staged: Arc<Staged>,
 }
 
 #[derive(Debug, Default)]
@@ -91,12 +107,14 @@ impl Lake {
     ///
     /// # Errors
     /// The store's.
-    pub async fn store_model(&self, id: &str, bytes: Vec<u8>) -> Result<StoredModel> {
+    pub async fn store_model(&self, id: &str, bytes: Bytes) -> Result<StoredModel> {
         let artifact = format!("{FOLDER}/{id}{SUFFIX}");
         let place = self.stores().in_warehouse(&artifact)?;
-        let stored = StoredModel { artifact, checksum: artifact::checksum(&bytes), bytes: bytes.len() as u64 };
+        self.models.staged.lock().insert(artifact.clone());
+        let (checksum, size) = (artifact::checksum(&bytes), bytes.len() as u64);
+        let stored = StoredModel { artifact, checksum, bytes: size, staged: Arc::clone(&self.models.staged) };
         let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-        place.store.put_opts(&place.path, Bytes::from(bytes).into(), options).await?;
+        place.store.put_opts(&place.path, bytes.into(), options).await?;
         Ok(stored)
     }
 
@@ -117,28 +135,76 @@ impl Lake {
         Ok(bytes)
     }
 
-    /// All artifacts, each with the time of its writing.
+    /// Reads a model from a file that anybody may have written.
+    ///
+    /// # Errors
+    /// 54000 when it is larger than `bytes_max`, 58P01 when it is not there, and the store's.
+    pub async fn fetch_model(&self, location: &str, bytes_max: u64) -> Result<Bytes> {
+        let place = self.stores().resolve(location)?;
+        let found = match place.store.get(&place.path).await {
+            Ok(found) => found,
+            Err(object_store::Error::NotFound { .. }) => {
+                let message = format!("could not open file \"{location}\" for reading: No such file or directory");
+                return Err(Error::new(SqlState::UndefinedFile, message));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let size = found.meta.size;
+        if size > bytes_max {
+            let message = format!("\"{location}\" has {size} bytes, more than a model that is imported may have");
+            return Err(Error::new(SqlState::ProgramLimitExceeded, message)
+                .with_hint(format!("The configuration key files.model_bytes_max is {bytes_max} bytes.")));
+        }
+        Ok(found.bytes().await?)
+    }
+
+    /// All artifacts that no statement of this process is about to enter into the catalog, each with the time of its writing.
+    /// Who removes some of them asks the catalog afterwards.
     ///
     /// # Errors
     /// The store's.
-    pub async fn stored_models(&self) -> Result<Vec<(String, chrono::DateTime<chrono::Utc>)>> {
+    pub async fn stored_models(&self) -> Result<Vec<(String, DateTime<Utc>)>> {
         let place = self.stores().in_warehouse(FOLDER)?;
         let found: Vec<_> = place.store.list(Some(&place.path)).try_collect().await?;
+        let staged = self.models.staged.lock();
         let named = found.into_iter().filter_map(|object| {
             let name = object.location.filename().filter(|name| name.ends_with(SUFFIX))?;
             Some((format!("{FOLDER}/{name}"), object.last_modified))
         });
-        Ok(named.collect())
+        Ok(named.filter(|(artifact, _)| !staged.contains(artifact)).collect())
     }
 
-    /// Removes an artifact.
+    /// Removes those of the artifacts, which no catalog names, that have been so for `retention`; how many they were. When one
+    /// was first seen is kept beside the warehouse's other notes, because a model may be dropped long after it was made.
     ///
     /// # Errors
-    /// The store's.
-    pub async fn remove_model(&self, artifact: &str) -> Result<()> {
-        if !artifact.starts_with(FOLDER) {
-            return Err(Error::new(SqlState::InternalError, "no artifact of a model"));
+    /// The store's: the next time goes on with the rest.
+    pub async fn clear_models(&self, unnamed: Vec<(String, DateTime<Utc>)>, retention: Duration) -> Result<usize> {
+        let notes = self.stores().in_warehouse(UNNAMED)?;
+        let before: BTreeMap<String, DateTime<Utc>> = match notes.store.get(&notes.path).await {
+            Ok(found) => serde_json::from_slice(&found.bytes().await?).unwrap_or_default(),
+            Err(object_store::Error::NotFound { .. }) => BTreeMap::new(),
+            Err(error) => return Err(error.into()),
+        };
+        let (now, retention) = (Utc::now(), TimeDelta::from_std(retention).unwrap_or(TimeDelta::MAX));
+        let (mut seen, mut removed) = (BTreeMap::new(), 0);
+        for (artifact, written) in unnamed {
+            let since = before.get(&artifact).copied().unwrap_or(now);
+            if now - since.max(written) >= retention {
+                self.remove_model(&artifact).await?;
+                removed += 1;
+            } else {
+                seen.insert(artifact, since);
+            }
         }
+        if seen != before {
+            let bytes = serde_json::to_vec(&seen).map_err(|error| Error::internal(error.to_string()))?;
+            notes.store.put(&notes.path, bytes.into()).await?;
+        }
+        Ok(removed)
+    }
+
+    async fn remove_model(&self, artifact: &str) -> Result<()> {
         let place = self.stores().in_warehouse(artifact)?;
         match place.store.delete(&place.path).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),

@@ -163,11 +163,11 @@ impl Sections {
     /// # Errors
     /// XX001 for anything else, 0A000 for a newer format.
     pub fn decode(bytes: &[u8]) -> Result<Self> {
-        let body = bytes.len().checked_sub(DIGEST_BYTES).and_then(|end| bytes.split_at_checked(end));
-        let Some((body, digest)) = body else { return Err(damaged("it is too short")) };
-        if !body.starts_with(MAGIC) {
+        if !bytes.starts_with(MAGIC) {
             return Err(damaged("it is no model of Lakegate"));
         }
+        let body = bytes.len().checked_sub(DIGEST_BYTES).and_then(|end| bytes.split_at_checked(end));
+        let Some((body, digest)) = body else { return Err(damaged("it is too short")) };
         let mut from = Reader { rest: body.get(MAGIC.len()..).unwrap_or_default() };
         let format = from.u32()?;
         if format > FORMAT {

@@ -112,9 +112,9 @@ impl Gathering {
                 found: Classification::new(classes, positive.unwrap_or(0), None),
                 two: positive.is_some(),
             },
-            Task::Regression => Self::Numbers(Regression::default()),
+            Task::Regression | Task::Forecast => Self::Numbers(Regression::default()),
             Task::Clustering => Self::Distances(0.0, 0),
-            Task::Components | Task::Anomalies | Task::Forecast => Self::Nothing,
+            Task::Components | Task::Anomalies => Self::Nothing,
         }
     }
 
@@ -122,7 +122,8 @@ impl Gathering {
         match (self, truth) {
             (Self::Classes { found, .. }, Truth::Class(class)) => found.add(class, scores, weight),
             (Self::Numbers(found), Truth::Number(number)) => {
-                if let Some(score) = scores.first().filter(|_| number.is_finite()) {
+                // A forecast has none of series and times that it does not know.
+                if let Some(score) = scores.first().filter(|score| number.is_finite() && !score.is_nan()) {
                     found.add(number, *score, weight);
                 }
             }
@@ -165,8 +166,8 @@ impl Gathering {
 pub fn names(task: Task) -> &'static [&'static str] {
     match task {
         Task::Classification => OF_CLASSES,
-        Task::Regression => OF_NUMBERS,
+        Task::Regression | Task::Forecast => OF_NUMBERS,
         Task::Clustering => &["mean_squared_distance"],
-        Task::Components | Task::Anomalies | Task::Forecast => &[],
+        Task::Components | Task::Anomalies => &[],
     }
 }

@@ -52,6 +52,9 @@ pub struct Header {
     pub evaluation: Evaluation,
     #[serde(default)]
     pub importance: Vec<Importance>,
+    /// Where rows can be anomalies: how odd the rows of training were, of the odder half, ascending; see [`super::anomaly`].
+    #[serde(default)]
+    pub oddities: Vec<f64>,
     #[serde(default)]
     pub log: Vec<LogEntry>,
     #[serde(default)]

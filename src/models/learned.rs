@@ -10,6 +10,7 @@ use super::kind::{ModelType, Task};
 use super::linear::LinearModel;
 use super::linear::logistic::LogisticModel;
 use super::refusal::Refusal;
+use super::series::SeriesSet;
 use super::trees::Trees;
 use crate::error::{Error, Result, SqlState};
 
@@ -33,6 +34,7 @@ pub enum Learned {
     Logistic(LogisticModel),
     KMeans(KMeans),
     Components(Pca),
+    Series(SeriesSet),
 }
 
 /// The section of what is kept as JSON.
@@ -59,7 +61,10 @@ impl Learned {
     ///
     /// # Errors
     /// XX001.
-    pub fn check(&self, header: &Header) -> Result<()> {
+    pub fn check(&self, header: &Header, categories: &Categories) -> Result<()> {
+        if let Self::Series(set) = self {
+            set.validate(categories.texts())?;
+        }
         let features = header.features.len();
         let (own, task) = match self {
             Self::Trees(trees) => (trees.ensemble.features.len(), header.options.model_type.is_of_trees()),
@@ -71,6 +76,7 @@ impl Learned {
             }
             Self::KMeans(model) => (model.encoder.features().len(), header.options.model_type == ModelType::Kmeans),
             Self::Components(model) => (model.encoder.features().len(), header.options.model_type == ModelType::Pca),
+            Self::Series(set) => (set.ids + 1, header.options.model_type == ModelType::ExponentialSmoothing),
         };
         let classes = header.label.as_ref().map_or(0, |label| label.classes.len());
         let classed = header.options.model_type.task() != Task::Classification || self.width() == classes;
@@ -107,7 +113,8 @@ impl Learned {
                 model.validate().map_err(refused)?;
                 Ok(Self::Components(model))
             }
-            other => Err(Error::unsupported(format!("a model of type {}", other.name()))),
+            // All kinds that are trees stand above.
+            _ => SeriesSet::read(sections).map(Self::Series),
         }
     }
 
@@ -115,6 +122,10 @@ impl Learned {
         let text = match self {
             Self::Trees(trees) => {
                 trees.write(sections);
+                return Ok(());
+            }
+            Self::Series(set) => {
+                set.write(sections);
                 return Ok(());
             }
             Self::Linear(model) => serde_json::to_string(model),
@@ -127,7 +138,7 @@ impl Learned {
     }
 
     /// Numbers for each row: a probability a class, the predicted number, a distance a cluster, a component each, the score of
-    /// an isolation forest.
+    /// an isolation forest, the value that is expected at a time (NaN where none is).
     pub fn width(&self) -> usize {
         match self {
             Self::Trees(trees) => trees.width(),
@@ -135,6 +146,7 @@ impl Learned {
             Self::Logistic(model) => model.classes,
             Self::KMeans(model) => model.centroids.len(),
             Self::Components(model) => model.components.len(),
+            Self::Series(_) => 1,
         }
     }
 
@@ -149,6 +161,10 @@ impl Learned {
             Self::Logistic(model) => model.probabilities(&encoded(inputs, categories)).map_err(refused),
             Self::KMeans(model) => model.distances(&encoded(inputs, categories)).map_err(refused),
             Self::Components(model) => Ok(model.transform(&encoded(inputs, categories)).map_err(refused)?.scores),
+            Self::Series(set) => {
+                let expected = set.expected(inputs)?;
+                Ok(expected.iter().map(|expected| expected.map_or(f64::NAN, |expected| expected.value)).collect())
+            }
         }
     }
 
@@ -156,7 +172,9 @@ impl Learned {
     pub fn threshold(&self) -> f64 {
         match self {
             Self::Trees(trees) => trees.threshold,
-            Self::Linear(_) | Self::Logistic(_) | Self::KMeans(_) | Self::Components(_) => f64::INFINITY,
+            Self::Linear(_) | Self::Logistic(_) | Self::KMeans(_) | Self::Components(_) | Self::Series(_) => {
+                f64::INFINITY
+            }
         }
     }
 
@@ -164,7 +182,7 @@ impl Learned {
     ///
     /// # Errors
     /// XX001.
-    pub fn weights(&self, header: &Header) -> Result<Option<Vec<Weight>>> {
+    pub fn weights(&self, header: &Header, categories: &Categories) -> Result<Option<Vec<Weight>>> {
         let classes = header.label.as_ref().map(|label| label.classes.as_slice()).unwrap_or_default();
         Ok(match self {
             Self::Trees(_) => None,
@@ -186,6 +204,7 @@ impl Learned {
             }
             Self::KMeans(model) => Some(of_outputs(&model.encoder, model.centroid_values())),
             Self::Components(model) => Some(of_outputs(&model.encoder, model.loadings())),
+            Self::Series(set) => Some(set.weights(categories.texts())),
         })
     }
 
@@ -197,6 +216,7 @@ impl Learned {
             Self::Logistic(model) => model.coefficients.iter().map(|weights| weights.len() * 64).sum(),
             Self::KMeans(model) => model.centroids.iter().map(|centroid| centroid.len() * 16).sum(),
             Self::Components(model) => model.components.iter().map(|component| component.len() * 16).sum(),
+            Self::Series(set) => set.bytes(),
         }
     }
 }
@@ -226,7 +246,7 @@ fn described(encoder: &Encoder, column: Option<EncodedColumn>) -> (String, Optio
 }
 
 /// The inputs as learners over encoded columns take them.
-fn encoded<'a>(inputs: &'a Inputs, categories: &'a Categories) -> Features<'a> {
+pub fn encoded<'a>(inputs: &'a Inputs, categories: &'a Categories) -> Features<'a> {
     let columns = inputs.columns.iter().enumerate().map(|(at, input)| match input {
         Input::Numbers(values) => Column::Numeric(values.values()),
         Input::Codes(codes) => Column::Category { codes, texts: categories.with_unseen(at) },

@@ -7,14 +7,16 @@
 //! Synchronous; it knows no SQL, no catalog, no store and no session. Training asks a [`watch::Watch`] whether to go on.
 
 mod algebra;
+pub mod anomaly;
 pub mod artifact;
 mod cluster;
 mod components;
 pub mod dataset;
 mod encoder;
 pub mod evaluate;
+pub mod explain;
 mod feature;
-mod forecast;
+pub mod forecast;
 pub mod header;
 pub mod inputs;
 mod kind;
@@ -22,8 +24,10 @@ mod learned;
 mod linear;
 mod metrics;
 mod model;
+pub mod onnx;
 pub mod options;
 mod refusal;
+mod series;
 mod train;
 pub mod tree;
 mod trees;
@@ -34,4 +38,5 @@ pub use kind::{ModelType, Task};
 pub use learned::{Learned, Weight};
 pub use model::{Answer, Model};
 pub use refusal::Refusal;
+pub use series::{Expected, Series, SeriesSet};
 pub use train::{Control, Outcome, train};

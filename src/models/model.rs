@@ -7,7 +7,7 @@ use arrow::compute::{cast, take};
 use arrow::datatypes::DataType;
 
 use super::artifact::{Sections, damaged};
-use super::feature::Feature;
+use super::feature::{Feature, FeatureKind};
 use super::header::Header;
 use super::inputs::{Categories, Inputs};
 use super::kind::Task;
@@ -46,7 +46,10 @@ impl Model {
     /// # Errors
     /// XX001 when the parts do not fit each other.
     pub fn new(header: Header, categories: Categories, learned: Learned) -> Result<Self> {
-        learned.check(&header)?;
+        learned.check(&header, &categories)?;
+        if header.features.iter().any(|feature| FeatureKind::of(feature.ty()) != Some(feature.kind)) {
+            return Err(damaged("a feature is of no type that models learn from"));
+        }
         let classes = match &header.label {
             Some(label) if !label.classes.is_empty() => {
                 let texts: ArrayRef = Arc::new(StringArray::from(label.classes.clone()));
@@ -110,6 +113,15 @@ impl Model {
         }
     }
 
+    /// The classes at these places, as values of the label's type.
+    ///
+    /// # Errors
+    /// XX001 for a model without classes.
+    pub fn class_values(&self, places: &UInt32Array) -> Result<ArrayRef> {
+        let classes = self.classes.as_ref().ok_or_else(|| damaged("a classifier without classes"))?;
+        Ok(take(classes.as_ref(), places, None)?)
+    }
+
     /// The answer for each row; `arrays` are the features in the order of training.
     ///
     /// # Errors
@@ -133,9 +145,7 @@ impl Model {
         };
         Ok(match (answer, self.task()) {
             (Answer::Predicted, Task::Classification) => {
-                let classes = self.classes.as_ref().ok_or_else(|| damaged("a classifier without classes"))?;
-                let places: UInt32Array = scores.chunks_exact(width).map(|row| Some(best(row, true) as u32)).collect();
-                take(classes.as_ref(), &places, None)?
+                self.class_values(&scores.chunks_exact(width).map(|row| Some(best(row, true) as u32)).collect())?
             }
             (Answer::Predicted, Task::Clustering) => {
                 let numbers = scores.chunks_exact(width).map(|row| Some(best(row, false) as i64 + 1));
@@ -166,7 +176,8 @@ impl Model {
         // As PostgreSQL orders the keys of jsonb.
         keys.sort_by_key(|(_, class, _)| (class.len(), *class));
         let object = |row: &[f64]| {
-            let fields = keys.iter().map(|(place, _, key)| format!("{key}: {}", row.get(*place).copied().unwrap_or(0.0)));
+            let fields =
+                keys.iter().map(|(place, _, key)| format!("{key}: {}", row.get(*place).copied().unwrap_or(0.0)));
             Some(format!("{{{}}}", fields.collect::<Vec<_>>().join(", ")))
         };
         let texts: ArrayRef = Arc::new(scores.chunks_exact(width).map(object).collect::<StringArray>());

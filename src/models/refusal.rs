@@ -10,7 +10,7 @@ pub enum Refusal {
     Stopped,
     #[error("there are no rows to learn from")]
     NoRows,
-    #[error("{rows} rows are too few: {needed} are needed")]
+    #[error("at least {needed} rows with values are needed, not {rows}")]
     TooFewRows { rows: usize, needed: usize },
     /// Every feature is constant or only NULL.
     #[error("no feature has two different values")]

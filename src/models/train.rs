@@ -45,6 +45,7 @@ pub struct Outcome {
     pub statistics: Vec<FeatureStatistics>,
     pub evaluation: Evaluation,
     pub importance: Vec<Importance>,
+    pub oddities: Vec<f64>,
     pub log: Vec<LogEntry>,
     pub trials: Vec<Trial>,
     pub notes: Vec<String>,
@@ -71,7 +72,7 @@ pub fn train(dataset: &Dataset, options: &Options, control: &Control<'_>) -> Res
     };
     check(dataset, options, &classes)?;
     let positive = positive(options, &classes)?;
-    let mut notes = observe::notes(dataset);
+    let mut notes = observe::notes(dataset, options.model_type.task());
     let categories = Categories::new(
         dataset
             .columns
@@ -93,7 +94,9 @@ pub fn train(dataset: &Dataset, options: &Options, control: &Control<'_>) -> Res
             notes.push("no rows were held out: the metrics are of the rows that the model was made of".to_owned());
         }
     }
+    let oddities = observe::oddities(dataset, &learned, &categories, options.model_type.task(), control)?;
     Ok(Outcome {
+        oddities,
         learned,
         categories,
         classes,

@@ -3,7 +3,7 @@
 use super::artifact::{Sections, damaged};
 use super::dataset::MISSING;
 use super::inputs::{Input, Inputs};
-use super::tree::{self, Ensemble, Error as TreeError, Feature, Link, Predictor, Tree, Unwatched};
+use super::tree::{self, Ensemble, Error as TreeError, Explainer, Feature, Link, Predictor, Tree, Unwatched};
 use super::watch::Watch;
 use crate::error::{Error, Result, SqlState};
 
@@ -71,17 +71,23 @@ impl Trees {
     /// XX000 for inputs that are not the features'.
     pub fn scores(&self, inputs: &Inputs) -> Result<Vec<f64>> {
         let owned: Vec<Vec<f64>> = inputs.columns.iter().map(coded).collect();
-        let columns: Vec<&[f64]> = inputs
-            .columns
-            .iter()
-            .zip(&owned)
-            .map(|(input, owned)| match input {
-                Input::Numbers(values) => values.values().as_ref(),
-                Input::Codes(_) => owned.as_slice(),
-            })
-            .collect();
-        let answered = self.answered(&columns, 1)?;
-        Ok(answered)
+        self.answered(&columns(inputs, &owned), 1)
+    }
+
+    /// Of each row the sums of the trees before their link (rows × outputs), and their SHAP values (rows × outputs × features).
+    ///
+    /// # Errors
+    /// XX000 for inputs that are not the features'.
+    pub fn explained(&self, explainer: &Explainer<'_>, inputs: &Inputs) -> Result<(Vec<f64>, Vec<f64>)> {
+        let owned: Vec<Vec<f64>> = inputs.columns.iter().map(coded).collect();
+        let columns = columns(inputs, &owned);
+        let sums = self.predictor.sums(&columns, 1, &Unwatched).map_err(refused)?;
+        Ok((sums, explainer.explain(&columns, 1, &Unwatched).map_err(refused)?))
+    }
+
+    /// Of a classifier; 0 of others.
+    pub fn classes(&self) -> usize {
+        self.classes
     }
 
     /// As [`scores`](Self::scores) over raw columns: numbers, and codes of categories as numbers.
@@ -197,6 +203,15 @@ impl Trees {
         let ensemble = Ensemble { features, outputs: *outputs, base, scale: *scale, link, trees };
         Self::new(ensemble, classes, *threshold)
     }
+}
+
+/// Raw columns: numbers as they are, and the codes of categories from `owned`.
+fn columns<'a>(inputs: &'a Inputs, owned: &'a [Vec<f64>]) -> Vec<&'a [f64]> {
+    let column = |(input, owned): (&'a Input, &'a Vec<f64>)| match input {
+        Input::Numbers(values) => values.values().as_ref(),
+        Input::Codes(_) => owned.as_slice(),
+    };
+    inputs.columns.iter().zip(owned).map(column).collect()
 }
 
 /// The codes of categories as numbers; nothing of numbers, which are used where they are.

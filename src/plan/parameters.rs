@@ -23,6 +23,7 @@ use super::relations::{RelationColumn, Relations};
 use super::typing::TypingContext;
 use crate::builtins::Context;
 use crate::encode::types::{PgType, arrow_type, format_type};
+use crate::engine::nested;
 use crate::error::{Error, Result, SqlState};
 use crate::quality::proof::Proof;
 use crate::sql::Name;
@@ -96,7 +97,11 @@ impl Parameters {
 
     pub(super) fn fill_plan(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
         match self.values.as_ref().filter(|values| !values.is_empty()) {
-            Some(values) => Ok(plan.with_param_values(ParamValues::from(values.clone()))?),
+            Some(values) => {
+                let values = ParamValues::from(values.clone());
+                let fill = |plan: LogicalPlan| plan.with_param_values(values.clone());
+                Ok(nested::map_inputs(fill(plan)?, &fill)?)
+            }
             None => Ok(plan),
         }
     }

@@ -147,7 +147,7 @@ pub fn model_argument(argument: &FunctionArg) -> Option<&[Ident]> {
 }
 
 impl Grammar<'_> {
-    /// `MODEL m` or `TABLE t` as an argument, if one comes next.
+    /// `MODEL m`, `TABLE t` or `STRUCT(…)` as an argument, if one comes next.
     pub(super) fn model_or_table_argument(&mut self) -> Result<Option<FunctionArg>> {
         let token = self.token();
         let named = matches!(self.ahead(1).kind, Kind::Word(_) | Kind::Quoted);
@@ -165,7 +165,31 @@ impl Grammar<'_> {
             }
             return Ok(Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Subquery(Box::new(query))))));
         }
+        if self.is("struct") && self.is_operator_ahead(1, "(") {
+            return self.struct_argument();
+        }
         Ok(None)
+    }
+
+    /// BigQuery's `STRUCT(value AS name, …)`; `None` for a function that is called so.
+    fn struct_argument(&mut self) -> Result<Option<FunctionArg>> {
+        let mark = self.mark();
+        self.advance();
+        self.open()?;
+        let mut values = Vec::new();
+        while !self.is_operator(")") {
+            let expr = Box::new(self.expression()?);
+            if !self.accept("as") {
+                self.reset(mark);
+                return Ok(None);
+            }
+            values.push(Expr::Named { expr, name: self.label()? });
+            if !self.accept_operator(",") {
+                break;
+            }
+        }
+        self.close()?;
+        Ok(Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Struct { values, fields: Vec::new() }))))
     }
 
     /// After CREATE [OR REPLACE] MODEL.
@@ -295,9 +319,9 @@ impl Grammar<'_> {
         Ok(values)
     }
 
-    /// `VERSION n`, if it is there, with its position.
+    /// `VERSION n` or `@n`, if it is there, with its position.
     fn model_version(&mut self) -> Result<Option<(u32, u32)>> {
-        if !self.accept("version") {
+        if !self.accept_operator("@") && !self.accept("version") {
             return Ok(None);
         }
         let position = self.token().position;

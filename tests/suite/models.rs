@@ -1,5 +1,9 @@
 //! Models while they are trained: stopped, watched, short of memory, killed; and artifacts that are damaged or gone.
 
+mod files;
+mod onnx;
+mod unnamed;
+
 use std::time::{Duration, Instant};
 
 use crate::protocol::Connection;

@@ -8,6 +8,7 @@ mod unreliable;
 use crate::protocol::{Connection, Failure};
 use crate::server::{Home, Server};
 use emulator::Emulator;
+pub(crate) use emulator::installed;
 
 const WRITERS: usize = 4;
 const INSERTS: usize = 5;

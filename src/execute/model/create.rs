@@ -7,6 +7,7 @@ use futures::StreamExt as _;
 use sqlparser::ast::{self, SelectItem};
 
 use super::alter::exists;
+use super::series;
 use super::sources::sources;
 use super::training::{Progress, train};
 use crate::catalog::{Document, Model, ModelVersion};
@@ -52,7 +53,11 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &CreateModel) -> Result<
     let bound = plan::bind_query(&query, &road.context, &relations, &road.source, &mut road.parameters)?;
     let inputs = inputs(road, statement, &relations)?;
     let transform = transform(road, statement, &inputs)?;
-    let roles = roles(&bound.columns, &options, statement)?;
+    let roles = if options.model_type == ModelType::ExponentialSmoothing {
+        series::roles(&bound.columns, &options, statement)?
+    } else {
+        roles(&bound.columns, &options, statement)?
+    };
     let made_of = |is_wanted: &dyn Fn(&str) -> bool| -> Vec<Feature> {
         let items = statement.transform.iter().filter(|item| is_wanted(&item.name.value));
         let named: BTreeSet<String> = items.flat_map(|item| sql::column_names(&item.expression.expression)).collect();
@@ -102,6 +107,7 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &CreateModel) -> Result<
         statistics: outcome.statistics,
         evaluation: outcome.evaluation,
         importance: outcome.importance,
+        oddities: outcome.oddities,
         log: outcome.log,
         trials: outcome.trials,
         notes: outcome.notes,
@@ -115,50 +121,60 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &CreateModel) -> Result<
     Ok(Output::Done("CREATE MODEL".into()))
 }
 
-/// Writes the artifact: what the catalog is to say of it.
-pub(super) async fn store(
+/// What the catalog is to say of an artifact, and the artifact's hold.
+pub(super) struct Entry {
+    version: ModelVersion,
+    _stored: lake::StoredModel,
+}
+
+impl Entry {
+    pub(super) fn new(header: &Header, stored: lake::StoredModel) -> Self {
+        let version = ModelVersion {
+            artifact: stored.artifact.clone(),
+            checksum: stored.checksum.clone(),
+            bytes: stored.bytes,
+            model_type: header.options.model_type.name().to_owned(),
+            label: header.label.as_ref().map(|label| label.feature.name.clone()),
+            features: header.features.len() as u64,
+            rows: header.rows.train,
+            created_at: header.created_at.clone(),
+            role: header.role.clone(),
+            metrics: header.metrics.clone(),
+        };
+        Self { version, _stored: stored }
+    }
+}
+
+/// Writes the artifact.
+async fn store(
     road: &mut Road<'_>,
     header: Header,
     (categories, learned): (crate::models::inputs::Categories, crate::models::Learned),
-) -> Result<ModelVersion> {
-    let model = crate::models::Model::new(header, categories, learned)?;
-    let header = &model.header;
-    let mut entry = ModelVersion {
-        artifact: String::new(),
-        checksum: String::new(),
-        bytes: 0,
-        model_type: header.options.model_type.name().to_owned(),
-        label: header.label.as_ref().map(|label| label.feature.name.clone()),
-        features: header.features.len() as u64,
-        rows: header.rows.train,
-        created_at: header.created_at.clone(),
-        role: header.role.clone(),
-        metrics: header.metrics.clone(),
-    };
-    let id = header.id.clone();
-    let bytes = road.ground.engine.compute(async move { model.encode() }).await?;
-    let stored: lake::StoredModel = road.ground.lake.store_model(&id, bytes).await?;
-    entry.artifact = stored.artifact;
-    entry.checksum = stored.checksum;
-    entry.bytes = stored.bytes;
-    Ok(entry)
+) -> Result<Entry> {
+    let model = std::sync::Arc::new(crate::models::Model::new(header, categories, learned)?);
+    let encoded = std::sync::Arc::clone(&model);
+    let bytes = road.ground.engine.compute(async move { encoded.encode() }).await?;
+    let stored = road.ground.lake.store_model(&model.header.id, bytes.into()).await?;
+    Ok(Entry::new(&model.header, stored))
 }
 
 /// Enters a version into the catalog, as the default.
 pub(super) async fn name_it(
     road: &mut Road<'_>,
     (schema, name): (String, String),
-    entry: ModelVersion,
+    entry: Entry,
     (or_replace, if_not_exists): (bool, bool),
 ) -> Result<()> {
     let (owner, superuser) = (road.role_oid(), road.session.superuser);
+    // Whole: a transaction holds the artifact as long as it may run this again.
+    let entry = std::sync::Arc::new(entry);
     let skipped = road.define(move |document: &mut Document| {
         let oid = document.take_oid();
         let Some(definition) = document.schemas.get_mut(&schema) else {
             return Err(Error::new(SqlState::InvalidSchemaName, format!("schema \"{schema}\" does not exist")));
         };
         let Some(model) = definition.models.get_mut(&name) else {
-            let versions = BTreeMap::from([(1, entry.clone())]);
+            let versions = BTreeMap::from([(1, entry.version.clone())]);
             let model = Model {
                 oid,
                 owner,
@@ -180,7 +196,7 @@ pub(super) async fn name_it(
         require_owner((superuser, owner), model.owner, "model", &name)?;
         let version = model.next_version;
         model.next_version += 1;
-        model.versions.insert(version, entry.clone());
+        model.versions.insert(version, entry.version.clone());
         model.default_version = version;
         Ok(None)
     });
@@ -192,34 +208,16 @@ pub(super) async fn name_it(
 }
 
 /// The columns of the dataset, by what they are for.
-struct Roles {
-    plan: Plan,
-    label: Option<Feature>,
+pub(super) struct Roles {
+    pub(super) plan: Plan,
+    pub(super) label: Option<Feature>,
 }
 
 fn roles(columns: &[OutputColumn], options: &Options, statement: &CreateModel) -> Result<Roles> {
-    let at_option = |name: &str| {
-        let option = statement
-            .options
-            .iter()
-            .find(|option| options.spec(&option.name.value).is_ok_and(|spec| spec.name == name));
-        option.map(|option| option.position)
-    };
-    for (at, column) in columns.iter().enumerate() {
-        if columns.iter().take(at).any(|other| other.name == column.name) {
-            let message = format!("column \"{}\" appears twice in the training query", column.name);
-            return Err(Error::new(SqlState::DuplicateColumn, message));
-        }
-    }
-    let named = |option: &str, wanted: &str| -> Result<usize> {
-        columns.iter().position(|column| column.name == wanted).ok_or_else(|| {
-            let message = format!("column \"{wanted}\" of option {option} is not in the training query");
-            let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
-            Error::new(SqlState::UndefinedColumn, message)
-                .with_hint(format!("Its columns are {}.", names.join(", ")))
-                .at(at_option(option))
-        })
-    };
+    let at_option = |name: &str| at_option(name, options, statement);
+    each_once(columns)?;
+    let named =
+        |option: &str, wanted: &str| named(columns, option, wanted).map_err(|error| error.at(at_option(option)));
     let kind = options.model_type;
     let label = match options.text("label") {
         Some(name) => Some(named("label", name)?),
@@ -297,12 +295,38 @@ fn roles(columns: &[OutputColumn], options: &Options, statement: &CreateModel) -
         eval_fraction,
         seed: options.seed(),
         classes_max: CLASSES_MAX,
+        time: None,
     };
     Ok(Roles { plan, label: label.map(|(_, feature)| feature) })
 }
 
+/// Where the value of an option stands.
+pub(super) fn at_option(name: &str, options: &Options, statement: &CreateModel) -> Option<u32> {
+    let is_it = |option: &&ModelOption| options.spec(&option.name.value).is_ok_and(|spec| spec.name == name);
+    statement.options.iter().find(is_it).map(|option| option.position)
+}
+
+pub(super) fn each_once(columns: &[OutputColumn]) -> Result<()> {
+    for (at, column) in columns.iter().enumerate() {
+        if columns.iter().take(at).any(|other| other.name == column.name) {
+            let message = format!("column \"{}\" appears twice in the training query", column.name);
+            return Err(Error::new(SqlState::DuplicateColumn, message));
+        }
+    }
+    Ok(())
+}
+
+/// The place of a column that an option names.
+pub(super) fn named(columns: &[OutputColumn], option: &str, wanted: &str) -> Result<usize> {
+    columns.iter().position(|column| column.name == wanted).ok_or_else(|| {
+        let message = format!("column \"{wanted}\" of option {option} is not in the training query");
+        let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+        Error::new(SqlState::UndefinedColumn, message).with_hint(format!("Its columns are {}.", names.join(", ")))
+    })
+}
+
 /// A constant text has no type yet.
-fn settled_type(ty: PgType) -> PgType {
+pub(super) fn settled_type(ty: PgType) -> PgType {
     if ty.oid == oid::UNKNOWN { PgType::TEXT } else { ty }
 }
 

@@ -4,6 +4,7 @@ mod alter;
 mod create;
 mod drop;
 mod grant;
+mod series;
 mod sources;
 mod training;
 mod transfer;
@@ -81,10 +82,11 @@ fn model_mut(document: &mut Document, oid: u32) -> Option<(String, String)> {
     document.model_by_oid(oid).map(|(schema, name, _)| (schema.to_owned(), name.to_owned()))
 }
 
-/// A model to tell about, its default version.
+/// A model to tell about: the version with its position, or the default.
 pub(super) async fn opened(
     road: &Road<'_>,
     name: &QualifiedName,
+    version: Option<(u32, u32)>,
 ) -> Result<(ModelVersion, std::sync::Arc<models::Model>)> {
     let (_, model) = find(road, &road.snapshot, name)?;
     let may = road.session.superuser || model.may_be_used_by(road.role_oid());
@@ -92,8 +94,8 @@ pub(super) async fn opened(
         let message = format!("permission denied for model {}", name.name);
         return Err(Error::new(SqlState::InsufficientPrivilege, message).at(place(name)));
     }
-    let version = model.default_version;
-    let entry = model.versions.get(&version).ok_or_else(|| missing_version(&name.name, version, model))?;
+    let (number, position) = version.map_or((model.default_version, None), |(version, at)| (version, Some(at)));
+    let entry = model.versions.get(&number).ok_or_else(|| missing_version(&name.name, number, model).at(position))?;
     Ok((entry.clone(), road.ground.lake.model(&entry.artifact, &entry.checksum).await?))
 }
 

@@ -1,14 +1,133 @@
-//! EXPORT and IMPORT MODEL.
+//! EXPORT and IMPORT MODEL: artifacts as files, and models as ONNX for other programs.
 
-use crate::error::{Error, Result};
+use bytes::Bytes;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+
+use super::alter::exists;
+use super::create;
+use crate::error::{Error, Result, SqlState};
+use crate::execute::drop::require_owner;
 use crate::execute::output::Output;
 use crate::execute::road::Road;
-use crate::sql::{ExportModel, ImportModel};
+use crate::lake::files::{self, ExportTarget};
+use crate::models::{Model, artifact, onnx};
+use crate::plan::model::check_transform;
+use crate::sql::{self, ExportModel, ImportModel, ModelOption, OptionValue};
 
-pub(super) async fn export(_: &mut Road<'_>, _: &ExportModel) -> Result<Output> {
-    Err(Error::unsupported("EXPORT MODEL"))
+enum Format {
+    Own,
+    Onnx { null_text: String },
 }
 
-pub(super) async fn import(_: &mut Road<'_>, _: &ImportModel) -> Result<Output> {
-    Err(Error::unsupported("IMPORT MODEL"))
+/// The artifact as it is in the lake, or the model as ONNX. A file that is there is replaced when the new one is whole.
+pub(super) async fn export(road: &mut Road<'_>, statement: &ExportModel) -> Result<Output> {
+    let (entry, model) = super::opened(road, &statement.name, statement.version).await?;
+    road.ground.files.check_for("EXPORT MODEL", &statement.location, road.session.superuser, true)?;
+    let format = format(statement)?;
+    let lake = &road.ground.lake;
+    let bytes = match format {
+        Format::Own => {
+            let _held = held(road, "EXPORT MODEL", entry.bytes)?;
+            lake.read_model(&entry.artifact, &entry.checksum).await?
+        }
+        Format::Onnx { null_text } => {
+            // Its messages, and their bytes.
+            let _held = held(road, "EXPORT MODEL", entry.bytes.saturating_mul(3))?;
+            let encoded = async move { onnx::export(&model, &null_text) };
+            let encoded = road.ground.engine.compute(encoded).await;
+            Bytes::from(encoded.map_err(|error| error.at(super::place(&statement.name)))?)
+        }
+    };
+    let place = lake.stores().resolve(&statement.location)?;
+    let name = statement.location.clone();
+    let target = ExportTarget { store: place.store, path: place.path, name, is_folder: false };
+    files::write_whole(&target, bytes).await?;
+    Ok(Output::Done("EXPORT MODEL".into()))
+}
+
+/// A file becomes a new version of a model: its artifact is what the file holds, byte by byte.
+pub(super) async fn import(road: &mut Road<'_>, statement: &ImportModel) -> Result<Output> {
+    let (schema, name) = road.creation_name(&statement.name, false)?;
+    if let Some(model) = road.snapshot.model(&schema, &name) {
+        if !statement.or_replace {
+            let hint = "IMPORT OR REPLACE MODEL makes a new version.";
+            return Err(exists(&name).with_hint(hint).at(super::place(&statement.name)));
+        }
+        require_owner((road.session.superuser, road.role_oid()), model.owner, "model", &name)?;
+    }
+    let location = &statement.location;
+    road.ground.files.check_for("IMPORT MODEL", location, road.session.superuser, false)?;
+    let lake = &road.ground.lake;
+    let bytes = lake.fetch_model(location, road.ground.files.model_bytes_max).await?;
+    let _held = held(road, "IMPORT MODEL", bytes.len() as u64)?;
+    let read = bytes.clone();
+    let model = road.ground.engine.compute(async move { checked(&read) }).await.map_err(|error| {
+        let is_damage = error.sqlstate() == SqlState::DataCorrupted;
+        let message = format!("\"{location}\" is not a whole model of Lakegate");
+        let detail = error.detail().unwrap_or(error.message()).to_owned();
+        if is_damage { Error::new(SqlState::DataCorrupted, message).with_detail(detail) } else { error }
+    })?;
+    let stored = lake.store_model(&uuid::Uuid::now_v7().to_string(), bytes).await?;
+    let entry = create::Entry::new(&model.header, stored);
+    create::name_it(road, (schema, name), entry, (statement.or_replace, false)).await?;
+    Ok(Output::Done("IMPORT MODEL".into()))
+}
+
+/// The model of a file that anybody may have written.
+fn checked(bytes: &[u8]) -> Result<Model> {
+    let model = Model::decode(bytes)?;
+    for item in &model.header.transform {
+        // What CREATE MODEL refuses comes in by no other door.
+        let expression = sql::parse_expression(&item.expression).map_err(|_| artifact::damaged("its TRANSFORM"))?;
+        check_transform(&expression, &item.expression).map_err(|_| artifact::damaged("its TRANSFORM"))?;
+    }
+    Ok(model)
+}
+
+/// Memory for bytes that are held.
+fn held(road: &Road<'_>, what: &str, bytes: u64) -> Result<MemoryReservation> {
+    let held = MemoryConsumer::new(what).register(road.ground.engine.memory_pool());
+    held.try_grow(usize::try_from(bytes).unwrap_or(usize::MAX))?;
+    Ok(held)
+}
+
+/// By the option, or by the file's name.
+fn format(statement: &ExportModel) -> Result<Format> {
+    let text = |option: &ModelOption| match &option.value {
+        OptionValue::Text(text) => Ok(text.clone()),
+        _ => {
+            let message = format!("option \"{}\" must be a text", option.name.value);
+            Err(Error::new(SqlState::InvalidParameterValue, message).at(option.position))
+        }
+    };
+    let (mut word, mut null_text) = (None, None);
+    for option in &statement.options {
+        match option.name.value.as_str() {
+            "format" => word = Some((text(option)?.to_ascii_lowercase(), option.position)),
+            "null_text" => null_text = Some((text(option)?, option.name.position)),
+            other => {
+                let message = format!("unrecognized option \"{other}\"");
+                return Err(Error::new(SqlState::InvalidParameterValue, message)
+                    .with_hint("Options of EXPORT MODEL are format, null_text.")
+                    .at(option.name.position));
+            }
+        }
+    }
+    let is_onnx = match word.as_ref().map(|(word, position)| (word.as_str(), *position)) {
+        None => statement.location.to_ascii_lowercase().ends_with(".onnx"),
+        Some(("lakegate", _)) => false,
+        Some(("onnx", _)) => true,
+        Some((other, position)) => {
+            let message = format!("format \"{other}\" of EXPORT MODEL");
+            return Err(Error::unsupported(message).with_hint("It is 'lakegate' or 'onnx'.").at(position));
+        }
+    };
+    match (is_onnx, null_text) {
+        (true, null_text) => Ok(Format::Onnx { null_text: null_text.map(|(text, _)| text).unwrap_or_default() }),
+        (false, None) => Ok(Format::Own),
+        (false, Some((_, position))) => {
+            let message = "option \"null_text\" is for the format onnx";
+            Err(Error::new(SqlState::InvalidParameterValue, message).at(position))
+        }
+    }
 }

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use async_compression::tokio::write::{GzipEncoder, ZstdEncoder};
+use bytes::Bytes;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::ObjectStore;
@@ -28,7 +29,7 @@ use crate::encode::copy::{Format, Options};
 use crate::encode::types::OutputColumn;
 use crate::error::{Error, Result, SqlState};
 use folders::Folders;
-use upload::{File, Squeeze, Upload};
+use upload::{File, PART_BYTES, Squeeze, Upload};
 use writer::Writer;
 
 /// Files of one export.
@@ -140,6 +141,20 @@ pub async fn write(
     publish(target, std::mem::take(&mut export.finished)).await?;
     remove(target, left).await?;
     Ok(count)
+}
+
+/// Writes bytes that are there already as one file.
+///
+/// Errors: the store's. After an error, and when the future is dropped, what was there before is there.
+pub async fn write_whole(target: &ExportTarget, bytes: Bytes) -> Result<()> {
+    let mut upload = Upload::open(&target.store, target.path.clone()).await?;
+    for part in 0..bytes.len().div_ceil(PART_BYTES) {
+        let end = ((part + 1) * PART_BYTES).min(bytes.len());
+        upload.send(bytes.slice(part * PART_BYTES..end).to_vec()).await?;
+    }
+    upload.flush().await?;
+    upload.complete().await?;
+    Ok(())
 }
 
 /// Refuses columns that the format has no place for.

@@ -29,7 +29,7 @@ mod text_encoding;
 #[cfg(test)]
 mod tests;
 
-pub use export::{Existing, ExportFormat, ExportOptions, ExportTarget, write};
+pub use export::{Existing, ExportFormat, ExportOptions, ExportTarget, write, write_whole};
 pub use format::{Compression, FileFormat, FileOptions, HeaderChoice};
 pub use infer::infer;
 pub use parallel::{Decode, Rejections, RowStreams, decode_parallel};

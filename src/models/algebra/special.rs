@@ -76,6 +76,11 @@ pub fn normal_quantile(p: f64) -> f64 {
     x - step / (1.0 + x * step / 2.0)
 }
 
+/// The probability that a standard normal number is less than `z` away from 0.
+pub fn normal_within(z: f64) -> f64 {
+    libm::erf(z.abs() / std::f64::consts::SQRT_2)
+}
+
 fn acklam(p: f64) -> f64 {
     const A: [f64; 6] = [
         -3.969_683_028_665_376e1,
@@ -135,6 +140,7 @@ mod tests {
         }
         for (p, z) in [(0.5, 0.0), (0.975, 1.959_963_984_540_054), (1e-10, -6.361_340_902_404_056)] {
             assert!((normal_quantile(p) - z).abs() < 1e-12);
+            assert!((normal_within(z) - (1.0 - 2.0 * p.min(1.0 - p))).abs() < 1e-12);
         }
     }
 }

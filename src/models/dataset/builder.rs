@@ -20,6 +20,8 @@ pub struct Plan {
     /// The label is one of some classes, not a number.
     pub classes: bool,
     pub weight: Option<(usize, Feature)>,
+    /// A row without a value here is left out: there is no time to put it at.
+    pub time: Option<usize>,
     /// A boolean column that says what is held out.
     pub split: Option<(usize, Feature)>,
     /// The share of rows that is held out otherwise.
@@ -190,8 +192,18 @@ impl Builder {
         let all = 0..batch.num_rows() as u32;
         let Some((place, feature)) = &self.plan.label else { return Ok(all.collect()) };
         let array = at(batch, *place)?;
-        let mut kept: Vec<u32> = all.filter(|row| array.is_valid(*row as usize)).collect();
-        let without = batch.num_rows() - kept.len();
+        let mut kept: Vec<u32> = all.collect();
+        if let Some(time) = self.plan.time {
+            let times = at(batch, time)?;
+            kept.retain(|row| times.is_valid(*row as usize));
+            let without = batch.num_rows() - kept.len();
+            if without > 0 {
+                *self.skipped.entry("time is null").or_default() += without as u64;
+            }
+        }
+        let timed = kept.len();
+        kept.retain(|row| array.is_valid(*row as usize));
+        let without = timed - kept.len();
         if without > 0 {
             *self.skipped.entry("label is null").or_default() += without as u64;
         }

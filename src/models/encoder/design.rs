@@ -142,6 +142,36 @@ impl Design<'_> {
         }
     }
 
+    /// What each of so many features adds to `coefficients · (row - means)`: rows × features. `features`: that of each encoded column.
+    pub fn contributions(&self, coefficients: &[f64], means: &[f64], features: &[usize], count: usize) -> Vec<f64> {
+        let part = |column: usize| {
+            (coefficients.get(column).copied().unwrap_or(0.0), means.get(column).copied().unwrap_or(0.0))
+        };
+        let mut usual = vec![0.0; count];
+        for (column, feature) in features.iter().enumerate() {
+            let (coefficient, mean) = part(column);
+            if let Some(usual) = usual.get_mut(*feature) {
+                *usual += coefficient * mean;
+            }
+        }
+        let mut all = Vec::with_capacity(self.rows * count);
+        (0..self.rows).for_each(|_| all.extend(usual.iter().map(|usual| -usual)));
+        for (at, column) in self.dense.iter().enumerate() {
+            let places = all.iter_mut().skip(features.get(at).copied().unwrap_or(usize::MAX)).step_by(count.max(1));
+            let coefficient = part(at).0;
+            places.zip(column.values).for_each(|(place, value)| *place += column.encode(*value) * coefficient);
+        }
+        for column in &self.hot {
+            for (row, code) in column.codes.iter().enumerate() {
+                let at = column.column(*code) as usize;
+                if let Some(place) = features.get(at).and_then(|feature| all.get_mut(row * count + feature)) {
+                    *place += part(at).0;
+                }
+            }
+        }
+        all
+    }
+
     /// Adds `coefficients · row` of each of the rows `range` to `sums`, column by column: the cheap way to predict.
     pub fn add_products(&self, range: Range<usize>, coefficients: &[f64], sums: &mut [f64]) {
         for (column, coefficient) in self.dense.iter().zip(coefficients) {

@@ -167,6 +167,15 @@ impl Encoder {
         each(false).chain(each(true)).map(|(feature, part)| EncodedColumn { feature, part }).collect()
     }
 
+    /// The feature of each encoded column.
+    pub fn feature_of_columns(&self) -> Vec<usize> {
+        let each = |width: fn(&Encoding) -> usize| {
+            let features = self.features.iter().enumerate();
+            features.flat_map(move |(feature, encoding)| std::iter::repeat_n(feature, width(encoding)))
+        };
+        each(Encoding::dense).chain(each(Encoding::hot)).collect()
+    }
+
     /// For each encoded column, what an encoded value is multiplied by and added to give the value of the feature: the deviation and the
     /// mean for numbers, 1 and 0 for the rest.
     pub fn scales(&self) -> (Vec<f64>, Vec<f64>) {

@@ -44,6 +44,27 @@ impl Pass<'_> {
     }
 }
 
+impl Design<'_> {
+    /// The weighted means of the encoded columns.
+    pub fn means(&self, weights: Option<&[f64]>, pass: Pass<'_>) -> Result<Vec<f64>, Refusal> {
+        let width = self.width();
+        let new = || (vec![0.0; width], 0.0);
+        let parts = pass.fold(self, width * 8, new, |(sums, weight), block, range| {
+            let weights = weights_of(weights, range);
+            block.add_combination(&weights, sums);
+            *weight += weights.iter().sum::<f64>();
+            Ok(())
+        })?;
+        let (mut means, mut weight) = new();
+        for (sums, part) in parts {
+            means.iter_mut().zip(sums).for_each(|(mean, sum)| *mean += sum);
+            weight += part;
+        }
+        means.iter_mut().for_each(|mean| *mean /= weight);
+        Ok(means)
+    }
+}
+
 /// The most memory that moments of `columns` encoded columns (and what is solved from them) take: for a caller that reserves it.
 pub fn moment_bytes(columns: usize) -> usize {
     let one = 8 * (columns + LANES).pow(2);

@@ -49,19 +49,19 @@ impl Ets {
                 best = Some(model);
             }
         }
-        best.ok_or_else(|| Refusal::option("trend, seasonality or error", "does not suit the values of the series"))
+        best.ok_or_else(|| unsuited(values, period, observed, options))
     }
 
     /// Fits each series on its own, on at most `threads` threads; a series that cannot be fitted has its refusal in its place.
     pub fn fit_all(
-        series: &[Vec<f64>],
-        options: &ForecastOptions,
+        series: &[(&[f64], ForecastOptions)],
         threads: usize,
         watch: &dyn Watch,
     ) -> Result<Vec<Result<Self, Refusal>>, Refusal> {
         let done = std::sync::atomic::AtomicUsize::new(0);
         in_order(threads, series.len(), |index| {
-            let fitted = match Self::fit(&series[index], options, watch) {
+            let (values, options) = &series[index];
+            let fitted = match Self::fit(values, options, watch) {
                 Err(Refusal::Stopped) => return Err(Refusal::Stopped),
                 fitted => fitted,
             };
@@ -74,10 +74,35 @@ impl Ets {
 fn period(values: &[f64], options: &ForecastOptions) -> Result<usize, Refusal> {
     match &options.period {
         Period::Given(period) if *period >= 1 && (*period == 1 || 2 * period <= values.len()) => Ok(*period),
-        Period::Given(_) => Err(Refusal::option("seasonality", "must be at most half of the steps of the series")),
+        Period::Given(_) => Err(Refusal::option(
+            "period",
+            format!("must be at most half of the series, which has {} steps", values.len()),
+        )),
         Period::Among(_) if options.season == Some(Season::None) => Ok(1),
         Period::Among(periods) => Ok(detect(values, periods).unwrap_or(1)),
     }
+}
+
+/// Why no shape that was asked for could be fitted.
+fn unsuited(values: &[f64], period: usize, observed: usize, options: &ForecastOptions) -> Refusal {
+    let seasonal = options.season.is_some_and(|season| season != Season::None);
+    if seasonal && period < 2 {
+        return Refusal::option(
+            "seasonal",
+            "needs a season, and none shows in the values: give its steps by the option period",
+        );
+    }
+    if values.iter().any(|value| *value <= 0.0) {
+        if options.season == Some(Season::Multiplicative) {
+            return Refusal::option("seasonal", "must not be multiplicative: not all values are above 0");
+        }
+        if options.error == Some(ErrorKind::Multiplicative) {
+            return Refusal::option("error", "must not be multiplicative: not all values are above 0");
+        }
+    }
+    let (season, trend) = (options.season.unwrap_or(Season::None), options.trend.unwrap_or(Trend::None));
+    let shape = Shape { error: options.error.unwrap_or(ErrorKind::Additive), trend, season };
+    Refusal::TooFewRows { rows: observed, needed: shape.parameters(period) + 3 }
 }
 
 fn shapes(values: &[f64], period: usize, options: &ForecastOptions) -> Vec<Shape> {

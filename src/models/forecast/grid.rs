@@ -1,14 +1,14 @@
 //! Times brought to a regular grid.
 
-use chrono::{DateTime, Datelike, Months, NaiveDateTime};
+use chrono::{DateTime, Datelike, Months, NaiveDate, NaiveDateTime, NaiveTime};
 use serde::{Deserialize, Serialize};
 
 use crate::models::refusal::{Refusal, sound};
 
-const SECOND: i64 = 1_000_000;
-const MINUTE: i64 = 60 * SECOND;
-const HOUR: i64 = 60 * MINUTE;
-const DAY: i64 = 24 * HOUR;
+pub const SECOND: i64 = 1_000_000;
+pub const MINUTE: i64 = 60 * SECOND;
+pub const HOUR: i64 = 60 * MINUTE;
+pub const DAY: i64 = 24 * HOUR;
 
 /// Steps of a series; more are refused, for gaps may be wide.
 pub const STEPS_MAX: usize = 10_000_000;
@@ -81,6 +81,25 @@ impl Grid {
         // Of equally frequent ones the smaller.
         let usual = runs.rev().max_by_key(|run| run.len()).and_then(|run| run.first())?;
         Some(Self { start, step: Step::Micros(*usual) })
+    }
+
+    /// The grid of steps of the calendar (hours, days, weeks from Monday, months …) that begins at or before `first`.
+    pub fn of_calendar(step: Step, first: i64) -> Option<Self> {
+        let start = match step {
+            Step::Micros(micros) => {
+                // 1970 began on a Thursday.
+                let monday = if micros == 7 * DAY { 4 * DAY } else { 0 };
+                first.checked_sub(monday)?.div_euclid(micros.max(1)) * micros + monday
+            }
+            Step::Months(months) => {
+                let months = i64::from(months.max(1));
+                let number = month_number(first)?.div_euclid(months) * months;
+                let year = i32::try_from(number.div_euclid(12)).ok()?;
+                let month = u32::try_from(number.rem_euclid(12)).ok()? + 1;
+                NaiveDate::from_ymd_opt(year, month, 1)?.and_time(NaiveTime::MIN).and_utc().timestamp_micros()
+            }
+        };
+        Some(Self { start, step })
     }
 
     /// The time of step `index`; `None` beyond the calendar.
@@ -188,5 +207,10 @@ mod tests {
         assert_eq!(Grid::detect(&[5]), None);
         assert_eq!(Grid::detect(&[5, 5]), None);
         assert_eq!(Step::Micros(HOUR).periods(), [24, 168]);
+        let of = |step, first| Grid::of_calendar(step, time(first)).map(|grid| grid.start);
+        assert_eq!(of(Step::Micros(7 * DAY), "2024-02-29"), Some(time("2024-02-26")));
+        assert_eq!(of(Step::Micros(7 * DAY), "1969-12-30"), Some(time("1969-12-29")));
+        assert_eq!(of(Step::Months(3), "2024-06-30"), Some(time("2024-04-01")));
+        assert_eq!(of(Step::Months(12), "1969-06-30"), Some(time("1969-01-01")));
     }
 }

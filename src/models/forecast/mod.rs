@@ -11,15 +11,15 @@
 //! LOESS instead of one likelihood to choose models by.
 
 mod fit;
-pub mod grid;
+mod grid;
 mod predict;
 mod recursion;
-pub mod season;
+mod season;
 #[cfg(test)]
 mod tests;
 
-pub use grid::{Grid, Placed, Step};
-pub use predict::{Fitted, Forecast};
+pub use grid::{DAY, Grid, HOUR, MINUTE, SECOND, STEPS_MAX, Step};
+pub use predict::{Fitted, Forecast, HORIZON_MAX};
 
 use serde::{Deserialize, Serialize};
 

@@ -75,7 +75,8 @@ fn odd_series_have_clear_results() {
     assert!(constant.forecast(1, 1.0).is_err() && constant.forecast(predict::HORIZON_MAX + 1, 0.5).is_err());
     let too_long = ForecastOptions { period: Period::Given(7), ..ForecastOptions::default() };
     assert!(matches!(Ets::fit(&line[..10], &too_long, &Unwatched), Err(Refusal::Option { .. })));
-    let both = Ets::fit_all(&[line, vec![1.0]], &ForecastOptions::default(), 2, &Unwatched).unwrap();
+    let all = [(line.as_slice(), ForecastOptions::default()), (&[1.0], ForecastOptions::default())];
+    let both = Ets::fit_all(&all, 2, &Unwatched).unwrap();
     assert!(both[0].is_ok() && both[1].is_err());
     let mut damaged = constant;
     damaged.end.seasonal.push(1.0);

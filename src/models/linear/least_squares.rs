@@ -37,7 +37,8 @@ impl LinearModel {
         watch.progress(1, 2, None);
         let solution = solve(&encoder, sums, options, watch)?;
         let rest = target.rest(&design, &solution, pass)?;
-        let model = finish(encoder, &target, solution, rest, options, watch)?;
+        let means = design.means(weights, pass)?;
+        let model = finish((encoder, means), &target, solution, rest, options, watch)?;
         watch.progress(2, 2, Some(model.loss));
         Ok(model)
     }
@@ -194,7 +195,7 @@ fn solve(encoder: &Encoder, mut sums: Sums, options: &LinearOptions, watch: &dyn
 }
 
 fn finish(
-    encoder: Encoder,
+    (encoder, means): (Encoder, Vec<f64>),
     target: &Target<'_>,
     mut solution: Solution,
     mut rest: Rest,
@@ -235,6 +236,7 @@ fn finish(
         intercept: target.mean - dot(&solution.means, &solution.coefficients),
         has_intercept: target.intercept,
         coefficients: solution.coefficients,
+        means,
         dropped,
         statistics,
         loss: rest.squares / solution.weight,

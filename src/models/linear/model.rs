@@ -19,6 +19,8 @@ pub struct LinearModel {
     pub has_intercept: bool,
     /// Of the encoded (standardised) columns.
     pub coefficients: Vec<f64>,
+    /// Of the encoded columns, over the rows of training.
+    pub means: Vec<f64>,
     /// Columns that follow from earlier ones.
     pub dropped: Vec<bool>,
     /// Without penalties, and with more rows than columns.
@@ -107,6 +109,14 @@ impl LinearModel {
         Ok(sums)
     }
 
+    /// What is predicted where all encoded columns have their means, and what each feature adds to it: rows × features. Errors: other
+    /// columns than in training, an infinite value.
+    pub fn explain(&self, features: &Features<'_>) -> Result<(f64, Vec<f64>), Refusal> {
+        let (of_columns, count) = (self.encoder.feature_of_columns(), self.encoder.features().len());
+        let parts = self.encoder.bind(features)?.contributions(&self.coefficients, &self.means, &of_columns, count);
+        Ok((self.intercept + dot(&self.coefficients, &self.means), parts))
+    }
+
     /// The intercept (if there is one), then each encoded column.
     pub fn weights(&self) -> Vec<Weight> {
         let (scales, shifts) = self.encoder.scales();
@@ -133,6 +143,8 @@ impl LinearModel {
         self.encoder.validate()?;
         let width = self.encoder.width();
         sound(self.coefficients.len() == width && self.dropped.len() == width, "the number of coefficients")?;
+        sound(self.means.len() == width, "the number of means")?;
+        finite(&self.means, "a mean")?;
         finite(&self.coefficients, "a coefficient")?;
         finite(&[self.intercept, self.loss], "the intercept")?;
         let errors = self.statistics.as_ref().map_or(width, |statistics| statistics.errors.len());

@@ -30,11 +30,7 @@ fn page_lists_every_option() {
     let code = |specs: Vec<&str>| specs.into_iter().map(page::code).collect::<Vec<_>>().join(", ");
     let kinds = ModelType::all().map(|kind| {
         let own = SPECS.iter().filter(|spec| !common(spec) && knows(spec, kind));
-        vec![
-            page::code(kind.name()),
-            code(kind.aliases().to_vec()),
-            code(own.map(|spec| spec.name).collect()),
-        ]
+        vec![page::code(kind.name()), code(kind.aliases().to_vec()), code(own.map(|spec| spec.name).collect())]
     });
     let options = SPECS.iter().map(|spec| {
         vec![

@@ -1,6 +1,7 @@
 //! One model of a dataset with options that are all known.
 
 mod encoded;
+mod series;
 mod trees;
 
 use super::super::dataset::{Dataset, Target};
@@ -25,7 +26,8 @@ pub(super) fn fit(
         ModelType::LogisticRegression => encoded::logistic(dataset, options, control),
         ModelType::Kmeans => encoded::kmeans(dataset, options, control),
         ModelType::Pca => encoded::components(dataset, options, control),
-        other => Err(Error::unsupported(format!("a model of type {}", other.name()))),
+        ModelType::IsolationForest => trees::isolation(dataset, options, control),
+        ModelType::ExponentialSmoothing => series::smoothing(dataset, options, control),
     }
 }
 

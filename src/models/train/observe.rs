@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use super::super::anomaly;
 use super::super::dataset::{Dataset, MISSING, Target, Values};
 use super::super::evaluate::{Gathering, Truth};
 use super::super::header::{Evaluation, FeatureStatistics, Importance};
@@ -54,7 +55,7 @@ pub(super) fn statistics(values: &Values) -> FeatureStatistics {
 }
 
 /// What a user should know of the features.
-pub(super) fn notes(dataset: &Dataset) -> Vec<String> {
+pub(super) fn notes(dataset: &Dataset, task: Task) -> Vec<String> {
     let mut notes = Vec::new();
     let named = |wanted: &dyn Fn(usize, &Values) -> bool| -> Vec<&str> {
         let columns = dataset.columns.iter().enumerate().zip(&dataset.features);
@@ -65,6 +66,10 @@ pub(super) fn notes(dataset: &Dataset) -> Vec<String> {
         let more = names.len().saturating_sub(TOLD_MAX);
         if more > 0 { format!("{told} and {more} more") } else { told }
     };
+    if task == Task::Forecast {
+        notes.extend(skipped(dataset));
+        return notes;
+    }
     let constant = named(&|_, values| dataset.rows > 1 && values.is_constant());
     if !constant.is_empty() {
         notes.push(format!("features that never differ say nothing: {}", list(&constant)));
@@ -73,10 +78,12 @@ pub(super) fn notes(dataset: &Dataset) -> Vec<String> {
     if !same.is_empty() {
         notes.push(format!("features that are the label in other words: {}", list(&same)));
     }
-    for (reason, count) in &dataset.skipped {
-        notes.push(format!("{count} rows were left out: {reason}"));
-    }
+    notes.extend(skipped(dataset));
     notes
+}
+
+fn skipped(dataset: &Dataset) -> impl Iterator<Item = String> {
+    dataset.skipped.iter().map(|(reason, count)| format!("{count} rows were left out: {reason}"))
 }
 
 /// Whether each value of the feature stands for one label and each label for one value.
@@ -141,7 +148,13 @@ pub(super) fn evaluation(
     positive: Option<usize>,
     control: &Control<'_>,
 ) -> Result<(BTreeMap<String, f64>, Evaluation)> {
+    if let Learned::Series(set) = learned {
+        return Ok((set.metrics()?, Evaluation::default()));
+    }
     let mut gathered = gathering(dataset, positive);
+    if matches!(gathered, Gathering::Nothing) {
+        return Ok(gathered.finish());
+    }
     for rows in blocks(evaluated(dataset)) {
         go_on(control)?;
         let scores = learned.scores(&inputs(dataset, rows.clone()), categories)?;
@@ -179,6 +192,28 @@ pub(super) fn go_on(control: &Control<'_>) -> Result<()> {
     control.watch.check().map_err(|_| Error::new(SqlState::QueryCanceled, "canceling statement due to user request"))
 }
 
+/// How odd the rows are, as the header keeps it; nothing of models that do not know anomalies.
+pub(super) fn oddities(
+    dataset: &Dataset,
+    learned: &Learned,
+    categories: &Categories,
+    task: Task,
+    control: &Control<'_>,
+) -> Result<Vec<f64>> {
+    match task {
+        Task::Clustering | Task::Components | Task::Anomalies => {}
+        Task::Classification | Task::Regression | Task::Forecast => return Ok(Vec::new()),
+    }
+    let _memory = control.reserve(dataset.train_rows * 8)?;
+    let mut measures = Vec::with_capacity(dataset.train_rows);
+    for rows in blocks(0..dataset.train_rows) {
+        go_on(control)?;
+        let odd = learned.oddity(&inputs(dataset, rows), categories)?;
+        measures.extend(odd.into_iter().map(|odd| odd.measure));
+    }
+    Ok(anomaly::kept(measures))
+}
+
 /// The share of rows whose class is the most probable one, or R²; `None` where there is none.
 fn score(dataset: &Dataset, rows: Range<usize>, scores: &[f64], width: usize) -> Option<f64> {
     let weight = |row: usize| dataset.weights.as_ref().and_then(|weights| weights.get(row)).copied().unwrap_or(1.0);
@@ -187,7 +222,8 @@ fn score(dataset: &Dataset, rows: Range<usize>, scores: &[f64], width: usize) ->
         Target::Classes { codes, .. } => {
             let (mut hits, mut all) = (0.0, 0.0);
             for (row, scores) in answers {
-                let best = (0..scores.len()).reduce(|best, at| if scores.get(at) > scores.get(best) { at } else { best });
+                let best =
+                    (0..scores.len()).reduce(|best, at| if scores.get(at) > scores.get(best) { at } else { best });
                 all += weight(row);
                 if best.is_some_and(|best| codes.get(row).is_some_and(|code| *code as usize == best)) {
                     hits += weight(row);
@@ -223,7 +259,9 @@ pub(super) fn permutation(
     if dataset.features.len() > PERMUTED_FEATURES_MAX || rows.len() < 2 {
         return Ok(());
     }
-    let of = |inputs: &Inputs| Ok::<_, Error>(score(dataset, rows.clone(), &learned.scores(inputs, categories)?, learned.width()));
+    let of = |inputs: &Inputs| {
+        Ok::<_, Error>(score(dataset, rows.clone(), &learned.scores(inputs, categories)?, learned.width()))
+    };
     let whole = inputs(dataset, rows.clone());
     // Not all metrics: those about the order of rows cost more than the answers.
     let Some(before) = of(&whole)? else { return Ok(()) };

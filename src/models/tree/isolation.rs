@@ -18,13 +18,15 @@ pub struct IsolationOptions {
     pub trees: usize,
     /// Rows drawn for a tree, without repetition.
     pub rows_per_tree: usize,
+    /// Cuts on a path; the logarithm of the rows drawn where it is smaller.
+    pub depth_max: usize,
     pub seed: u64,
     pub threads: usize,
 }
 
 impl Default for IsolationOptions {
     fn default() -> Self {
-        Self { trees: 100, rows_per_tree: 256, seed: 0, threads: 1 }
+        Self { trees: 100, rows_per_tree: 256, depth_max: usize::MAX, seed: 0, threads: 1 }
     }
 }
 
@@ -46,7 +48,8 @@ pub fn train_isolation(
         return Err(Error::Invalid("a forest needs a tree".into()));
     }
     let drawn = options.rows_per_tree.clamp(2, rows);
-    let grower = Grower { columns, features, drawn, depth_max: (drawn as f64).log2().ceil() as usize };
+    let depth_max = options.depth_max.min((drawn as f64).log2().ceil() as usize);
+    let grower = Grower { columns, features, drawn, depth_max };
     let trees = Mutex::new(vec![None; options.trees]);
     let (next, done, stop) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicBool::new(false));
     let work = || {

@@ -23,6 +23,7 @@ mod insert_change;
 mod join;
 mod merge;
 mod model;
+mod model_rows;
 pub mod names;
 mod only_value;
 mod order;

@@ -19,7 +19,6 @@ use crate::error::{Error, Result, SqlState};
 use crate::models::{Answer, Model, Task};
 use crate::plan::model::{Evaluated, Facts, Told, UsedModel, facts, written};
 use crate::plan::relations::{RelationColumn, ResolvedTable};
-use crate::plan::typing::{self, Coercion, Typed};
 use crate::sql::model_argument;
 
 /// Functions over models that are there, for the error of one that is not.
@@ -40,14 +39,14 @@ const FUNCTIONS: &[&str] = &[
 ];
 
 /// The arguments of a call.
-struct Call<'a> {
-    function: &'a str,
-    used: &'a UsedModel,
+pub(super) struct Call<'a> {
+    pub(super) function: &'a str,
+    pub(super) used: &'a UsedModel,
     /// The rows that it is about.
-    rows: Option<&'a ast::Query>,
-    /// `name => constant`.
-    options: Vec<(String, &'a ast::Expr)>,
-    position: Option<u32>,
+    pub(super) rows: Option<&'a ast::Query>,
+    /// `name => constant`, or those of a STRUCT.
+    pub(super) options: Vec<(String, &'a ast::Expr)>,
+    pub(super) position: Option<u32>,
 }
 
 impl Binder<'_> {
@@ -64,6 +63,8 @@ impl Binder<'_> {
         let from = match function {
             "predict" => self.predicted(&call, left)?,
             "detect_anomalies" => self.anomalies(&call, left)?,
+            "explain_predict" => self.explained(&call, left)?,
+            "forecast" => self.forecast(&call)?,
             "evaluate" | "confusion_matrix" | "roc_curve" if call.rows.is_some() => self.evaluated(&call, left)?,
             _ => self.facts_of(&call)?,
         };
@@ -108,6 +109,12 @@ impl Binder<'_> {
                 ast::FunctionArg::Named { name, arg: ast::FunctionArgExpr::Expr(expr), .. } => {
                     call.options.push((crate::sql::fold(name), expr));
                 }
+                ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(ast::Expr::Struct { values, .. })) => {
+                    call.options.extend(values.iter().filter_map(|value| match value {
+                        ast::Expr::Named { expr, name } => Some((crate::sql::fold(name), expr.as_ref())),
+                        _ => None,
+                    }));
+                }
                 other => {
                     let error = Error::unsupported(format!("this argument of ml.{function}"));
                     let hint = "Rows are given as (SELECT …) or TABLE t, options by name, e.g. threshold => 0.5.";
@@ -115,18 +122,30 @@ impl Binder<'_> {
                 }
             }
         }
+        for (at, (name, expr)) in call.options.iter().enumerate() {
+            if call.options.iter().take(at).any(|(other, _)| other == name) {
+                let message = format!("argument name \"{name}\" used more than once");
+                let place = self.position(expr.span()).or(position);
+                return Err(Error::new(SqlState::SyntaxError, message).at(place));
+            }
+        }
         Ok(call)
     }
 
-    /// The rows, and more columns that the model answers.
-    fn with_answers(&self, call: &Call<'_>, left: &Left<'_, '_>, answers: &[(String, Answer)]) -> Result<From> {
+    /// The rows that a call is about, as a FROM item.
+    pub(super) fn rows_of(&self, call: &Call<'_>, left: &Left<'_, '_>) -> Result<From> {
         let Some(query) = call.rows else {
             let message = format!("ml.{} needs rows", call.function);
             return Err(Error::new(SqlState::UndefinedFunction, message)
                 .with_hint("Give them as (SELECT …) or TABLE t.")
                 .at(call.position));
         };
-        let input = self.derived_rows(query, left)?;
+        self.derived_rows(query, left)
+    }
+
+    /// The rows, and more columns that the model answers.
+    fn with_answers(&self, call: &Call<'_>, left: &Left<'_, '_>, answers: &[(String, Answer)]) -> Result<From> {
+        let input = self.rows_of(call, left)?;
         let columns: Vec<ScopeColumn> = input.items.iter().flat_map(|item| item.columns.clone()).collect();
         let features = self.features_among(call.used, &columns, call.position)?;
         let mut bound: Vec<(String, Expr, PgType, Origin)> =
@@ -186,37 +205,22 @@ impl Binder<'_> {
         self.with_answers(call, left, &answers)
     }
 
-    fn anomalies(&self, call: &Call<'_>, left: &Left<'_, '_>) -> Result<From> {
-        self.refuse_options(call, &[])?;
-        match call.used.model.task() {
-            Task::Anomalies => {
-                let answers = [
-                    ("is_anomaly".to_owned(), Answer::Predicted),
-                    ("anomaly_score".to_owned(), Answer::Probability(0)),
-                ];
-                self.with_answers(call, left, &answers)
-            }
-            _ => self.wrong_kind(call, "it needs an isolation forest"),
-        }
-    }
-
     /// The metrics of the model on some rows, in one pass over them.
     fn evaluated(&self, call: &Call<'_>, left: &Left<'_, '_>) -> Result<From> {
         self.refuse_options(call, &[])?;
         let model = &call.used.model;
         let two = model.header.label.as_ref().is_some_and(|label| label.positive.is_some());
         let told = match (call.function, model.task()) {
-            ("evaluate", Task::Classification | Task::Regression | Task::Clustering) => Told::Metrics,
+            ("evaluate", Task::Classification | Task::Regression | Task::Clustering | Task::Forecast) => Told::Metrics,
             ("confusion_matrix", Task::Classification) => Told::Confusion,
             ("roc_curve", Task::Classification) if two => Told::Roc,
             _ => return self.wrong_kind(call, "it needs labels, a curve two of them"),
         };
-        let query = call.rows.ok_or_else(|| Error::internal("an evaluation without rows"))?;
-        let input = self.derived_rows(query, left)?;
+        let input = self.rows_of(call, left)?;
         let columns: Vec<ScopeColumn> = input.items.iter().flat_map(|item| item.columns.clone()).collect();
         let mut exprs = self.features_among(call.used, &columns, call.position)?;
-        if let Some(label) = &model.header.label {
-            exprs.push(self.label_among(call.used, &label.feature, &columns, call.position)?);
+        if model.header.label.is_some() {
+            exprs.push(self.label_among(call, &columns)?);
         }
         let names = unique(vec!["value"; exprs.len()]);
         let exprs: Vec<Expr> = exprs.into_iter().zip(names).map(|(expr, name)| expr.alias(name)).collect();
@@ -234,14 +238,14 @@ impl Binder<'_> {
         self.table(&table, call.function, None, None, call.position)
     }
 
-    fn wrong_kind<T>(&self, call: &Call<'_>, hint: &str) -> Result<T> {
+    pub(super) fn wrong_kind<T>(&self, call: &Call<'_>, hint: &str) -> Result<T> {
         let kind = call.used.model.header.options.model_type.name();
         let message = format!("ml.{} is not for a model of type {kind}", call.function);
         Err(Error::new(SqlState::WrongObjectType, message).with_hint(format!("{hint}.")).at(call.position))
     }
 
     /// Refuses options but those of some names.
-    fn refuse_options(&self, call: &Call<'_>, known: &[&str]) -> Result<()> {
+    pub(super) fn refuse_options(&self, call: &Call<'_>, known: &[&str]) -> Result<()> {
         let Some((name, expr)) = call.options.iter().find(|(name, _)| !known.contains(&name.as_str())) else {
             return Ok(());
         };
@@ -270,11 +274,14 @@ impl Binder<'_> {
             ("feature_info", _) => facts::features(header)?,
             ("training_info", _) => facts::log(header)?,
             ("trial_info", _) => facts::trials(header)?,
-            ("weights", _) => match model.learned.weights(header)? {
+            ("weights", _) => match model.learned.weights(header, &model.categories)? {
                 Some(weights) if model.task() != Task::Clustering => facts::weights(&weights)?,
                 _ => return self.wrong_kind(call, "it needs a linear model or components"),
             },
-            ("centroids", Task::Clustering) => facts::centroids(&model.learned.weights(header)?.unwrap_or_default())?,
+            ("centroids", Task::Clustering) => {
+                let weights = model.learned.weights(header, &model.categories)?;
+                facts::centroids(&weights.unwrap_or_default())?
+            }
             ("centroids", _) => return self.wrong_kind(call, "it needs a model of type kmeans"),
             _ => return Err(Error::unsupported(format!("ml.{}", call.function)).at(call.position)),
         };

@@ -114,7 +114,7 @@ impl Rows {
                 let class = |text: &str| self.classes.get(text).copied().unwrap_or(usize::MAX);
                 Ok(texts.iter().map(|text| text.map(|text| Truth::Class(class(text)))).collect())
             }
-            (Task::Regression, Some(array), own) => {
+            (Task::Regression | Task::Forecast, Some(array), own) => {
                 let kind = own.map_or(FeatureKind::Number, |label| label.feature.kind);
                 let values = numbers(array, kind)?;
                 let truth = |row: usize| array.is_valid(row).then(|| Truth::Number(values.value(row)));

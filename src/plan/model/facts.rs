@@ -7,9 +7,9 @@ use arrow::datatypes::{Field, Schema};
 
 use crate::encode::types::{PgType, arrow_type};
 use crate::error::Result;
-use crate::models::{Weight, evaluate};
 use crate::models::header::Header;
 use crate::models::options::Value;
+use crate::models::{Weight, evaluate};
 
 /// A table of a few rows.
 pub struct Facts {

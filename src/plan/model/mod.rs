@@ -1,8 +1,12 @@
 //! Models in a statement: TRANSFORM's expressions, and calls that predict.
 
+mod anomalies;
+mod columns;
 mod evaluation;
+mod explained;
 pub mod facts;
 mod named;
+mod series;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -17,9 +21,13 @@ use crate::error::{Error, Result};
 use crate::models::Feature;
 use crate::sql;
 
+pub use anomalies::{Detecting, anomaly_columns};
+pub use columns::Added;
 pub use evaluation::{Evaluated, Told};
+pub use explained::{Explaining, explanation_columns};
 pub use facts::Facts;
 pub use named::{PREDICTIONS, SCHEMA, UsedModel, first_argument, parse_model, written};
+pub use series::{Ahead, SeriesRows};
 
 /// What the inputs of a transform are called.
 const INPUT: &str = "input";

@@ -87,6 +87,24 @@ fn limits() -> Vec<(&'static str, Vec<Held>)> {
             ],
         ),
         (
+            "series of a model",
+            vec![
+                Held::Stands("src/models/train/fit/series.rs", "const SERIES_MAX: usize = 100_000;"),
+                Held::Stands("src/models/forecast/grid.rs", "pub const STEPS_MAX: usize = 10_000_000;"),
+            ],
+        ),
+        (
+            "steps that a model of series forecasts",
+            vec![
+                runs(
+                    "CREATE MODEL s OPTIONS (model_type = 'exponential_smoothing', time = 'd', label = 'n') AS \
+                     SELECT date '2024-01-01' + i AS d, i AS n FROM generate_series(1, 9) AS i",
+                ),
+                runs("SELECT count(*) FROM ML.FORECAST(MODEL s, horizon => 10000)"),
+                refused("SELECT count(*) FROM ML.FORECAST(MODEL s, horizon => 10001)"),
+            ],
+        ),
+        (
             "nesting of a JSON schema and of what it is applied to",
             vec![refused("SELECT json_matches_schema('{\"$ref\": \"#\"}', '1')")],
         ),

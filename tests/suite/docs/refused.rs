@@ -195,6 +195,36 @@ const REFUSED: &[(&str, &[&[&str]])] = &[
     ("XMLTABLE", &[&["SELECT * FROM xmltable('/' PASSING '<a/>' COLUMNS a int)"]]),
     ("ROWS FROM of several functions", &[&["SELECT * FROM ROWS FROM (generate_series(1, 2), generate_series(1, 3))"]]),
     (
+        "ONNX of k-means",
+        &[&[
+            "CREATE OR REPLACE MODEL m OPTIONS (model_type = 'kmeans', num_clusters = 2) AS SELECT g FROM generate_series(1, 9) g",
+            "EXPORT MODEL m TO 'm.onnx'",
+        ]],
+    ),
+    (
+        "ONNX of PCA",
+        &[&[
+            "CREATE OR REPLACE MODEL m OPTIONS (model_type = 'pca') AS SELECT g, -g AS h FROM generate_series(1, 9) g",
+            "EXPORT MODEL m TO 'm.onnx'",
+        ]],
+    ),
+    (
+        "ONNX of a model with TRANSFORM",
+        &[&[
+            "CREATE OR REPLACE MODEL m TRANSFORM (g / 2 AS h, label) OPTIONS (model_type = 'linear_regression') AS \
+             SELECT g, 2 * g AS label FROM generate_series(1, 20) g",
+            "EXPORT MODEL m TO 'm.onnx'",
+        ]],
+    ),
+    (
+        "EXPORT MODEL in another format",
+        &[&[
+            "CREATE OR REPLACE MODEL m OPTIONS (model_type = 'linear_regression') AS \
+             SELECT g, 2 * g AS label FROM generate_series(1, 20) g",
+            "EXPORT MODEL m TO 'm.pmml' OPTIONS (format = 'pmml')",
+        ]],
+    ),
+    (
         "two-phase commit",
         &[&["BEGIN", "PREPARE TRANSACTION 'x'"], &["COMMIT PREPARED 'x'"], &["ROLLBACK PREPARED 'x'"]],
     ),
@@ -220,11 +250,15 @@ const REFUSED: &[(&str, &[&[&str]])] = &[
     ("* in TRANSFORM", &[&["CREATE MODEL m TRANSFORM (*) OPTIONS (model_type = 'kmeans') AS SELECT a FROM t"]]),
     (
         "a subquery in TRANSFORM",
-        &[&["CREATE MODEL m TRANSFORM ((SELECT max(a) FROM t) AS a) OPTIONS (model_type = 'kmeans') AS SELECT a FROM t"]],
+        &[&[
+            "CREATE MODEL m TRANSFORM ((SELECT max(a) FROM t) AS a) OPTIONS (model_type = 'kmeans') AS SELECT a FROM t",
+        ]],
     ),
     (
         "a window function in TRANSFORM",
-        &[&["CREATE MODEL m TRANSFORM (rank() OVER (ORDER BY a) AS a) OPTIONS (model_type = 'kmeans') AS SELECT a FROM t"]],
+        &[&[
+            "CREATE MODEL m TRANSFORM (rank() OVER (ORDER BY a) AS a) OPTIONS (model_type = 'kmeans') AS SELECT a FROM t",
+        ]],
     ),
     (
         "a volatile function in TRANSFORM",
@@ -232,7 +266,9 @@ const REFUSED: &[(&str, &[&[&str]])] = &[
     ),
     (
         "DATA_SPLIT_METHOD = 'SEQ'",
-        &[&["CREATE MODEL m OPTIONS (model_type = 'linear_reg', data_split_method = 'SEQ') AS SELECT a, a AS label FROM t"]],
+        &[&[
+            "CREATE MODEL m OPTIONS (model_type = 'linear_reg', data_split_method = 'SEQ') AS SELECT a, a AS label FROM t",
+        ]],
     ),
     ("REINDEX", &[&["REINDEX TABLE t"]]),
     ("CHECKPOINT", &[&["CHECKPOINT"]]),

@@ -158,7 +158,7 @@ fn s3_options(address: SocketAddr) -> Vec<String> {
 }
 
 /// A program that `tests/install.sh` installs: below the folder that the variable names, or beside the target folder.
-fn installed(variable: &str, folder: &str, program: &str) -> PathBuf {
+pub(crate) fn installed(variable: &str, folder: &str, program: &str) -> PathBuf {
     let beside_target = || Some(crate::server::built().ancestors().nth(3)?.join(folder));
     let root = std::env::var_os(variable).map(PathBuf::from).or_else(beside_target).unwrap();
     let program = root.join(program);

@@ -15,7 +15,7 @@ use crate::error::{Error, Result, SqlState};
 /// Parts of an upload under way at a time.
 const PARTS_AHEAD: usize = 4;
 /// A part of an upload: S3 wants at least 5 MiB and takes at most 10,000 of them.
-const PART_BYTES: usize = 16 << 20;
+pub(super) const PART_BYTES: usize = 16 << 20;
 
 /// A file that is being written.
 pub(super) struct File {
@@ -35,8 +35,7 @@ impl File {
         writer: Writer,
         squeeze: Squeeze,
     ) -> Result<Self> {
-        let upload = store.put_multipart(&path).await.map_err(not_opened)?;
-        let upload = Upload { path, inner: Some(upload), pending: Vec::new(), parts: JoinSet::new() };
+        let upload = Upload::open(store, path).await?;
         Ok(Self { writer: Some(writer), squeeze, upload, bytes_written: 0, rows_written: 0 })
     }
 
@@ -117,7 +116,12 @@ pub(super) struct Upload {
 }
 
 impl Upload {
-    async fn send(&mut self, bytes: Vec<u8>) -> Result<()> {
+    pub(super) async fn open(store: &Arc<dyn ObjectStore>, path: Path) -> Result<Self> {
+        let upload = store.put_multipart(&path).await.map_err(not_opened)?;
+        Ok(Self { path, inner: Some(upload), pending: Vec::new(), parts: JoinSet::new() })
+    }
+
+    pub(super) async fn send(&mut self, bytes: Vec<u8>) -> Result<()> {
         if self.pending.is_empty() {
             self.pending = bytes;
         } else {
@@ -149,7 +153,7 @@ impl Upload {
     }
 
     /// Everything is in the store, and nothing of it here.
-    async fn flush(&mut self) -> Result<()> {
+    pub(super) async fn flush(&mut self) -> Result<()> {
         let last = std::mem::take(&mut self.pending);
         if !last.is_empty() {
             self.put(last).await?;

@@ -75,7 +75,9 @@ impl LogisticModel {
             return Err(Refusal::Overflow("a coefficient"));
         }
         let (intercepts, coefficients) = problem.split(end.at);
+        let means = design.means(weights, pass)?;
         Ok(Self {
+            means,
             encoder,
             classes,
             has_intercept: options.intercept,

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::models::algebra::dot;
 use crate::models::encoder::{EncodedColumn, Encoder, Features};
 use crate::models::refusal::{Refusal, finite, sound};
 
@@ -13,6 +14,8 @@ pub struct LogisticModel {
     /// One for the second of two classes, else one a class: of the encoded columns.
     pub intercepts: Vec<f64>,
     pub coefficients: Vec<Vec<f64>>,
+    /// Of the encoded columns, over the rows of training.
+    pub means: Vec<f64>,
     /// The mean training loss with its penalties.
     pub loss: f64,
     pub iterations: usize,
@@ -54,6 +57,18 @@ impl LogisticModel {
         Ok(result)
     }
 
+    /// For each score (that of the second of two classes, else one a class): its value where all encoded columns have their means, and what
+    /// each feature adds to it, rows × features. Errors: other columns than in training, an infinite value.
+    pub fn explain(&self, features: &Features<'_>) -> Result<Vec<(f64, Vec<f64>)>, Refusal> {
+        let design = self.encoder.bind(features)?;
+        let (of_columns, count) = (self.encoder.feature_of_columns(), self.encoder.features().len());
+        let explained = self.intercepts.iter().zip(&self.coefficients).map(|(intercept, coefficients)| {
+            let parts = design.contributions(coefficients, &self.means, &of_columns, count);
+            (intercept + dot(coefficients, &self.means), parts)
+        });
+        Ok(explained.collect())
+    }
+
     /// For each class, the intercept (if there is one), then each encoded column.
     pub fn weights(&self) -> Vec<ClassWeight> {
         let (scales, shifts) = self.encoder.scales();
@@ -78,6 +93,8 @@ impl LogisticModel {
         sound(self.intercepts.len() == rows && self.coefficients.len() == rows, "the number of classes")?;
         let width = self.encoder.width();
         sound(self.coefficients.iter().all(|row| row.len() == width), "the number of coefficients")?;
+        sound(self.means.len() == width, "the number of means")?;
+        finite(&self.means, "a mean")?;
         finite(&self.intercepts, "an intercept")?;
         self.coefficients.iter().try_for_each(|row| finite(row, "a coefficient"))
     }

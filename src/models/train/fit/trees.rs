@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Instant;
 
+use super::super::super::anomaly::quantile;
 use super::super::super::dataset::{Dataset, Target, Values};
 use super::super::super::header::{Importance, LogEntry};
 use super::super::super::learned::Learned;
 use super::super::super::options::{Options, Value};
 use super::super::super::tree::{
-    self, Bins, BoostOptions, Ensemble, FeaturesPerNode, Forest, ForestOptions, Losses, Matrix, Objective,
+    self, Bins, BoostOptions, Ensemble, FeaturesPerNode, Forest, ForestOptions, IsolationOptions, Losses, Matrix,
+    Objective,
 };
 use super::super::super::trees::{Trees, Watched, number_of, refused};
 use super::super::{Control, Fitted, observe};
@@ -18,6 +20,8 @@ use crate::error::{Error, Result, SqlState};
 
 /// Rows that bounds of bins are taken from: they stand in the order of their hashes, so the first are a sample.
 const SAMPLE_ROWS: usize = 200_000;
+/// The score above which the paper takes rows for anomalies.
+const ISOLATION_THRESHOLD: f64 = 0.5;
 /// Splits on a path where no option says otherwise.
 const DEPTH_MAX: usize = 64;
 
@@ -184,6 +188,71 @@ pub(super) fn forest(
         log,
         notes: Vec::new(),
         metrics,
+    })
+}
+
+/// An isolation forest: it cuts raw values, and says above which score rows are anomalies.
+pub(super) fn isolation(dataset: &Dataset, options: &Options, control: &Control<'_>) -> Result<Fitted> {
+    let rows = dataset.train_rows;
+    let codes = dataset.columns.iter().filter(|values| matches!(values, Values::Codes { .. })).count();
+    let own = IsolationOptions {
+        trees: options.integer("num_trees").unwrap_or(100),
+        rows_per_tree: options.integer("max_samples").unwrap_or(256),
+        depth_max: options.integer("max_depth").unwrap_or(usize::MAX),
+        seed: options.seed(),
+        threads: control.threads,
+    };
+    // Codes as numbers, and a score a row.
+    let _memory = control.reserve(tree::isolation_bytes(&own) + (codes + 1) * rows * 8)?;
+    let mut features = Vec::with_capacity(dataset.columns.len());
+    let mut numbers: Vec<Vec<f64>> = Vec::with_capacity(dataset.columns.len());
+    for values in &dataset.columns {
+        observe::go_on(control)?;
+        match values {
+            Values::Numbers(_) => {
+                features.push(tree::Feature::Numeric);
+                numbers.push(Vec::new());
+            }
+            Values::Codes { codes, texts } => {
+                let mut counts = vec![0_u64; texts.len()];
+                for code in codes.iter().take(rows) {
+                    if let Some(count) = counts.get_mut(*code as usize) {
+                        *count += 1;
+                    }
+                }
+                features.push(tree::Feature::from(&Bins::categorical(&counts)));
+                numbers.push(codes.iter().take(rows).map(|code| number_of(*code)).collect());
+            }
+        }
+    }
+    let columns: Vec<&[f64]> = dataset
+        .columns
+        .iter()
+        .zip(&numbers)
+        .map(|(values, numbers)| match values {
+            Values::Numbers(values) => values.get(..rows).unwrap_or_default(),
+            Values::Codes { .. } => numbers.as_slice(),
+        })
+        .collect();
+    let started = Instant::now();
+    let ensemble = tree::train_isolation(&columns, &features, &own, &Watched(control.watch)).map_err(refused)?;
+    let mut trees = Trees::new(ensemble, 0, ISOLATION_THRESHOLD)?;
+    if let Some(share) = options.number("contamination") {
+        let mut scores = trees.answered(&columns, control.threads)?;
+        scores.sort_unstable_by(f64::total_cmp);
+        trees.threshold = quantile(&scores, 1.0 - share);
+    }
+    Ok(Fitted {
+        importance: Vec::new(),
+        log: vec![LogEntry {
+            iteration: own.trees as u64,
+            train_loss: None,
+            eval_loss: None,
+            ms: started.elapsed().as_secs_f64() * 1e3,
+        }],
+        notes: Vec::new(),
+        metrics: BTreeMap::from([("threshold".to_owned(), trees.threshold)]),
+        learned: Learned::Trees(trees),
     })
 }
 

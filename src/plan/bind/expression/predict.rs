@@ -235,7 +235,7 @@ impl Binder<'_> {
     }
 
     /// The label among the columns of some rows, or what TRANSFORM makes of them for it.
-    pub(in super::super) fn label_among(
+    pub(in super::super) fn label_made(
         &self,
         used: &UsedModel,
         label: &Feature,

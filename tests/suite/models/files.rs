@@ -1,0 +1,45 @@
+//! Files of models that are damaged, of another format or too large.
+
+use super::artifacts;
+use super::unnamed::TRAIN;
+use crate::protocol::Connection;
+use crate::server::{Home, Server};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_changed_byte_is_imported() {
+    let home = Home::new();
+    let server = Server::start_in(&home, &["--set", "files.model_bytes_max=64kB"]);
+    let mut connection = Connection::superuser(server.address()).await.unwrap();
+    connection.command(&format!("CREATE MODEL m {TRAIN}")).await.unwrap();
+    let path = |name: &str| home.path().join(name);
+    let import = |name: &str| format!("IMPORT MODEL other FROM '{}'", path(name).display());
+    connection.command(&format!("EXPORT MODEL m TO '{}'", path("m.lgmodel").display())).await.unwrap();
+    let whole = std::fs::read(path("m.lgmodel")).unwrap();
+    assert_eq!(whole, std::fs::read(&artifacts(&home)[0]).unwrap());
+    let write = |bytes: &[u8]| std::fs::write(path("bad.lgmodel"), bytes).unwrap();
+    let refused = async |connection: &mut Connection, what: String| {
+        let error = connection.command(&import("bad.lgmodel")).await.expect_err(&what);
+        error.code().to_owned()
+    };
+    for at in (0..whole.len()).step_by(whole.len() / 40 + 1) {
+        let mut changed = whole.clone();
+        changed[at] ^= 0x10;
+        write(&changed);
+        let code = refused(&mut connection, format!("byte {at} was changed")).await;
+        // The number of the format is read before the checksum.
+        assert!(code == "XX001" || ((8..12).contains(&at) && code == "0A000"), "byte {at}: {code}");
+        write(&whole[..at]);
+        assert_eq!(refused(&mut connection, format!("cut at {at}")).await, "XX001", "cut at {at}");
+    }
+    let mut newer = whole.clone();
+    newer[8] = 2;
+    write(&newer);
+    assert_eq!(refused(&mut connection, "a newer format".to_owned()).await, "0A000");
+    write(&vec![0; 65 * 1024]);
+    assert_eq!(refused(&mut connection, "a large file".to_owned()).await, "54000");
+    assert_eq!(connection.value("SELECT count(*) FROM lakegate.models").await.unwrap(), "1");
+    assert_eq!(artifacts(&home).len(), 1, "a refused file left something");
+    connection.command(&import("m.lgmodel")).await.unwrap();
+    let same = "SELECT count(*) FROM generate_series(1, 50) a WHERE predict_proba('m', a => a, b => 1) <> predict_proba('other', a => a, b => 1)";
+    assert_eq!(connection.value(same).await.unwrap(), "0");
+}
