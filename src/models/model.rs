@@ -168,13 +168,13 @@ impl Model {
 
     fn probabilities(&self, scores: &[f64], width: usize) -> Result<ArrayRef> {
         let classes = self.header.label.as_ref().map(|label| label.classes.as_slice()).unwrap_or_default();
-        let key = |(place, class): (usize, &String)| {
+        let mut keys = Vec::with_capacity(classes.len());
+        for (place, class) in classes.iter().enumerate() {
             let key = serde_json::to_string(class).map_err(|error| Error::internal(error.to_string()))?;
-            Ok((place, class.as_str(), key))
-        };
-        let mut keys = classes.iter().enumerate().map(key).collect::<Result<Vec<_>>>()?;
+            keys.push((place, class.as_str(), key));
+        }
         // As PostgreSQL orders the keys of jsonb.
-        keys.sort_by_key(|(_, class, _)| (class.len(), *class));
+        keys.sort_by(|(_, one, _), (_, other, _)| (one.len(), one).cmp(&(other.len(), other)));
         let object = |row: &[f64]| {
             let fields =
                 keys.iter().map(|(place, _, key)| format!("{key}: {}", row.get(*place).copied().unwrap_or(0.0)));
