@@ -84,7 +84,7 @@ pub fn export(model: &Model, null_text: &str) -> Result<Vec<u8>> {
                 _ => builder.add("Softmax", &[&scores], vec![int("axis", 1)]),
             }
         }
-        Learned::KMeans(_) | Learned::Components(_) => {
+        Learned::KMeans(_) | Learned::Components(_) | Learned::Series(_) => {
             return Err(Error::unsupported(format!("a model of type {kind} as ONNX")));
         }
     };
