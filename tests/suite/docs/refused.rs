@@ -197,31 +197,31 @@ const REFUSED: &[(&str, &[&[&str]])] = &[
     (
         "ONNX of k-means",
         &[&[
-            "CREATE OR REPLACE MODEL m OPTIONS (model_type = 'kmeans', num_clusters = 2) AS SELECT g FROM generate_series(1, 9) g",
-            "EXPORT MODEL m TO 'm.onnx'",
+            "CREATE OR REPLACE MODEL sent OPTIONS (model_type = 'kmeans', num_clusters = 2) AS SELECT g FROM generate_series(1, 9) g",
+            "EXPORT MODEL sent TO 'm.onnx'",
         ]],
     ),
     (
         "ONNX of PCA",
         &[&[
-            "CREATE OR REPLACE MODEL m OPTIONS (model_type = 'pca') AS SELECT g, -g AS h FROM generate_series(1, 9) g",
-            "EXPORT MODEL m TO 'm.onnx'",
+            "CREATE OR REPLACE MODEL sent OPTIONS (model_type = 'pca') AS SELECT g, -g AS h FROM generate_series(1, 9) g",
+            "EXPORT MODEL sent TO 'm.onnx'",
         ]],
     ),
     (
         "ONNX of a model with TRANSFORM",
         &[&[
-            "CREATE OR REPLACE MODEL m TRANSFORM (g / 2 AS h, label) OPTIONS (model_type = 'linear_regression') AS \
+            "CREATE OR REPLACE MODEL sent TRANSFORM (g / 2 AS h, label) OPTIONS (model_type = 'linear_regression') AS \
              SELECT g, 2 * g AS label FROM generate_series(1, 20) g",
-            "EXPORT MODEL m TO 'm.onnx'",
+            "EXPORT MODEL sent TO 'm.onnx'",
         ]],
     ),
     (
         "EXPORT MODEL in another format",
         &[&[
-            "CREATE OR REPLACE MODEL m OPTIONS (model_type = 'linear_regression') AS \
+            "CREATE OR REPLACE MODEL sent OPTIONS (model_type = 'linear_regression') AS \
              SELECT g, 2 * g AS label FROM generate_series(1, 20) g",
-            "EXPORT MODEL m TO 'm.pmml' OPTIONS (format = 'pmml')",
+            "EXPORT MODEL sent TO 'm.pmml' OPTIONS (format = 'pmml')",
         ]],
     ),
     (
