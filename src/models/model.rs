@@ -182,7 +182,7 @@ impl Model {
             keys.push((place, class.as_str(), key));
         }
         // As PostgreSQL orders the keys of jsonb.
-        keys.sort_by_key(|(_, class, _)| (class.len(), *class));
+        keys.sort_by(|(_, one, _), (_, other, _)| (one.len(), one).cmp(&(other.len(), other)));
         let object = |row: &[f64]| {
             let fields =
                 keys.iter().map(|(place, _, key)| format!("{key}: {}", row.get(*place).copied().unwrap_or(0.0)));

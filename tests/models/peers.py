@@ -281,7 +281,7 @@ def anomalies(connection, data):
         connection.execute(f"CREATE OR REPLACE MODEL {model} OPTIONS (model_type = 'isolation_forest', num_trees = 50, seed = {seed}, threads = 1) AS SELECT {columns} FROM {data.name}")
         scores = connection.execute(f"SELECT anomaly_score FROM ML.PREDICT(MODEL {model}, TABLE {data.name}) ORDER BY id").fetchall()
         ours.append(metrics.roc_auc_score(wanted, np.array(scores)[:, 0]))
-        theirs.append(metrics.roc_auc_score(wanted, -IsolationForest(50, random_state=seed).fit(data.x).score_samples(data.x)))
+        theirs.append(metrics.roc_auc_score(wanted, -IsolationForest(n_estimators=50, random_state=seed).fit(data.x).score_samples(data.x)))
     own, other = np.mean(ours), np.mean(theirs)
     expect(abs(own - other) < METRICS_DIFFER_MAX, f"{model}: roc_auc is {own:.4f}, with scikit-learn {other:.4f}")
     return [f"{data.name:10} {'isolation_forest':26} {'roc_auc':9} {own:.4f} {other:.4f} {own - other:+.4f}"]
