@@ -223,6 +223,14 @@ const REFUSED: &[(&str, &[&[&str]])] = &[
         ]],
     ),
     (
+        "ONNX of forecasts",
+        &[&[
+            "CREATE OR REPLACE MODEL sent OPTIONS (model_type = 'exponential_smoothing', time = 'd', label = 'v') AS \
+             SELECT date '2024-01-01' + g AS d, g AS v FROM generate_series(1, 30) g",
+            "EXPORT MODEL sent TO 'm.onnx'",
+        ]],
+    ),
+    (
         "ONNX of a model with TRANSFORM",
         &[&[
             "CREATE OR REPLACE MODEL sent TRANSFORM (g / 2 AS h, label) OPTIONS (model_type = 'linear_regression') AS \
