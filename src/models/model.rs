@@ -47,7 +47,11 @@ impl Model {
     /// XX001 when the parts do not fit each other.
     pub fn new(header: Header, categories: Categories, learned: Learned) -> Result<Self> {
         learned.check(&header, &categories)?;
-        if header.features.iter().any(|feature| FeatureKind::of(feature.ty()) != Some(feature.kind)) {
+        // What tells series apart is a text, whatever its type.
+        let fits = |feature: &Feature| {
+            FeatureKind::of(feature.ty()).is_some_and(|kind| kind == feature.kind || feature.kind.is_category())
+        };
+        if !header.features.iter().all(fits) {
             return Err(damaged("a feature is of no type that models learn from"));
         }
         let classes = match &header.label {
@@ -60,6 +64,10 @@ impl Model {
         };
         if header.options.model_type.task() == Task::Classification && classes.is_none() {
             return Err(damaged("a classifier without classes"));
+        }
+        let label = header.label.as_ref();
+        if label.is_some_and(|label| label.positive.is_some_and(|place| place >= label.classes.len())) {
+            return Err(damaged("the positive class"));
         }
         let bytes = learned.bytes();
         Ok(Self { header, categories, learned, classes, bytes })

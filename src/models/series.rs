@@ -45,6 +45,9 @@ pub struct Expected {
     pub error: f64,
 }
 
+/// Of a value: nearer ones are the same.
+const ROUNDING: f64 = 1e-12;
+
 impl Expected {
     /// The bounds that the true value is within with this probability, if errors are normal.
     pub fn bounds(&self, probability: f64) -> (f64, f64) {
@@ -55,7 +58,9 @@ impl Expected {
     /// The probability that a value is nearer than this one.
     pub fn oddity(&self, value: f64) -> f64 {
         let away = value - self.value;
-        if away == 0.0 { 0.0 } else { normal_within(away / self.error) }
+        // Of a series without noise all that is left is rounding.
+        let same = away.abs() <= ROUNDING * (value.abs() + self.value.abs());
+        if same { 0.0 } else { normal_within(away / self.error) }
     }
 }
 

@@ -14,7 +14,7 @@ const ROWS: &str = "CREATE TABLE rows AS SELECT i AS id, (i * 37 % 1009)::float8
      FROM generate_series(1, 20000) AS s(i)";
 /// Takes far longer than anybody waits.
 const ENDLESS: &str = "CREATE MODEL endless OPTIONS (model_type = 'random_forest_classifier', label = 'high', num_trees = 10000, \
-     max_depth = 30, sample_fraction = 1) AS SELECT x, y, colour, high FROM rows";
+     max_depth = 30) AS SELECT x, y, colour, high FROM rows";
 const SMALL: &str = "OPTIONS (model_type = 'random_forest_classifier', label = 'high', num_trees = 5) AS SELECT x, y, colour, high FROM rows";
 
 fn artifacts(home: &Home) -> Vec<std::path::PathBuf> {

@@ -23,6 +23,10 @@ enum Format {
 pub(super) async fn export(road: &mut Road<'_>, statement: &ExportModel) -> Result<Output> {
     let (entry, model) = super::opened(road, &statement.name, statement.version).await?;
     road.ground.files.check_for("EXPORT MODEL", &statement.location, road.session.superuser, true)?;
+    if statement.location.ends_with('/') {
+        let message = format!("could not open file \"{}\" for writing: Is a directory", statement.location);
+        return Err(Error::new(SqlState::WrongObjectType, message));
+    }
     let format = format(statement)?;
     let lake = &road.ground.lake;
     let bytes = match format {
@@ -59,7 +63,8 @@ pub(super) async fn import(road: &mut Road<'_>, statement: &ImportModel) -> Resu
     road.ground.files.check_for("IMPORT MODEL", location, road.session.superuser, false)?;
     let lake = &road.ground.lake;
     let bytes = lake.fetch_model(location, road.ground.files.model_bytes_max).await?;
-    let _held = held(road, "IMPORT MODEL", bytes.len() as u64)?;
+    // The bytes, their sections, and what is made of them.
+    let _held = held(road, "IMPORT MODEL", (bytes.len() as u64).saturating_mul(4))?;
     let read = bytes.clone();
     let model = road.ground.engine.compute(async move { checked(&read) }).await.map_err(|error| {
         let is_damage = error.sqlstate() == SqlState::DataCorrupted;
@@ -73,15 +78,35 @@ pub(super) async fn import(road: &mut Road<'_>, statement: &ImportModel) -> Resu
     Ok(Output::Done("IMPORT MODEL".into()))
 }
 
-/// The model of a file that anybody may have written.
+/// The model of a file that anybody may have written: what CREATE MODEL never makes is refused.
 fn checked(bytes: &[u8]) -> Result<Model> {
     let model = Model::decode(bytes)?;
+    let header = serde_json::to_value(&model.header).map_err(|error| Error::internal(error.to_string()))?;
+    let categories = model.categories.texts().iter().flatten().flatten();
+    let weights = model.learned.weights(&model.header, &model.categories)?.unwrap_or_default();
+    let weights = weights.iter().flat_map(|weight| [Some(&weight.input), weight.category.as_ref()]).flatten();
+    if has_nul(&header) || categories.chain(weights).any(|text| text.contains('\0')) {
+        return Err(artifact::damaged("a text with a zero byte"));
+    }
+    if chrono::DateTime::parse_from_rfc3339(&model.header.created_at).is_err() {
+        return Err(artifact::damaged("the time of its training"));
+    }
     for item in &model.header.transform {
-        // What CREATE MODEL refuses comes in by no other door.
         let expression = sql::parse_expression(&item.expression).map_err(|_| artifact::damaged("its TRANSFORM"))?;
         check_transform(&expression, &item.expression).map_err(|_| artifact::damaged("its TRANSFORM"))?;
     }
     Ok(model)
+}
+
+/// No text of a database has a zero byte.
+fn has_nul(value: &serde_json::Value) -> bool {
+    use serde_json::Value;
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+        Value::String(text) => text.contains('\0'),
+        Value::Array(values) => values.iter().any(has_nul),
+        Value::Object(fields) => fields.iter().any(|(name, value)| name.contains('\0') || has_nul(value)),
+    }
 }
 
 /// Memory for bytes that are held.

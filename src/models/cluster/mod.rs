@@ -12,8 +12,7 @@ mod fit;
 mod model;
 mod start;
 
-pub use evaluate::ClusterMetrics;
-pub use model::{Assigned, KMeans};
+pub use model::KMeans;
 
 use crate::models::encoder::EncoderOptions;
 use crate::models::refusal::Refusal;

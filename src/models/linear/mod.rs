@@ -19,7 +19,7 @@ mod model;
 #[cfg(test)]
 mod tests;
 
-pub use model::{LinearModel, Statistics, Weight};
+pub use model::{LinearModel, Weight};
 
 use crate::models::encoder::{Encoder, EncoderOptions};
 use crate::models::refusal::Refusal;

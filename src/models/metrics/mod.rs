@@ -8,9 +8,8 @@ mod quantile;
 mod ranking;
 mod regression;
 
-pub use classification::{Classification, ClassificationMetrics};
-pub use ranking::{Area, Ranking, RocPoint};
-pub use regression::{Regression, RegressionMetrics};
+pub use classification::Classification;
+pub use regression::Regression;
 
 /// Rows of scores that a ranking (all classes together) or a median keeps exactly: 24 bytes each.
 pub const EXACT_ROWS_MAX: usize = 4_000_000;

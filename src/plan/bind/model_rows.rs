@@ -20,7 +20,6 @@ use crate::models::forecast::HORIZON_MAX;
 use crate::models::{Task, anomaly};
 use crate::plan::model::{Added, Ahead, Detecting, Explaining, SeriesRows, anomaly_columns, explanation_columns};
 use crate::plan::relations::{RelationColumn, ResolvedTable};
-use crate::plan::typing::{self, Coercion, Typed};
 
 /// Steps that are told where neither the call nor the model says how many, as in BigQuery.
 const HORIZON: usize = 3;

@@ -34,6 +34,20 @@ const REFUSED: &[(&str, &[&[&str]])] = &[
         "a change data feed that begins or ends after other changes of a transaction",
         &[&["BEGIN", "UPDATE t SET b = 'x'", FEED]],
     ),
+    (
+        "TRANSFORM in a model of series",
+        &[&[
+            "CREATE MODEL m TRANSFORM (a, b) OPTIONS (model_type = 'ets', time = 'a', label = 'b') AS SELECT a, b FROM t",
+        ]],
+    ),
+    (
+        "rows for ML.FORECAST",
+        &[&[
+            "CREATE MODEL m OPTIONS (model_type = 'ets', time = 'd', label = 'i') AS \
+             SELECT date '2024-01-01' + i AS d, i FROM generate_series(1, 9) AS i",
+            "SELECT * FROM ML.FORECAST(MODEL m, (SELECT 1))",
+        ]],
+    ),
     ("ADD COLUMN … FIRST", &[&["ALTER TABLE t ADD COLUMN c int FIRST"]]),
     (
         "a volatile DEFAULT of a column that is added to rows",

@@ -1,5 +1,7 @@
 //! Files of models that are damaged, of another format or too large.
 
+use sha2::{Digest as _, Sha256};
+
 use super::artifacts;
 use super::unnamed::TRAIN;
 use crate::protocol::Connection;
@@ -42,4 +44,57 @@ async fn no_changed_byte_is_imported() {
     connection.command(&import("m.lgmodel")).await.unwrap();
     let same = "SELECT count(*) FROM generate_series(1, 50) a WHERE predict_proba('m', a => a, b => 1) <> predict_proba('other', a => a, b => 1)";
     assert_eq!(connection.value(same).await.unwrap(), "0");
+}
+
+/// The file with one bit changed and a checksum that fits.
+fn forged(whole: &[u8], at: usize, bit: u8) -> Vec<u8> {
+    let mut bytes = whole[..whole.len() - 32].to_vec();
+    bytes[at] ^= bit;
+    let digest = Sha256::digest(&bytes);
+    bytes.extend_from_slice(&digest);
+    bytes
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_a_forged_file_says_the_server_goes_on() {
+    let home = Home::new();
+    let server = Server::start_in(&home, &[]);
+    let mut connection = Connection::superuser(server.address()).await.unwrap();
+    let kinds = [
+        "random_forest_classifier', num_trees = 3, label = 'high",
+        "logistic_regression', l2_reg = 1, label = 'high",
+        "kmeans",
+    ];
+    for kind in kinds {
+        let rows = "SELECT g % 7 AS a, 'c' || g % 11 AS b, g % 7 > 3 AS high FROM generate_series(1, 300) g";
+        let sql = format!("CREATE OR REPLACE MODEL m OPTIONS (model_type = '{kind}') AS {rows}");
+        connection.command(&sql).await.unwrap();
+        let (good, bad) = (home.path().join("good.lgmodel"), home.path().join("bad.lgmodel"));
+        connection.command(&format!("EXPORT MODEL m TO '{}'", good.display())).await.unwrap();
+        let whole = std::fs::read(&good).unwrap();
+        let mut imported = 0;
+        for at in (8..whole.len() - 32).step_by(whole.len() / 120 + 1) {
+            std::fs::write(&bad, forged(&whole, at, 1 << (at % 7))).unwrap();
+            match connection.command(&format!("IMPORT OR REPLACE MODEL forged FROM '{}'", bad.display())).await {
+                Ok(_) => imported += 1,
+                Err(error) => {
+                    assert!(matches!(error.code(), "XX001" | "0A000"), "{kind}, byte {at}: {error}");
+                    continue;
+                }
+            }
+            let asked = [
+                "SELECT predict('forged', t.*) FROM (SELECT 1 AS a, 'c1' AS b, true AS high) t",
+                "SELECT * FROM ML.FEATURE_INFO(MODEL forged)",
+                "DESCRIBE MODEL forged",
+                "EXPORT MODEL forged TO 'forged.onnx' OPTIONS (null_text = '-')",
+                "SELECT * FROM lakegate.model_versions",
+            ];
+            for sql in asked {
+                if let Err(error) = connection.query(sql).await {
+                    assert!(error.code() != "XX000", "{kind}, byte {at}, {sql}: {error}");
+                }
+            }
+        }
+        assert!(imported > 0, "no change of {kind} was harmless");
+    }
 }

@@ -92,6 +92,14 @@ impl LogisticModel {
     }
 }
 
+impl LogisticModel {
+    /// The most memory that second derivatives of so many columns take.
+    pub fn curvature_bytes(columns: usize, classes: usize) -> usize {
+        let rows = if classes == 2 { 1 } else { classes };
+        3 * 8 * (rows * (columns + 1)).min(NEWTON_LAST_MAX.max(NEWTON_MAX)).pow(2)
+    }
+}
+
 fn check_classes(labels: &[u32], classes: usize, weights: Option<&[f64]>, rows: usize) -> Result<(), Refusal> {
     if rows == 0 {
         return Err(Refusal::NoRows);

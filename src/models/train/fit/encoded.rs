@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::super::super::cluster::{KMeans, KMeansOptions};
 use super::super::super::components::{Keep, Pca, PcaOptions};
 use super::super::super::dataset::{Dataset, Target, Values};
-use super::super::super::encoder::{Column, Features};
+use super::super::super::encoder::{Column, EncoderOptions, Features, moment_bytes};
 use super::super::super::header::LogEntry;
 use super::super::super::learned::{Learned, refused};
 use super::super::super::linear::logistic::LogisticModel;
@@ -25,6 +25,16 @@ fn features(dataset: &Dataset) -> (Features<'_>, Vec<String>) {
     });
     let names = dataset.features.iter().map(|feature| feature.name.clone()).collect();
     (Features { rows, columns: columns.collect() }, names)
+}
+
+/// What learners over these columns take for moments at most, and `classes` of them for second derivatives.
+fn bytes(features: &Features<'_>, categories_max: usize, classes: usize) -> usize {
+    let columns = features.columns.iter().map(|column| match column {
+        Column::Numeric(_) => 2,
+        Column::Category { texts, .. } => texts.len().min(categories_max) + 2,
+    });
+    let columns = columns.sum::<usize>().min(EncoderOptions::default().columns_max);
+    moment_bytes(columns) + LogisticModel::curvature_bytes(columns, classes)
 }
 
 fn options_of(options: &Options, control: &Control<'_>) -> LinearOptions {
@@ -56,6 +66,7 @@ pub(super) fn linear(dataset: &Dataset, options: &Options, control: &Control<'_>
     let labels = label_numbers(dataset);
     let weights = row_weights(dataset, options)?;
     let own = options_of(options, control);
+    let _memory = control.reserve(bytes(&features, own.categories_max, 0))?;
     let started = Instant::now();
     let model = LinearModel::fit(&features, &names, &labels, weights.as_deref(), &own, control.watch);
     let model = model.map_err(refused)?;
@@ -76,6 +87,7 @@ pub(super) fn logistic(dataset: &Dataset, options: &Options, control: &Control<'
     let labels = codes.get(..dataset.train_rows).unwrap_or_default();
     let weights = row_weights(dataset, options)?;
     let own = options_of(options, control);
+    let _memory = control.reserve(bytes(&features, own.categories_max, classes.len()))?;
     let started = Instant::now();
     let model = LogisticModel::fit(&features, &names, labels, classes.len(), weights.as_deref(), &own, control.watch);
     let model = model.map_err(refused)?;
@@ -103,6 +115,8 @@ pub(super) fn kmeans(dataset: &Dataset, options: &Options, control: &Control<'_>
         threads: control.threads,
         ..default
     };
+    // The nearest centroid of each row, and how far it is.
+    let _memory = control.reserve(dataset.train_rows * 16)?;
     let started = Instant::now();
     let model = KMeans::fit(&features, &names, None, &own, control.watch).map_err(refused)?;
     let mut metrics = BTreeMap::from([("inertia".to_owned(), model.inertia)]);
@@ -133,6 +147,7 @@ pub(super) fn components(dataset: &Dataset, options: &Options, control: &Control
         threads: control.threads,
         ..default
     };
+    let _memory = control.reserve(bytes(&features, own.categories_max, 0))?;
     let started = Instant::now();
     let model = Pca::fit(&features, &names, None, &own, control.watch).map_err(refused)?;
     let ratios = model.ratios();
