@@ -269,27 +269,27 @@ const REFUSED: &[(&str, &[&[&str]])] = &[
         "other file formats",
         &[&["COPY INTO t FROM 'x/' FILEFORMAT = ORC"], &["COPY INTO t FROM 'x/' FILEFORMAT = TEXT"]],
     ),
-    ("* in TRANSFORM", &[&["CREATE MODEL m TRANSFORM (*) OPTIONS (model_type = 'kmeans') AS SELECT a FROM t"]]),
+    ("* in TRANSFORM", &[&["CREATE MODEL n TRANSFORM (*) OPTIONS (model_type = 'kmeans') AS SELECT a FROM t"]]),
     (
         "a subquery in TRANSFORM",
         &[&[
-            "CREATE MODEL m TRANSFORM ((SELECT max(a) FROM t) AS a) OPTIONS (model_type = 'kmeans') AS SELECT a FROM t",
+            "CREATE MODEL n TRANSFORM ((SELECT max(a) FROM t) AS a) OPTIONS (model_type = 'kmeans') AS SELECT a FROM t",
         ]],
     ),
     (
         "a window function in TRANSFORM",
         &[&[
-            "CREATE MODEL m TRANSFORM (rank() OVER (ORDER BY a) AS a) OPTIONS (model_type = 'kmeans') AS SELECT a FROM t",
+            "CREATE MODEL n TRANSFORM (rank() OVER (ORDER BY a) AS a) OPTIONS (model_type = 'kmeans') AS SELECT a FROM t",
         ]],
     ),
     (
         "a volatile function in TRANSFORM",
-        &[&["CREATE MODEL m TRANSFORM (a * random() AS a) OPTIONS (model_type = 'kmeans') AS SELECT a FROM t"]],
+        &[&["CREATE MODEL n TRANSFORM (a * random() AS a) OPTIONS (model_type = 'kmeans') AS SELECT a FROM t"]],
     ),
     (
         "DATA_SPLIT_METHOD = 'SEQ'",
         &[&[
-            "CREATE MODEL m OPTIONS (model_type = 'linear_reg', data_split_method = 'SEQ') AS SELECT a, a AS label FROM t",
+            "CREATE MODEL n OPTIONS (model_type = 'linear_reg', data_split_method = 'SEQ') AS SELECT a, a AS label FROM t",
         ]],
     ),
     ("REINDEX", &[&["REINDEX TABLE t"]]),
