@@ -212,6 +212,11 @@ fn limits() -> Vec<(&'static str, Vec<Held>)> {
         ("tables kept loaded", vec![Held::Stands(SETTINGS, "| `lake.table_cache_entries` | integer | `1000` |")]),
         ("attempts of a commit", vec![Held::Stands("src/lake/commit.rs", "const ATTEMPTS_MAX: u32 = 40;")]),
         ("size of a data file", vec![Held::Stands("src/lake/files/export.rs", "file_bytes_max: 512 << 20")]),
+        ("a model that is imported", vec![Held::Stands(SETTINGS, "| `files.model_bytes_max` | bytes | `1GB` |")]),
+        (
+            "a model as ONNX",
+            vec![Held::Stands("src/models/onnx/mod.rs", "const BYTES_MAX: usize = i32::MAX as usize;")],
+        ),
         ("databases of a server", vec![refused("CREATE DATABASE second")]),
         ("tables that one statement writes", vec![refused("TRUNCATE n, a")]),
     ]

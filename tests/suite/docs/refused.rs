@@ -211,31 +211,39 @@ const REFUSED: &[(&str, &[&[&str]])] = &[
     (
         "ONNX of k-means",
         &[&[
-            "CREATE OR REPLACE MODEL m OPTIONS (model_type = 'kmeans', num_clusters = 2) AS SELECT g FROM generate_series(1, 9) g",
-            "EXPORT MODEL m TO 'm.onnx'",
+            "CREATE OR REPLACE MODEL sent OPTIONS (model_type = 'kmeans', num_clusters = 2) AS SELECT g FROM generate_series(1, 9) g",
+            "EXPORT MODEL sent TO 'm.onnx'",
         ]],
     ),
     (
         "ONNX of PCA",
         &[&[
-            "CREATE OR REPLACE MODEL m OPTIONS (model_type = 'pca') AS SELECT g, -g AS h FROM generate_series(1, 9) g",
-            "EXPORT MODEL m TO 'm.onnx'",
+            "CREATE OR REPLACE MODEL sent OPTIONS (model_type = 'pca') AS SELECT g, -g AS h FROM generate_series(1, 9) g",
+            "EXPORT MODEL sent TO 'm.onnx'",
+        ]],
+    ),
+    (
+        "ONNX of forecasts",
+        &[&[
+            "CREATE OR REPLACE MODEL sent OPTIONS (model_type = 'exponential_smoothing', time = 'd', label = 'v') AS \
+             SELECT date '2024-01-01' + g AS d, g AS v FROM generate_series(1, 30) g",
+            "EXPORT MODEL sent TO 'm.onnx'",
         ]],
     ),
     (
         "ONNX of a model with TRANSFORM",
         &[&[
-            "CREATE OR REPLACE MODEL m TRANSFORM (g / 2 AS h, label) OPTIONS (model_type = 'linear_regression') AS \
+            "CREATE OR REPLACE MODEL sent TRANSFORM (g / 2 AS h, label) OPTIONS (model_type = 'linear_regression') AS \
              SELECT g, 2 * g AS label FROM generate_series(1, 20) g",
-            "EXPORT MODEL m TO 'm.onnx'",
+            "EXPORT MODEL sent TO 'm.onnx'",
         ]],
     ),
     (
         "EXPORT MODEL in another format",
         &[&[
-            "CREATE OR REPLACE MODEL m OPTIONS (model_type = 'linear_regression') AS \
+            "CREATE OR REPLACE MODEL sent OPTIONS (model_type = 'linear_regression') AS \
              SELECT g, 2 * g AS label FROM generate_series(1, 20) g",
-            "EXPORT MODEL m TO 'm.pmml' OPTIONS (format = 'pmml')",
+            "EXPORT MODEL sent TO 'm.pmml' OPTIONS (format = 'pmml')",
         ]],
     ),
     (
@@ -261,27 +269,27 @@ const REFUSED: &[(&str, &[&[&str]])] = &[
         "other file formats",
         &[&["COPY INTO t FROM 'x/' FILEFORMAT = ORC"], &["COPY INTO t FROM 'x/' FILEFORMAT = TEXT"]],
     ),
-    ("* in TRANSFORM", &[&["CREATE MODEL m TRANSFORM (*) OPTIONS (model_type = 'kmeans') AS SELECT a FROM t"]]),
+    ("* in TRANSFORM", &[&["CREATE MODEL n TRANSFORM (*) OPTIONS (model_type = 'kmeans') AS SELECT a FROM t"]]),
     (
         "a subquery in TRANSFORM",
         &[&[
-            "CREATE MODEL m TRANSFORM ((SELECT max(a) FROM t) AS a) OPTIONS (model_type = 'kmeans') AS SELECT a FROM t",
+            "CREATE MODEL n TRANSFORM ((SELECT max(a) FROM t) AS a) OPTIONS (model_type = 'kmeans') AS SELECT a FROM t",
         ]],
     ),
     (
         "a window function in TRANSFORM",
         &[&[
-            "CREATE MODEL m TRANSFORM (rank() OVER (ORDER BY a) AS a) OPTIONS (model_type = 'kmeans') AS SELECT a FROM t",
+            "CREATE MODEL n TRANSFORM (rank() OVER (ORDER BY a) AS a) OPTIONS (model_type = 'kmeans') AS SELECT a FROM t",
         ]],
     ),
     (
         "a volatile function in TRANSFORM",
-        &[&["CREATE MODEL m TRANSFORM (a * random() AS a) OPTIONS (model_type = 'kmeans') AS SELECT a FROM t"]],
+        &[&["CREATE MODEL n TRANSFORM (a * random() AS a) OPTIONS (model_type = 'kmeans') AS SELECT a FROM t"]],
     ),
     (
         "DATA_SPLIT_METHOD = 'SEQ'",
         &[&[
-            "CREATE MODEL m OPTIONS (model_type = 'linear_reg', data_split_method = 'SEQ') AS SELECT a, a AS label FROM t",
+            "CREATE MODEL n OPTIONS (model_type = 'linear_reg', data_split_method = 'SEQ') AS SELECT a, a AS label FROM t",
         ]],
     ),
     ("REINDEX", &[&["REINDEX TABLE t"]]),
