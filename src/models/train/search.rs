@@ -43,7 +43,8 @@ pub(super) fn best(
             .with_hint("Set eval_fraction, or name a split_column."));
     }
     let objective = objective(options)?;
-    let mut best: Option<(f64, Fitted, BTreeMap<String, f64>, Evaluation, usize)> = None;
+    // With its value of the objective and its number.
+    let mut best: Option<(f64, usize, Best)> = None;
     let mut trials: Vec<Trial> = Vec::new();
     for (number, tried) in combinations(options)?.into_iter().enumerate() {
         observe::go_on(control)?;
@@ -66,7 +67,7 @@ pub(super) fn best(
                 let value = if is_loss(objective) { -value } else { value };
                 trial.metrics = metrics.clone();
                 if !value.is_nan() && best.as_ref().is_none_or(|(known, ..)| value > *known) {
-                    best = Some((value, fitted, metrics, evaluation, number));
+                    best = Some((value, number, Best { fitted, metrics, evaluation, trials: Vec::new() }));
                 }
             }
             Err(error) if matches!(error.sqlstate(), SqlState::QueryCanceled | SqlState::OutOfMemory) => {
@@ -77,7 +78,7 @@ pub(super) fn best(
         trial.ms = started.elapsed().as_secs_f64() * 1e3;
         trials.push(trial);
     }
-    let Some((_, fitted, metrics, evaluation, number)) = best else {
+    let Some((_, number, best)) = best else {
         let first = trials.iter().find_map(|trial| trial.error.clone()).unwrap_or_default();
         let message = "no trial of the search came to a model";
         return Err(Error::new(SqlState::InvalidParameterValue, message).with_detail(format!("The first: {first}")));
@@ -85,7 +86,7 @@ pub(super) fn best(
     if let Some(trial) = trials.get_mut(number) {
         trial.is_best = true;
     }
-    Ok(Best { fitted, metrics, evaluation, trials })
+    Ok(Best { trials, ..best })
 }
 
 /// The metric that is made best.
