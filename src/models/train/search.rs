@@ -43,6 +43,7 @@ pub(super) fn best(
             .with_hint("Set eval_fraction, or name a split_column."));
     }
     let objective = objective(options)?;
+    // With its value of the objective and its number.
     let mut best: Option<(f64, usize, Best)> = None;
     let mut trials: Vec<Trial> = Vec::new();
     for (number, tried) in combinations(options)?.into_iter().enumerate() {
