@@ -8,8 +8,8 @@ use sqlparser::ast::Spanned as _;
 use super::super::Binder;
 use super::super::names::{fold, parts};
 use super::{Clause, Context};
-use crate::builtins::functions::{Body, argument_names};
-use crate::encode::types::PgType;
+use crate::builtins::functions::{self, Body, argument_names};
+use crate::encode::types::{PgType, oid, type_words};
 use crate::error::{Error, Result, SqlState};
 use crate::plan::model::PREDICTIONS;
 use crate::plan::typing::{self, Typed};
@@ -64,8 +64,11 @@ impl Binder<'_> {
         let named = list.args.iter().any(|argument| {
             matches!(argument, ast::FunctionArg::Named { .. }) && crate::sql::variadic_argument(argument).is_none()
         });
-        let (mut arguments, variadic) =
-            if named { (self.named_arguments(name, list, &inner)?, false) } else { self.arguments(list, &inner)? };
+        let (mut arguments, variadic) = if named {
+            (self.named_arguments(name, list, &inner, position)?, false)
+        } else {
+            self.arguments(list, &inner)?
+        };
         // The types of WITHIN GROUP's columns come after those of the direct arguments.
         let within = self.sorts(&function.within_group, &inner)?;
         let direct = arguments.len();
@@ -215,7 +218,11 @@ impl Binder<'_> {
         function: &str,
         list: &ast::FunctionArgumentList,
         context: &Context<'_, '_>,
+        position: Option<u32>,
     ) -> Result<Vec<Typed>> {
+        if functions::lookup(function).next().is_none() {
+            return Err(self.undefined(function, list, context)?.at(position));
+        }
         let declared = argument_names::of(function).unwrap_or_default();
         let mut slots: Vec<Option<Typed>> = vec![None; declared.len()];
         for (at, argument) in list.args.iter().enumerate() {
@@ -251,6 +258,26 @@ impl Binder<'_> {
             });
         }
         Ok(arguments)
+    }
+
+    /// No function has that name.
+    fn undefined(&self, function: &str, list: &ast::FunctionArgumentList, context: &Context<'_, '_>) -> Result<Error> {
+        let mut shown = Vec::with_capacity(list.args.len());
+        for argument in &list.args {
+            shown.push(match argument {
+                ast::FunctionArg::Named { name, arg: ast::FunctionArgExpr::Expr(expr), .. } => {
+                    format!("{} => {}", fold(name), type_words(self.expr(expr, context)?.ty.oid))
+                }
+                ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expr)) => {
+                    type_words(self.expr(expr, context)?.ty.oid)
+                }
+                _ => type_words(oid::RECORD),
+            });
+        }
+        let message = format!("function {function}({}) does not exist", shown.join(", "));
+        Ok(Error::new(SqlState::UndefinedFunction, message).with_hint(
+            "No function matches the given name and argument types. You might need to add explicit type casts.",
+        ))
     }
 
     /// The arguments, and whether the last one was marked VARIADIC.
