@@ -59,6 +59,11 @@ pub fn over_inputs(expression: ast::Expr) -> Result<ast::Query> {
     Ok(query)
 }
 
+fn is_prediction(call: &ast::Function) -> bool {
+    let name = call.name.0.last().and_then(|part| part.as_ident()).map(sql::fold).unwrap_or_default();
+    PREDICTIONS.contains(&name.as_str())
+}
+
 /// Refuses what an expression of TRANSFORM may not hold: it is computed for each row alone, in training as in prediction.
 ///
 /// # Errors
@@ -74,6 +79,7 @@ pub fn check_transform(expression: &ast::Expr, source: &str) -> Result<()> {
             let what = match expr {
                 ast::Expr::Subquery(_) | ast::Expr::Exists { .. } | ast::Expr::InSubquery { .. } => "a subquery",
                 ast::Expr::Function(call) if call.over.is_some() => "a window function",
+                ast::Expr::Function(call) if is_prediction(call) => "a prediction",
                 ast::Expr::Function(call) => {
                     let name = call.name.0.last().and_then(|part| part.as_ident()).map(sql::fold).unwrap_or_default();
                     let mut found = crate::builtins::functions::lookup(&name);

@@ -48,6 +48,12 @@ impl Binder<'_> {
             let message = format!("{name} is neither an aggregate nor a window function");
             return Err(Error::new(SqlState::WrongObjectType, message).at(position));
         }
+        use super::super::Clause;
+        if let Clause::Check | Clause::Expectation | Clause::Default | Clause::Generated | Clause::Transform =
+            context.clause
+        {
+            return Err(Error::unsupported(format!("{name} in {}", context.clause.name())).at(position));
+        }
         let Some((text, expr)) = first_argument(&list.args) else {
             let place = list.args.first().and_then(|argument| self.position(argument.span())).or(position);
             let message = format!("the first argument of {name} must be the name of a model, as a text constant");
