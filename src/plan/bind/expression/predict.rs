@@ -9,7 +9,7 @@ use sqlparser::ast::Spanned as _;
 use super::super::Binder;
 use super::super::names::fold;
 use super::super::scope::{Item, Origin, Scope, ScopeColumn};
-use super::Context;
+use super::{Clause, Context};
 use crate::builtins::functions::prediction;
 use crate::encode::types::{format_type, oid};
 use crate::error::{Error, Result, SqlState};
@@ -48,7 +48,6 @@ impl Binder<'_> {
             let message = format!("{name} is neither an aggregate nor a window function");
             return Err(Error::new(SqlState::WrongObjectType, message).at(position));
         }
-        use super::super::Clause;
         if let Clause::Check | Clause::Expectation | Clause::Default | Clause::Generated | Clause::Transform =
             context.clause
         {
