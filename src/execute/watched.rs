@@ -8,6 +8,7 @@ use chrono::Utc;
 use serde_json::json;
 
 use super::alter_table;
+use super::expectation::{keep_passed, passed};
 use super::ground::Ground;
 use super::quarantine::{Apart, WRITER_GONE};
 use super::road::Road;
@@ -157,6 +158,7 @@ impl Road<'_> {
             whole: false,
             results: Vec::new(),
             rows: None,
+            passed: None,
         };
         let (mut gate, mut apart) = (gate, None);
         if watch.quarantines() {
@@ -200,8 +202,8 @@ pub(super) fn row_rule(
     let expression = sql::parse_expression(condition)?;
     let bound = plan::expectation_on_rows(relation, columns, &expression, rows, context, condition)?;
     let options = rule.options.clone();
-    let (oid, name) = (rule.oid, rule.name.clone());
-    Ok(Some(RowRule { oid, name, expr: bound.expr, proof: bound.proof, action: rule.action, options }))
+    let (oid, name, condition) = (rule.oid, rule.name.clone(), condition.clone());
+    Ok(Some(RowRule { oid, name, condition, expr: bound.expr, proof: bound.proof, action: rule.action, options }))
 }
 
 impl Watching {
@@ -229,6 +231,7 @@ impl Watching {
                 {
                     self.session.notice(notice);
                 }
+                self.run.passed = passed(&self.watch, &written);
                 if self.asked_nothing() {
                     return Ok((written, left));
                 }
@@ -238,6 +241,9 @@ impl Watching {
                 } else {
                     self.run.table_version = Some(written.version);
                     Box::pin(keep(&self.ground, &self.session, &self.run)).await;
+                    if let (Some(passed), Some(table)) = (self.run.passed.take(), &written.table) {
+                        Box::pin(keep_passed(&self.ground, passed, Arc::clone(table))).await;
+                    }
                 }
                 Ok((written, left))
             }

@@ -3,12 +3,13 @@
 //! One object in the table's folder, replaced by one put. It is a cache: whatever is wrong with it, it is as if there were none,
 //! and of two servers that write it at once one is heard.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, UInt32Array};
+use arrow::buffer::BooleanBuffer;
 use arrow::compute::take;
-use arrow::datatypes::{Field, Schema};
+use arrow::datatypes::{Field, Int64Type, Schema};
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 use arrow::record_batch::RecordBatch;
@@ -141,6 +142,45 @@ impl Table {
         Ok(())
     }
 
+    /// Keeps, beside what is kept, that every row of some files counts for these parts; files are named without their folders.
+    ///
+    /// Parts that were kept for files of other versions only go, and all of them where they are too many.
+    pub async fn keep_counted(&self, files: &[String], parts: &[String], values_max: usize) {
+        if !self.has_plain_files() {
+            return;
+        }
+        let mut kept = self.kept_parts().await;
+        if kept.keys().chain(parts).collect::<HashSet<_>>().len().saturating_mul(self.files.len()) > values_max {
+            kept.clear();
+        }
+        if parts.len().saturating_mul(self.files.len()) > values_max {
+            return;
+        }
+        let names: HashSet<&str> = files.iter().map(String::as_str).collect();
+        let rows = self.files.iter().map(|file| {
+            let rows = file.rows().filter(|_| names.contains(file_name(&file.name)))?;
+            i64::try_from(rows).ok()
+        });
+        let rows: Vec<Option<i64>> = rows.collect();
+        for part in parts {
+            let before = kept.remove(part).filter(|before| before.ty == PgType::INT8);
+            let before =
+                before.and_then(|before| Some((before.values.as_primitive_opt::<Int64Type>()?.clone(), before.known)));
+            let values = rows.iter().enumerate().map(|(file, rows)| {
+                let kept =
+                    || before.as_ref().filter(|(_, known)| known.value(file)).map(|(values, _)| values.value(file));
+                rows.or_else(kept)
+            });
+            let values: Int64Array = values.collect();
+            let known = BooleanArray::new(
+                values.nulls().map_or_else(|| BooleanBuffer::new_set(values.len()), |nulls| nulls.inner().clone()),
+                None,
+            );
+            kept.insert(part.clone(), FileValues { ty: PgType::INT8, values: Arc::new(values), known });
+        }
+        self.keep_parts(kept.into_iter().collect()).await;
+    }
+
     fn parts_path(&self) -> Path {
         self.location.path.clone().join("_lakegate").join("parts")
     }
@@ -201,6 +241,11 @@ impl Table {
     }
 }
 
+/// A file's name without its folders.
+pub(super) fn file_name(path: &str) -> &str {
+    path.rsplit_once('/').map_or(path, |(_, name)| name)
+}
+
 /// What tells a file, with its deleted rows and the values of its partition, from all others of the table.
 fn key(file: &DataFile) -> String {
     let (name, vector) = file.identity();
@@ -243,7 +288,6 @@ fn decoded(bytes: &Bytes) -> Result<(Header, RecordBatch)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::Int64Array;
 
     #[test]
     fn what_is_damaged_is_not_believed() {

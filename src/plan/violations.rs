@@ -37,7 +37,8 @@ pub fn broken_rows(
     let expression = sql::parse_expression(condition)?;
     let expr = expectation_on_rows(table, columns, &expression, &rows.schema(), context, condition)?.expr;
     let (name, options) = (rule.name.clone(), rule.options.clone());
-    let rule = RowRule { oid: rule.oid, name, expr, proof: None, action: rule.action, options };
+    let (oid, condition, action) = (rule.oid, condition.to_owned(), rule.action);
+    let rule = RowRule { oid, name, condition, expr, proof: None, action, options };
     Ok(Arc::new(BrokenRows::new(Arc::clone(rows), rule)))
 }
 

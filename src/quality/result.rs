@@ -27,6 +27,17 @@ pub struct Run {
     pub results: Vec<RuleResult>,
     /// Of a statement that wrote rows.
     pub rows: Option<RowTotals>,
+    /// What it proved of the files that it wrote; goes to the table and not into the log.
+    pub passed: Option<Passed>,
+}
+
+/// Rules that hold for each row of some data files.
+#[derive(Debug, Clone)]
+pub struct Passed {
+    /// Their SQL.
+    pub conditions: Vec<String>,
+    /// Names without folders.
+    pub files: Vec<String>,
 }
 
 /// Rows, each counted once however many rules it breaks.

@@ -36,6 +36,8 @@ const PARTS: usize = 16;
 pub struct RowRule {
     pub oid: u32,
     pub name: String,
+    /// Its SQL.
+    pub condition: String,
     pub expr: Arc<dyn PhysicalExpr>,
     /// What is cheaper than the condition, as long as no row breaks it.
     pub proof: Option<Arc<Proof>>,
@@ -253,6 +255,14 @@ impl Watch {
     /// What became of each rule so far.
     pub fn results(&self) -> Vec<RuleResult> {
         self.rules.iter().map(|(rule, tally)| tally.result(rule)).collect()
+    }
+
+    /// The rules that hold for each row that stayed.
+    pub fn unbroken(&self) -> impl Iterator<Item = &RowRule> {
+        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let rules = self.rules.iter().filter(move |(_, tally)| of(&tally.failed) == of(&tally.removed));
+        // For NULLs the others do not hold.
+        rules.map(|(rule, _)| rule).filter(|rule| !rule.options.ignore_nulls)
     }
 
     /// The first rule of FAIL that too many rows broke, all rows being known.

@@ -119,6 +119,7 @@ mod tests {
         let rule = |oid, op: Operator, value: i64| RowRule {
             oid,
             name: format!("rule{oid}"),
+            condition: format!("a {op} {value}"),
             expr: Arc::new(BinaryExpr::new(Arc::new(Column::new("a", 0)), op, lit(value))),
             proof: None,
             action: ViolationAction::Warn,

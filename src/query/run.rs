@@ -364,6 +364,9 @@ impl Conversation {
             let version = run.place.as_ref().and_then(|place| versions.get(place));
             run.table_version = run.table_version.or(version.copied());
             Box::pin(execute::watched::keep(&self.service.ground, self.session.handle(), run)).await;
+            if let (Some(passed), Some(place)) = (run.passed.take(), &run.place) {
+                Box::pin(execute::expectation::keep_committed(&self.service.ground, passed, place)).await;
+            }
             execute::expectation::tell(self.session.handle(), run);
         }
         Ok(())

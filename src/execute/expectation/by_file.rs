@@ -39,7 +39,7 @@ use crate::quality::result::RuleResult;
 use crate::sql;
 
 /// Values of parts, of all files together, that are held in memory.
-const VALUES_MAX: usize = 4 << 20;
+pub(super) const VALUES_MAX: usize = 4 << 20;
 /// Conditions and files that the log is asked about.
 const DECISIONS_MAX: usize = 1 << 20;
 /// Asking the log about a condition takes about as long as asking so many rows.

@@ -17,6 +17,7 @@ mod past;
 mod sight;
 mod validate;
 
+pub(crate) use kept::{keep_committed, keep_passed, passed};
 pub(crate) use on_commit::{Turns, may_be_asked, on_commit, on_version, tell};
 
 use std::sync::Arc;

@@ -195,6 +195,7 @@ async fn checked(road: &mut Road<'_>, table: &Arc<lake::Table>, found: Found) ->
         whole: true,
         results,
         rows: None,
+        passed: None,
     };
     let refusing = |result: &&RuleResult| result.action == ViolationAction::Fail && result.status != Status::Passed;
     let broken: Vec<&RuleResult> = run.results.iter().filter(refusing).collect();

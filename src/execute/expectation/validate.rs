@@ -98,6 +98,7 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &Validate) -> Result<Out
         table_version: (!table.is_changed_privately()).then(|| table.seen_version()),
         results,
         rows: None,
+        passed: None,
     };
     record(road, &run).await?;
     if statement.fail_on_error {

@@ -149,6 +149,16 @@ pub struct Written {
     pub version: u64,
     /// The table at that version; `None` when it could not be read again, which does not undo the commit.
     pub table: Option<Arc<Table>>,
+    /// What is new of these rows.
+    pub added: Added,
+}
+
+/// Files that hold the rows which a statement brought, or changed, and no others.
+#[derive(Debug, Default)]
+pub struct Added {
+    /// Names without folders.
+    pub files: Vec<String>,
+    pub rows: u64,
 }
 
 /// What the tasks of one statement share.
@@ -221,6 +231,7 @@ pub(super) async fn write(lake: Arc<Lake>, request: WriteRequest) -> Result<Writ
         _ => false,
     };
     let mut files = if is_known { Vec::new() } else { stage(&job, input).await? };
+    let added = added(&files);
     let counts = match &changing {
         Some(changing) => {
             files.extend(rewrite::remaining(&Arc::new(job.remaining(changing)), changing).await?);
@@ -242,6 +253,7 @@ pub(super) async fn write(lake: Arc<Lake>, request: WriteRequest) -> Result<Writ
         counts,
         version: 0,
         table: None,
+        added,
     };
     if operation.load.is_none()
         && let Some(unchanged) = unchanged(&target, &files)
@@ -256,6 +268,12 @@ pub(super) async fn write(lake: Arc<Lake>, request: WriteRequest) -> Result<Writ
     let task = tokio::spawn(commit_staged(lake, location, target, files, operation, job));
     let committed = task.await.map_err(|error| Error::internal(format!("a commit ended early: {error}")))??;
     Ok(Written { version: committed.version, table: committed.table, ..empty })
+}
+
+fn added(files: &[StagedFile]) -> Added {
+    let paths = files.iter().filter_map(|file| Some(file.add.as_ref()?.path.as_str()));
+    let names = paths.map(|path| super::parts::file_name(path).to_owned()).collect();
+    Added { files: names, rows: files.iter().map(|file| file.rows).sum() }
 }
 
 /// Delta's metrics of the operation.

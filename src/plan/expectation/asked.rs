@@ -49,6 +49,18 @@ pub struct Counts {
     pub failed: u64,
 }
 
+fn of_rows(condition: &str) -> Result<Expr> {
+    Ok(nested(sql::parse_expression(condition)?))
+}
+
+/// The rows that pass a rule about each row, as [`asked`] counts them.
+///
+/// # Errors
+/// Those of the parser.
+pub fn rows_passed(condition: &str) -> Result<Expr> {
+    count_if(of_rows(condition)?)
+}
+
 /// What the table's rows are to be asked for a rule. `other` is schema and name of the table that a foreign key refers to;
 /// `usual` tells what the values of is_anomaly were.
 ///
@@ -65,7 +77,7 @@ pub fn asked<'a>(
     let rows = filtered(count_of_rows()?, filter.as_ref());
     Ok(match &rule.rule {
         ExpectationRule::Row { condition } => {
-            let condition = nested(sql::parse_expression(condition)?);
+            let condition = of_rows(condition)?;
             let known = Expr::IsNotNull(Box::new(condition.clone()));
             let checked = match (rule.options.ignore_nulls, filter) {
                 (false, None) => count_of_rows()?,

@@ -16,7 +16,7 @@ mod tree;
 mod violations;
 mod witnessed;
 
-pub use asked::{Asked, Condition, Counts, RowItems, ScanItems, asked};
+pub use asked::{Asked, Condition, Counts, RowItems, ScanItems, asked, rows_passed};
 pub(crate) use definition::written;
 pub use definition::{check_condition, own_relations};
 pub use tree::{count_of_rows, quoted, relation_text, select};

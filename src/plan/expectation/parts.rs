@@ -105,6 +105,13 @@ impl<'c> Parts<'c> {
         Some(numbers)
     }
 
+    /// The part that an aggregate is, if it is one.
+    pub fn one(&mut self, aggregate: &Expr) -> Option<&Part> {
+        let Expr::Function(call) = aggregate else { return None };
+        let number = self.part(call)?;
+        self.parts.get(number)
+    }
+
     /// The same over rows that hold the parts in columns of these names, one row a file.
     ///
     /// # Errors
