@@ -47,7 +47,7 @@ pub fn of_classes(found: &Classification, two: bool) -> (Metrics, Evaluation) {
     ];
     let confusion = found.confusion().map(<[f64]>::to_vec).collect();
     let roc = if two {
-        found.ranking(0).map(|ranking| ranking.roc_curve(ROC_POINTS_MAX)).unwrap_or_default()
+        found.ranking(0).map(|ranking| ranking.ranked().roc_curve(ROC_POINTS_MAX)).unwrap_or_default()
     } else {
         Vec::new()
     };

@@ -150,6 +150,14 @@ impl Learned {
         }
     }
 
+    /// How many trees answer for a row; 1 where none do.
+    pub fn parts(&self) -> usize {
+        match self {
+            Self::Trees(trees) => trees.ensemble.trees.len(),
+            Self::Linear(_) | Self::Logistic(_) | Self::KMeans(_) | Self::Components(_) | Self::Series(_) => 1,
+        }
+    }
+
     /// Those numbers, row by row.
     ///
     /// # Errors

@@ -7,8 +7,9 @@ mod search;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool};
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
 
+use super::algebra::parallel::each;
 use super::dataset::{Dataset, Target, Values};
 use super::header::{Evaluation, FeatureStatistics, Importance, LogEntry, Trial};
 use super::inputs::Categories;
@@ -27,7 +28,7 @@ pub struct Control<'a> {
 
 impl Control<'_> {
     /// Takes so many bytes of the pool until the reservation is dropped.
-    fn reserve(&self, bytes: usize) -> Result<datafusion::execution::memory_pool::MemoryReservation> {
+    fn reserve(&self, bytes: usize) -> Result<MemoryReservation> {
         let memory = MemoryConsumer::new("training").register(self.pool);
         memory.try_grow(bytes)?;
         Ok(memory)
@@ -49,6 +50,8 @@ pub struct Outcome {
     pub log: Vec<LogEntry>,
     pub trials: Vec<Trial>,
     pub notes: Vec<String>,
+    /// Of the pool, for the model until it is stored.
+    pub memory: Option<MemoryReservation>,
 }
 
 /// What one fit gives, before it is evaluated.
@@ -59,6 +62,8 @@ struct Fitted {
     notes: Vec<String>,
     /// Figures of training itself, e.g. the out-of-bag score.
     metrics: BTreeMap<String, f64>,
+    /// Of the pool, for what was learned, where that may be much.
+    memory: Option<MemoryReservation>,
 }
 
 /// Trains a model, or several and keeps the best.
@@ -84,7 +89,7 @@ pub fn train(dataset: &Dataset, options: &Options, control: &Control<'_>) -> Res
             .collect(),
     );
     let searched = search::best(dataset, options, control, &categories, positive)?;
-    let Fitted { learned, mut importance, log, notes: of_fit, metrics: of_training } = searched.fitted;
+    let Fitted { learned, mut importance, log, notes: of_fit, metrics: of_training, memory } = searched.fitted;
     notes.extend(of_fit);
     let (mut metrics, evaluation) = (searched.metrics, searched.evaluation);
     metrics.extend(of_training);
@@ -102,12 +107,13 @@ pub fn train(dataset: &Dataset, options: &Options, control: &Control<'_>) -> Res
         classes,
         positive,
         metrics,
-        statistics: dataset.columns.iter().map(observe::statistics).collect(),
+        statistics: each(control.threads, dataset.columns.iter().collect(), observe::statistics),
         evaluation,
         importance,
         log,
         trials: searched.trials,
         notes,
+        memory,
     })
 }
 

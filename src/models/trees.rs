@@ -1,5 +1,9 @@
 //! Ensembles of trees between the dataset, the artifact and predictions.
 
+use std::sync::OnceLock;
+
+use datafusion::execution::memory_pool::MemoryReservation;
+
 use super::artifact::{Sections, damaged};
 use super::dataset::MISSING;
 use super::inputs::{Input, Inputs};
@@ -18,16 +22,42 @@ pub struct Trees {
     pub threshold: f64,
 }
 
-/// The watch as the kernel asks it.
-pub struct Watched<'a>(pub &'a dyn Watch);
+/// The watch as the kernel asks it, and the memory that trees are put into.
+pub struct Watched<'a> {
+    watch: &'a dyn Watch,
+    memory: &'a MemoryReservation,
+    /// Why there was no room.
+    full: OnceLock<Error>,
+}
+
+impl<'a> Watched<'a> {
+    pub fn new(watch: &'a dyn Watch, memory: &'a MemoryReservation) -> Self {
+        Self { watch, memory, full: OnceLock::new() }
+    }
+
+    /// The kernel's error as a statement's.
+    pub fn refused(self, error: TreeError) -> Error {
+        match (error, self.full.into_inner()) {
+            (TreeError::Stopped, Some(full)) => full,
+            (error, _) => refused(error),
+        }
+    }
+}
 
 impl tree::Watch for Watched<'_> {
     fn check(&self) -> std::result::Result<(), tree::Stopped> {
-        self.0.check().map_err(|_| tree::Stopped)
+        self.watch.check().map_err(|_| tree::Stopped)
+    }
+
+    fn grown(&self, bytes: usize) -> std::result::Result<(), tree::Stopped> {
+        self.memory.try_grow(bytes).map_err(|error| {
+            let _ = self.full.set(error.into());
+            tree::Stopped
+        })
     }
 
     fn progress(&self, done: usize, total: usize, loss: Option<f64>) {
-        self.0.progress(done, total, loss);
+        self.watch.progress(done, total, loss);
     }
 }
 

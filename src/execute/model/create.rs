@@ -9,7 +9,7 @@ use sqlparser::ast::{self, SelectItem};
 use super::alter::exists;
 use super::series;
 use super::sources::sources;
-use super::training::{Progress, train};
+use super::training::{self, Progress, train};
 use crate::catalog::{Document, Model, ModelVersion};
 use crate::encode::types::{OutputColumn, PgType, oid};
 use crate::error::{Error, Result, Severity, SqlState};
@@ -75,7 +75,8 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &CreateModel) -> Result<
         progress.read(builder.rows());
     }
     drop(rows);
-    let dataset = road.ground.engine.compute(async move { builder.finish() }).await?;
+    let threads = training::threads(road, &options);
+    let dataset = road.ground.engine.compute(async move { builder.finish(threads) }).await?;
     let features = dataset.features.clone();
     let counted = Rows {
         train: dataset.train_rows as u64,
@@ -117,6 +118,7 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &CreateModel) -> Result<
     }
     progress.phase("storing");
     let entry = store(road, header, (outcome.categories, outcome.learned)).await?;
+    drop(outcome.memory);
     name_it(road, (schema, name), entry, (statement.or_replace, statement.if_not_exists)).await?;
     Ok(Output::Done("CREATE MODEL".into()))
 }
@@ -480,7 +482,7 @@ fn transform(road: &Road<'_>, statement: &CreateModel, inputs: &[Feature]) -> Re
 fn hinted(error: Error) -> Error {
     match error.sqlstate() {
         SqlState::OutOfMemory if error.hint().is_none() => error.with_hint(
-            "The rows to learn from are held in memory: train on a sample of them, or on fewer columns, or raise the memory limit.",
+            "The rows to learn from are held in memory: train on a sample of them, on fewer columns or with smaller or fewer trees (max_depth, num_trees), or raise the memory limit.",
         ),
         _ => error,
     }

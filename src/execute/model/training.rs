@@ -59,6 +59,11 @@ impl Watch for Watching {
     }
 }
 
+/// The threads of a training, at least one.
+pub(super) fn threads(road: &Road<'_>, options: &Options) -> usize {
+    options.integer("threads").unwrap_or_else(|| road.ground.engine.default_partitions()).max(1)
+}
+
 /// Trains on a thread of its own, which starts others.
 pub(super) async fn train(
     road: &Road<'_>,
@@ -69,10 +74,10 @@ pub(super) async fn train(
     progress.phase("training");
     let watch = Watching { session: Arc::clone(&progress.session), ended: progress.ended.clone() };
     let pool = Arc::clone(road.ground.engine.memory_pool());
-    let threads = options.integer("threads").unwrap_or_else(|| road.ground.engine.default_partitions());
+    let threads = threads(road, options);
     let options = options.clone();
     let work = tokio::task::spawn_blocking(move || {
-        let control = Control { watch: &watch, pool: &pool, threads: threads.max(1) };
+        let control = Control { watch: &watch, pool: &pool, threads };
         crate::models::train(&dataset, &options, &control)
     });
     match work.await {

@@ -2,19 +2,18 @@
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
-
-use crate::models::refusal::Refusal;
 
 /// `work(0) … work(count - 1)` on at most `threads` threads (the caller's is one of them), results in order of the index.
 /// The first error ends the rest. The threads end before this returns.
-pub fn in_order<R: Send>(
+pub fn in_order<R: Send, E: Send>(
     threads: usize,
     count: usize,
-    work: impl Fn(usize) -> Result<R, Refusal> + Sync,
-) -> Result<Vec<R>, Refusal> {
+    work: impl Fn(usize) -> Result<R, E> + Sync,
+) -> Result<Vec<R>, E> {
     let next = AtomicUsize::new(0);
-    let take = || -> Result<Vec<(usize, R)>, Refusal> {
+    let take = || -> Result<Vec<(usize, R)>, E> {
         let mut done = Vec::new();
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
@@ -51,6 +50,17 @@ pub fn in_order<R: Send>(
     Ok(done.into_iter().map(|(_, result)| result).collect())
 }
 
+/// What `work` makes of each item, on at most `threads` threads, in the items' order.
+pub fn each<T: Send, R: Send>(threads: usize, items: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
+    let items: Vec<Mutex<Option<T>>> = items.into_iter().map(|item| Mutex::new(Some(item))).collect();
+    let done = in_order(threads, items.len(), |index| {
+        let item = items.get(index).and_then(|item| item.lock().unwrap_or_else(PoisonError::into_inner).take());
+        Ok::<_, std::convert::Infallible>(item.map(&work))
+    });
+    let Ok(done) = done;
+    done.into_iter().flatten().collect()
+}
+
 /// `rows` cut into at most `count` segments of nearly equal length, each a multiple of `step` but the last.
 pub fn segments(rows: usize, count: usize, step: usize) -> Vec<Range<usize>> {
     let step = step.max(1);
@@ -63,12 +73,14 @@ pub fn segments(rows: usize, count: usize, step: usize) -> Vec<Range<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::models::refusal::Refusal;
 
     #[test]
     fn results_are_in_order_for_any_number_of_threads() {
         for threads in [1, 2, 7] {
-            let squares = in_order(threads, 100, |index| Ok(index * index)).unwrap();
+            let squares = in_order(threads, 100, |index| Ok::<_, Refusal>(index * index)).unwrap();
             assert_eq!(squares, (0..100).map(|index| index * index).collect::<Vec<_>>());
+            assert_eq!(each(threads, squares.clone(), |square| square), squares);
         }
         assert_eq!(
             in_order(3, 9, |index| if index == 4 { Err(Refusal::NoRows) } else { Ok(()) }),

@@ -126,7 +126,7 @@ fn silhouette(rows: &[Vec<f64>], centroids: &[Vec<f64>], pass: Pass<'_>) -> Resu
         pass.watch.check()?;
         let own = clusters[index];
         if sizes[own] < 2 {
-            return Ok(0.0);
+            return Ok::<_, Refusal>(0.0);
         }
         let mut sums = vec![0.0; sizes.len()];
         rows.iter().zip(&clusters).for_each(|(other, cluster)| sums[*cluster] += distance(&rows[index], other));

@@ -10,6 +10,7 @@ use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReser
 use super::dictionary::{Dictionary, MISSING};
 use super::{Dataset, Target, Values, hash};
 use crate::error::{Error, Result, SqlState};
+use crate::models::algebra::parallel;
 use crate::models::feature::{Feature, FeatureKind, numbers, texts};
 
 /// What the columns of the batches are for, by their places.
@@ -228,23 +229,19 @@ impl Builder {
     ///
     /// # Errors
     /// 53200 when the pool is full.
-    pub fn finish(self) -> Result<Dataset> {
+    pub fn finish(self, threads: usize) -> Result<Dataset> {
         let Self { plan, columns, label, weights, held_out, hashes, skipped, memory } = self;
         let rows = hashes.len();
-        // Beside what is there: the order, and one column while it moves.
-        let order_bytes = rows * 16 + rows * 8;
+        // Beside what is there: rows with their hashes, and the columns that move.
+        let order_bytes = rows * size_of::<Place>() + rows * 8 * threads.clamp(1, columns.len().max(1));
         memory.try_grow(order_bytes)?;
         let is_held_out = |row: u32| match &plan.split {
             Some(_) => held_out.get(row as usize).copied().unwrap_or(false),
             None => plan.eval_fraction > 0.0 && hash::share(hash_of(&hashes, row)) < plan.eval_fraction,
         };
-        let mut order: Vec<(bool, u64, u32)> = Vec::with_capacity(rows);
-        order.extend((0..rows as u32).map(|row| (is_held_out(row), hash_of(&hashes, row), row)));
-        order.sort_unstable();
-        let train_rows = order.partition_point(|(held_out, _, _)| !held_out);
-        let order: Vec<u32> = order.into_iter().map(|(_, _, row)| row).collect();
+        let (order, train_rows) = ordered(&hashes, is_held_out, threads);
         drop(hashes);
-        let columns: Vec<Values> = columns.into_iter().map(|column| column.settled(&order)).collect();
+        let columns: Vec<Values> = parallel::each(threads, columns, |column| column.settled(&order));
         let target = match (label, &plan.label) {
             (Some(Growing::Numbers(numbers)), _) => Target::Numbers(gathered(&numbers, &order, f64::NAN)),
             (Some(Growing::Codes(codes, dictionary)), Some((_, feature))) => {
@@ -261,6 +258,52 @@ impl Builder {
         let features = plan.features.into_iter().map(|(_, feature)| feature).collect();
         Ok(Dataset { features, columns, target, weights, rows, train_rows, skipped, memory: Some(memory) })
     }
+}
+
+/// A row by its hash.
+type Place = (u64, u32);
+
+/// The rows to train with by their hashes, then those held out, and the number of the former.
+///
+/// Rows are dealt into buckets by the first bits of their hashes, and each bucket is sorted alone: what is sorted stays in the
+/// cache, and threads share the buckets.
+fn ordered(hashes: &[u64], is_held_out: impl Fn(u32) -> bool, threads: usize) -> (Vec<u32>, usize) {
+    const BUCKET_ROWS: usize = 4096;
+    let bits = (hashes.len() / BUCKET_ROWS).max(2).ilog2().min(16);
+    let buckets = 1_usize << bits;
+    let bucket =
+        |row: u32, hash: u64| (hash >> (u64::BITS - bits)) as usize + if is_held_out(row) { buckets } else { 0 };
+    let rows = || (0_u32..).zip(hashes);
+    let mut ends = vec![0_usize; 2 * buckets];
+    for (row, hash) in rows() {
+        if let Some(count) = ends.get_mut(bucket(row, *hash)) {
+            *count += 1;
+        }
+    }
+    let train_rows = ends.iter().take(buckets).sum();
+    let sizes = ends.clone();
+    let mut start = 0;
+    for end in &mut ends {
+        start += std::mem::replace(end, start);
+    }
+    let mut places: Vec<Place> = vec![(0, 0); hashes.len()];
+    for (row, hash) in rows() {
+        if let Some(next) = ends.get_mut(bucket(row, *hash)) {
+            if let Some(place) = places.get_mut(*next) {
+                *place = (*hash, row);
+            }
+            *next += 1;
+        }
+    }
+    let mut rest = places.as_mut_slice();
+    let mut parts = Vec::with_capacity(sizes.len());
+    for size in sizes {
+        let (part, others) = rest.split_at_mut(size);
+        parts.push(part);
+        rest = others;
+    }
+    parallel::each(threads, parts, <[Place]>::sort_unstable);
+    (places.into_iter().map(|(_, row)| row).collect(), train_rows)
 }
 
 fn hash_of(hashes: &[u64], row: u32) -> u64 {

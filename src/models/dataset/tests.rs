@@ -34,7 +34,7 @@ fn dataset(batches: &[RecordBatch]) -> Dataset {
     let pool: Arc<dyn MemoryPool> = Arc::new(UnboundedMemoryPool::default());
     let mut builder = Builder::new(plan(), &pool);
     batches.iter().for_each(|batch| builder.push(batch).unwrap());
-    builder.finish().unwrap()
+    builder.finish(batches.len()).unwrap()
 }
 
 fn texts(dataset: &Dataset) -> Vec<String> {
@@ -87,5 +87,5 @@ fn another_seed_holds_out_other_rows() {
     let pool: Arc<dyn MemoryPool> = Arc::new(UnboundedMemoryPool::default());
     let mut builder = Builder::new(Plan { seed: 7, ..plan() }, &pool);
     builder.push(&rows(0..2000)).unwrap();
-    assert_ne!(texts(&builder.finish().unwrap()), texts(&dataset(&[rows(0..2000)])));
+    assert_ne!(texts(&builder.finish(1).unwrap()), texts(&dataset(&[rows(0..2000)])));
 }

@@ -125,8 +125,11 @@ impl Classification {
         };
         // Of nothing predicted or labelled, the share is 0.
         let share = |part: f64, whole: f64| if whole > 0.0 { part / whole } else { 0.0 };
-        let areas: Vec<Area> = self.rankings.iter().filter_map(Ranking::roc_auc).collect();
-        let precisions: Vec<f64> = self.rankings.iter().filter_map(Ranking::average_precision).collect();
+        let (mut areas, mut precisions) = (Vec::<Area>::new(), Vec::<f64>::new());
+        for ranked in self.rankings.iter().map(Ranking::ranked) {
+            areas.extend(ranked.roc_auc());
+            precisions.extend(ranked.average_precision());
+        }
         let over = |sum: f64, count: usize| sum / count as f64;
         Some(ClassificationMetrics {
             rows: self.rows,

@@ -30,6 +30,13 @@ struct Group {
     negative: f64,
 }
 
+/// The scores in their order.
+#[derive(Clone, Debug)]
+pub struct Ranked {
+    groups: Vec<Group>,
+    is_exact: bool,
+}
+
 /// An area under a curve, right to `error_max` (0 when exact).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Area {
@@ -132,10 +139,10 @@ impl Ranking {
     }
 
     /// By descending score; rows without weight are left out.
-    fn groups(&self) -> Vec<Group> {
+    pub fn ranked(&self) -> Ranked {
         let mut groups: Vec<Group> = Vec::new();
         if self.bins.is_empty() {
-            let mut sorted: Vec<&Scored> = self.exact.iter().filter(|scored| scored.weight > 0.0).collect();
+            let mut sorted: Vec<Scored> = self.exact.iter().filter(|scored| scored.weight > 0.0).copied().collect();
             sorted.sort_by(|a, b| b.score.total_cmp(&a.score));
             for scored in sorted {
                 let (positive, negative) = if scored.positive { (scored.weight, 0.0) } else { (0.0, scored.weight) };
@@ -151,27 +158,29 @@ impl Ranking {
             let bins = self.bins.iter().enumerate().rev().filter(|(_, bin)| bin[0] + bin[1] > 0.0);
             groups.extend(bins.map(|(i, bin)| Group { score: self.edge(i), positive: bin[0], negative: bin[1] }));
         }
-        groups
+        Ranked { groups, is_exact: self.bins.is_empty() }
     }
+}
 
+impl Ranked {
     /// The area under the ROC curve, ties counted half; `None` unless there are positive and negative rows.
     pub fn roc_auc(&self) -> Option<Area> {
         let (mut above, mut sum, mut tied, mut negative) = (0.0, 0.0, 0.0, 0.0);
-        for group in self.groups() {
+        for group in &self.groups {
             sum += group.negative * (above + 0.5 * group.positive);
             tied += 0.5 * group.negative * group.positive;
             above += group.positive;
             negative += group.negative;
         }
         let pairs = above * negative;
-        let error_max = if self.bins.is_empty() { 0.0 } else { tied / pairs };
+        let error_max = if self.is_exact { 0.0 } else { tied / pairs };
         (pairs > 0.0).then(|| Area { value: sum / pairs, error_max })
     }
 
     /// Σ (recall - recall before) · precision; `None` without positive rows.
     pub fn average_precision(&self) -> Option<f64> {
         let (mut positive, mut all, mut sum) = (0.0, 0.0, 0.0);
-        for group in self.groups() {
+        for group in &self.groups {
             positive += group.positive;
             all += group.positive + group.negative;
             sum += group.positive * positive / all;
@@ -182,7 +191,7 @@ impl Ranking {
     /// The points of the curve by descending threshold: (0, 0), then every score that rows have, or `points_max` (at least 2) of them,
     /// evenly by rank among the scores, the last always there.
     pub fn roc_curve(&self, points_max: usize) -> Vec<RocPoint> {
-        let groups = self.groups();
+        let groups = &self.groups;
         let positive: f64 = groups.iter().map(|group| group.positive).sum();
         let negative: f64 = groups.iter().map(|group| group.negative).sum();
         let point = |threshold, true_positives: f64, false_positives: f64| RocPoint {
@@ -222,12 +231,12 @@ mod tests {
             ranking.add(score, label, weight);
         }
         // roc_auc_score and average_precision_score with sample_weight.
-        assert!((ranking.roc_auc().unwrap().value - 0.583_333_333_333_333_3).abs() < 1e-12);
-        assert!((ranking.average_precision().unwrap() - 0.603_418_803_418_803_5).abs() < 1e-12);
-        let curve = ranking.roc_curve(100);
+        assert!((ranking.ranked().roc_auc().unwrap().value - 0.583_333_333_333_333_3).abs() < 1e-12);
+        assert!((ranking.ranked().average_precision().unwrap() - 0.603_418_803_418_803_5).abs() < 1e-12);
+        let curve = ranking.ranked().roc_curve(100);
         assert_eq!(curve.iter().map(|point| point.threshold).collect::<Vec<_>>(), [f64::INFINITY, 0.8, 0.4, 0.35, 0.1]);
         assert_eq!(curve[2].recall(), 3.5 / 4.5);
-        assert_eq!(Ranking::default().roc_auc(), None);
+        assert_eq!(Ranking::default().ranked().roc_auc(), None);
     }
 
     #[test]
@@ -240,16 +249,18 @@ mod tests {
             exact.add(score, label, 1.0);
             binned.add(score, label, 1.0);
         }
-        let (exact_area, area) = (exact.roc_auc().unwrap(), binned.roc_auc().unwrap());
+        let (exact_area, area) = (exact.ranked().roc_auc().unwrap(), binned.ranked().roc_auc().unwrap());
         assert!(
             (exact_area.value - area.value).abs() <= area.error_max && area.error_max < 1e-4,
             "{exact_area:?} {area:?}"
         );
-        assert!((exact.average_precision().unwrap() - binned.average_precision().unwrap()).abs() < 1e-3);
+        assert!(
+            (exact.ranked().average_precision().unwrap() - binned.ranked().average_precision().unwrap()).abs() < 1e-3
+        );
         let edges: Vec<f64> = (0..binned.bins.len()).map(|index| binned.edge(index)).collect();
         assert!(edges.is_sorted());
         exact.merge(binned);
-        assert!((exact.roc_auc().unwrap().value - area.value).abs() < 1e-4);
-        assert!(exact.roc_curve(11).len() <= 11);
+        assert!((exact.ranked().roc_auc().unwrap().value - area.value).abs() < 1e-4);
+        assert!(exact.ranked().roc_curve(11).len() <= 11);
     }
 }

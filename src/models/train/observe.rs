@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use super::super::algebra::parallel::in_order;
 use super::super::anomaly;
 use super::super::dataset::{Dataset, MISSING, Target, Values};
 use super::super::evaluate::{Gathering, Truth};
@@ -15,6 +16,12 @@ use crate::error::{Error, Result, SqlState};
 
 /// Rows that are predicted at a time.
 const ROWS: usize = 65_536;
+/// Values of features or scores at a time: wide rows come in smaller blocks.
+const VALUES: usize = 1 << 22;
+/// Answers of single trees between two questions whether to go on.
+const ANSWERS: usize = 1 << 24;
+/// Rows whose sums are taken together.
+const STATISTICS_ROWS: usize = 1_024;
 /// Rows and features up to which permutation importance is taken.
 const PERMUTED_ROWS_MAX: usize = 5_000;
 const PERMUTED_FEATURES_MAX: usize = 100;
@@ -31,24 +38,32 @@ pub(super) fn statistics(values: &Values) -> FeatureStatistics {
         },
         Values::Numbers(numbers) => {
             let mut statistics = FeatureStatistics::default();
-            let (mut count, mut mean, mut squares) = (0_u64, 0.0, 0.0);
+            let (mut count, mut mean, mut squares) = (0.0, 0.0, 0.0);
             let (mut min, mut max) = (f64::INFINITY, f64::NEG_INFINITY);
-            for number in numbers {
-                if number.is_nan() {
-                    statistics.nulls += 1;
+            // A division a block and not a row; the sums of blocks are merged as Chan and others do.
+            for block in numbers.chunks(STATISTICS_ROWS) {
+                let given = || block.iter().copied().filter(|number| !number.is_nan());
+                let own_count = given().count() as f64;
+                statistics.nulls += block.len() as u64 - own_count as u64;
+                if own_count == 0.0 {
                     continue;
                 }
-                count += 1;
-                (min, max) = (min.min(*number), max.max(*number));
-                let away = number - mean;
-                mean += away / count as f64;
-                squares += away * (number - mean);
+                // Around the first value, so that equal values have it as their mean, to the last digit.
+                let first = given().next().unwrap_or_default();
+                let own_mean = first + given().map(|number| number - first).sum::<f64>() / own_count;
+                let own_squares = given().map(|number| (number - own_mean).powi(2)).sum::<f64>();
+                (min, max) = given().fold((min, max), |(min, max), number| (min.min(number), max.max(number)));
+                let away = own_mean - mean;
+                let all = count + own_count;
+                squares += own_squares + away * away * count * own_count / all;
+                mean += away * own_count / all;
+                count = all;
             }
-            let finite = |value: f64| (count > 0 && value.is_finite()).then_some(value);
+            let finite = |value: f64| (count > 0.0 && value.is_finite()).then_some(value);
             statistics.min = finite(min);
             statistics.max = finite(max);
             statistics.mean = finite(mean);
-            statistics.stddev = finite((squares / count as f64).sqrt());
+            statistics.stddev = finite((squares / count).sqrt());
             statistics
         }
     }
@@ -155,10 +170,18 @@ pub(super) fn evaluation(
     if matches!(gathered, Gathering::Nothing) {
         return Ok(gathered.finish());
     }
-    for rows in blocks(evaluated(dataset)) {
-        go_on(control)?;
-        let scores = learned.scores(&inputs(dataset, rows.clone()), categories)?;
-        add(&mut gathered, dataset, rows, &scores, learned.width());
+    let blocks: Vec<Range<usize>> = blocks(evaluated(dataset), dataset, learned).collect();
+    // Some at a time, so that no more is held; they are merged in their order, whoever was first.
+    for blocks in blocks.chunks(control.threads.max(1)) {
+        let found = in_order(control.threads, blocks.len(), |at| {
+            go_on(control)?;
+            let rows = blocks.get(at).cloned().unwrap_or_default();
+            let scores = learned.scores(&inputs(dataset, rows.clone()), categories)?;
+            let mut gathered = gathering(dataset, positive);
+            add(&mut gathered, dataset, rows, &scores, learned.width());
+            Ok::<_, Error>(gathered)
+        });
+        found?.into_iter().for_each(|found| gathered.merge(found));
     }
     Ok(gathered.finish())
 }
@@ -183,9 +206,19 @@ fn evaluated(dataset: &Dataset) -> Range<usize> {
     if dataset.train_rows < dataset.rows { dataset.train_rows..dataset.rows } else { 0..dataset.rows }
 }
 
-fn blocks(rows: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+fn blocks(rows: Range<usize>, dataset: &Dataset, learned: &Learned) -> impl Iterator<Item = Range<usize>> {
+    let width = learned.width().max(dataset.columns.len()).max(1);
+    let size = ROWS.min(VALUES / width).min(ANSWERS / learned.parts().max(1)).max(1);
     let end = rows.end;
-    rows.step_by(ROWS).map(move |start| start..(start + ROWS).min(end))
+    rows.step_by(size).map(move |start| start..(start + size).min(end))
+}
+
+/// At most so many rows at equal distances. Rows stand in the order of their hashes, where equal ones are neighbours: the first of them may
+/// be all the same.
+pub(super) fn spaced(rows: Range<usize>, count: usize) -> impl Iterator<Item = usize> {
+    let count = count.min(rows.len());
+    let (start, all) = (rows.start, rows.len());
+    (0..count).map(move |number| start + (number as u128 * all as u128 / count as u128) as usize)
 }
 
 pub(super) fn go_on(control: &Control<'_>) -> Result<()> {
@@ -206,7 +239,7 @@ pub(super) fn oddities(
     }
     let _memory = control.reserve(dataset.train_rows * 8)?;
     let mut measures = Vec::with_capacity(dataset.train_rows);
-    for rows in blocks(0..dataset.train_rows) {
+    for rows in blocks(0..dataset.train_rows, dataset, learned) {
         go_on(control)?;
         let odd = learned.oddity(&inputs(dataset, rows), categories)?;
         measures.extend(odd.into_iter().map(|odd| odd.measure));
@@ -215,9 +248,9 @@ pub(super) fn oddities(
 }
 
 /// The share of rows whose class is the most probable one, or R²; `None` where there is none.
-fn score(dataset: &Dataset, rows: Range<usize>, scores: &[f64], width: usize) -> Option<f64> {
+fn score(dataset: &Dataset, rows: &[usize], scores: &[f64], width: usize) -> Option<f64> {
     let weight = |row: usize| dataset.weights.as_ref().and_then(|weights| weights.get(row)).copied().unwrap_or(1.0);
-    let answers = rows.clone().zip(scores.chunks_exact(width.max(1)));
+    let answers = rows.iter().copied().zip(scores.chunks_exact(width.max(1)));
     match &dataset.target {
         Target::Classes { codes, .. } => {
             let (mut hits, mut all) = (0.0, 0.0);
@@ -233,8 +266,8 @@ fn score(dataset: &Dataset, rows: Range<usize>, scores: &[f64], width: usize) ->
         }
         Target::Numbers(labels) => {
             let label = |row: usize| labels.get(row).copied().unwrap_or(f64::NAN);
-            let all: f64 = rows.clone().map(weight).sum();
-            let mean = rows.map(|row| weight(row) * label(row)).sum::<f64>() / all;
+            let all: f64 = rows.iter().copied().map(weight).sum();
+            let mean = rows.iter().map(|row| weight(*row) * label(*row)).sum::<f64>() / all;
             let (mut errors, mut spread) = (0.0, 0.0);
             for (row, scores) in answers {
                 errors += weight(row) * (label(row) - scores.first().copied().unwrap_or(f64::NAN)).powi(2);
@@ -254,20 +287,24 @@ pub(super) fn permutation(
     control: &Control<'_>,
     importance: &mut Vec<Importance>,
 ) -> Result<()> {
-    let mut rows = evaluated(dataset);
-    rows.end = rows.end.min(rows.start + PERMUTED_ROWS_MAX);
+    let rows: Vec<usize> = spaced(evaluated(dataset), PERMUTED_ROWS_MAX).collect();
     if dataset.features.len() > PERMUTED_FEATURES_MAX || rows.len() < 2 {
         return Ok(());
     }
-    let of = |inputs: &Inputs| {
-        Ok::<_, Error>(score(dataset, rows.clone(), &learned.scores(inputs, categories)?, learned.width()))
-    };
-    let whole = inputs(dataset, rows.clone());
+    let of =
+        |inputs: &Inputs| Ok::<_, Error>(score(dataset, &rows, &learned.scores(inputs, categories)?, learned.width()));
+    let columns = dataset.columns.iter().map(|values| match values {
+        Values::Numbers(numbers) => {
+            Input::Numbers(rows.iter().filter_map(|row| numbers.get(*row)).copied().collect::<Vec<_>>().into())
+        }
+        Values::Codes { codes, .. } => Input::Codes(rows.iter().filter_map(|row| codes.get(*row)).copied().collect()),
+    });
+    let whole = Inputs { rows: rows.len(), columns: columns.collect() };
     // Not all metrics: those about the order of rows cost more than the answers.
     let Some(before) = of(&whole)? else { return Ok(()) };
-    // Rows stand in the order of their hashes, so a shift is as good as a shuffle.
+    // Rows stand in the order of their hashes, so a shift by half of them is as good as a shuffle.
     let shift = rows.len() / 2;
-    for (at, feature) in dataset.features.iter().enumerate() {
+    let lost = in_order(control.threads, dataset.features.len(), |at| {
         go_on(control)?;
         let mut changed = whole.clone();
         match changed.columns.get_mut(at) {
@@ -279,7 +316,9 @@ pub(super) fn permutation(
             Some(Input::Codes(codes)) => codes.rotate_left(shift),
             None => {}
         }
-        let lost = of(&changed)?.map(|after| before - after);
+        Ok::<_, Error>(of(&changed)?.map(|after| before - after))
+    });
+    for (feature, lost) in dataset.features.iter().zip(lost?) {
         match importance.iter_mut().find(|known| known.feature == feature.name) {
             Some(known) => known.permutation = lost,
             None => importance.push(Importance {

@@ -7,6 +7,9 @@ pub trait Watch: Sync {
     /// `Err` ends the training at once with [`Error::Stopped`].
     fn check(&self) -> Result<(), Stopped>;
 
+    /// A tree of so many bytes stays in memory; `Err` when there is no room for it.
+    fn grown(&self, bytes: usize) -> Result<(), Stopped>;
+
     /// `done` of `total` trees or iterations are finished; `loss` is the held-out set's if there is one, else the training set's.
     fn progress(&self, done: usize, total: usize, loss: Option<f64>);
 }
@@ -21,6 +24,10 @@ pub struct Unwatched;
 
 impl Watch for Unwatched {
     fn check(&self) -> Result<(), Stopped> {
+        Ok(())
+    }
+
+    fn grown(&self, _bytes: usize) -> Result<(), Stopped> {
         Ok(())
     }
 

@@ -108,6 +108,20 @@ impl Tree {
         self.feature.iter().filter(|&&feature| feature == LEAF).count()
     }
 
+    /// Gives back what the arrays were grown beyond their content.
+    pub(crate) fn shrink(&mut self) {
+        let Self { feature, threshold, set, default_left, left, right, gain, cover, sets, values, .. } = self;
+        [feature, set, left, right].into_iter().for_each(Vec::shrink_to_fit);
+        [threshold, gain, cover, values].into_iter().for_each(Vec::shrink_to_fit);
+        default_left.shrink_to_fit();
+        sets.shrink_to_fit();
+    }
+
+    /// Bytes that it takes in memory.
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>() + self.len() * 41 + self.sets.len() * 32 + self.values.len() * 8
+    }
+
     /// Adds a node that is a leaf without values until it is split or valued, and returns its index.
     pub(crate) fn push(&mut self, cover: f64) -> usize {
         self.feature.push(LEAF);
@@ -221,6 +235,6 @@ impl Ensemble {
 
     /// Bytes that the trees take in memory.
     pub fn bytes(&self) -> usize {
-        self.trees.iter().map(|tree| tree.len() * 41 + tree.sets.len() * 32 + tree.values.len() * 8).sum()
+        self.trees.iter().map(Tree::bytes).sum()
     }
 }

@@ -76,6 +76,7 @@ pub(super) fn linear(dataset: &Dataset, options: &Options, control: &Control<'_>
         notes: model.notes.clone(),
         metrics: BTreeMap::new(),
         learned: Learned::Linear(model),
+        memory: None,
     })
 }
 
@@ -97,6 +98,7 @@ pub(super) fn logistic(dataset: &Dataset, options: &Options, control: &Control<'
         notes: model.notes.clone(),
         metrics: BTreeMap::new(),
         learned: Learned::Logistic(model),
+        memory: None,
     })
 }
 
@@ -130,6 +132,7 @@ pub(super) fn kmeans(dataset: &Dataset, options: &Options, control: &Control<'_>
         notes: model.notes.clone(),
         metrics,
         learned: Learned::KMeans(model),
+        memory: None,
     })
 }
 
@@ -162,5 +165,6 @@ pub(super) fn components(dataset: &Dataset, options: &Options, control: &Control
         notes: model.notes.clone(),
         metrics,
         learned: Learned::Components(model),
+        memory: None,
     })
 }

@@ -155,7 +155,7 @@ pub(super) fn smoothing(dataset: &Dataset, options: &Options, control: &Control<
     let log =
         vec![LogEntry { iteration: 1, train_loss: None, eval_loss: None, ms: started.elapsed().as_secs_f64() * 1e3 }];
     let set = SeriesSet::new(rows.ids.len(), rows.unit, given.is_some(), series);
-    Ok(Fitted { learned: Learned::Series(set), importance: Vec::new(), log, notes, metrics })
+    Ok(Fitted { learned: Learned::Series(set), importance: Vec::new(), log, notes, metrics, memory: None })
 }
 
 impl<'a> Rows<'a> {

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Instant;
 
+use datafusion::execution::memory_pool::MemoryReservation;
+
+use super::super::super::algebra::parallel::{each, in_order};
 use super::super::super::anomaly::quantile;
 use super::super::super::dataset::{Dataset, Target, Values};
 use super::super::super::header::{Importance, LogEntry};
@@ -18,7 +21,7 @@ use super::super::{Control, Fitted, observe};
 use super::{class_weights, label_numbers, row_weights};
 use crate::error::{Error, Result, SqlState};
 
-/// Rows that bounds of bins are taken from: they stand in the order of their hashes, so the first are a sample.
+/// Rows that bounds of bins are taken from.
 const SAMPLE_ROWS: usize = 200_000;
 /// The score above which the paper takes rows for anomalies.
 const ISOLATION_THRESHOLD: f64 = 0.5;
@@ -30,7 +33,7 @@ struct Coded {
     bins: Vec<Bins>,
     train: Matrix,
     /// Held for what the matrices take.
-    _memory: datafusion::execution::memory_pool::MemoryReservation,
+    _memory: MemoryReservation,
 }
 
 impl Coded {
@@ -39,15 +42,16 @@ impl Coded {
         let bins_max = options.integer("max_bins").unwrap_or(tree::BINS_MAX);
         let categories_max = options.integer("max_categories").unwrap_or(tree::BINS_MAX);
         let sample = dataset.train_rows.min(SAMPLE_ROWS);
-        let mut bins = Vec::with_capacity(dataset.columns.len());
-        let mut buffer = Vec::new();
-        for values in &dataset.columns {
+        // Each thread sorts the sample of one feature.
+        let _sorted = control.reserve(sample * 8 * control.threads.min(dataset.columns.len()))?;
+        let coded = in_order(control.threads, dataset.columns.len(), |at| {
             observe::go_on(control)?;
-            bins.push(match values {
+            let values = dataset.columns.get(at).ok_or_else(|| Error::internal("a feature without values"))?;
+            let bins = match values {
                 Values::Numbers(numbers) => {
-                    buffer.clear();
-                    buffer.extend_from_slice(numbers.get(..sample).unwrap_or_default());
-                    Bins::numeric(&mut buffer, bins_max, rows_min)
+                    let sample = observe::spaced(0..dataset.train_rows, SAMPLE_ROWS);
+                    let mut sample: Vec<f64> = sample.filter_map(|row| numbers.get(row)).copied().collect();
+                    Bins::numeric(&mut sample, bins_max, rows_min)
                 }
                 Values::Codes { codes, texts } => {
                     let mut counts = vec![0_u64; texts.len()];
@@ -58,31 +62,28 @@ impl Coded {
                     }
                     Bins::categories(&counts, categories_max)
                 }
-            });
-        }
-        let train = coded(dataset, &bins, 0..dataset.train_rows, control)?;
-        Ok(Self { bins, train, _memory: memory })
+            };
+            let codes = coded(values, &bins, 0..dataset.train_rows);
+            Ok::<_, Error>((bins, codes))
+        });
+        let (bins, columns) = coded?.into_iter().unzip();
+        Ok(Self { bins, train: Matrix::new(columns).map_err(refused)?, _memory: memory })
     }
 }
 
-fn coded(dataset: &Dataset, bins: &[Bins], rows: Range<usize>, control: &Control<'_>) -> Result<Matrix> {
-    let mut columns = Vec::with_capacity(bins.len());
-    for (values, bins) in dataset.columns.iter().zip(bins) {
-        observe::go_on(control)?;
-        let mut codes = Vec::with_capacity(rows.len());
-        match values {
-            Values::Numbers(numbers) => bins.encode(numbers.get(rows.clone()).unwrap_or_default(), &mut codes),
-            Values::Codes { codes: given, .. } => {
-                let given = given.get(rows.clone()).unwrap_or_default();
-                for chunk in given.chunks(65_536) {
-                    let numbers: Vec<f64> = chunk.iter().map(|code| number_of(*code)).collect();
-                    bins.encode(&numbers, &mut codes);
-                }
+/// The codes of some rows of a feature.
+fn coded(values: &Values, bins: &Bins, rows: Range<usize>) -> Vec<u8> {
+    let mut codes = Vec::with_capacity(rows.len());
+    match values {
+        Values::Numbers(numbers) => bins.encode(numbers.get(rows).unwrap_or_default(), &mut codes),
+        Values::Codes { codes: given, .. } => {
+            for chunk in given.get(rows).unwrap_or_default().chunks(65_536) {
+                let numbers: Vec<f64> = chunk.iter().map(|code| number_of(*code)).collect();
+                bins.encode(&numbers, &mut codes);
             }
         }
-        columns.push(codes);
     }
-    Matrix::new(columns).map_err(refused)
+    codes
 }
 
 fn importance(dataset: &Dataset, ensemble: &Ensemble) -> Vec<Importance> {
@@ -141,7 +142,8 @@ pub(super) fn forest(
         seed: options.seed(),
         threads: control.threads,
     };
-    let _memory = control.reserve(tree::forest_bytes(rows, dataset.features.len(), classes, &own))?;
+    let memory = control.reserve(tree::forest_bytes(rows, dataset.features.len(), classes, &own))?;
+    let watched = Watched::new(control.watch, &memory);
     let started = Instant::now();
     let trained: Forest = match &dataset.target {
         Target::Classes { codes, classes } => {
@@ -156,17 +158,18 @@ pub(super) fn forest(
                 weights,
                 of_classes.as_deref(),
                 &own,
-                &Watched(control.watch),
+                &watched,
             )
         }
         Target::Numbers(_) => {
             let labels = label_numbers(dataset);
             let weights = dataset.weights.as_ref().map(|weights| weights.get(..rows).unwrap_or_default());
-            tree::train_forest_regressor(&coded.train, &coded.bins, &labels, weights, &own, &Watched(control.watch))
+            tree::train_forest_regressor(&coded.train, &coded.bins, &labels, weights, &own, &watched)
         }
         Target::None => return Err(Error::internal("a forest without labels")),
     }
-    .map_err(refused)?;
+    .map_err(|error| watched.refused(error))?;
+    drop(coded);
     let mut metrics = BTreeMap::new();
     if let Some(scores) = &trained.out_of_bag {
         let (scores, width) = match classes {
@@ -182,12 +185,14 @@ pub(super) fn forest(
         eval_loss: None,
         ms: started.elapsed().as_secs_f64() * 1e3,
     }];
+    let (learned, memory) = held(trained.ensemble, classes, f64::INFINITY, memory)?;
     Ok(Fitted {
-        importance: importance(dataset, &trained.ensemble),
-        learned: Learned::Trees(Trees::new(trained.ensemble, classes, f64::INFINITY)?),
+        importance: importance(dataset, &learned.ensemble),
+        learned: Learned::Trees(learned),
         log,
         notes: Vec::new(),
         metrics,
+        memory,
     })
 }
 
@@ -203,7 +208,7 @@ pub(super) fn isolation(dataset: &Dataset, options: &Options, control: &Control<
         threads: control.threads,
     };
     // Codes as numbers, and a score a row.
-    let _memory = control.reserve(tree::isolation_bytes(&own) + (codes + 1) * rows * 8)?;
+    let memory = control.reserve(tree::isolation_bytes(&own) + (codes + 1) * rows * 8)?;
     let mut features = Vec::with_capacity(dataset.columns.len());
     let mut numbers: Vec<Vec<f64>> = Vec::with_capacity(dataset.columns.len());
     for values in &dataset.columns {
@@ -235,8 +240,10 @@ pub(super) fn isolation(dataset: &Dataset, options: &Options, control: &Control<
         })
         .collect();
     let started = Instant::now();
-    let ensemble = tree::train_isolation(&columns, &features, &own, &Watched(control.watch)).map_err(refused)?;
-    let mut trees = Trees::new(ensemble, 0, ISOLATION_THRESHOLD)?;
+    let watched = Watched::new(control.watch, &memory);
+    let ensemble =
+        tree::train_isolation(&columns, &features, &own, &watched).map_err(|error| watched.refused(error))?;
+    let (mut trees, memory) = held(ensemble, 0, ISOLATION_THRESHOLD, memory)?;
     if let Some(share) = options.number("contamination") {
         let mut scores = trees.answered(&columns, control.threads)?;
         scores.sort_unstable_by(f64::total_cmp);
@@ -253,7 +260,20 @@ pub(super) fn isolation(dataset: &Dataset, options: &Options, control: &Control<
         notes: Vec::new(),
         metrics: BTreeMap::from([("threshold".to_owned(), trees.threshold)]),
         learned: Learned::Trees(trees),
+        memory,
     })
+}
+
+/// Trees that answer, and the memory for them until they are stored: as they were grown, as they answer, as sections of the artifact and
+/// in its bytes.
+fn held(
+    ensemble: Ensemble,
+    classes: usize,
+    threshold: f64,
+    memory: MemoryReservation,
+) -> Result<(Trees, Option<MemoryReservation>)> {
+    memory.try_resize(ensemble.bytes() * 4)?;
+    Ok((Trees::new(ensemble, classes, threshold)?, Some(memory)))
 }
 
 /// A share that is not 0.
@@ -301,12 +321,15 @@ pub(super) fn boosted(dataset: &Dataset, options: &Options, control: &Control<'_
     };
     let held_out_rows = dataset.rows - rows;
     let bytes = tree::boost_bytes(rows, held_out_rows, dataset.features.len(), objective, &own);
-    let _memory = control.reserve(bytes)?;
+    let memory = control.reserve(bytes)?;
+    let watched = Watched::new(control.watch, &memory);
     let labels = label_numbers(dataset);
     let weights = row_weights(dataset, options)?;
     let held_out = if held_out_rows > 0 {
+        let codes = dataset.columns.iter().zip(&coded_rows.bins);
+        let codes = each(control.threads, codes.collect(), |(values, bins)| coded(values, bins, rows..dataset.rows));
         Some((
-            coded(dataset, &coded_rows.bins, rows..dataset.rows, control)?,
+            Matrix::new(codes).map_err(refused)?,
             rest_of_labels(dataset),
             dataset.weights.as_ref().map(|weights| weights.get(rows..).unwrap_or_default().to_vec()),
         ))
@@ -327,27 +350,21 @@ pub(super) fn boosted(dataset: &Dataset, options: &Options, control: &Control<'_
     let eval = held_out
         .as_ref()
         .map(|(matrix, labels, weights)| (matrix, tree::Target { labels, weights: weights.as_deref() }));
-    let boosted = tree::train_boosting(
-        &coded_rows.train,
-        &coded_rows.bins,
-        target,
-        eval,
-        objective,
-        &own,
-        &Watched(control.watch),
-        &mut note,
-    )
-    .map_err(refused)?;
+    let boosted =
+        tree::train_boosting(&coded_rows.train, &coded_rows.bins, target, eval, objective, &own, &watched, &mut note)
+            .map_err(|error| watched.refused(error))?;
     let mut notes = Vec::new();
     if boosted.iterations < own.iterations {
         notes.push(format!("training ended early: {} of {} rounds were kept", boosted.iterations, own.iterations));
     }
+    let (learned, memory) = held(boosted.ensemble, classes, f64::INFINITY, memory)?;
     Ok(Fitted {
-        importance: importance(dataset, &boosted.ensemble),
-        learned: Learned::Trees(Trees::new(boosted.ensemble, classes, f64::INFINITY)?),
+        importance: importance(dataset, &learned.ensemble),
+        learned: Learned::Trees(learned),
         log,
         notes,
         metrics: BTreeMap::new(),
+        memory,
     })
 }
 

@@ -137,7 +137,8 @@ pub fn train_boosting(
     training.run(&team, &blocks, held_out, on_iteration)
 }
 
-/// Bytes that a training takes beside its inputs (matrix, labels, weights): ask for them beforehand. `held_out_rows` may be 0.
+/// Bytes that a training takes beside its inputs (matrix, labels, weights) and finished trees, of which [`Watch::grown`] tells one by one:
+/// ask for them beforehand. `held_out_rows` may be 0.
 pub fn boost_bytes(
     rows: usize,
     held_out_rows: usize,
@@ -147,14 +148,12 @@ pub fn boost_bytes(
 ) -> usize {
     let outputs = objective.outputs();
     let histograms = options.leaves_max + options.threads;
-    let trees = options.iterations * outputs * options.leaves_max * (2 * 41 + 8);
     // Per row: score and gradient of every output; row numbers, their partition, the bag.
     let row = outputs * 16 + 3 * 4;
     blocks::bytes(rows, features)
         + rows * row
         + held_out_rows * (outputs * 8 + 4)
         + histograms * features * histogram::CELLS * 8
-        + trees
 }
 
 fn check(
@@ -262,6 +261,8 @@ impl Training<'_> {
                     meter.spend(matrix.rows() * 8)?;
                     scores.add_tree(output, &tree, Coded { bins: self.bins, matrix }, &[], team);
                 }
+                tree.shrink();
+                self.watch.grown(tree.bytes())?;
                 trees.push(tree);
             }
             let losses = Losses {

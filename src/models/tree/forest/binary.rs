@@ -6,6 +6,8 @@ pub(super) struct Binary<'a> {
     pub(super) labels: &'a [u16],
     /// The weight of a row by class.
     pub(super) weights: [f64; 2],
+    /// The second class's share of the weight of all rows: what a tree says that drew no row with a weight.
+    pub(super) prior: f64,
 }
 
 #[inline(always)]
@@ -60,6 +62,10 @@ impl Criterion for Binary<'_> {
         self.weighted(cell[0]).0
     }
 
+    fn is_exact(&self) -> bool {
+        true
+    }
+
     fn pure(&self, total: &[u64], _entries: &[Entry]) -> bool {
         let (rows, ones) = unpacked(total[0]);
         ones == 0.0 || ones == rows
@@ -100,6 +106,6 @@ impl Criterion for Binary<'_> {
 
     fn leaf(&self, total: &[u64], _entries: &[Entry], values: &mut Vec<f64>) {
         let (weight, ones) = self.weighted(total[0]);
-        values.push(ones / weight);
+        values.push(if weight > 0.0 { ones / weight } else { self.prior });
     }
 }

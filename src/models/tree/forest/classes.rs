@@ -1,6 +1,6 @@
 //! Gini impurity of any number of classes, with weights: per bin one weight for each class, then the rows.
 
-use super::criterion::{Best, Criterion, Entry};
+use super::criterion::{Best, Criterion, Entry, ROUNDING};
 
 pub(super) struct Classes<'a> {
     pub(super) labels: &'a [u16],
@@ -9,6 +9,8 @@ pub(super) struct Classes<'a> {
     pub(super) weights: Option<&'a [f64]>,
     /// Two classes have one value in a leaf: the share of the second.
     pub(super) outputs: usize,
+    /// Each class's share of the weight of all rows: what a tree says that drew no row with a weight.
+    pub(super) prior: Vec<f64>,
 }
 
 impl Classes<'_> {
@@ -54,6 +56,10 @@ impl Criterion for Classes<'_> {
         cell[..self.classes].iter().sum()
     }
 
+    fn is_exact(&self) -> bool {
+        self.weights.is_none() && self.class_weights.iter().all(|weight| *weight == 1.0)
+    }
+
     fn pure(&self, total: &[f64], entries: &[Entry]) -> bool {
         // Not by comparing sums: those of weights are not exact.
         let first = entries.first().map(|entry| entry.class());
@@ -97,16 +103,24 @@ impl Criterion for Classes<'_> {
             }
             let gain = left_squares / weight + right_squares / (all - weight) - before;
             // Below this the sums' rounding speaks.
-            if gain > best.gain && gain > all * 1e-12 {
+            let least = all * ROUNDING;
+            if gain > best.gain && gain > least && weight > least && all - weight > least {
                 *best = Best { gain, place, missing_left: missing.is_some() };
             }
         }
     }
 
-    fn leaf(&self, total: &[f64], _entries: &[Entry], values: &mut Vec<f64>) {
-        // A subtraction can leave a dust of weight where there is none.
-        let weight: f64 = total[..self.classes].iter().map(|weight| weight.max(0.0)).sum();
-        let share = |class: usize| total[class].max(0.0) / weight;
+    /// Anew from the rows: a total that came by subtractions has a dust of weight where there is none.
+    fn leaf(&self, total: &[f64], entries: &[Entry], values: &mut Vec<f64>) {
+        let mut anew = vec![0.0; self.stride()];
+        let total = if self.is_exact() {
+            total
+        } else {
+            self.total(entries, &mut anew);
+            &anew
+        };
+        let weight: f64 = total[..self.classes].iter().sum();
+        let share = |class: usize| if weight > 0.0 { total[class] / weight } else { self.prior[class] };
         if self.outputs == 1 {
             values.push(share(1));
         } else {

@@ -27,6 +27,9 @@ impl Entry {
     }
 }
 
+/// A part of a sum below this share of it is its rounding.
+pub(super) const ROUNDING: f64 = 1e-12;
+
 /// The best place to cut the ordered bins of a feature.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Best {
@@ -57,6 +60,10 @@ pub(super) trait Criterion: Sync {
 
     /// The sum of their weights.
     fn weight(&self, cell: &[Self::Cell]) -> f64;
+
+    /// Whether totals are whole numbers: then what is right of a cut is the rest. Otherwise a light side would drown in the rounding of
+    /// the heavy one, and is summed anew.
+    fn is_exact(&self) -> bool;
 
     /// No split can gain anything.
     fn pure(&self, total: &[Self::Cell], entries: &[Entry]) -> bool;

@@ -92,11 +92,16 @@ impl<C: Criterion> Grower<'_, C> {
                 continue;
             };
             let table = split.rule.table(split.default_left);
-            let [left_total, right_total] = sides(&scratch.best, &table, &total);
-            let covers = [self.criterion.weight(&left_total), self.criterion.weight(&right_total)];
+            let [left_total, mut right_total] = sides(&scratch.best, &table, &total);
             meter.spend(2 * rows.len())?;
             let feature = split.feature as usize;
-            let middle = start + partition(rows, self.matrix.column(feature), &table, &mut scratch.right);
+            let lefts = partition(rows, self.matrix.column(feature), &table, &mut scratch.right);
+            if !self.criterion.is_exact() {
+                right_total.fill(C::Cell::default());
+                self.criterion.total(&rows[lefts..], &mut right_total);
+            }
+            let middle = start + lefts;
+            let covers = [self.criterion.weight(&left_total), self.criterion.weight(&right_total)];
             let left = tree.split(node, &split, &self.bins[feature], covers);
             open.push(Open { node: left + 1, start: middle, end, depth: depth + 1, total: right_total });
             open.push(Open { node: left, start, end: middle, depth: depth + 1, total: left_total });

@@ -122,16 +122,23 @@ pub fn train_forest_classifier(
     let outputs = if classes == 2 { 1 } else { classes };
     let weighs =
         |row: usize| class_weights[usize::from(labels[row])] > 0.0 && weights.is_none_or(|weights| weights[row] > 0.0);
+    let mut prior = vec![0.0; classes];
+    for (row, label) in labels.iter().enumerate() {
+        let class = usize::from(*label);
+        prior[class] += class_weights[class] * weights.map_or(1.0, |weights| weights[row]);
+    }
+    let all: f64 = prior.iter().sum();
+    prior.iter_mut().for_each(|share| *share = if all > 0.0 { *share / all } else { 1.0 / classes as f64 });
     let out_of_bag = options.out_of_bag.then(|| OutOfBag::new(matrix.rows(), outputs, 0.0, 1.0));
     let job = Job { matrix, bins, options, outputs, out_of_bag, watch };
     match weights {
         None if classes == 2 => {
             let weights = [class_weights[0], class_weights[1]];
-            job.train(&binary::Binary { labels, weights }, weighs)
+            job.train(&binary::Binary { labels, weights, prior: prior[1] }, weighs)
         }
         weights => {
             let class_weights = class_weights.clone();
-            job.train(&classes::Classes { labels, classes, class_weights, weights, outputs }, weighs)
+            job.train(&classes::Classes { labels, classes, class_weights, weights, outputs, prior }, weighs)
         }
     }
 }
@@ -150,7 +157,14 @@ pub fn train_forest_regressor(
         return Err(Error::Invalid("a label is not a finite number".into()));
     }
     // A running mean: a sum of great labels could be infinite.
-    let mean = labels.iter().enumerate().fold(0.0, |mean, (row, label)| mean + (label - mean) / (row + 1) as f64);
+    let (mut mean, mut all) = (0.0, 0.0);
+    for (row, label) in labels.iter().enumerate() {
+        let weight = weights.map_or(1.0, |weights| weights[row]);
+        all += weight;
+        if weight > 0.0 {
+            mean += (label - mean) * weight / all;
+        }
+    }
     let centred: Vec<f64> = labels.iter().map(|label| label - mean).collect();
     let range = centred.iter().fold(0.0_f64, |range, label| range.max(label.abs()));
     if range > 1e100 {
@@ -166,8 +180,8 @@ pub fn train_forest_regressor(
     }
 }
 
-/// Bytes that a training takes beside its inputs (matrix, labels, weights), at most but for the allocator's own: ask for them beforehand.
-/// `classes` is 0 for a number.
+/// Bytes that a training takes beside its inputs (matrix, labels, weights) and finished trees, of which [`Watch::grown`] tells one by one:
+/// ask for them beforehand. `classes` is 0 for a number.
 pub fn forest_bytes(rows: usize, features: usize, classes: usize, options: &ForestOptions) -> usize {
     let lanes = match classes {
         0 => 3,
@@ -183,7 +197,8 @@ pub fn forest_bytes(rows: usize, features: usize, classes: usize, options: &Fore
         .checked_shl(options.depth_max.min(40) as u32)
         .unwrap_or(usize::MAX)
         .min(drawn / options.rows_leaf_min.max(1) + 1);
-    let trees = options.trees * leaves * (2 * 41 + outputs * 8);
+    // The trees that grow, in arrays that double.
+    let trees = threads * 2 * leaves * (2 * 41 + outputs * 8);
     let out_of_bag = if options.out_of_bag { rows * (outputs * 16 + 4) } else { 0 };
     threads * thread + trees + out_of_bag + if classes == 0 { rows * 8 } else { 0 }
 }
@@ -252,8 +267,9 @@ impl Job<'_> {
         // The calling thread works too.
         let helpers = options.threads.clamp(1, options.trees) - 1;
         std::thread::scope(|scope| {
-            for _ in 0..helpers {
-                scope.spawn(work);
+            for number in 0..helpers {
+                // Fewer when the system gives no more threads.
+                let _ = std::thread::Builder::new().name(format!("train-{number}")).spawn_scoped(scope, work);
             }
             work();
         });
@@ -295,7 +311,9 @@ impl Job<'_> {
             meter.spend(draws + rows)?;
             bag.draw(&mut rng, draws, self.options.bootstrap, |row| grower.criterion.class(row), weighs);
             scratch.order_features();
-            let tree = grower.grow(&mut bag.entries, &mut rng, &mut scratch, &mut meter)?;
+            let mut tree = grower.grow(&mut bag.entries, &mut rng, &mut scratch, &mut meter)?;
+            tree.shrink();
+            self.watch.grown(tree.bytes())?;
             if let Some(sums) = &self.out_of_bag {
                 meter.spend(rows * 4)?;
                 self.add_out_of_bag(&tree, &bag, sums, &mut leaves);

@@ -1,6 +1,6 @@
 //! The variance of a number: weight and weighted sum per bin, and the rows too when rows have weights.
 
-use super::criterion::{Best, Criterion, Entry};
+use super::criterion::{Best, Criterion, Entry, ROUNDING};
 
 /// `LANES` is 2, or 3 when `weights` are given.
 pub(super) struct Variance<'a, const LANES: usize> {
@@ -58,6 +58,10 @@ impl<const LANES: usize> Criterion for Variance<'_, LANES> {
         cell[0]
     }
 
+    fn is_exact(&self) -> bool {
+        LANES == 2
+    }
+
     fn pure(&self, _total: &[f64], entries: &[Entry]) -> bool {
         let first = entries.first().map(|entry| self.labels[entry.row()]);
         entries.iter().all(|entry| Some(self.labels[entry.row()]) == first)
@@ -85,6 +89,9 @@ impl<const LANES: usize> Criterion for Variance<'_, LANES> {
             add(&mut left, &cells[usize::from(bin)]);
             let rows = self.rows(&left);
             if rows < rows_min || rows > rows_max {
+                continue;
+            }
+            if LANES > 2 && (left[0] <= all * ROUNDING || all - left[0] <= all * ROUNDING) {
                 continue;
             }
             // sₗ²/nₗ + sᵣ²/nᵣ − s²/n without the cancelling.

@@ -56,7 +56,83 @@ impl Watch for StopAt {
         left.map(|_| ()).map_err(|_| Stopped)
     }
 
+    fn grown(&self, _bytes: usize) -> Result<(), Stopped> {
+        Ok(())
+    }
+
     fn progress(&self, _done: usize, _total: usize, _loss: Option<f64>) {}
+}
+
+/// Has room for so many bytes.
+struct Room(std::sync::atomic::AtomicUsize);
+
+impl Watch for Room {
+    fn check(&self) -> Result<(), Stopped> {
+        Ok(())
+    }
+
+    fn grown(&self, bytes: usize) -> Result<(), Stopped> {
+        let order = std::sync::atomic::Ordering::Relaxed;
+        let taken = self.0.fetch_update(order, order, |room| room.checked_sub(bytes));
+        taken.map(|_| ()).map_err(|_| Stopped)
+    }
+
+    fn progress(&self, _done: usize, _total: usize, _loss: Option<f64>) {}
+}
+
+#[test]
+fn finished_trees_are_asked_for_one_by_one() {
+    let data = Data::new(2000, 4);
+    let forest = |room: usize| {
+        let watch = Room(room.into());
+        let options = options(20, 2);
+        let forest = train_forest_classifier(&data.matrix, &data.bins, &data.binary(), 2, None, None, &options, &watch);
+        (forest, watch.0.into_inner())
+    };
+    let (whole, rest) = forest(usize::MAX);
+    let taken = usize::MAX - rest;
+    assert_eq!(taken, whole.unwrap().ensemble.bytes());
+    assert!(forest(taken).0.is_ok());
+    assert_eq!(forest(taken - 1).0.map(|_| ()), Err(Error::Stopped));
+    // What is asked for beforehand does not depend on how many trees there will be.
+    assert_eq!(forest_bytes(2000, 5, 2, &options(2, 2)), forest_bytes(2000, 5, 2, &options(1000, 2)));
+}
+
+#[test]
+fn rows_of_little_or_no_weight_do_no_harm() {
+    let rows = 2000;
+    let data = Data::new(rows, 21);
+    let zeroes = |kept: usize| (0..rows).map(|row| if row < kept { 1.0 } else { 0.0 }).collect::<Vec<f64>>();
+    let decay = |pace: f64| (0..rows).map(|row| (-(row as f64) / pace).exp()).collect::<Vec<f64>>();
+    for weights in [zeroes(1), zeroes(4), decay(20.0), decay(2.0), decay(500.0)] {
+        for classes in [2_u16, 3] {
+            let labels: Vec<u16> = (0..rows).map(|row| (row % usize::from(classes)) as u16).collect();
+            let forest = train_forest_classifier(
+                &data.matrix,
+                &data.bins,
+                &labels,
+                usize::from(classes),
+                Some(&weights),
+                None,
+                &options(10, 2),
+                &Unwatched,
+            );
+            let ensemble = forest.unwrap().ensemble;
+            ensemble.validate().unwrap();
+            let sums = Predictor::new(&ensemble).unwrap().predict(&data.slices(), 1, &Unwatched).unwrap();
+            assert!(sums.iter().all(|share| (-1e-9..=1.0 + 1e-9).contains(share)));
+        }
+        let forest =
+            train_forest_regressor(&data.matrix, &data.bins, &data.number, Some(&weights), &options(10, 2), &Unwatched);
+        forest.unwrap().ensemble.validate().unwrap();
+    }
+    // Labels of rows without weight are nowhere to be found.
+    let labels: Vec<f64> = (0..rows).map(|row| if row < 3 { 1.0 } else { 1e6 }).collect();
+    let forest =
+        train_forest_regressor(&data.matrix, &data.bins, &labels, Some(&zeroes(3)), &options(20, 1), &Unwatched);
+    let ensemble = forest.unwrap().ensemble;
+    let predicted = Predictor::new(&ensemble).unwrap().predict(&data.slices(), 1, &Unwatched).unwrap();
+    assert!(predicted.iter().all(|number| (number - 1.0).abs() < 1e-9));
 }
 
 #[test]
