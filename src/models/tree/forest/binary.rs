@@ -1,6 +1,6 @@
 //! Gini impurity of two classes in whole numbers: a cell is one `u64`, rows in the low half and rows of the second class in the high half.
 
-use super::criterion::{Best, Criterion, Entry};
+use super::criterion::{Best, Criterion, Entry, TOGETHER};
 
 pub(super) struct Binary<'a> {
     pub(super) labels: &'a [u16],
@@ -47,6 +47,18 @@ impl Criterion for Binary<'_> {
         let Some(cells) = cells.first_chunk_mut::<256>() else { return };
         for &entry in entries {
             cells[usize::from(column[entry.row()])] += packed(entry);
+        }
+    }
+
+    fn fill_together(&self, codes: impl Fn(usize) -> [u8; TOGETHER], entries: &[Entry], cells: [&mut [u64]; TOGETHER]) {
+        let [Some(a), Some(b), Some(c), Some(d)] = cells.map(|cells| cells.first_chunk_mut::<256>()) else { return };
+        for &entry in entries {
+            let row = packed(entry);
+            let [i, j, k, l] = codes(entry.row());
+            a[usize::from(i)] += row;
+            b[usize::from(j)] += row;
+            c[usize::from(k)] += row;
+            d[usize::from(l)] += row;
         }
     }
 

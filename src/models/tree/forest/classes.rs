@@ -1,6 +1,6 @@
 //! Gini impurity of any number of classes, with weights: per bin one weight for each class, then the rows.
 
-use super::criterion::{Best, Criterion, Entry, ROUNDING};
+use super::criterion::{Best, Criterion, Entry, ROUNDING, TOGETHER};
 
 pub(super) struct Classes<'a> {
     pub(super) labels: &'a [u16],
@@ -38,6 +38,23 @@ impl Criterion for Classes<'_> {
             let cell = &mut cells[usize::from(column[entry.row()]) * stride..][..stride];
             cell[entry.class() as usize] += self.weight_of(entry);
             cell[stride - 1] += entry.count() as f64;
+        }
+    }
+
+    fn fill_together(
+        &self,
+        codes: impl Fn(usize) -> [u8; TOGETHER],
+        entries: &[Entry],
+        mut cells: [&mut [f64]; TOGETHER],
+    ) {
+        let stride = self.stride();
+        for &entry in entries {
+            let (class, weight, count) = (entry.class() as usize, self.weight_of(entry), entry.count() as f64);
+            for (cells, code) in cells.iter_mut().zip(codes(entry.row())) {
+                let cell = &mut cells[usize::from(code) * stride..][..stride];
+                cell[class] += weight;
+                cell[stride - 1] += count;
+            }
         }
     }
 

@@ -40,6 +40,9 @@ pub(super) struct Best {
     pub(super) missing_left: bool,
 }
 
+/// Features whose histograms are filled in one pass.
+pub(super) const TOGETHER: usize = 4;
+
 /// Statistics of rows in `stride` cells per bin, added and subtracted lane by lane.
 pub(super) trait Criterion: Sync {
     type Cell: Copy + Default + AddAssign + SubAssign + Send;
@@ -51,6 +54,14 @@ pub(super) trait Criterion: Sync {
 
     /// Adds rows to the cells of their codes.
     fn fill(&self, column: &[u8], entries: &[Entry], cells: &mut [Self::Cell]);
+
+    /// The same for [`TOGETHER`] features at a time: what is known of a row is read once, and sums of one bin do not wait for each other.
+    fn fill_together(
+        &self,
+        codes: impl Fn(usize) -> [u8; TOGETHER],
+        entries: &[Entry],
+        cells: [&mut [Self::Cell]; TOGETHER],
+    );
 
     /// Adds rows to one total.
     fn total(&self, entries: &[Entry], total: &mut [Self::Cell]);

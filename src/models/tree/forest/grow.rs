@@ -1,6 +1,7 @@
 //! One tree of a forest, depth first, on one thread.
 
-use super::criterion::{Best, Criterion, Entry};
+use super::criterion::{Best, Criterion, Entry, TOGETHER};
+use super::rows::ByRow;
 use crate::models::tree::control::{Meter, Stopped};
 use crate::models::tree::model::{Rule, Split, Tree};
 use crate::models::tree::rng::Rng;
@@ -9,6 +10,8 @@ use crate::models::tree::{Bins, MISSING, Matrix};
 /// What the trees of a forest share.
 pub(super) struct Grower<'a, C: Criterion> {
     pub(super) matrix: &'a Matrix,
+    /// The same codes, where nodes with few of the rows are read faster from these.
+    pub(super) by_row: Option<ByRow>,
     pub(super) bins: &'a [Bins],
     pub(super) criterion: &'a C,
     pub(super) features_per_node: usize,
@@ -40,7 +43,7 @@ struct Histogram<Cell> {
 pub(super) struct Scratch<Cell> {
     right: Vec<Entry>,
     features: Vec<u32>,
-    now: Histogram<Cell>,
+    now: [Histogram<Cell>; TOGETHER],
     best: Histogram<Cell>,
 }
 
@@ -52,7 +55,8 @@ impl<Cell: Copy + Default> Scratch<Cell> {
             occupied: 0,
             has_missing: false,
         };
-        Self { right: Vec::new(), features: (0..features as u32).collect(), now: histogram(), best: histogram() }
+        let now = std::array::from_fn(|_| histogram());
+        Self { right: Vec::new(), features: (0..features as u32).collect(), now, best: histogram() }
     }
 
     /// Before a tree, lest its features depend on the trees that this thread grew before.
@@ -121,30 +125,75 @@ impl<C: Criterion> Grower<'_, C> {
     ) -> Result<Option<Split>, Stopped> {
         let Scratch { features, now, best: kept, .. } = scratch;
         let mut found: Option<Split> = None;
-        for visited in 0..features.len() {
-            if visited >= self.features_per_node && found.is_some() {
-                break;
+        let mut visited = 0;
+        while visited < features.len() && (visited < self.features_per_node || found.is_none()) {
+            // As many as are looked at in any case.
+            let count = if visited + TOGETHER <= self.features_per_node.min(features.len()) { TOGETHER } else { 1 };
+            for place in visited..visited + count {
+                rng.shuffle_front(&mut features[place..], 1);
             }
-            rng.shuffle_front(&mut features[visited..], 1);
-            let feature = features[visited];
-            meter.spend(rows.len() + 64)?;
-            self.fill(now, feature as usize, rows);
-            let gain_min = found.map_or(self.gain_min, |split| split.gain);
-            if let Some(split) = self.split_of(now, feature, total, gain_min) {
-                found = Some(split);
-                std::mem::swap(now, kept);
+            let chosen = &features[visited..visited + count];
+            visited += count;
+            meter.spend(count * (rows.len() + 64))?;
+            match <[u32; TOGETHER]>::try_from(chosen) {
+                Ok(chosen) => self.fill_together(now, chosen, rows),
+                Err(_) => self.fill(&mut now[0], chosen[0] as usize, rows),
+            }
+            for (histogram, feature) in now.iter_mut().zip(chosen) {
+                let gain_min = found.map_or(self.gain_min, |split| split.gain);
+                if let Some(split) = self.split_of(histogram, *feature, total, gain_min) {
+                    found = Some(split);
+                    std::mem::swap(histogram, kept);
+                }
             }
         }
         Ok(found)
     }
 
     fn fill(&self, histogram: &mut Histogram<C::Cell>, feature: usize, rows: &[Entry]) {
-        let stride = self.criterion.stride();
         let column = self.matrix.column(feature);
+        self.clear(histogram);
+        self.criterion.fill(column, rows, &mut histogram.cells);
+        self.note(histogram, feature, rows, |row| column[row]);
+    }
+
+    fn fill_together(
+        &self,
+        histograms: &mut [Histogram<C::Cell>; TOGETHER],
+        features: [u32; TOGETHER],
+        rows: &[Entry],
+    ) {
+        histograms.iter_mut().for_each(|histogram| self.clear(histogram));
+        let cells = histograms.each_mut().map(|histogram| histogram.cells.as_mut_slice());
+        let features = features.map(|feature| feature as usize);
+        match self.by_row.as_ref().filter(|codes| codes.are_better(rows.len())) {
+            Some(codes) => {
+                self.criterion.fill_together(|row| codes.some(row, features), rows, cells);
+                for (histogram, feature) in histograms.iter_mut().zip(features) {
+                    self.note(histogram, feature, rows, |row| codes.of(row)[feature]);
+                }
+            }
+            None => {
+                let [a, b, c, d] = features.map(|feature| self.matrix.column(feature));
+                self.criterion.fill_together(|row| [a[row], b[row], c[row], d[row]], rows, cells);
+                for (histogram, feature) in histograms.iter_mut().zip(features) {
+                    let column = self.matrix.column(feature);
+                    self.note(histogram, feature, rows, |row| column[row]);
+                }
+            }
+        }
+    }
+
+    fn clear(&self, histogram: &mut Histogram<C::Cell>) {
+        let stride = self.criterion.stride();
         let mut clear = |bin: u8| histogram.cells[usize::from(bin) * stride..][..stride].fill(C::Cell::default());
         histogram.order[..histogram.occupied].iter().for_each(|&bin| clear(bin));
         clear(MISSING);
-        self.criterion.fill(column, rows, &mut histogram.cells);
+    }
+
+    /// Notes which bins have rows.
+    fn note(&self, histogram: &mut Histogram<C::Cell>, feature: usize, rows: &[Entry], code: impl Fn(usize) -> u8) {
+        let stride = self.criterion.stride();
         histogram.occupied = 0;
         let mut push = |bin: u8, occupied: bool| {
             histogram.order[histogram.occupied] = bin;
@@ -159,7 +208,7 @@ impl<C: Criterion> Grower<'_, C> {
             // Few rows: cheaper to note the bins that they touch than to look at all.
             let mut seen = [0_u64; 4];
             for entry in rows {
-                let code = column[entry.row()];
+                let code = code(entry.row());
                 seen[usize::from(code / 64)] |= 1 << (code % 64);
             }
             seen[3] &= !(1 << 63);

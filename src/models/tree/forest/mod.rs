@@ -9,6 +9,7 @@ mod classes;
 mod criterion;
 mod grow;
 mod out_of_bag;
+mod rows;
 mod variance;
 
 use std::sync::Mutex;
@@ -23,6 +24,7 @@ use bag::Bag;
 use criterion::Criterion;
 use grow::{Grower, Scratch};
 use out_of_bag::OutOfBag;
+use rows::ByRow;
 
 /// How many features a node chooses from.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -191,8 +193,10 @@ pub fn forest_bytes(rows: usize, features: usize, classes: usize, options: &Fore
     let outputs = if classes <= 2 { 1 } else { classes };
     let threads = options.threads.clamp(1, options.trees.max(1));
     let drawn = (rows as f64 * options.sample_share.clamp(0.0, 1.0)) as usize;
-    // Per thread: counts, drawn rows and their partition, two histograms, the choice of features, a row list for out-of-bag.
-    let thread = rows * 2 + drawn * 16 + 2 * 256 * 8 * lanes + features * 4 + rows * 4;
+    // Per thread: counts, drawn rows and their partition, histograms, the choice of features, a row list for out-of-bag.
+    let histograms = (criterion::TOGETHER + 1) * 256 * 8 * lanes;
+    let thread = rows * 2 + drawn * 16 + histograms + features * 4 + rows * 4;
+    let by_row = rows::bytes(rows, features, options.features_per_node.of(features));
     let leaves = 1_usize
         .checked_shl(options.depth_max.min(40) as u32)
         .unwrap_or(usize::MAX)
@@ -200,7 +204,7 @@ pub fn forest_bytes(rows: usize, features: usize, classes: usize, options: &Fore
     // The trees that grow, in arrays that double.
     let trees = threads * 2 * leaves * (2 * 41 + outputs * 8);
     let out_of_bag = if options.out_of_bag { rows * (outputs * 16 + 4) } else { 0 };
-    threads * thread + trees + out_of_bag + if classes == 0 { rows * 8 } else { 0 }
+    threads * thread + trees + by_row + out_of_bag + if classes == 0 { rows * 8 } else { 0 }
 }
 
 fn check(
@@ -241,11 +245,13 @@ impl Job<'_> {
     fn train<C: Criterion>(self, criterion: &C, weighs: impl Fn(usize) -> bool + Sync) -> Result<Forest, Error> {
         let options = self.options;
         let features = self.matrix.features();
+        let features_per_node = options.features_per_node.of(features);
         let grower = Grower {
             matrix: self.matrix,
+            by_row: ByRow::new(self.matrix, features_per_node, options.threads),
             bins: self.bins,
             criterion,
-            features_per_node: options.features_per_node.of(features),
+            features_per_node,
             depth_max: options.depth_max.min(DEPTH_MAX),
             rows_split_min: options.rows_split_min.max(2) as u64,
             rows_leaf_min: options.rows_leaf_min.max(1) as u64,

@@ -1,6 +1,6 @@
 //! The variance of a number: weight and weighted sum per bin, and the rows too when rows have weights.
 
-use super::criterion::{Best, Criterion, Entry, ROUNDING};
+use super::criterion::{Best, Criterion, Entry, ROUNDING, TOGETHER};
 
 /// `LANES` is 2, or 3 when `weights` are given.
 pub(super) struct Variance<'a, const LANES: usize> {
@@ -41,6 +41,19 @@ impl<const LANES: usize> Criterion for Variance<'_, LANES> {
         let cells = cells.as_chunks_mut::<LANES>().0;
         for &entry in entries {
             add(&mut cells[usize::from(column[entry.row()])], &self.lanes(entry));
+        }
+    }
+
+    fn fill_together(&self, codes: impl Fn(usize) -> [u8; TOGETHER], entries: &[Entry], cells: [&mut [f64]; TOGETHER]) {
+        let cells = cells.map(|cells| cells.as_chunks_mut::<LANES>().0.first_chunk_mut::<256>());
+        let [Some(a), Some(b), Some(c), Some(d)] = cells else { return };
+        for &entry in entries {
+            let lanes = self.lanes(entry);
+            let [i, j, k, l] = codes(entry.row());
+            add(&mut a[usize::from(i)], &lanes);
+            add(&mut b[usize::from(j)], &lanes);
+            add(&mut c[usize::from(k)], &lanes);
+            add(&mut d[usize::from(l)], &lanes);
         }
     }
 
