@@ -43,10 +43,14 @@ impl Criterion for Binary<'_> {
         self.labels[row]
     }
 
-    fn fill(&self, column: &[u8], entries: &[Entry], cells: &mut [u64]) {
+    fn is_of_entries(&self) -> bool {
+        true
+    }
+
+    fn fill(&self, code: impl Fn(usize) -> u8, entries: &[Entry], cells: &mut [u64]) {
         let Some(cells) = cells.first_chunk_mut::<256>() else { return };
         for &entry in entries {
-            cells[usize::from(column[entry.row()])] += packed(entry);
+            cells[usize::from(code(entry.row()))] += packed(entry);
         }
     }
 

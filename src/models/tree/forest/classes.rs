@@ -32,10 +32,14 @@ impl Criterion for Classes<'_> {
         self.labels[row]
     }
 
-    fn fill(&self, column: &[u8], entries: &[Entry], cells: &mut [f64]) {
+    fn is_of_entries(&self) -> bool {
+        self.weights.is_none()
+    }
+
+    fn fill(&self, code: impl Fn(usize) -> u8, entries: &[Entry], cells: &mut [f64]) {
         let stride = self.stride();
         for &entry in entries {
-            let cell = &mut cells[usize::from(column[entry.row()]) * stride..][..stride];
+            let cell = &mut cells[usize::from(code(entry.row())) * stride..][..stride];
             cell[entry.class() as usize] += self.weight_of(entry);
             cell[stride - 1] += entry.count() as f64;
         }

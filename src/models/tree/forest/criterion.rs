@@ -11,6 +11,11 @@ impl Entry {
         Self(u64::from(row) | u64::from(count) << 32 | u64::from(class) << 48)
     }
 
+    /// The same of a row with another number.
+    pub(super) fn numbered(self, row: u32) -> Self {
+        Self(self.0 & !u64::from(u32::MAX) | u64::from(row))
+    }
+
     #[inline(always)]
     pub(super) fn row(self) -> usize {
         self.0 as u32 as usize
@@ -52,8 +57,11 @@ pub(super) trait Criterion: Sync {
     /// The class that an entry of this row carries; 0 when there are none.
     fn class(&self, row: usize) -> u16;
 
+    /// Whether entries tell all that there is to know of their rows: these may then have other numbers.
+    fn is_of_entries(&self) -> bool;
+
     /// Adds rows to the cells of their codes.
-    fn fill(&self, column: &[u8], entries: &[Entry], cells: &mut [Self::Cell]);
+    fn fill(&self, code: impl Fn(usize) -> u8, entries: &[Entry], cells: &mut [Self::Cell]);
 
     /// The same for [`TOGETHER`] features at a time: what is known of a row is read once, and sums of one bin do not wait for each other.
     fn fill_together(

@@ -1,7 +1,7 @@
 //! One tree of a forest, depth first, on one thread.
 
 use super::criterion::{Best, Criterion, Entry, TOGETHER};
-use super::rows::ByRow;
+use super::rows::{ByRow, Near};
 use crate::models::tree::control::{Meter, Stopped};
 use crate::models::tree::model::{Rule, Split, Tree};
 use crate::models::tree::rng::Rng;
@@ -10,7 +10,7 @@ use crate::models::tree::{Bins, MISSING, Matrix};
 /// What the trees of a forest share.
 pub(super) struct Grower<'a, C: Criterion> {
     pub(super) matrix: &'a Matrix,
-    /// The same codes, where nodes with few of the rows are read faster from these.
+    /// The same codes, where nodes with few of the rows copy theirs from.
     pub(super) by_row: Option<ByRow>,
     pub(super) bins: &'a [Bins],
     pub(super) criterion: &'a C,
@@ -45,6 +45,15 @@ pub(super) struct Scratch<Cell> {
     features: Vec<u32>,
     now: [Histogram<Cell>; TOGETHER],
     best: Histogram<Cell>,
+    /// The rows of the subtree that grows.
+    near: Near,
+}
+
+/// Where a node's codes are.
+#[derive(Clone, Copy)]
+enum Codes<'a> {
+    Columns(&'a Matrix),
+    Near(&'a Near),
 }
 
 impl<Cell: Copy + Default> Scratch<Cell> {
@@ -56,7 +65,13 @@ impl<Cell: Copy + Default> Scratch<Cell> {
             has_missing: false,
         };
         let now = std::array::from_fn(|_| histogram());
-        Self { right: Vec::new(), features: (0..features as u32).collect(), now, best: histogram() }
+        Self {
+            right: Vec::new(),
+            features: (0..features as u32).collect(),
+            now,
+            best: histogram(),
+            near: Near::default(),
+        }
     }
 
     /// Before a tree, lest its features depend on the trees that this thread grew before.
@@ -81,14 +96,24 @@ impl<C: Criterion> Grower<'_, C> {
         let root = tree.push(self.criterion.weight(&total));
         let mut open = vec![Open { node: root, start: 0, end: entries.len(), depth: 0, total }];
         let mut values = Vec::new();
+        // The rows that stand near by. A subtree is grown whole before its sister is, so that they are of one at a time.
+        let mut near = 0..0;
         while let Some(Open { node, start, end, depth, total }) = open.pop() {
             let rows = &mut entries[start..end];
+            let is_near = near.start <= start && end <= near.end;
             let drawn = self.criterion.rows(&total);
             let closed = depth >= self.depth_max
                 || drawn < self.rows_split_min
                 || drawn < 2 * self.rows_leaf_min
                 || self.criterion.pure(&total, rows);
-            let split = if closed { None } else { self.best_split(rows, &total, rng, scratch, meter)? };
+            let by_row = self.by_row.as_ref().filter(|by_row| !is_near && !closed && by_row.is_to_be_near(rows.len()));
+            let is_near = is_near || by_row.is_some();
+            if let Some(by_row) = by_row {
+                meter.spend(rows.len() * 4)?;
+                scratch.near.take(by_row, rows);
+                near = start..end;
+            }
+            let split = if closed { None } else { self.best_split(rows, is_near, &total, rng, scratch, meter)? };
             let Some(split) = split else {
                 values.clear();
                 self.criterion.leaf(&total, rows, &mut values);
@@ -99,7 +124,13 @@ impl<C: Criterion> Grower<'_, C> {
             let [left_total, mut right_total] = sides(&scratch.best, &table, &total);
             meter.spend(2 * rows.len())?;
             let feature = split.feature as usize;
-            let lefts = partition(rows, self.matrix.column(feature), &table, &mut scratch.right);
+            let lefts = if is_near {
+                let codes = &scratch.near;
+                partition(rows, |row| codes.of(row)[feature], &table, &mut scratch.right)
+            } else {
+                let column = self.matrix.column(feature);
+                partition(rows, |row| column[row], &table, &mut scratch.right)
+            };
             if !self.criterion.is_exact() {
                 right_total.fill(C::Cell::default());
                 self.criterion.total(&rows[lefts..], &mut right_total);
@@ -118,12 +149,14 @@ impl<C: Criterion> Grower<'_, C> {
     fn best_split(
         &self,
         rows: &[Entry],
+        is_near: bool,
         total: &[C::Cell],
         rng: &mut Rng,
         scratch: &mut Scratch<C::Cell>,
         meter: &mut Meter<'_>,
     ) -> Result<Option<Split>, Stopped> {
-        let Scratch { features, now, best: kept, .. } = scratch;
+        let Scratch { features, now, best: kept, near, .. } = scratch;
+        let codes = if is_near { Codes::Near(near) } else { Codes::Columns(self.matrix) };
         let mut found: Option<Split> = None;
         let mut visited = 0;
         while visited < features.len() && (visited < self.features_per_node || found.is_none()) {
@@ -136,8 +169,8 @@ impl<C: Criterion> Grower<'_, C> {
             visited += count;
             meter.spend(count * (rows.len() + 64))?;
             match <[u32; TOGETHER]>::try_from(chosen) {
-                Ok(chosen) => self.fill_together(now, chosen, rows),
-                Err(_) => self.fill(&mut now[0], chosen[0] as usize, rows),
+                Ok(chosen) => self.fill_together(now, chosen, codes, rows),
+                Err(_) => self.fill(&mut now[0], chosen[0] as usize, codes, rows),
             }
             for (histogram, feature) in now.iter_mut().zip(chosen) {
                 let gain_min = found.map_or(self.gain_min, |split| split.gain);
@@ -150,35 +183,44 @@ impl<C: Criterion> Grower<'_, C> {
         Ok(found)
     }
 
-    fn fill(&self, histogram: &mut Histogram<C::Cell>, feature: usize, rows: &[Entry]) {
-        let column = self.matrix.column(feature);
+    fn fill(&self, histogram: &mut Histogram<C::Cell>, feature: usize, codes: Codes<'_>, rows: &[Entry]) {
         self.clear(histogram);
-        self.criterion.fill(column, rows, &mut histogram.cells);
-        self.note(histogram, feature, rows, |row| column[row]);
+        match codes {
+            Codes::Columns(matrix) => {
+                let column = matrix.column(feature);
+                self.criterion.fill(|row| column[row], rows, &mut histogram.cells);
+                self.note(histogram, feature, rows, |row| column[row]);
+            }
+            Codes::Near(near) => {
+                self.criterion.fill(|row| near.of(row)[feature], rows, &mut histogram.cells);
+                self.note(histogram, feature, rows, |row| near.of(row)[feature]);
+            }
+        }
     }
 
     fn fill_together(
         &self,
         histograms: &mut [Histogram<C::Cell>; TOGETHER],
         features: [u32; TOGETHER],
+        codes: Codes<'_>,
         rows: &[Entry],
     ) {
         histograms.iter_mut().for_each(|histogram| self.clear(histogram));
         let cells = histograms.each_mut().map(|histogram| histogram.cells.as_mut_slice());
         let features = features.map(|feature| feature as usize);
-        match self.by_row.as_ref().filter(|codes| codes.are_better(rows.len())) {
-            Some(codes) => {
-                self.criterion.fill_together(|row| codes.some(row, features), rows, cells);
-                for (histogram, feature) in histograms.iter_mut().zip(features) {
-                    self.note(histogram, feature, rows, |row| codes.of(row)[feature]);
-                }
-            }
-            None => {
-                let [a, b, c, d] = features.map(|feature| self.matrix.column(feature));
+        match codes {
+            Codes::Columns(matrix) => {
+                let [a, b, c, d] = features.map(|feature| matrix.column(feature));
                 self.criterion.fill_together(|row| [a[row], b[row], c[row], d[row]], rows, cells);
                 for (histogram, feature) in histograms.iter_mut().zip(features) {
-                    let column = self.matrix.column(feature);
+                    let column = matrix.column(feature);
                     self.note(histogram, feature, rows, |row| column[row]);
+                }
+            }
+            Codes::Near(near) => {
+                self.criterion.fill_together(|row| near.some(row, features), rows, cells);
+                for (histogram, feature) in histograms.iter_mut().zip(features) {
+                    self.note(histogram, feature, rows, |row| near.of(row)[feature]);
                 }
             }
         }
@@ -298,13 +340,13 @@ where
 }
 
 /// Brings the rows that go left to the front, both sides in their order: columns are then read forwards. Returns how many went left.
-fn partition(rows: &mut [Entry], column: &[u8], table: &[u8; 256], right: &mut Vec<Entry>) -> usize {
+fn partition(rows: &mut [Entry], code: impl Fn(usize) -> u8, table: &[u8; 256], right: &mut Vec<Entry>) -> usize {
     right.resize(rows.len().max(right.len()), Entry::default());
     let right = &mut right[..rows.len()];
     let (mut lefts, mut rights) = (0, 0);
     for place in 0..rows.len() {
         let entry = rows[place];
-        let left = usize::from(table[usize::from(column[entry.row()])]);
+        let left = usize::from(table[usize::from(code(entry.row()))]);
         rows[lefts] = entry;
         right[rights] = entry;
         lefts += left;

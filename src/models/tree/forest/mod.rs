@@ -196,7 +196,7 @@ pub fn forest_bytes(rows: usize, features: usize, classes: usize, options: &Fore
     // Per thread: counts, drawn rows and their partition, histograms, the choice of features, a row list for out-of-bag.
     let histograms = (criterion::TOGETHER + 1) * 256 * 8 * lanes;
     let thread = rows * 2 + drawn * 16 + histograms + features * 4 + rows * 4;
-    let by_row = rows::bytes(rows, features, options.features_per_node.of(features));
+    let by_row = rows::bytes(rows, features);
     let leaves = 1_usize
         .checked_shl(options.depth_max.min(40) as u32)
         .unwrap_or(usize::MAX)
@@ -248,7 +248,7 @@ impl Job<'_> {
         let features_per_node = options.features_per_node.of(features);
         let grower = Grower {
             matrix: self.matrix,
-            by_row: ByRow::new(self.matrix, features_per_node, options.threads),
+            by_row: criterion.is_of_entries().then(|| ByRow::new(self.matrix, options.threads)).flatten(),
             bins: self.bins,
             criterion,
             features_per_node,

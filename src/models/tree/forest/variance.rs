@@ -37,10 +37,14 @@ impl<const LANES: usize> Criterion for Variance<'_, LANES> {
         0
     }
 
-    fn fill(&self, column: &[u8], entries: &[Entry], cells: &mut [f64]) {
+    fn is_of_entries(&self) -> bool {
+        false
+    }
+
+    fn fill(&self, code: impl Fn(usize) -> u8, entries: &[Entry], cells: &mut [f64]) {
         let cells = cells.as_chunks_mut::<LANES>().0;
         for &entry in entries {
-            add(&mut cells[usize::from(column[entry.row()])], &self.lanes(entry));
+            add(&mut cells[usize::from(code(entry.row()))], &self.lanes(entry));
         }
     }
 
