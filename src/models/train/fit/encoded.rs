@@ -16,6 +16,9 @@ use super::super::{Control, Fitted};
 use super::{label_numbers, row_weights};
 use crate::error::{Error, Result};
 
+/// Classes that a note names.
+const TOLD_MAX: usize = 10;
+
 /// The rows of training as columns.
 fn features(dataset: &Dataset) -> (Features<'_>, Vec<String>) {
     let rows = dataset.train_rows;
@@ -94,9 +97,18 @@ pub(super) fn logistic(dataset: &Dataset, options: &Options, control: &Control<'
     Ok(Fitted {
         log: step(started, model.iterations, model.loss),
         importance: Vec::new(),
-        notes: model.notes.clone(),
+        notes,
         metrics: BTreeMap::new(),
         learned: Learned::Logistic(model),
+    let mut notes = model.notes.clone();
+    let absent: Vec<String> =
+        model.absent().filter_map(|class| classes.get(class)).map(|class| format!("\"{class}\"")).collect();
+    if !absent.is_empty() {
+        let told = absent.iter().take(TOLD_MAX).cloned().collect::<Vec<_>>().join(", ");
+        let more = absent.len().saturating_sub(TOLD_MAX);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        notes.push(format!("classes that no row to train with is of have the probability 0: {told}{more}"));
+    }
     })
 }
 
