@@ -5,8 +5,8 @@
 
 use super::inputs::{Categories, Inputs};
 use super::learned::{Learned, encoded, refused};
-use super::tree::{Explainer, Link};
-use super::trees::{self, Trees};
+use super::tree::Link;
+use super::trees::Trees;
 use crate::error::{Error, Result};
 
 /// Steps of the tree kernel's explanation in about 20 ms.
@@ -102,7 +102,7 @@ impl Learned {
 }
 
 fn of_trees(trees: &Trees, inputs: &Inputs) -> Result<Vec<Explained>> {
-    let explainer = Explainer::new(&trees.ensemble).map_err(trees::refused)?;
+    let explainer = trees.explainer();
     let (sums, values) = trees.explained(&explainer, inputs)?;
     let scores = trees.scores(inputs)?;
     let outputs = trees.ensemble.outputs as usize;

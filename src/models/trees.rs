@@ -1,9 +1,11 @@
 //! Ensembles of trees between the dataset, the artifact and predictions.
 
+use std::sync::OnceLock;
+
 use super::artifact::{Sections, damaged};
 use super::dataset::MISSING;
 use super::inputs::{Input, Inputs};
-use super::tree::{self, Ensemble, Error as TreeError, Explainer, Feature, Link, Predictor, Tree, Unwatched};
+use super::tree::{self, Ensemble, Error as TreeError, Explainer, Feature, Link, Outline, Predictor, Tree, Unwatched};
 use super::watch::Watch;
 use crate::error::{Error, Result, SqlState};
 
@@ -16,6 +18,8 @@ pub struct Trees {
     classes: usize,
     /// Of an isolation forest: scores above it are of anomalies.
     pub threshold: f64,
+    /// Once an explanation was asked for.
+    outline: OnceLock<Outline>,
 }
 
 /// The watch as the kernel asks it.
@@ -54,7 +58,7 @@ impl Trees {
             return Err(damaged("other outputs than classes"));
         }
         let predictor = Predictor::new(&ensemble).map_err(refused)?;
-        Ok(Self { ensemble, predictor, classes, threshold })
+        Ok(Self { ensemble, predictor, classes, threshold, outline: OnceLock::new() })
     }
 
     pub fn width(&self) -> usize {
