@@ -66,8 +66,9 @@ impl Learned {
         match self {
             Self::Trees(trees) => of_trees(trees, inputs),
             Self::Linear(model) => {
-                let (baseline, parts) = model.explain(&encoded(inputs, categories)).map_err(refused)?;
-                let predictions = model.predict(&encoded(inputs, categories)).map_err(refused)?;
+                let encoded = encoded(inputs, categories, &model.encoder);
+                let (baseline, parts) = model.explain(&encoded).map_err(refused)?;
+                let predictions = model.predict(&encoded).map_err(refused)?;
                 let features = inputs.columns.len().max(1);
                 let rows = predictions.into_iter().zip(parts.chunks(features));
                 let row = |(prediction, parts): (f64, &[f64])| Explained {
@@ -79,7 +80,7 @@ impl Learned {
                 Ok(rows.map(row).collect())
             }
             Self::Logistic(model) => {
-                let features = encoded(inputs, categories);
+                let features = encoded(inputs, categories, &model.encoder);
                 let scores = model.explain(&features).map_err(refused)?;
                 let probabilities = model.probabilities(&features).map_err(refused)?;
                 let width = inputs.columns.len();
