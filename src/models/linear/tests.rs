@@ -201,8 +201,8 @@ fn classes_without_rows_have_the_probability_0() {
     let read: LogisticModel = serde_json::from_str(&serde_json::to_string(&some).unwrap()).unwrap();
     assert_eq!((read.validate(), read.probabilities(&table).unwrap()), (Ok(()), found));
     // Two of three classes are as good as two.
-    let two = logistic(&table, &[0, 0, 2, 0, 2, 0, 2, 2], 3, &LinearOptions::default()).unwrap();
-    let of_two = logistic(&table, &[0, 0, 1, 0, 1, 0, 1, 1], 2, &LinearOptions::default()).unwrap();
+    let two = logistic(&table, &[0, 2, 0, 0, 2, 2, 0, 2], 3, &LinearOptions::default()).unwrap();
+    let of_two = logistic(&table, &[0, 1, 0, 0, 1, 1, 0, 1], 2, &LinearOptions::default()).unwrap();
     let (two, of_two) = (two.probabilities(&table).unwrap(), of_two.probabilities(&table).unwrap());
     for (found, expected) in two.chunks_exact(3).zip(of_two.chunks_exact(2)) {
         assert!(found[1] == 0.0 && (found[2] - expected[1]).abs() < 1e-6, "{found:?} {expected:?}");
