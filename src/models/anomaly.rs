@@ -27,12 +27,12 @@ impl Learned {
                 Ok(trees.scores(inputs)?.into_iter().map(|measure| Odd { measure, cluster: None }).collect())
             }
             Self::KMeans(model) => {
-                let assigned = model.assign(&encoded(inputs, categories)).map_err(refused)?;
+                let assigned = model.assign(&encoded(inputs, categories, &model.encoder)).map_err(refused)?;
                 Ok(assigned.iter().map(|row| Odd { measure: row.normalized, cluster: Some(row.cluster) }).collect())
             }
             Self::Components(model) => {
                 let width = model.encoder.width().max(1) as f64;
-                let left = model.transform(&encoded(inputs, categories)).map_err(refused)?.errors;
+                let left = model.transform(&encoded(inputs, categories, &model.encoder)).map_err(refused)?.errors;
                 Ok(left.into_iter().map(|error| Odd { measure: error / width, cluster: None }).collect())
             }
             Self::Linear(_) | Self::Logistic(_) | Self::Series(_) => Err(Error::internal("a model without anomalies")),

@@ -5,8 +5,8 @@
 
 use super::inputs::{Categories, Inputs};
 use super::learned::{Learned, encoded, refused};
-use super::tree::{Explainer, Link};
-use super::trees::{self, Trees};
+use super::tree::Link;
+use super::trees::Trees;
 use crate::error::{Error, Result};
 
 /// Steps of the tree kernel's explanation in about 20 ms.
@@ -66,8 +66,9 @@ impl Learned {
         match self {
             Self::Trees(trees) => of_trees(trees, inputs),
             Self::Linear(model) => {
-                let (baseline, parts) = model.explain(&encoded(inputs, categories)).map_err(refused)?;
-                let predictions = model.predict(&encoded(inputs, categories)).map_err(refused)?;
+                let encoded = encoded(inputs, categories, &model.encoder);
+                let (baseline, parts) = model.explain(&encoded).map_err(refused)?;
+                let predictions = model.predict(&encoded).map_err(refused)?;
                 let features = inputs.columns.len().max(1);
                 let rows = predictions.into_iter().zip(parts.chunks(features));
                 let row = |(prediction, parts): (f64, &[f64])| Explained {
@@ -79,7 +80,7 @@ impl Learned {
                 Ok(rows.map(row).collect())
             }
             Self::Logistic(model) => {
-                let features = encoded(inputs, categories);
+                let features = encoded(inputs, categories, &model.encoder);
                 let scores = model.explain(&features).map_err(refused)?;
                 let probabilities = model.probabilities(&features).map_err(refused)?;
                 let width = inputs.columns.len();
@@ -102,7 +103,7 @@ impl Learned {
 }
 
 fn of_trees(trees: &Trees, inputs: &Inputs) -> Result<Vec<Explained>> {
-    let explainer = Explainer::new(&trees.ensemble).map_err(trees::refused)?;
+    let explainer = trees.explainer();
     let (sums, values) = trees.explained(&explainer, inputs)?;
     let scores = trees.scores(inputs)?;
     let outputs = trees.ensemble.outputs as usize;

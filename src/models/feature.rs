@@ -1,8 +1,10 @@
 //! What a model knows of its inputs, and their values as numbers.
 
+use std::sync::Arc;
+
 use arrow::array::{Array, ArrayRef, AsArray as _, BooleanArray, Float64Array};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float64Type, TimeUnit};
+use arrow::datatypes::{DataType, Float32Type, Float64Type, TimeUnit};
 use serde::{Deserialize, Serialize};
 
 use crate::encode::types::{PgType, format_type, oid};
@@ -89,13 +91,13 @@ pub fn numbers(array: &ArrayRef, kind: FeatureKind) -> Result<Float64Array> {
     let divided = |array: &ArrayRef, divisor: f64| -> Result<ArrayRef> {
         let whole = cast(&cast(array, &DataType::Int64)?, &DataType::Float64)?;
         let whole = whole.as_primitive::<Float64Type>();
-        Ok(std::sync::Arc::new(whole.unary::<_, Float64Type>(|value| value / divisor)) as ArrayRef)
+        Ok(Arc::new(whole.unary::<_, Float64Type>(|value| value / divisor)) as ArrayRef)
     };
     let values: ArrayRef = match (kind, array.data_type()) {
         (FeatureKind::Boolean, DataType::Boolean) => {
             let booleans: &BooleanArray = array.as_boolean();
             let values = booleans.iter().map(|value| value.map(|value| if value { 1.0 } else { 0.0 }));
-            std::sync::Arc::new(values.collect::<Float64Array>())
+            Arc::new(values.collect::<Float64Array>())
         }
         (FeatureKind::Time, DataType::Timestamp(unit, _)) => divided(array, ticks(*unit))?,
         (FeatureKind::Time, DataType::Time64(unit)) => divided(array, ticks(*unit))?,
@@ -116,6 +118,22 @@ fn ticks(unit: TimeUnit) -> f64 {
         TimeUnit::Millisecond => 1e3,
         TimeUnit::Microsecond => 1e6,
         TimeUnit::Nanosecond => 1e9,
+    }
+}
+
+/// The values of an array as classes: what is no number is NULL, and both zeros are one.
+pub fn class_values(array: &ArrayRef) -> ArrayRef {
+    // Adding 0 takes the sign of a zero.
+    match array.data_type() {
+        DataType::Float64 => {
+            let values = array.as_primitive::<Float64Type>();
+            Arc::new(values.unary_opt::<_, Float64Type>(|value| (!value.is_nan()).then_some(value + 0.0)))
+        }
+        DataType::Float32 => {
+            let values = array.as_primitive::<Float32Type>();
+            Arc::new(values.unary_opt::<_, Float32Type>(|value| (!value.is_nan()).then_some(value + 0.0)))
+        }
+        _ => Arc::clone(array),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Columns of a batch as a model reads them.
 
-use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
 
 use arrow::array::{Array as _, ArrayRef, Float64Array};
 
@@ -8,42 +8,64 @@ use super::dataset::MISSING;
 use super::feature::{Feature, numbers, texts};
 use crate::error::{Error, Result};
 
-/// No text of a database: PostgreSQL has no NUL in them.
-const UNSEEN: &str = "\0unseen";
-
 /// The texts that a model knows of its category features.
 #[derive(Debug, Clone, Default)]
 pub struct Categories {
     /// For each feature; `None` for one that is no category.
     texts: Vec<Option<Vec<String>>>,
-    /// With one more at the end, which stands for all that were not seen.
-    with_unseen: Vec<Vec<String>>,
-    places: Vec<HashMap<String, u32>>,
+    places: Vec<Places>,
+}
+
+/// The places of texts in their list, found by hash and without a second copy of them: a table with open addresses, at most half full.
+#[derive(Debug, Clone)]
+struct Places {
+    slots: Vec<u32>,
+    hasher: RandomState,
+}
+
+/// A slot that no text has: lists are shorter.
+const FREE: u32 = u32::MAX;
+
+impl Places {
+    fn new(texts: &[String]) -> Self {
+        let slots = vec![FREE; (texts.len() * 2).next_power_of_two()];
+        let mut places = Self { slots, hasher: RandomState::new() };
+        for (place, text) in texts.iter().enumerate() {
+            let slot = places.slot(texts, text);
+            if let Some(slot) = places.slots.get_mut(slot) {
+                *slot = place as u32;
+            }
+        }
+        places
+    }
+
+    /// The slot of the text, or the free one where it would be.
+    fn slot(&self, texts: &[String], text: &str) -> usize {
+        let mask = self.slots.len() - 1;
+        let mut slot = self.hasher.hash_one(text) as usize & mask;
+        while self.text(texts, slot).is_some_and(|known| known != text) {
+            slot = (slot + 1) & mask;
+        }
+        slot
+    }
+
+    fn text<'t>(&self, texts: &'t [String], slot: usize) -> Option<&'t String> {
+        texts.get(*self.slots.get(slot)? as usize)
+    }
+
+    fn place(&self, texts: &[String], text: &str) -> Option<u32> {
+        self.slots.get(self.slot(texts, text)).copied().filter(|place| *place != FREE)
+    }
 }
 
 impl Categories {
     pub fn new(texts: Vec<Option<Vec<String>>>) -> Self {
-        let place = |texts: &Option<Vec<String>>| {
-            let texts = texts.iter().flatten();
-            texts.enumerate().map(|(place, text)| (text.clone(), place as u32)).collect()
-        };
-        let places = texts.iter().map(place).collect();
-        let unseen = |texts: &Option<Vec<String>>| {
-            let mut texts = texts.clone().unwrap_or_default();
-            texts.push(UNSEEN.to_owned());
-            texts
-        };
-        let with_unseen = texts.iter().map(unseen).collect();
-        Self { texts, with_unseen, places }
+        let places = texts.iter().map(|texts| Places::new(texts.as_deref().unwrap_or_default())).collect();
+        Self { texts, places }
     }
 
     pub fn texts(&self) -> &[Option<Vec<String>>] {
         &self.texts
-    }
-
-    /// The texts of a feature, and after them one for all others.
-    pub fn with_unseen(&self, feature: usize) -> &[String] {
-        self.with_unseen.get(feature).map_or(&[], Vec::as_slice)
     }
 
     /// The texts of a feature; none of one that is no category.
@@ -53,10 +75,19 @@ impl Categories {
 
     /// The text's place; of one that was not seen in training the number of all that were.
     fn place(&self, feature: usize, text: &str) -> u32 {
+        let texts = self.of(feature);
         match self.places.get(feature) {
-            Some(places) => places.get(text).copied().unwrap_or(places.len() as u32),
+            Some(places) => places.place(texts, text).unwrap_or(texts.len() as u32),
             None => MISSING,
         }
+    }
+
+    /// In memory, about, with the column of each text that an encoder keeps.
+    pub fn bytes(&self) -> usize {
+        let of_texts =
+            |texts: &Vec<String>| texts.iter().map(|text| text.len() + size_of::<String>() + 4).sum::<usize>();
+        let slots = self.places.iter().map(|places| places.slots.len() * 4).sum::<usize>();
+        self.texts.iter().flatten().map(of_texts).sum::<usize>() + slots
     }
 }
 
@@ -98,5 +129,23 @@ impl Inputs {
             });
         }
         Ok(Self { rows, columns })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_found_at_their_places_and_held_once() {
+        let texts: Vec<String> = (0..10_000).map(|number| format!("text {number}")).collect();
+        let categories = Categories::new(vec![None, Some(texts.clone()), Some(Vec::new())]);
+        assert!(texts.iter().enumerate().all(|(place, text)| categories.place(1, text) == place as u32));
+        assert_eq!(
+            [categories.place(1, "text"), categories.place(2, "text"), categories.place(3, "text")],
+            [10_000, 0, MISSING]
+        );
+        let own: usize = texts.iter().map(|text| text.len() + size_of::<String>()).sum();
+        assert!((own + 8 * 10_000..own + 24 * 10_000).contains(&categories.bytes()), "{}", categories.bytes());
     }
 }

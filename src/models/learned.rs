@@ -137,14 +137,14 @@ impl Learned {
         Ok(())
     }
 
-    /// Numbers for each row: a probability a class, the predicted number, a distance a cluster, a component each, the score of
-    /// an isolation forest, the value that is expected at a time (NaN where none is).
+    /// Numbers for each row: a probability a class, the predicted number, the distance to the nearest centroid, a component each, the score
+    /// of an isolation forest, the value that is expected at a time (NaN where none is).
     pub fn width(&self) -> usize {
         match self {
             Self::Trees(trees) => trees.width(),
             Self::Linear(_) => 1,
             Self::Logistic(model) => model.classes,
-            Self::KMeans(model) => model.centroids.len(),
+            Self::KMeans(_) => 1,
             Self::Components(model) => model.components.len(),
             Self::Series(_) => 1,
         }
@@ -165,10 +165,15 @@ impl Learned {
     pub fn scores(&self, inputs: &Inputs, categories: &Categories) -> Result<Vec<f64>> {
         match self {
             Self::Trees(trees) => trees.scores(inputs),
-            Self::Linear(model) => model.predict(&encoded(inputs, categories)).map_err(refused),
-            Self::Logistic(model) => model.probabilities(&encoded(inputs, categories)).map_err(refused),
-            Self::KMeans(model) => model.distances(&encoded(inputs, categories)).map_err(refused),
-            Self::Components(model) => Ok(model.transform(&encoded(inputs, categories)).map_err(refused)?.scores),
+            Self::Linear(model) => model.predict(&encoded(inputs, categories, &model.encoder)).map_err(refused),
+            Self::Logistic(model) => model.probabilities(&encoded(inputs, categories, &model.encoder)).map_err(refused),
+            Self::KMeans(model) => {
+                let assigned = model.assign(&encoded(inputs, categories, &model.encoder)).map_err(refused)?;
+                Ok(assigned.iter().map(|row| row.distance).collect())
+            }
+            Self::Components(model) => {
+                Ok(model.transform(&encoded(inputs, categories, &model.encoder)).map_err(refused)?.scores)
+            }
             Self::Series(set) => {
                 let expected = set.expected(inputs)?;
                 Ok(expected.iter().map(|expected| expected.map_or(f64::NAN, |expected| expected.value)).collect())
@@ -253,11 +258,12 @@ fn described(encoder: &Encoder, column: Option<EncodedColumn>) -> (String, Optio
     (name, category)
 }
 
-/// The inputs as learners over encoded columns take them.
-pub fn encoded<'a>(inputs: &'a Inputs, categories: &'a Categories) -> Features<'a> {
+/// The inputs as what was learned over encoded columns takes them; its encoder and these categories are of one training.
+pub fn encoded<'a>(inputs: &'a Inputs, categories: &Categories, encoder: &'a Encoder) -> Features<'a> {
+    let of_texts = encoder.columns_of(|feature| categories.of(feature));
     let columns = inputs.columns.iter().enumerate().map(|(at, input)| match input {
         Input::Numbers(values) => Column::Numeric(values.values()),
-        Input::Codes(codes) => Column::Category { codes, texts: categories.with_unseen(at) },
+        Input::Codes(codes) => Column::Bound { codes, columns: of_texts.get(at).map_or(&[], Vec::as_slice) },
     });
     Features { rows: inputs.rows, columns: columns.collect() }
 }

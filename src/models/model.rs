@@ -11,7 +11,7 @@ use super::feature::{Feature, FeatureKind};
 use super::header::Header;
 use super::inputs::{Categories, Inputs};
 use super::kind::Task;
-use super::learned::Learned;
+use super::learned::{Learned, encoded, refused};
 use crate::encode::types::{PgType, arrow_type};
 use crate::error::{Error, Result};
 
@@ -24,9 +24,9 @@ pub enum Answer {
     Probability(usize),
     /// Of all classes, as a JSON object.
     Probabilities,
-    /// One of the numbers behind the prediction: a distance, a component.
+    /// A component, by its place.
     Score(usize),
-    /// The smallest of them: the distance to the nearest centroid.
+    /// The distance to the nearest centroid.
     Nearest,
 }
 
@@ -69,7 +69,7 @@ impl Model {
         if label.is_some_and(|label| label.positive.is_some_and(|place| place >= label.classes.len())) {
             return Err(damaged("the positive class"));
         }
-        let bytes = learned.bytes();
+        let bytes = learned.bytes() + categories.bytes();
         Ok(Self { header, categories, learned, classes, bytes })
     }
 
@@ -136,16 +136,24 @@ impl Model {
     /// XX000 when the arrays are not the features'.
     pub fn answer(&self, arrays: &[ArrayRef], rows: usize, answer: Answer) -> Result<ArrayRef> {
         let inputs = Inputs::new(&self.header.features, &self.categories, arrays, rows)?;
+        // Where one of many numbers is asked for, only that one is computed.
+        if let (Answer::Predicted, Learned::KMeans(model)) = (answer, &self.learned) {
+            let assigned = model.assign(&encoded(&inputs, &self.categories, &model.encoder)).map_err(refused)?;
+            return Ok(Arc::new(assigned.iter().map(|row| Some(row.cluster as i64 + 1)).collect::<Int64Array>()));
+        }
+        if let (Answer::Score(place), Learned::Components(model)) = (answer, &self.learned) {
+            let features = encoded(&inputs, &self.categories, &model.encoder);
+            return Ok(Arc::new(Float64Array::from(model.score(&features, place).map_err(refused)?)));
+        }
         let scores = self.learned.scores(&inputs, &self.categories)?;
         let width = self.learned.width().max(1);
         let column = |place: usize| -> ArrayRef {
             Arc::new(scores.chunks_exact(width).map(|row| row.get(place).copied()).collect::<Float64Array>())
         };
-        let best = |row: &[f64], larger: bool| {
+        let best = |row: &[f64]| {
             let mut best = 0;
             for (place, value) in row.iter().enumerate() {
-                let than = row.get(best).copied().unwrap_or(f64::NAN);
-                if if larger { *value > than } else { *value < than } {
+                if *value > row.get(best).copied().unwrap_or(f64::NAN) {
                     best = place;
                 }
             }
@@ -153,11 +161,7 @@ impl Model {
         };
         Ok(match (answer, self.task()) {
             (Answer::Predicted, Task::Classification) => {
-                self.class_values(&scores.chunks_exact(width).map(|row| Some(best(row, true) as u32)).collect())?
-            }
-            (Answer::Predicted, Task::Clustering) => {
-                let numbers = scores.chunks_exact(width).map(|row| Some(best(row, false) as i64 + 1));
-                Arc::new(numbers.collect::<Int64Array>())
+                self.class_values(&scores.chunks_exact(width).map(|row| Some(best(row) as u32)).collect())?
             }
             (Answer::Predicted, Task::Anomalies) => {
                 let threshold = self.learned.threshold();
@@ -165,11 +169,7 @@ impl Model {
                 Arc::new(found.collect::<arrow::array::BooleanArray>())
             }
             (Answer::Probabilities, _) => self.probabilities(&scores, width)?,
-            (Answer::Nearest, _) => {
-                let nearest = scores.chunks_exact(width).map(|row| row.iter().copied().reduce(f64::min));
-                Arc::new(nearest.collect::<Float64Array>())
-            }
-            (Answer::Predicted, _) => column(0),
+            (Answer::Predicted | Answer::Nearest, _) => column(0),
             (Answer::Probability(place) | Answer::Score(place), _) => column(place),
         })
     }

@@ -7,7 +7,7 @@ use datafusion::execution::memory_pool::MemoryReservation;
 use super::artifact::{Sections, damaged};
 use super::dataset::MISSING;
 use super::inputs::{Input, Inputs};
-use super::tree::{self, Ensemble, Error as TreeError, Explainer, Feature, Link, Predictor, Tree, Unwatched};
+use super::tree::{self, Ensemble, Error as TreeError, Explainer, Feature, Link, Outline, Predictor, Tree, Unwatched};
 use super::watch::Watch;
 use crate::error::{Error, Result, SqlState};
 
@@ -20,6 +20,8 @@ pub struct Trees {
     classes: usize,
     /// Of an isolation forest: scores above it are of anomalies.
     pub threshold: f64,
+    /// Once an explanation was asked for.
+    outline: OnceLock<Outline>,
 }
 
 /// The watch as the kernel asks it, and the memory that trees are put into.
@@ -84,7 +86,7 @@ impl Trees {
             return Err(damaged("other outputs than classes"));
         }
         let predictor = Predictor::new(&ensemble).map_err(refused)?;
-        Ok(Self { ensemble, predictor, classes, threshold })
+        Ok(Self { ensemble, predictor, classes, threshold, outline: OnceLock::new() })
     }
 
     pub fn width(&self) -> usize {
@@ -101,7 +103,12 @@ impl Trees {
     /// XX000 for inputs that are not the features'.
     pub fn scores(&self, inputs: &Inputs) -> Result<Vec<f64>> {
         let owned: Vec<Vec<f64>> = inputs.columns.iter().map(coded).collect();
-        self.answered(&columns(inputs, &owned), 1)
+        self.answered(&columns(inputs, &owned), 1, &Unwatched)
+    }
+
+    /// What explains; the passes over all nodes that it needs are made once for a model, not for each batch.
+    pub fn explainer(&self) -> Explainer<'_> {
+        Explainer::outlined(&self.ensemble, self.outline.get_or_init(|| Outline::new(&self.ensemble)))
     }
 
     /// Of each row the sums of the trees before their link (rows × outputs), and their SHAP values (rows × outputs × features).
@@ -121,8 +128,11 @@ impl Trees {
     }
 
     /// As [`scores`](Self::scores) over raw columns: numbers, and codes of categories as numbers.
-    pub fn answered(&self, columns: &[&[f64]], threads: usize) -> Result<Vec<f64>> {
-        let given = self.predictor.predict(columns, threads, &Unwatched).map_err(refused)?;
+    ///
+    /// # Errors
+    /// XX000 for columns that are not the features', 57014 when the watch says so.
+    pub fn answered(&self, columns: &[&[f64]], threads: usize, watch: &dyn tree::Watch) -> Result<Vec<f64>> {
+        let given = self.predictor.predict(columns, threads, watch).map_err(refused)?;
         if self.classes != 2 {
             return Ok(given);
         }

@@ -14,7 +14,7 @@ use crate::catalog::{Document, Model, ModelVersion};
 use crate::encode::types::{OutputColumn, PgType, oid};
 use crate::error::{Error, Result, Severity, SqlState};
 use crate::execute::drop::require_owner;
-use crate::execute::output::Output;
+use crate::execute::output::{BatchStream, Output};
 use crate::execute::road::Road;
 use crate::lake;
 use crate::models::dataset::{Builder, Plan};
@@ -68,13 +68,9 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &CreateModel) -> Result<
     let sources = sources(road, &relations)?;
     let progress = Progress::start(road);
     let started = std::time::Instant::now();
-    let mut builder = Builder::new(roles.plan.clone(), road.ground.engine.memory_pool());
-    let mut rows = road.start(bound.plan).await?;
-    while let Some(batch) = rows.next().await.transpose()? {
-        builder.push(&batch).map_err(hinted)?;
-        progress.read(builder.rows());
-    }
-    drop(rows);
+    let builder = Builder::new(roles.plan.clone(), road.ground.engine.memory_pool());
+    let rows = road.start(bound.plan).await?;
+    let builder = gathered(road, builder, rows, &progress).await?;
     let threads = training::threads(road, &options);
     let dataset = road.ground.engine.compute(async move { builder.finish(threads) }).await?;
     let features = dataset.features.clone();
@@ -121,6 +117,28 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &CreateModel) -> Result<
     drop(outcome.memory);
     name_it(road, (schema, name), entry, (statement.or_replace, statement.if_not_exists)).await?;
     Ok(Output::Done("CREATE MODEL".into()))
+}
+
+/// Takes all rows, each batch away from the threads that talk to clients and while the next one is read.
+async fn gathered(
+    road: &Road<'_>,
+    mut builder: Builder,
+    mut rows: BatchStream,
+    progress: &Progress,
+) -> Result<Builder> {
+    let mut next = rows.next().await.transpose()?;
+    while let Some(batch) = next {
+        let push = road.ground.engine.compute(async move {
+            builder.push(&batch).map_err(hinted)?;
+            Ok(builder)
+        });
+        // Both to their ends: of two errors it is always the earlier row's.
+        let (pushed, read) = tokio::join!(push, rows.next());
+        builder = pushed?;
+        progress.read(builder.rows());
+        next = read.transpose()?;
+    }
+    Ok(builder)
 }
 
 /// What the catalog is to say of an artifact, and the artifact's hold.

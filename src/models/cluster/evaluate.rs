@@ -99,10 +99,19 @@ impl KMeans {
     }
 
     fn chosen(&self, rows: &Rows<'_>, seed: u64) -> Vec<Vec<f64>> {
-        let most = SILHOUETTE_ROWS_MAX.min(SILHOUETTE_NUMBERS_MAX / self.encoder.width().max(1)).max(100);
-        let sample = Random::new(seed, u64::MAX).sample(rows.design.rows(), most);
-        sample.into_iter().map(|row| rows.encoded(row)).collect()
+        let sample = Random::new(seed, u64::MAX).sample(rows.design.rows(), silhouette_rows(self.encoder.width()));
+        let mut block = rows.design.block();
+        sample.into_iter().map(|row| rows.encoded_in(&mut block, row)).collect()
     }
+
+    /// What the rows of the silhouette take.
+    pub(super) fn silhouette_bytes(rows: usize, columns: usize) -> usize {
+        8 * columns * silhouette_rows(columns).min(rows)
+    }
+}
+
+fn silhouette_rows(columns: usize) -> usize {
+    SILHOUETTE_ROWS_MAX.min(SILHOUETTE_NUMBERS_MAX / columns.max(1)).max(100)
 }
 
 fn distance(a: &[f64], b: &[f64]) -> f64 {

@@ -3,7 +3,7 @@
 use super::model::{KMeans, nearest};
 use super::{KMeansOptions, start};
 use crate::models::algebra::random::Random;
-use crate::models::encoder::{Block, Design, Encoder, Features, Pass, check_weights, weights_of};
+use crate::models::encoder::{Block, Design, Encoder, Features, Pass, check_weights, partial_bytes, weights_of};
 use crate::models::refusal::Refusal;
 use crate::models::watch::Watch;
 
@@ -21,9 +21,13 @@ impl Rows<'_> {
 
     /// One row's encoded columns.
     pub(super) fn encoded(&self, row: usize) -> Vec<f64> {
-        let mut block = self.design.block();
+        self.encoded_in(&mut self.design.block(), row)
+    }
+
+    /// The same with a block of the caller's, for many rows.
+    pub(super) fn encoded_in(&self, block: &mut Block, row: usize) -> Vec<f64> {
         let mut encoded = vec![0.0; self.design.width()];
-        self.design.fill(row..row + 1, &mut block);
+        self.design.fill(row..row + 1, block);
         block.row(0, &mut encoded);
         encoded
     }
@@ -47,7 +51,15 @@ struct End {
 }
 
 impl KMeans {
-    /// Finds centroids. Each round is a pass over the rows; memory 24 bytes a row and some tables of clusters × columns.
+    /// The most memory that finding so many centroids of so many rows takes.
+    pub fn training_bytes(rows: usize, columns: usize, options: &KMeansOptions) -> usize {
+        let table = 8 * columns * options.clusters.min(rows);
+        // Of each row its distance, the next one's, and its chance; the sums of each part of a round; the centroids, those of the best
+        // start and, while they are drawn, their keys.
+        rows * 24 + partial_bytes(table) + 4 * table + KMeans::silhouette_bytes(rows, columns)
+    }
+
+    /// Finds centroids. Each round is a pass over the rows; for its memory see [`KMeans::training_bytes`].
     /// With fewer different rows than clusters there are fewer clusters, with a note.
     /// Errors: fewer rows than clusters, bad weights, what [`Encoder::fit`] refuses, `Stopped`.
     pub fn fit(
@@ -113,7 +125,7 @@ fn variance(rows: &Rows<'_>) -> Result<f64, Refusal> {
 fn lloyd(rows: &Rows<'_>, options: &KMeansOptions, restart: usize, moves_max: f64) -> Result<End, Refusal> {
     let mut random = Random::new(options.seed, restart as u64);
     let mut centroids = match options.by_chance {
-        true => start::drawn(rows, options.clusters, &mut random),
+        true => start::drawn(rows, options.clusters, &mut random)?,
         false => start::centroids(rows, options.clusters, &mut random)?,
     };
     let (mut iterations, mut converged) = (0, false);

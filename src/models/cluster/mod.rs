@@ -83,7 +83,7 @@ impl KMeansOptions {
 mod tests {
     use super::*;
     use crate::models::encoder::{Column, Features};
-    use crate::models::watch::Unwatched;
+    use crate::models::watch::{Stopped, Unwatched, Watch};
 
     const X: [f64; 8] = [1.0, 1.2, 0.8, 1.1, 8.0, 8.3, 7.7, 8.1];
     const Y: [f64; 8] = [2.0, 2.2, 1.9, 2.1, 2.0, -5.0, 2.1, -5.2];
@@ -109,6 +109,32 @@ mod tests {
         close(metrics.silhouette.unwrap(), 0.957_791_293_618_9);
         close(metrics.davies_bouldin.unwrap(), 0.045_114_879_481_3);
         assert_eq!(model, fit(&features, &KMeansOptions { threads: 3, ..options }).unwrap());
+    }
+
+    #[test]
+    fn starts_by_chance_are_different_rows_and_end_when_told() {
+        let columns: Vec<f64> = (0..3000).map(|row| f64::from(row % 600)).collect();
+        let features = Features { rows: 3000, columns: vec![Column::Numeric(&columns)] };
+        let options = KMeansOptions { clusters: 500, by_chance: true, restarts: 1, ..KMeansOptions::default() };
+        let model = fit(&features, &options).unwrap();
+        assert_eq!((model.centroids.len(), model.notes.len()), (500, 0));
+        let bytes = KMeans::training_bytes(3000, 1, &options);
+        assert!((3000 * 24 + 3 * 500 * 8..1 << 20).contains(&bytes), "{bytes}");
+
+        /// Lets the encoder, the variance and some of the drawing pass.
+        struct Later(std::sync::atomic::AtomicUsize);
+        impl Watch for Later {
+            fn check(&self) -> Result<(), Stopped> {
+                let asked = self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                if asked < 100 { Ok(()) } else { Err(Stopped) }
+            }
+            fn progress(&self, _done: usize, _total: usize, _loss: Option<f64>) {
+                panic!("no start has come to its end");
+            }
+        }
+        let watch = Later(0.into());
+        let stopped = KMeans::fit(&features, &["x0".to_owned()], None, &options, &watch);
+        assert_eq!((stopped, watch.0.into_inner()), (Err(Refusal::Stopped), 101));
     }
 
     #[test]

@@ -41,8 +41,9 @@ pub(super) fn nearest(block: &Block, centroids: &[Vec<f64>]) -> Vec<(usize, f64)
         distances.fill(0.0);
         block.add_distances(centroid, &mut distances);
         for (best, distance) in best.iter_mut().zip(&distances) {
-            if *distance < best.1 {
-                *best = (cluster, distance.max(0.0));
+            let distance = distance.max(0.0);
+            if distance < best.1 {
+                *best = (cluster, distance);
             }
         }
     }
@@ -62,24 +63,6 @@ impl KMeans {
             }));
         })?;
         Ok(assigned)
-    }
-
-    /// The distances from all centroids, rows × clusters, row-major.
-    pub fn distances(&self, features: &Features<'_>) -> Result<Vec<f64>, Refusal> {
-        let count = self.centroids.len();
-        let mut all = Vec::with_capacity(features.rows * count);
-        self.each_block(features, |block| {
-            let start = all.len();
-            all.resize(start + block.rows() * count, 0.0);
-            let mut squares = vec![0.0; block.rows()];
-            for (cluster, centroid) in self.centroids.iter().enumerate() {
-                squares.fill(0.0);
-                block.add_distances(centroid, &mut squares);
-                let places = all[start + cluster..].iter_mut().step_by(count);
-                places.zip(&squares).for_each(|(place, square)| *place = square.max(0.0).sqrt());
-            }
-        })?;
-        Ok(all)
     }
 
     fn each_block(&self, features: &Features<'_>, mut use_block: impl FnMut(&Block)) -> Result<(), Refusal> {

@@ -1,6 +1,8 @@
 //! Greedy k-means++ (Arthur and Vassilvitskii 2007): each further centroid is, of some rows drawn by squared distance, the one that leaves
 //! the least.
 
+use std::collections::HashSet;
+
 use super::fit::Rows;
 use crate::models::algebra::random::Random;
 use crate::models::encoder::Block;
@@ -33,21 +35,72 @@ pub(super) fn centroids(rows: &Rows<'_>, clusters: usize, random: &mut Random) -
 }
 
 /// Different rows, drawn without repetition; fewer than `clusters` when most rows are equal.
-pub(super) fn drawn(rows: &Rows<'_>, clusters: usize, random: &mut Random) -> Vec<Vec<f64>> {
-    let mut potential: Vec<f64> = (0..rows.design.rows()).map(|row| rows.weight(row)).collect();
-    let mut chosen: Vec<Vec<f64>> = Vec::with_capacity(clusters);
-    for _ in 0..clusters.saturating_mul(10).min(potential.len()) {
+pub(super) fn drawn(rows: &Rows<'_>, clusters: usize, random: &mut Random) -> Result<Vec<Vec<f64>>, Refusal> {
+    let count = rows.design.rows();
+    let mut chances = Chances::new((0..count).map(|row| rows.weight(row)).collect());
+    let mut chosen: Vec<Vec<f64>> = Vec::with_capacity(clusters.min(count));
+    let mut known = HashSet::with_capacity(clusters.min(count));
+    let mut block = rows.design.block();
+    for _ in 0..clusters.saturating_mul(10).min(count) {
         if chosen.len() == clusters {
             break;
         }
-        let row = draw(&potential, random);
-        potential[row] = 0.0;
-        let centroid = rows.encoded(row);
-        if !chosen.contains(&centroid) {
+        rows.pass.watch.check()?;
+        let row = chances.take(random);
+        let centroid = rows.encoded_in(&mut block, row);
+        // Adding 0 makes the two zeros one.
+        if known.insert(centroid.iter().map(|value| (value + 0.0).to_bits()).collect::<Vec<u64>>()) {
             chosen.push(centroid);
         }
     }
-    chosen
+    Ok(chosen)
+}
+
+/// Chances of rows, from which one is taken in logarithmic time (Fenwick 1994): `sums[i]` is that of the chances of the last `i & -i` rows
+/// before row `i`.
+struct Chances {
+    chances: Vec<f64>,
+    sums: Vec<f64>,
+    total: f64,
+}
+
+impl Chances {
+    fn new(chances: Vec<f64>) -> Self {
+        let total = chances.iter().sum();
+        let mut sums = vec![0.0];
+        sums.extend_from_slice(&chances);
+        for place in 1..sums.len() {
+            let above = place + (place & place.wrapping_neg());
+            if above < sums.len() {
+                sums[above] += sums[place];
+            }
+        }
+        Self { chances, sums, total }
+    }
+
+    /// A row, with probability proportional to its chance, which is 0 from then on.
+    fn take(&mut self, random: &mut Random) -> usize {
+        let mut left = random.unit() * self.total;
+        let (mut before, mut step) = (0, self.sums.len().next_power_of_two());
+        while step > 0 {
+            let place = before + step;
+            if place < self.sums.len() && self.sums[place] <= left {
+                left -= self.sums[place];
+                before = place;
+            }
+            step /= 2;
+        }
+        // Rounding may lead beyond the last row.
+        let row = before.min(self.chances.len() - 1);
+        let chance = std::mem::take(&mut self.chances[row]);
+        self.total -= chance;
+        let mut place = row + 1;
+        while place < self.sums.len() {
+            self.sums[place] -= chance;
+            place += place & place.wrapping_neg();
+        }
+        row
+    }
 }
 
 /// A row, drawn with probability proportional to its potential.
@@ -97,4 +150,22 @@ fn left_by(rows: &Rows<'_>, candidates: &[Vec<f64>], nearest: &[f64]) -> Result<
         total.iter_mut().zip(part).for_each(|(total, part)| *total += part);
         total
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_taken_once_and_by_their_chances() {
+        let chances: Vec<f64> = (0..1000).map(|row| f64::from(row % 5)).collect();
+        let (mut random, mut slow) = (Random::new(7, 1), Random::new(7, 1));
+        let (mut taken, mut left) = (Chances::new(chances.clone()), chances);
+        // What can be taken.
+        for _ in 0..800 {
+            let row = draw(&left, &mut slow);
+            left[row] = 0.0;
+            assert_eq!(taken.take(&mut random), row);
+        }
+    }
 }

@@ -149,6 +149,22 @@ impl Pca {
         Ok(result)
     }
 
+    /// The scores along one component, as [`Pca::transform`] has them. Errors: those, and a component that is not there.
+    pub fn score(&self, features: &Features<'_>, place: usize) -> Result<Vec<f64>, Refusal> {
+        let Some(component) = self.components.get(place) else {
+            return Err(Refusal::Mismatch(format!("{} components", place + 1)));
+        };
+        let design = self.encoder.bind(features)?;
+        let mut block = design.block();
+        let mut scores = vec![-dot(component, &self.means); features.rows];
+        for start in (0..features.rows).step_by(block.capacity()) {
+            let range = start..(start + block.capacity()).min(features.rows);
+            design.fill(range.clone(), &mut block);
+            block.add_products(component, &mut scores[range]);
+        }
+        Ok(scores)
+    }
+
     /// For each component, what each encoded column weighs in it.
     pub fn loadings(&self) -> Vec<(usize, EncodedColumn, f64)> {
         let columns = self.encoder.columns();
@@ -248,6 +264,17 @@ mod tests {
             ) && close(&scores.errors, &[0.119_792_743_112_4, 0.242_981_231_529_7, 0.198_501_693_323_8]),
             "{scores:?}"
         );
+    }
+
+    #[test]
+    fn one_component_scores_as_all_do() {
+        let (model, scores) = fit(&PcaOptions::default()).unwrap();
+        let features = Features { rows: 6, columns: X.iter().map(|column| Column::Numeric(column)).collect() };
+        for place in 0..3 {
+            let column: Vec<f64> = scores.scores.chunks_exact(3).map(|row| row[place]).collect();
+            assert_eq!(model.score(&features, place), Ok(column));
+        }
+        assert!(model.score(&features, 3).is_err());
     }
 
     #[test]

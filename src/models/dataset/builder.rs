@@ -11,7 +11,7 @@ use super::dictionary::{Dictionary, MISSING};
 use super::{Dataset, Target, Values, hash};
 use crate::error::{Error, Result, SqlState};
 use crate::models::algebra::parallel;
-use crate::models::feature::{Feature, FeatureKind, numbers, texts};
+use crate::models::feature::{Feature, FeatureKind, class_values, numbers, texts};
 
 /// What the columns of the batches are for, by their places.
 #[derive(Debug, Clone, Default)]
@@ -152,7 +152,9 @@ impl Builder {
             column.push(at(batch, *place)?, feature, &kept, &mut hashes)?;
         }
         if let (Some(label), Some((place, feature))) = (&mut self.label, &self.plan.label) {
-            label.push(at(batch, *place)?, feature, &kept, &mut hashes)?;
+            let array = at(batch, *place)?;
+            let array = if self.plan.classes { &class_values(array) } else { array };
+            label.push(array, feature, &kept, &mut hashes)?;
             if let Growing::Codes(_, dictionary) = label
                 && dictionary.len() > self.plan.classes_max
             {
@@ -208,7 +210,11 @@ impl Builder {
         if without > 0 {
             *self.skipped.entry("label is null").or_default() += without as u64;
         }
-        if !self.plan.classes {
+        let before = kept.len();
+        if self.plan.classes {
+            let values = class_values(array);
+            kept.retain(|row| values.is_valid(*row as usize));
+        } else {
             let values = numbers(array, feature.kind)?;
             let number = |row: &u32| values.values().get(*row as usize).copied().unwrap_or(f64::NAN);
             if kept.iter().any(|row| number(row).is_infinite()) {
@@ -216,11 +222,10 @@ impl Builder {
                 return Err(Error::new(SqlState::NumericValueOutOfRange, message)
                     .with_hint("Leave such rows out in the query."));
             }
-            let before = kept.len();
             kept.retain(|row| !number(row).is_nan());
-            if kept.len() < before {
-                *self.skipped.entry("label is NaN").or_default() += (before - kept.len()) as u64;
-            }
+        }
+        if kept.len() < before {
+            *self.skipped.entry("label is NaN").or_default() += (before - kept.len()) as u64;
         }
         Ok(kept)
     }

@@ -89,3 +89,21 @@ fn another_seed_holds_out_other_rows() {
     builder.push(&rows(0..2000)).unwrap();
     assert_ne!(texts(&builder.finish(1).unwrap()), texts(&dataset(&[rows(0..2000)])));
 }
+
+#[test]
+fn numbers_as_classes_have_one_zero_and_no_nan() {
+    let pool: Arc<dyn MemoryPool> = Arc::new(UnboundedMemoryPool::default());
+    let feature = |place, name| (place, Feature::new(name, PgType::FLOAT8).unwrap());
+    let plan =
+        Plan { features: vec![feature(0, "x")], label: Some(feature(1, "y")), classes: true, classes_max: 9, ..plan() };
+    let x: Float64Array = (0..60).map(|row| Some(f64::from(row))).collect();
+    let label = |row: usize| [Some(0.0), Some(-0.0), Some(f64::NAN), None, Some(1.5), Some(-f64::NAN)][row % 6];
+    let columns: [(&str, ArrayRef); 2] =
+        [("x", Arc::new(x)), ("y", Arc::new((0..60).map(label).collect::<Float64Array>()))];
+    let mut builder = Builder::new(plan, &pool);
+    builder.push(&RecordBatch::try_from_iter(columns).unwrap()).unwrap();
+    let dataset = builder.finish().unwrap();
+    let Target::Classes { classes, .. } = &dataset.target else { panic!("no classes") };
+    assert_eq!((classes.as_slice(), dataset.rows), (["0.0".to_owned(), "1.5".to_owned()].as_slice(), 30));
+    assert_eq!(dataset.skipped, [("label is NaN", 20), ("label is null", 10)].into());
+}

@@ -1,5 +1,6 @@
 //! An encoder bound to rows: fills blocks of encoded rows, or multiplies by coefficients without encoding.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -28,7 +29,7 @@ struct Dense<'a> {
 struct Hot<'a> {
     codes: &'a [u32],
     /// The encoded column of each code, or [`NONE`].
-    columns: Vec<u32>,
+    columns: Cow<'a, [u32]>,
     missing: u32,
 }
 
@@ -56,12 +57,19 @@ impl Encoder {
                 }
                 (Kind::Category(levels), Column::Category { codes, texts }) => {
                     check_rows(codes.len(), features.rows, &encoding.name)?;
-                    design.hot.push(hot(levels, codes, texts, next));
+                    let slots = Slots { levels, first: next };
+                    design.hot.push(Hot { codes, columns: slots.of(texts).into(), missing: slots.missing() });
+                    next += levels.width();
+                }
+                (Kind::Category(levels), Column::Bound { codes, columns }) => {
+                    check_rows(codes.len(), features.rows, &encoding.name)?;
+                    let missing = Slots { levels, first: next }.missing();
+                    design.hot.push(Hot { codes, columns: columns.into(), missing });
                     next += levels.width();
                 }
                 (Kind::Dropped { numeric: true, .. }, Column::Numeric(_))
-                | (Kind::Dropped { numeric: false, .. }, Column::Category { .. }) => {}
-                (Kind::Numeric { .. } | Kind::Dropped { .. }, Column::Category { .. }) => {
+                | (Kind::Dropped { numeric: false, .. }, Column::Category { .. } | Column::Bound { .. }) => {}
+                (Kind::Numeric { .. } | Kind::Dropped { .. }, Column::Category { .. } | Column::Bound { .. }) => {
                     return Err(Refusal::Mismatch(format!("numbers in feature \"{}\"", encoding.name)));
                 }
                 (Kind::Category(_) | Kind::Dropped { .. }, Column::Numeric(_)) => {
@@ -71,25 +79,61 @@ impl Encoder {
         }
         Ok(design)
     }
+
+    /// Of each feature the encoded column of each of its texts, or [`NONE`], and after them that of all other texts: what
+    /// [`Column::Bound`] is made of. A model's texts may be many more than its levels, so they are matched once, at the first call: `texts`
+    /// are to be the same for each.
+    pub fn columns_of<'t>(&self, texts: impl Fn(usize) -> &'t [String]) -> &[Vec<u32>] {
+        self.columns_of.get_or_init(|| {
+            let mut next = self.dense();
+            let columns = self.features.iter().enumerate().map(|(at, encoding)| {
+                let Kind::Category(levels) = &encoding.kind else { return Vec::new() };
+                let slots = Slots { levels, first: next };
+                next += levels.width();
+                let mut columns = slots.of(texts(at));
+                columns.push(slots.other());
+                columns
+            });
+            columns.collect()
+        })
+    }
 }
 
 pub(super) fn check_rows(found: usize, rows: usize, name: &str) -> Result<(), Refusal> {
     if found == rows { Ok(()) } else { Err(Refusal::Mismatch(format!("{rows} rows in feature \"{name}\""))) }
 }
 
-fn hot<'a>(levels: &Levels, codes: &'a [u32], texts: &[String], first: usize) -> Hot<'a> {
-    // A slot's column; the reference has none.
-    let column = |slot: usize| match slot.checked_sub(usize::from(levels.reference)) {
-        Some(place) => u32::try_from(first + place).unwrap_or(NONE),
-        None => NONE,
-    };
-    let count = levels.texts.len();
-    let other = if levels.other { column(count) } else { NONE };
-    let missing = if levels.missing { column(count + usize::from(levels.other)) } else { NONE };
-    let slots: HashMap<&str, usize> =
-        levels.texts.iter().enumerate().map(|(slot, text)| (text.as_str(), slot)).collect();
-    let columns = texts.iter().map(|text| slots.get(text.as_str()).map_or(other, |slot| column(*slot))).collect();
-    Hot { codes, columns, missing }
+/// The encoded columns of a category's slots, from the first one on.
+struct Slots<'a> {
+    levels: &'a Levels,
+    first: usize,
+}
+
+impl Slots<'_> {
+    /// A slot's column; the reference has none.
+    fn column(&self, slot: usize) -> u32 {
+        match slot.checked_sub(usize::from(self.levels.reference)) {
+            Some(place) => u32::try_from(self.first + place).unwrap_or(NONE),
+            None => NONE,
+        }
+    }
+
+    fn other(&self) -> u32 {
+        if self.levels.other { self.column(self.levels.texts.len()) } else { NONE }
+    }
+
+    fn missing(&self) -> u32 {
+        let slot = self.levels.texts.len() + usize::from(self.levels.other);
+        if self.levels.missing { self.column(slot) } else { NONE }
+    }
+
+    /// The column of each text.
+    fn of(&self, texts: &[String]) -> Vec<u32> {
+        let slots: HashMap<&str, usize> =
+            self.levels.texts.iter().enumerate().map(|(slot, text)| (text.as_str(), slot)).collect();
+        let other = self.other();
+        texts.iter().map(|text| slots.get(text.as_str()).map_or(other, |slot| self.column(*slot))).collect()
+    }
 }
 
 impl Hot<'_> {

@@ -1,5 +1,7 @@
 //! Learning the encoder: two passes over each column.
 
+use std::sync::OnceLock;
+
 use super::design::check_rows;
 use super::{Column, Encoder, EncoderOptions, Encoding, Features, Kind, Levels, MISSING};
 use crate::models::refusal::Refusal;
@@ -26,7 +28,7 @@ impl Encoder {
         for (name, column) in names.iter().zip(&features.columns) {
             check_rows(column.len(), features.rows, name)?;
         }
-        let mut encoder = Self { features: Vec::with_capacity(names.len()) };
+        let mut encoder = Self { features: Vec::with_capacity(names.len()), columns_of: OnceLock::new() };
         let mut width = 0;
         for (name, column) in names.iter().zip(&features.columns) {
             watch.check()?;
@@ -35,6 +37,7 @@ impl Encoder {
                     numeric(values, weights, options).ok_or_else(|| Refusal::Infinite { column: name.clone() })?
                 }
                 Column::Category { codes, texts } => category(codes, texts, weights, options),
+                Column::Bound { .. } => return Err(Refusal::Mismatch(format!("the texts of feature \"{name}\""))),
             };
             let encoding = Encoding { name: name.clone(), kind };
             width += encoding.dense() + encoding.hot();

@@ -19,7 +19,9 @@ pub use block::{Block, NONE};
 pub use design::Design;
 pub(in crate::models) use fit::check_weights;
 pub use gram::{Gram, Moments};
-pub use pass::{Pass, moment_bytes, weights_of};
+pub use pass::{Pass, moment_bytes, partial_bytes, weights_of};
+
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
@@ -35,13 +37,15 @@ pub enum Column<'a> {
     Numeric(&'a [f64]),
     /// Indices into `texts`; [`MISSING`] is missing. `texts` may have entries that no row uses.
     Category { codes: &'a [u32], texts: &'a [String] },
+    /// The same where the encoded column of each code is known: see [`Encoder::columns_of`].
+    Bound { codes: &'a [u32], columns: &'a [u32] },
 }
 
 impl Column<'_> {
     fn len(&self) -> usize {
         match self {
             Self::Numeric(values) => values.len(),
-            Self::Category { codes, .. } => codes.len(),
+            Self::Category { codes, .. } | Self::Bound { codes, .. } => codes.len(),
         }
     }
 }
@@ -80,6 +84,9 @@ impl Default for EncoderOptions {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Encoder {
     features: Vec<Encoding>,
+    /// Of each feature, once it was asked for; see [`Encoder::columns_of`].
+    #[serde(skip)]
+    columns_of: OnceLock<Vec<Vec<u32>>>,
 }
 
 /// What becomes of one feature.

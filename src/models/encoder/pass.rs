@@ -68,7 +68,12 @@ impl Design<'_> {
 /// The most memory that moments of `columns` encoded columns (and what is solved from them) take: for a caller that reserves it.
 pub fn moment_bytes(columns: usize) -> usize {
     let one = 8 * (columns + LANES).pow(2);
-    one * (parts(one) + 2)
+    partial_bytes(one) + one
+}
+
+/// The most memory that the states of one pass take, with what they are added up to.
+pub fn partial_bytes(state_bytes: usize) -> usize {
+    state_bytes * (parts(state_bytes) + 1)
 }
 
 fn parts(state_bytes: usize) -> usize {

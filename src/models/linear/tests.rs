@@ -167,6 +167,50 @@ fn missing_and_unseen_values_are_predicted() {
 }
 
 #[test]
+fn codes_with_known_columns_predict_as_their_texts_do() {
+    let mut codes = C;
+    codes[0] = MISSING;
+    let texts = texts();
+    for categories_max in [1, 3] {
+        let columns = [Column::Numeric(&X1), Column::Category { codes: &codes, texts: &texts }];
+        let options = LinearOptions { l2: 0.1, categories_max, ..LinearOptions::default() };
+        let model = linear(&features(&columns), None, &options).unwrap();
+        let with_unseen = [texts.as_slice(), &["unseen".to_owned()]].concat();
+        let asked = [0, 1, 2, 3, MISSING, 0, 3, 1];
+        let by_texts = [Column::Numeric(&X1), Column::Category { codes: &asked, texts: &with_unseen }];
+        let of_codes = &model.encoder.columns_of(|_| &texts)[1];
+        assert_eq!(of_codes.len(), 4);
+        let by_columns = [Column::Numeric(&X1), Column::Bound { codes: &asked, columns: of_codes }];
+        assert_eq!(model.predict(&features(&by_texts)), model.predict(&features(&by_columns)));
+    }
+}
+
+#[test]
+fn classes_without_rows_have_the_probability_0() {
+    let table = features(&[Column::Numeric(&X1), Column::Numeric(&X2)]);
+    let options = LinearOptions { l2: 2.0, ..LinearOptions::default() };
+    let all = logistic(&table, &[0, 0, 1, 0, 2, 1, 1, 2], 3, &options).unwrap();
+    let some = logistic(&table, &[1, 1, 2, 1, 4, 2, 2, 4], 5, &options).unwrap();
+    let known = all.probabilities(&table).unwrap();
+    let found = some.probabilities(&table).unwrap();
+    for (known, found) in known.chunks_exact(3).zip(found.chunks_exact(5)) {
+        assert_eq!(found, [0.0, known[0], known[1], 0.0, known[2]]);
+    }
+    assert_eq!(some.absent().collect::<Vec<_>>(), [0, 3]);
+    assert!(some.weights().iter().all(|weight| [1, 2, 4].contains(&weight.class)));
+    let read: LogisticModel = serde_json::from_str(&serde_json::to_string(&some).unwrap()).unwrap();
+    assert_eq!((read.validate(), read.probabilities(&table).unwrap()), (Ok(()), found));
+    // Two of three classes are as good as two.
+    let two = logistic(&table, &[0, 2, 0, 0, 2, 2, 0, 2], 3, &LinearOptions::default()).unwrap();
+    let of_two = logistic(&table, &[0, 1, 0, 0, 1, 1, 0, 1], 2, &LinearOptions::default()).unwrap();
+    let (two, of_two) = (two.probabilities(&table).unwrap(), of_two.probabilities(&table).unwrap());
+    for (found, expected) in two.chunks_exact(3).zip(of_two.chunks_exact(2)) {
+        assert!(found[1] == 0.0 && (found[2] - expected[1]).abs() < 1e-6, "{found:?} {expected:?}");
+    }
+    assert_eq!(logistic(&table, &[1; 8], 3, &options), Err(Refusal::OneClass));
+}
+
+#[test]
 fn bad_input_is_refused() {
     let options = LinearOptions::default();
     let infinite = [1.0, 2.0, f64::INFINITY, 4.0, 5.0, 6.0, 7.0, 8.0];

@@ -124,8 +124,9 @@ fn of_trees(
             tree::Feature::Categorical { bin_of } => {
                 let known = categories.of(at);
                 nulls.check(feature, known)?;
-                let bins = known.iter().zip(bin_of.iter().map(|bin| i64::from(*bin)));
-                let (mut keys, mut values): (Vec<String>, Vec<i64>) = bins.map(|(key, bin)| (key.clone(), bin)).unzip();
+                let bins = known.iter().zip(bin_of).filter(|(_, bin)| **bin != MISSING);
+                let (mut keys, mut values): (Vec<String>, Vec<i64>) =
+                    bins.map(|(key, bin)| (key.clone(), i64::from(*bin))).unzip();
                 keys.push(nulls.text.to_owned());
                 values.push(i64::from(MISSING));
                 let attributes = vec![

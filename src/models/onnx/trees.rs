@@ -183,7 +183,7 @@ fn runs(tree: &Tree, node: usize, ensemble: &Ensemble) -> Option<Runs> {
         return None;
     };
     let set = tree.sets.get(*tree.set.get(node)? as usize)?;
-    let bins = bin_of.iter().max().map_or(0, |bin| usize::from(*bin) + 1);
+    let bins = bin_of.iter().filter(|bin| **bin != MISSING).max().map_or(0, |bin| usize::from(*bin) + 1);
     let goes_left = |bin: u8| {
         if bin == MISSING {
             return tree.default_left.get(node).copied().unwrap_or(false);

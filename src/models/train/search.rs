@@ -79,14 +79,33 @@ pub(super) fn best(
         trials.push(trial);
     }
     let Some((_, number, best)) = best else {
-        let first = trials.iter().find_map(|trial| trial.error.clone()).unwrap_or_default();
-        let message = "no trial of the search came to a model";
-        return Err(Error::new(SqlState::InvalidParameterValue, message).with_detail(format!("The first: {first}")));
+        return Err(without_best(objective, &trials));
     };
     if let Some(trial) = trials.get_mut(number) {
         trial.is_best = true;
     }
     Ok(Best { trials, ..best })
+}
+
+/// Why no model is the best one.
+fn without_best(objective: &str, trials: &[Trial]) -> Error {
+    let failure = trials.iter().find_map(|trial| trial.error.as_ref());
+    let detail = failure.map(|first| format!("The first trial that failed: {first}."));
+    let (message, hint) = if trials.iter().all(|trial| trial.error.is_some()) {
+        ("no trial of the search came to a model".to_owned(), None)
+    } else {
+        let hint = "Hold out other rows or more of them, or name another metric by the option hparam_objective.";
+        (format!("metric \"{objective}\" is not defined on the rows held out"), Some(hint))
+    };
+    let error = Error::new(SqlState::InvalidParameterValue, message);
+    let error = match detail {
+        Some(detail) => error.with_detail(detail),
+        None => error,
+    };
+    match hint {
+        Some(hint) => error.with_hint(hint),
+        None => error,
+    }
 }
 
 /// The metric that is made best.

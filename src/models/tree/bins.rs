@@ -14,8 +14,8 @@ pub const BINS_MAX: usize = 254;
 pub enum Bins {
     /// `bounds` ascend strictly; a value's code is the number of bounds below it, so `value <= bounds[code]`. ±infinity are values.
     Numeric { bounds: Vec<f64> },
-    /// `bin_of[category]` is the category's code. Categories beyond the 253 most frequent share one code; one that is not in the dictionary
-    /// is missing.
+    /// `bin_of[category]` is the category's code. Categories beyond the 253 most frequent share one code; one that the sample has not, or that
+    /// is not in the dictionary, is missing.
     Categorical { bin_of: Vec<u8>, bins: usize },
 }
 
@@ -51,17 +51,20 @@ impl Bins {
 
     /// The same where at most `alone_max` categories have a bin to themselves.
     pub fn categories(counts: &[u64], alone_max: usize) -> Self {
-        if counts.len() <= alone_max.min(BINS_MAX) {
-            return Self::Categorical { bin_of: (0..counts.len()).map(|bin| bin as u8).collect(), bins: counts.len() };
+        // A bin without rows would have its category go to whichever side a split has for those that it does not name.
+        let mut seen: Vec<usize> = (0..counts.len()).filter(|&category| counts[category] > 0).collect();
+        let (alone, bins) = if seen.len() <= alone_max.min(BINS_MAX) {
+            (seen.len(), seen.len())
+        } else {
+            seen.sort_by_key(|&category| (std::cmp::Reverse(counts[category]), category));
+            let alone = alone_max.min(BINS_MAX - 1);
+            (alone, alone + 1)
+        };
+        let mut bin_of = vec![MISSING; counts.len()];
+        for (place, category) in seen.into_iter().enumerate() {
+            bin_of[category] = place.min(alone) as u8;
         }
-        let alone = alone_max.min(BINS_MAX - 1);
-        let mut order: Vec<usize> = (0..counts.len()).collect();
-        order.sort_by_key(|&category| (std::cmp::Reverse(counts[category]), category));
-        let mut bin_of = vec![alone as u8; counts.len()];
-        for (bin, &category) in order.iter().take(alone).enumerate() {
-            bin_of[category] = bin as u8;
-        }
-        Self::Categorical { bin_of, bins: alone + 1 }
+        Self::Categorical { bin_of, bins }
     }
 
     /// The number of codes besides [`MISSING`].

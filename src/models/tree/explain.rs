@@ -4,6 +4,7 @@
 //! Shapley values of the game in which an unknown feature sends a row both ways, in proportion to the training rows. Time per row and tree:
 //! leaves × depth². They add up to the prediction before the link less the expected value.
 
+use std::borrow::Cow;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 
@@ -17,6 +18,12 @@ const BLOCK: usize = 64;
 #[derive(Debug)]
 pub struct Explainer<'a> {
     ensemble: &'a Ensemble,
+    outline: Cow<'a, Outline>,
+}
+
+/// What explanations take of all nodes of an ensemble: made once, it serves any number of them.
+#[derive(Debug, Clone)]
+pub struct Outline {
     expected: Vec<f64>,
     /// By tree: the most features on a path.
     depths: Vec<usize>,
@@ -33,10 +40,9 @@ struct Step {
     weight: f64,
 }
 
-impl<'a> Explainer<'a> {
-    /// An error if the ensemble is not valid ([`Ensemble::validate`]).
-    pub fn new(ensemble: &'a Ensemble) -> Result<Self, Error> {
-        ensemble.validate()?;
+impl Outline {
+    /// Of an ensemble that is valid ([`Ensemble::validate`]).
+    pub fn new(ensemble: &Ensemble) -> Self {
         let mut expected = ensemble.base.clone();
         for tree in &ensemble.trees {
             let means = means(tree);
@@ -47,12 +53,25 @@ impl<'a> Explainer<'a> {
         let depths: Vec<usize> = ensemble.trees.iter().map(depth).collect();
         let deepest = depths.iter().copied().max().unwrap_or(0);
         let inverse = (0..deepest + 3).map(|number| 1.0 / number as f64).collect();
-        Ok(Self { ensemble, expected, depths, inverse })
+        Self { expected, depths, inverse }
+    }
+}
+
+impl<'a> Explainer<'a> {
+    /// An error if the ensemble is not valid ([`Ensemble::validate`]).
+    pub fn new(ensemble: &'a Ensemble) -> Result<Self, Error> {
+        ensemble.validate()?;
+        Ok(Self { ensemble, outline: Cow::Owned(Outline::new(ensemble)) })
+    }
+
+    /// The same of an ensemble whose outline is known.
+    pub fn outlined(ensemble: &'a Ensemble, outline: &'a Outline) -> Self {
+        Self { ensemble, outline: Cow::Borrowed(outline) }
     }
 
     /// The mean prediction over the training rows, before the link, one per output.
     pub fn expected(&self) -> &[f64] {
-        &self.expected
+        &self.outline.expected
     }
 
     /// For every row, output and feature its SHAP value: `rows × outputs × features`. `columns` as for
@@ -63,7 +82,7 @@ impl<'a> Explainer<'a> {
         if columns.len() != features || columns.iter().any(|column| column.len() != rows) {
             return Err(Error::Invalid(format!("the model takes {features} columns of one length")));
         }
-        let stride = features * self.expected.len();
+        let stride = features * self.outline.expected.len();
         let mut values = vec![0.0; rows * stride];
         let blocks = Mutex::new(values.chunks_mut(BLOCK * stride).enumerate());
         let stop = AtomicBool::new(false);
@@ -77,7 +96,7 @@ impl<'a> Explainer<'a> {
                 for (offset, values) in values.chunks_mut(stride).enumerate() {
                     let row = block * BLOCK + offset;
                     raw.iter_mut().zip(columns).for_each(|(raw, column)| *raw = column[row]);
-                    for (tree, &depth) in self.ensemble.trees.iter().zip(&self.depths) {
+                    for (tree, &depth) in self.ensemble.trees.iter().zip(&self.outline.depths) {
                         if meter.spend(tree.len() * depth * 4).is_err() {
                             return;
                         }
@@ -89,7 +108,8 @@ impl<'a> Explainer<'a> {
         };
         std::thread::scope(|scope| {
             for _ in 1..threads.clamp(1, rows.div_ceil(BLOCK).max(1)) {
-                scope.spawn(work);
+                // Where the system gives no more threads, those that are there do the work.
+                let _ = std::thread::Builder::new().name("model".to_owned()).spawn_scoped(scope, work);
             }
             work();
         });
@@ -102,6 +122,7 @@ impl<'a> Explainer<'a> {
     /// Adds one tree's values for one row: depth first, with the path to each node kept in `memory`, one row of steps per depth.
     fn explain_tree(&self, tree: &Tree, depth: usize, raw: &[f64], memory: &mut Vec<Step>, values: &mut [f64]) {
         let stride = depth + 2;
+        let inverse = &self.outline.inverse;
         memory.resize(memory.len().max(stride * (depth + 2)), Step::default());
         memory[0] = Step { feature: LEAF, zero: 1.0, one: 1.0, weight: 1.0 };
         // A node, its depth, the path's length before it, and the step that leads to it.
@@ -119,7 +140,7 @@ impl<'a> Explainer<'a> {
                 if let Some(place) = (1..=length).find(|&place| path[place].feature == step.feature) {
                     zero *= path[place].zero;
                     one *= path[place].one;
-                    unwind(path, length, place, &self.inverse);
+                    unwind(path, length, place, inverse);
                     length -= 1;
                 }
                 // Neither this row nor a training row comes here.
@@ -127,7 +148,7 @@ impl<'a> Explainer<'a> {
                     continue;
                 }
                 length += 1;
-                extend(path, length, Step { feature: step.feature, zero, one, weight: 0.0 }, &self.inverse);
+                extend(path, length, Step { feature: step.feature, zero, one, weight: 0.0 }, inverse);
             }
             if tree.feature[node] == LEAF {
                 self.add_leaf(tree, node, &path[..=length], values);
@@ -151,10 +172,11 @@ impl<'a> Explainer<'a> {
     fn add_leaf(&self, tree: &Tree, node: usize, path: &[Step], values: &mut [f64]) {
         let features = self.ensemble.features.len();
         let leaf = tree.leaf(node);
-        let cold = unwound_cold(path, &self.inverse);
+        let inverse = &self.outline.inverse;
+        let cold = unwound_cold(path, inverse);
         for &Step { feature, zero, one, .. } in &path[1..] {
             // (one - zero) times the sum of weights without the step; zero cancels where the row does not follow the path.
-            let weight = if one == 0.0 { -cold } else { unwound_hot(path, zero, &self.inverse) * (1.0 - zero) };
+            let weight = if one == 0.0 { -cold } else { unwound_hot(path, zero, inverse) * (1.0 - zero) };
             for (offset, value) in leaf.iter().enumerate() {
                 values[(tree.output as usize + offset) * features + feature as usize] += weight * value;
             }

@@ -68,7 +68,8 @@ pub fn train_isolation(
     };
     std::thread::scope(|scope| {
         for _ in 1..options.threads.clamp(1, options.trees) {
-            scope.spawn(work);
+            // Where the system gives no more threads, those that are there do the work.
+            let _ = std::thread::Builder::new().name("model".to_owned()).spawn_scoped(scope, work);
         }
         work();
     });
@@ -86,9 +87,10 @@ pub fn train_isolation(
     })
 }
 
-/// Bytes that a training takes beside its inputs.
-pub fn isolation_bytes(options: &IsolationOptions) -> usize {
-    options.trees * options.rows_per_tree * (2 * 41 + 8) + options.threads * options.rows_per_tree * 64
+/// Bytes that a training on so many rows takes beside its inputs.
+pub fn isolation_bytes(options: &IsolationOptions, rows: usize) -> usize {
+    let drawn = options.rows_per_tree.min(rows);
+    options.trees * drawn * (2 * 41 + 8) + options.threads * drawn * 64
 }
 
 /// The mean length of an unsuccessful search in a binary search tree of so many rows: `c(n)` of the paper.

@@ -26,7 +26,7 @@ mod validate;
 pub use bins::{BINS_MAX, Bins, MISSING};
 pub use boost::{BoostOptions, Boosted, Losses, Objective, Target, boost_bytes, train_boosting};
 pub use control::{Error, Stopped, Unwatched, Watch};
-pub use explain::Explainer;
+pub use explain::{Explainer, Outline};
 pub use forest::{
     FeaturesPerNode, Forest, ForestOptions, forest_bytes, train_forest_classifier, train_forest_regressor,
 };

@@ -119,7 +119,8 @@ impl Predictor {
         };
         std::thread::scope(|scope| {
             for _ in 1..threads.clamp(1, rows.div_ceil(BLOCK).max(1)) {
-                scope.spawn(work);
+                // Where the system gives no more threads, those that are there do the work.
+                let _ = std::thread::Builder::new().name("model".to_owned()).spawn_scoped(scope, work);
             }
             work();
         });

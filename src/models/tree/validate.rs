@@ -1,6 +1,6 @@
 //! Whether an ensemble that came from outside can be one: what passes cannot make prediction or explanation panic, loop or return garbage.
 
-use super::{Ensemble, Error, FEATURES_MAX, Feature, LEAF, Link, MISSING, NO_SET, Tree};
+use super::{Ensemble, Error, FEATURES_MAX, Feature, LEAF, Link, NO_SET, Tree};
 
 /// The deepest tree that is read: explanation keeps a path in memory.
 pub(crate) const DEPTH_MAX: usize = 4096;
@@ -20,11 +20,6 @@ impl Ensemble {
         }
         if matches!(self.link, Link::Isolation { path } if !(path.is_finite() && path > 0.0)) {
             return damaged("the mean path length is not positive".into());
-        }
-        for feature in &self.features {
-            if matches!(feature, Feature::Categorical { bin_of } if bin_of.contains(&MISSING)) {
-                return damaged("a category has the code of a missing value".into());
-            }
         }
         for (number, tree) in self.trees.iter().enumerate() {
             if tree.output as usize + tree.width as usize > outputs || tree.width == 0 {

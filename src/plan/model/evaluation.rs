@@ -14,7 +14,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::models::evaluate::{self, Gathering, Metrics, Truth};
 use crate::models::header::Evaluation;
 use crate::models::inputs::Inputs;
-use crate::models::{FeatureKind, Model, Task, numbers, texts};
+use crate::models::{FeatureKind, Model, Task, class_values, numbers, texts};
 
 /// What is told of the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,7 +110,7 @@ impl Rows {
         let own = self.model.header.label.as_ref();
         match (self.model.task(), label, own) {
             (Task::Classification, Some(array), _) => {
-                let texts = texts(array)?;
+                let texts = texts(&class_values(array))?;
                 let class = |text: &str| self.classes.get(text).copied().unwrap_or(usize::MAX);
                 Ok(texts.iter().map(|text| text.map(|text| Truth::Class(class(text)))).collect())
             }

@@ -22,6 +22,7 @@ SELECT i AS id,
        timestamp '2024-01-01 00:00:00.25' + make_interval(secs => abs(i) * 1733.125) AS at,
        1.7::numeric(10,2) * (abs(i) % 50) AS price,
        (ARRAY['ash', 'élan', 'oak', 'yew'])[1 + (i * i % 101 + abs(i) * 53 % 97) / 50] AS kind,
+       CASE WHEN i = 3 THEN 'once' ELSE 'of ' || i % 5 END AS held_out_once,
        ((i * i % 101) + 2 * (abs(i) * 53 % 97) > 150) AS high,
        (abs(i) * 53 % 97 + i * i % 23) / 40 AS grade,
        1e7 * (i * i % 101) - 2e5 * (abs(i) * 53 % 97) + (i * i % 23) AS amount
@@ -42,6 +43,7 @@ const MODELS: &[(&str, &str, &str)] = &[
     ("no_intercept", "model_type = 'linear_regression', fit_intercept = false", "amount"),
     ("logit", "model_type = 'logistic_regression', l2_reg = 0.1", "high"),
     ("logits", "model_type = 'logistic_regression', l2_reg = 0.1, max_categories = 20", "kind"),
+    ("logits_but_one", "model_type = 'logistic_regression', l2_reg = 1, split_column = 'flag'", "held_out_once"),
     ("odd_rows", "model_type = 'isolation_forest', num_trees = 20", ""),
 ];
 

@@ -10,6 +10,8 @@ mod problem;
 
 pub use model::{ClassWeight, LogisticModel};
 
+use std::borrow::Cow;
+
 use newton::newton;
 use problem::Problem;
 
@@ -24,6 +26,8 @@ const NEWTON_MAX: usize = 300;
 const NEWTON_LAST_MAX: usize = 1500;
 /// The gradient's largest element where the last steps begin.
 const NEARLY: f64 = 1e-5;
+/// The intercept of a class without rows: its probability is 0 whatever the others' scores are, and it is a number that a file can hold.
+const ABSENT: f64 = -1e300;
 /// A mean loss this small is that of separated classes.
 const SEPARATED_LOSS: f64 = 1e-6;
 
@@ -37,7 +41,8 @@ struct End {
 }
 
 impl LogisticModel {
-    /// Fits `labels`, each below `classes`; every class must have a row with a positive weight.
+    /// Fits `labels`, each below `classes`. Classes without a row that has a positive weight get the probability 0: such rows may all be
+    /// among those held out.
     ///
     /// Classes that the features separate have no finite optimum without penalty: the search ends where the loss is next to nothing, with a
     /// note. One pass over the rows for each iteration; memory some
@@ -54,13 +59,14 @@ impl LogisticModel {
     ) -> Result<Self, Refusal> {
         options.check()?;
         check_weights(weights, features.rows)?;
-        check_classes(labels, classes, weights, features.rows)?;
+        let present = present(labels, classes, weights, features.rows)?;
         let encoder = Encoder::fit(features, names, weights, &options.encoder(), watch)?;
         let design = encoder.bind(features)?;
-        let rows = if classes == 2 { 1 } else { classes };
+        let rows = if classes == 2 { 1 } else { present.len() };
+        let labels = among(labels, &present, classes);
         let (l1, l2) = options.penalties(&encoder);
         let pass = Pass { threads: options.threads, watch };
-        let problem = Problem::new(&design, labels, weights, rows, options.intercept, (l1, l2), pass);
+        let problem = Problem::new(&design, &labels, weights, rows, options.intercept, (l1, l2), pass);
         let end = search(&problem, options, watch)?;
         let mut notes = encoder.notes();
         if end.separated {
@@ -74,7 +80,15 @@ impl LogisticModel {
         if end.at.iter().any(|value| !value.is_finite()) {
             return Err(Refusal::Overflow("a coefficient"));
         }
-        let (intercepts, coefficients) = problem.split(end.at);
+        let (mut intercepts, mut coefficients) = problem.split(end.at);
+        if present.len() < classes {
+            let width = encoder.width();
+            let all = (0..classes).map(|class| match present.binary_search(&class) {
+                Ok(place) => (intercepts[place], std::mem::take(&mut coefficients[place])),
+                Err(_) => (ABSENT, vec![0.0; width]),
+            });
+            (intercepts, coefficients) = all.collect();
+        }
         let means = design.means(weights, pass)?;
         Ok(Self {
             means,
@@ -100,7 +114,8 @@ impl LogisticModel {
     }
 }
 
-fn check_classes(labels: &[u32], classes: usize, weights: Option<&[f64]>, rows: usize) -> Result<(), Refusal> {
+/// The classes that have rows, ascending: two at least.
+fn present(labels: &[u32], classes: usize, weights: Option<&[f64]>, rows: usize) -> Result<Vec<usize>, Refusal> {
     if rows == 0 {
         return Err(Refusal::NoRows);
     }
@@ -112,11 +127,18 @@ fn check_classes(labels: &[u32], classes: usize, weights: Option<&[f64]>, rows: 
         let place = seen.get_mut(*label as usize).ok_or(Refusal::BadLabel { row })?;
         *place |= weights.is_none_or(|weights| weights[row] > 0.0);
     }
-    match seen.iter().filter(|seen| **seen).count() {
-        0 | 1 => Err(Refusal::OneClass),
-        count if count < classes => Err(Refusal::Mismatch(format!("rows of all {classes} classes"))),
-        _ => Ok(()),
+    let present: Vec<usize> = (0..classes).filter(|class| seen[*class]).collect();
+    if present.len() < 2 { Err(Refusal::OneClass) } else { Ok(present) }
+}
+
+/// The labels as places among those present.
+fn among<'a>(labels: &'a [u32], present: &[usize], classes: usize) -> Cow<'a, [u32]> {
+    if present.len() == classes {
+        return labels.into();
     }
+    // Rows of other classes have no weight: it does not matter where they are.
+    let place = |label: &u32| present.binary_search(&(*label as usize)).unwrap_or(0) as u32;
+    labels.iter().map(place).collect()
 }
 
 fn search(problem: &Problem<'_>, options: &LinearOptions, watch: &dyn Watch) -> Result<End, Refusal> {

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::ABSENT;
+
 use crate::models::algebra::dot;
 use crate::models::encoder::{EncodedColumn, Encoder, Features};
 use crate::models::refusal::{Refusal, finite, sound};
@@ -69,12 +71,18 @@ impl LogisticModel {
         Ok(explained.collect())
     }
 
-    /// For each class, the intercept (if there is one), then each encoded column.
+    /// The classes that had no rows.
+    pub fn absent(&self) -> impl Iterator<Item = usize> {
+        self.intercepts.iter().enumerate().filter(|(_, intercept)| **intercept <= ABSENT).map(|(class, _)| class)
+    }
+
+    /// For each class that had rows, the intercept (if there is one), then each encoded column.
     pub fn weights(&self) -> Vec<ClassWeight> {
         let (scales, shifts) = self.encoder.scales();
         let columns = self.encoder.columns();
         let mut weights = Vec::new();
-        for (class, (intercept, coefficients)) in self.intercepts.iter().zip(&self.coefficients).enumerate() {
+        let each = self.intercepts.iter().zip(&self.coefficients).enumerate();
+        for (class, (intercept, coefficients)) in each.filter(|(_, (intercept, _))| **intercept > ABSENT) {
             let class = class + usize::from(self.classes == 2);
             let weigh = |column, weight, standardized| ClassWeight { class, column, weight, standardized };
             let away: f64 = (0..scales.len()).map(|j| coefficients[j] * shifts[j] / scales[j]).sum();

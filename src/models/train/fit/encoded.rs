@@ -16,6 +16,9 @@ use super::super::{Control, Fitted};
 use super::{label_numbers, row_weights};
 use crate::error::{Error, Result};
 
+/// Classes that a note names.
+const TOLD_MAX: usize = 10;
+
 /// The rows of training as columns.
 fn features(dataset: &Dataset) -> (Features<'_>, Vec<String>) {
     let rows = dataset.train_rows;
@@ -29,12 +32,18 @@ fn features(dataset: &Dataset) -> (Features<'_>, Vec<String>) {
 
 /// What learners over these columns take for moments at most, and `classes` of them for second derivatives.
 fn bytes(features: &Features<'_>, categories_max: usize, classes: usize) -> usize {
+    let columns = columns(features, categories_max);
+    moment_bytes(columns) + LogisticModel::curvature_bytes(columns, classes)
+}
+
+/// The encoded columns that these make at most.
+fn columns(features: &Features<'_>, categories_max: usize) -> usize {
     let columns = features.columns.iter().map(|column| match column {
         Column::Numeric(_) => 2,
         Column::Category { texts, .. } => texts.len().min(categories_max) + 2,
+        Column::Bound { columns, .. } => columns.len() + 2,
     });
-    let columns = columns.sum::<usize>().min(EncoderOptions::default().columns_max);
-    moment_bytes(columns) + LogisticModel::curvature_bytes(columns, classes)
+    columns.sum::<usize>().min(EncoderOptions::default().columns_max)
 }
 
 fn options_of(options: &Options, control: &Control<'_>) -> LinearOptions {
@@ -92,10 +101,19 @@ pub(super) fn logistic(dataset: &Dataset, options: &Options, control: &Control<'
     let started = Instant::now();
     let model = LogisticModel::fit(&features, &names, labels, classes.len(), weights.as_deref(), &own, control.watch);
     let model = model.map_err(refused)?;
+    let mut notes = model.notes.clone();
+    let absent: Vec<String> =
+        model.absent().filter_map(|class| classes.get(class)).map(|class| format!("\"{class}\"")).collect();
+    if !absent.is_empty() {
+        let told = absent.iter().take(TOLD_MAX).cloned().collect::<Vec<_>>().join(", ");
+        let more = absent.len().saturating_sub(TOLD_MAX);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        notes.push(format!("classes that no row to train with is of have the probability 0: {told}{more}"));
+    }
     Ok(Fitted {
         log: step(started, model.iterations, model.loss),
         importance: Vec::new(),
-        notes: model.notes.clone(),
+        notes,
         metrics: BTreeMap::new(),
         learned: Learned::Logistic(model),
         memory: None,
@@ -117,8 +135,8 @@ pub(super) fn kmeans(dataset: &Dataset, options: &Options, control: &Control<'_>
         threads: control.threads,
         ..default
     };
-    // The nearest centroid of each row, and how far it is.
-    let _memory = control.reserve(dataset.train_rows * 16)?;
+    let columns = columns(&features, own.categories_max);
+    let _memory = control.reserve(KMeans::training_bytes(dataset.train_rows, columns, &own))?;
     let started = Instant::now();
     let model = KMeans::fit(&features, &names, None, &own, control.watch).map_err(refused)?;
     let mut metrics = BTreeMap::from([("inertia".to_owned(), model.inertia)]);

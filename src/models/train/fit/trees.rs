@@ -208,7 +208,7 @@ pub(super) fn isolation(dataset: &Dataset, options: &Options, control: &Control<
         threads: control.threads,
     };
     // Codes as numbers, and a score a row.
-    let memory = control.reserve(tree::isolation_bytes(&own) + (codes + 1) * rows * 8)?;
+    let memory = control.reserve(tree::isolation_bytes(&own, rows) + (codes + 1) * rows * 8)?;
     let mut features = Vec::with_capacity(dataset.columns.len());
     let mut numbers: Vec<Vec<f64>> = Vec::with_capacity(dataset.columns.len());
     for values in &dataset.columns {
@@ -241,11 +241,11 @@ pub(super) fn isolation(dataset: &Dataset, options: &Options, control: &Control<
         .collect();
     let started = Instant::now();
     let watched = Watched::new(control.watch, &memory);
-    let ensemble =
-        tree::train_isolation(&columns, &features, &own, &watched).map_err(|error| watched.refused(error))?;
-    let (mut trees, memory) = held(ensemble, 0, ISOLATION_THRESHOLD, memory)?;
+    let ensemble = tree::train_isolation(&columns, &features, &own, &watched).map_err(refused)?;
+    // The columns and the scores stay a while.
+    let (mut trees, kept) = held(ensemble, 0, ISOLATION_THRESHOLD, control.reserve(0)?)?;
     if let Some(share) = options.number("contamination") {
-        let mut scores = trees.answered(&columns, control.threads)?;
+        let mut scores = trees.answered(&columns, control.threads, &watched)?;
         scores.sort_unstable_by(f64::total_cmp);
         trees.threshold = quantile(&scores, 1.0 - share);
     }
@@ -260,7 +260,7 @@ pub(super) fn isolation(dataset: &Dataset, options: &Options, control: &Control<
         notes: Vec::new(),
         metrics: BTreeMap::from([("threshold".to_owned(), trees.threshold)]),
         learned: Learned::Trees(trees),
-        memory,
+        memory: kept,
     })
 }
 
@@ -374,5 +374,53 @@ fn rest_of_labels(dataset: &Dataset) -> Vec<f64> {
         Target::Numbers(labels) => labels.get(dataset.train_rows..).unwrap_or_default().to_vec(),
         Target::Classes { codes, .. } => codes.iter().skip(dataset.train_rows).map(|code| f64::from(*code)).collect(),
         Target::None => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use datafusion::execution::memory_pool::{MemoryPool, UnboundedMemoryPool};
+
+    use super::*;
+    use crate::encode::types::PgType;
+    use crate::models::Feature;
+    use crate::models::kind::ModelType;
+    use crate::models::watch::{Stopped, Watch};
+
+    /// Stops when all trees are grown.
+    struct AfterTrees(AtomicBool);
+
+    impl Watch for AfterTrees {
+        fn check(&self) -> std::result::Result<(), Stopped> {
+            if self.0.load(Ordering::Relaxed) { Err(Stopped) } else { Ok(()) }
+        }
+
+        fn progress(&self, done: usize, total: usize, _loss: Option<f64>) {
+            self.0.fetch_or(done == total, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn scores_for_the_contamination_end_when_told() {
+        let rows = 20_000;
+        let dataset = Dataset {
+            features: vec![Feature::new("x", PgType::FLOAT8).unwrap()],
+            columns: vec![Values::Numbers((0..rows).map(|row| (row * 37 % 1009) as f64).collect())],
+            target: Target::None,
+            weights: None,
+            rows,
+            train_rows: rows,
+            skipped: BTreeMap::new(),
+            memory: None,
+        };
+        let mut options = Options::new(ModelType::IsolationForest);
+        options.set(options.spec("contamination").unwrap(), Value::Number(0.1)).unwrap();
+        let pool: Arc<dyn MemoryPool> = Arc::new(UnboundedMemoryPool::default());
+        let watch = AfterTrees(AtomicBool::new(false));
+        let stopped = isolation(&dataset, &options, &Control { watch: &watch, pool: &pool, threads: 1 });
+        assert_eq!(stopped.err().map(|error| error.sqlstate()), Some(SqlState::QueryCanceled));
     }
 }

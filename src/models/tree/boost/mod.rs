@@ -125,10 +125,14 @@ pub fn train_boosting(
     on_iteration: &mut dyn FnMut(usize, &Losses),
 ) -> Result<Boosted, Error> {
     check(matrix, bins, target, objective, options)?;
+    if held_out.is_none() && options.early_stopping_rounds.is_some() {
+        return Err(Error::Invalid("early stopping needs held-out rows".into()));
+    }
+    // Rows that all count for nothing have no loss: the training rows' tells when to stop, as if none were held out.
+    let counts = |target: &Target<'_>| target.weights.is_none_or(|weights| weights.iter().any(|weight| *weight != 0.0));
+    let held_out = held_out.filter(|(_, target)| counts(target));
     if let Some((matrix, target)) = held_out {
         check(matrix, bins, target, objective, options)?;
-    } else if options.early_stopping_rounds.is_some() {
-        return Err(Error::Invalid("early stopping needs held-out rows".into()));
     }
     let team = Team::new(options.threads);
     let blocks = Blocks::new(matrix, &team);
@@ -147,7 +151,8 @@ pub fn boost_bytes(
     options: &BoostOptions,
 ) -> usize {
     let outputs = objective.outputs();
-    let histograms = options.leaves_max + options.threads;
+    let leaves = options.leaves_max.min(rows / options.rows_leaf_min.max(1)).max(2);
+    let histograms = leaves + options.threads;
     // Per row: score and gradient of every output; row numbers, their partition, the bag.
     let row = outputs * 16 + 3 * 4;
     blocks::bytes(rows, features)

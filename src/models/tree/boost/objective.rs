@@ -116,9 +116,15 @@ impl Objective {
     pub(super) fn start(self, labels: &[f64], weights: Option<&[f64]>) -> Vec<f64> {
         let weight = |row: usize| weights.map_or(1.0, |weights| weights[row]);
         let total: f64 = (0..labels.len()).map(weight).sum();
-        let share = |class: f64| {
-            let hits = labels.iter().enumerate().filter(|&(_, &label)| label == class);
-            (hits.map(|(row, _)| weight(row)).sum::<f64>() / total).clamp(1e-15, 1.0 - 1e-15)
+        // Of each class, in one pass: a label may have a thousand of them.
+        let shares = |classes: usize| {
+            let mut sums = vec![0.0; classes];
+            for (row, label) in labels.iter().enumerate() {
+                if let Some(sum) = sums.get_mut(*label as usize) {
+                    *sum += weight(row);
+                }
+            }
+            sums.into_iter().map(move |sum: f64| (sum / total).clamp(1e-15, 1.0 - 1e-15))
         };
         match self {
             Self::Squared => {
@@ -128,11 +134,8 @@ impl Objective {
                 let mut pairs: Vec<_> = labels.iter().enumerate().map(|(row, &label)| (label, weight(row))).collect();
                 vec![quantile(&mut pairs, alpha)]
             }
-            Self::Logistic => {
-                let share = share(1.0);
-                vec![(share / (1.0 - share)).ln()]
-            }
-            Self::Softmax { classes } => (0..classes).map(|class| share(class as f64).ln()).collect(),
+            Self::Logistic => shares(2).skip(1).map(|share| (share / (1.0 - share)).ln()).collect(),
+            Self::Softmax { classes } => shares(classes).map(f64::ln).collect(),
         }
     }
 
@@ -210,4 +213,17 @@ pub(super) fn quantile(pairs: &mut [(f64, f64)], alpha: f64) -> f64 {
         at += step;
     }
     last.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scores_start_at_the_shares_of_classes() {
+        let labels = [0.0, 2.0, 2.0, 1.0];
+        let start = Objective::Softmax { classes: 4 }.start(&labels, Some(&[1.0, 1.0, 3.0, 5.0]));
+        assert_eq!(start, [0.1_f64, 0.5, 0.4, 1e-15].map(f64::ln));
+        assert_eq!(Objective::Logistic.start(&[0.0, 1.0, 1.0, 1.0], None), [3.0_f64.ln()]);
+    }
 }

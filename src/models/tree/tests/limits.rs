@@ -207,3 +207,38 @@ fn a_team_does_everything_once_and_hands_on_a_panic() {
     assert!(caught.is_err());
     team.each(vec![1, 2], |_| {});
 }
+
+#[test]
+fn held_out_rows_may_weigh_nothing() {
+    let data = Data::new(2000, 21);
+    let target = Target { labels: &data.number, weights: None };
+    let boost = |weights: Option<&[f64]>| {
+        let held_out = Target { labels: &data.number, weights };
+        let options = BoostOptions { iterations: 5, early_stopping_rounds: Some(2), ..BoostOptions::default() };
+        let (matrix, bins) = (&data.matrix, &data.bins);
+        let held_out = Some((matrix, held_out));
+        train_boosting(matrix, bins, target, held_out, Objective::Squared, &options, &Unwatched, &mut |_, _| {})
+    };
+    let weightless = boost(Some(&[0.0; 2000])).unwrap();
+    assert_eq!((weightless.iterations, weightless.log[0].held_out), (5, None));
+    assert!(boost(None).unwrap().log[0].held_out.is_some());
+    let mut negative = [0.0; 2000];
+    negative[7] = -1.0;
+    assert!(matches!(boost(Some(&negative)), Err(Error::Invalid(text)) if text.contains("negative")));
+}
+
+#[test]
+fn memory_is_asked_for_as_rows_can_use_it() {
+    let options = IsolationOptions { trees: 300, rows_per_tree: 1_000_000, threads: 2, ..IsolationOptions::default() };
+    assert_eq!(
+        isolation_bytes(&options, 1000),
+        isolation_bytes(&IsolationOptions { rows_per_tree: 1000, ..options.clone() }, 1_000_000)
+    );
+    assert!(isolation_bytes(&options, 1000) < 32 << 20);
+    let bytes = |leaves_max| {
+        let options = BoostOptions { leaves_max, ..BoostOptions::default() };
+        boost_bytes(10_000, 0, 10, Objective::Squared, &options)
+    };
+    assert_eq!(bytes(65_536), bytes(500));
+    assert!(bytes(100) < bytes(500));
+}

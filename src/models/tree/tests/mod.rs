@@ -170,12 +170,16 @@ fn codes_and_thresholds_agree_on_every_value() {
 fn rare_categories_share_a_bin_and_unknown_ones_are_missing() {
     let counts: Vec<u64> = (0..1000).collect();
     let Bins::Categorical { bin_of, bins } = Bins::categorical(&counts) else { panic!() };
-    assert_eq!((bins, bin_of[999], bin_of[747], bin_of[746], bin_of[0]), (254, 0, 252, 253, 253));
+    assert_eq!((bins, bin_of[999], bin_of[747], bin_of[746], bin_of[1]), (254, 0, 252, 253, 253));
     let mut codes = Vec::new();
     Bins::Categorical { bin_of, bins }.encode(&[999.0, 1000.0, -1.0, 0.5, f64::NAN, f64::INFINITY], &mut codes);
     assert_eq!(codes, [0, MISSING, MISSING, MISSING, MISSING, MISSING]);
     let Bins::Categorical { bin_of, bins } = Bins::categories(&counts, 10) else { panic!() };
-    assert_eq!((bins, bin_of[999], bin_of[990], bin_of[989], bin_of[0]), (11, 0, 9, 10, 10));
+    assert_eq!((bins, bin_of[999], bin_of[990], bin_of[989], bin_of[1]), (11, 0, 9, 10, 10));
+    // Those that the sample has not are missing too.
+    assert_eq!(bin_of[0], MISSING);
+    let few = Bins::categorical(&[0, 7, 0, 9, 1]);
+    assert_eq!(few, Bins::Categorical { bin_of: vec![MISSING, 0, MISSING, 1, 2], bins: 3 });
 }
 
 #[test]

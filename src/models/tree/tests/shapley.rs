@@ -62,3 +62,15 @@ fn shap_values_are_shapley_values() {
         }
     }
 }
+
+#[test]
+fn an_outline_serves_all_explanations() {
+    let (data, test) = (Data::new(300, 22), Data::new(10, 23));
+    for ensemble in all_models(&data, 1) {
+        let outline = Outline::new(&ensemble);
+        let (own, lent) = (Explainer::new(&ensemble).unwrap(), Explainer::outlined(&ensemble, &outline));
+        assert_eq!(own.expected(), lent.expected());
+        let values = |explainer: &Explainer<'_>| explainer.explain(&test.slices(), 1, &Unwatched).unwrap();
+        assert_eq!(values(&own), values(&lent));
+    }
+}
