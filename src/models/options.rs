@@ -39,6 +39,10 @@ pub enum Kind {
     /// From the first to the second.
     Integer(i64, i64),
     Number(f64, f64),
+    /// Above the first, to the second.
+    Above(f64, f64),
+    /// Above the first, below the second.
+    Between(f64, f64),
     Boolean,
     Text,
     Texts,
@@ -126,7 +130,10 @@ impl Options {
         }
         let tried = match tried {
             Tried::Range(low, high) => {
-                let numeric = matches!(spec.kind, Kind::Integer(..) | Kind::Number(..) | Kind::ChoiceOr(..));
+                let numeric = matches!(
+                    spec.kind,
+                    Kind::Integer(..) | Kind::Number(..) | Kind::Above(..) | Kind::Between(..) | Kind::ChoiceOr(..)
+                );
                 if !numeric || low > high || low.is_nan() || high.is_nan() {
                     let message = format!("invalid range for option \"{}\"", spec.name);
                     return Err(Error::new(SqlState::InvalidParameterValue, message));
@@ -173,11 +180,7 @@ impl Options {
     }
 
     pub fn number(&self, name: &str) -> Option<f64> {
-        match self.get(name) {
-            Some(Value::Integer(number)) => Some(*number as f64),
-            Some(Value::Number(number)) => Some(*number),
-            _ => None,
-        }
+        self.get(name).and_then(as_number)
     }
 
     pub fn integer(&self, name: &str) -> Option<usize> {
@@ -207,6 +210,14 @@ pub fn in_kind(spec: &Spec, number: f64) -> Value {
     }
 }
 
+fn as_number(value: &Value) -> Option<f64> {
+    match value {
+        Value::Integer(number) => Some(*number as f64),
+        Value::Number(number) => Some(*number),
+        Value::Boolean(_) | Value::Text(_) | Value::List(_) => None,
+    }
+}
+
 fn checked(spec: &Spec, value: Value) -> Result<Value> {
     let wrong = |wanted: String| {
         let message = format!("invalid value for option \"{}\": {}", spec.name, shown(&value));
@@ -222,6 +233,14 @@ fn checked(spec: &Spec, value: Value) -> Result<Value> {
         (Kind::Number(low, high), Value::Number(number)) if (low..=high).contains(number) => Ok(value),
         (Kind::Number(low, high), _) if high >= 1e300 => Err(wrong(format!("a number of at least {low}"))),
         (Kind::Number(low, high), _) => Err(wrong(format!("a number from {low} to {high}"))),
+        (Kind::Above(low, high), _) => match as_number(&value) {
+            Some(number) if number > low && number <= high => Ok(Value::Number(number)),
+            _ => Err(wrong(format!("a number above {low}, to {high}"))),
+        },
+        (Kind::Between(low, high), _) => match as_number(&value) {
+            Some(number) if number > low && number < high => Ok(Value::Number(number)),
+            _ => Err(wrong(format!("a number above {low} and below {high}"))),
+        },
         (Kind::Boolean, Value::Boolean(_)) => Ok(value),
         (Kind::Boolean, Value::Text(text)) => match text.to_ascii_lowercase().as_str() {
             "true" | "on" | "yes" => Ok(Value::Boolean(true)),
@@ -252,7 +271,7 @@ fn checked(spec: &Spec, value: Value) -> Result<Value> {
             Ok(Value::Number(*number as f64))
         }
         (Kind::ChoiceOr(words, low, high), _) => {
-            Err(wrong(format!("one of {}, or a number from {low} to {high}", words.join(", "))))
+            Err(wrong(format!("one of {}, or a number above {low}, to {high}", words.join(", "))))
         }
         (Kind::Weights, Value::Text(text)) if text.eq_ignore_ascii_case("balanced") => {
             Ok(Value::Text("balanced".to_owned()))
