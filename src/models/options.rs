@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::kind::ModelType;
 use crate::error::{Error, Result, SqlState};
 
+mod idle;
 mod specs;
 #[cfg(test)]
 mod tests;
@@ -100,7 +101,7 @@ impl Options {
         if let Some(spec) = known().find(|spec| spec.name == name).or_else(|| known().find(called)) {
             return Ok(spec);
         }
-        let message = match SPECS.iter().any(|spec| called(&spec)) {
+        let message = match is_known(name) {
             true => format!("option \"{name}\" has no meaning for a model of type {}", self.model_type.name()),
             false => format!("unrecognized option \"{name}\""),
         };
@@ -202,6 +203,11 @@ impl Options {
     }
 }
 
+/// Whether any kind of model has an option of that name or alias.
+pub fn is_known(name: &str) -> bool {
+    SPECS.iter().any(|spec| spec.name == name || spec.aliases.contains(&name))
+}
+
 /// A number as an option of that kind takes it.
 pub fn in_kind(spec: &Spec, number: f64) -> Value {
     match spec.kind {
@@ -295,5 +301,15 @@ pub fn shown(value: &Value) -> String {
         Value::Number(value) => value.to_string(),
         Value::Text(text) => format!("'{}'", text.replace('\'', "''")),
         Value::List(values) => format!("[{}]", values.iter().map(shown).collect::<Vec<_>>().join(", ")),
+    }
+}
+
+/// What a search tries, as it would be written.
+pub fn shown_tried(tried: &Tried) -> String {
+    match tried {
+        Tried::Range(low, high) => format!("HPARAM_RANGE({low}, {high})"),
+        Tried::OneOf(values) => {
+            format!("HPARAM_CANDIDATES([{}])", values.iter().map(shown).collect::<Vec<_>>().join(", "))
+        }
     }
 }

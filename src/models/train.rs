@@ -14,7 +14,7 @@ use super::header::{Evaluation, FeatureStatistics, Importance, LogEntry, Trial};
 use super::inputs::Categories;
 use super::kind::Task;
 use super::learned::Learned;
-use super::options::Options;
+use super::options::{Options, Value};
 use super::watch::Watch;
 use crate::error::{Error, Result, SqlState};
 
@@ -48,6 +48,8 @@ pub struct Outcome {
     pub oddities: Vec<f64>,
     pub log: Vec<LogEntry>,
     pub trials: Vec<Trial>,
+    /// What a search chose.
+    pub chosen: BTreeMap<String, Value>,
     pub notes: Vec<String>,
 }
 
@@ -72,7 +74,7 @@ pub fn train(dataset: &Dataset, options: &Options, control: &Control<'_>) -> Res
     };
     check(dataset, options, &classes)?;
     let positive = positive(options, &classes)?;
-    let mut notes = observe::notes(dataset, options.model_type.task());
+    let mut notes = observe::notes(dataset, options.model_type);
     let categories = Categories::new(
         dataset
             .columns
@@ -107,6 +109,7 @@ pub fn train(dataset: &Dataset, options: &Options, control: &Control<'_>) -> Res
         importance,
         log,
         trials: searched.trials,
+        chosen: searched.chosen,
         notes,
     })
 }
