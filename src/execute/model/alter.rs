@@ -21,7 +21,7 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &AlterModel) -> Result<O
     match &statement.change {
         ModelChange::DefaultVersion(version, position) => {
             let (version, position) = (*version, *position);
-            users::check_default_of(road, oid, version).await.map_err(|error| error.at(position))?;
+            users::check_version(road, oid, version).await.map_err(|error| error.at(position))?;
             road.define(move |document| {
                 let model = place_of(document, oid, &name)?;
                 if !model.versions.contains_key(&version) {

@@ -12,7 +12,7 @@ use super::given::{at_option, read_options};
 use super::series;
 use super::sources::sources;
 use super::training::{Progress, train};
-use super::users::{self, Signature};
+use super::users;
 use crate::catalog::{Document, Model, ModelVersion};
 use crate::encode::TextStyle;
 use crate::encode::column::ColumnWriter;
@@ -70,15 +70,21 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &CreateModel) -> Result<
     };
     let label_inputs = made_of(&|name| roles.label.as_ref().is_some_and(|label| label.name == name));
     let inputs = made_of(&|name| roles.plan.features.iter().any(|(_, feature)| feature.name == name));
-    let features: Vec<Feature> = roles.plan.features.iter().map(|(_, feature)| feature.clone()).collect();
-    let becomes = Signature {
-        model_type: options.model_type,
-        label: roles.label.as_ref(),
-        asked: if transform.is_empty() { &features } else { &inputs },
-    };
-    users::check_default(road, (&schema, &name), &becomes)
-        .await
-        .map_err(|error| error.at(super::place(&statement.name)))?;
+    users::check_default(road, (&schema, &name), |now| {
+        let features = roles.plan.features.iter().map(|(_, feature)| feature.clone()).collect();
+        let (transform, inputs) = (transform.clone(), inputs.clone());
+        // Classes are what training finds; most often they are those of before.
+        let classes = now.header.label.clone();
+        let label = roles.label.clone().map(|feature| match classes {
+            Some(label) => Label { feature, ..label },
+            None => Label { feature, classes: Vec::new(), positive: None },
+        });
+        let id = "to bind".to_owned();
+        let header = Header { id, options: options.clone(), features, label, transform, inputs, ..now.header.clone() };
+        Arc::new(now.to_bind(header))
+    })
+    .await
+    .map_err(|error| error.at(super::place(&statement.name)))?;
     let sources = sources(road, &relations)?;
     let query_text = with_values(road, &statement.query_text)?;
     let progress = Progress::start(road);

@@ -1,32 +1,15 @@
 //! Views that use a model, and what of it they rely on.
 
+use std::sync::Arc;
+
 use crate::catalog::Document;
-use crate::encode::types::format_type;
 use crate::error::{Error, Result, SqlState};
 use crate::execute::dependents::Object;
 use crate::execute::road::Road;
 use crate::models::header::Header;
-use crate::models::{Feature, FeatureKind, ModelType, Task};
-use crate::plan::model::{Given, ModelCall, calls};
+use crate::models::{Model, Task};
+use crate::plan::model::{ModelCall, calls};
 use crate::sql;
-
-/// What a query sees of a version.
-pub(super) struct Signature<'a> {
-    pub(super) model_type: ModelType,
-    pub(super) label: Option<&'a Feature>,
-    /// The columns that a prediction asks for.
-    pub(super) asked: &'a [Feature],
-}
-
-impl<'a> Signature<'a> {
-    pub(super) fn of(header: &'a Header) -> Self {
-        Self {
-            model_type: header.options.model_type,
-            label: header.label.as_ref().map(|label| &label.feature),
-            asked: header.asked(),
-        }
-    }
-}
 
 /// The views whose queries call the model, in the order in which they were made, each with those calls.
 fn users(document: &Document, oid: u32) -> Vec<(Object, Vec<ModelCall>)> {
@@ -52,18 +35,19 @@ pub(super) fn of_version(document: &Document, oid: u32, version: u32) -> Vec<Obj
     users(document, oid).into_iter().filter(|(_, calls)| names_it(calls)).map(|(view, _)| view).collect()
 }
 
-/// Refuses a version as the model's default on which views could not rely as they do on the one that is it now. What is only
-/// known after training, such as the classes of a label, is not looked at.
+/// Refuses a version as the model's default with which views would fail, or answer otherwise than they do with the one that
+/// is it now: each is bound with it. What is only known after training, such as the classes of a label, is not looked at.
 ///
 /// # Errors
 /// 2BP01 with the views.
 pub(super) async fn check_default(
-    road: &Road<'_>,
+    road: &mut Road<'_>,
     (schema, name): (&str, &str),
-    becomes: &Signature<'_>,
+    becomes: impl FnOnce(&Model) -> Arc<Model>,
 ) -> Result<()> {
-    let Some(model) = road.snapshot.model(schema, name) else { return Ok(()) };
-    let mut users = users(&road.snapshot, model.oid);
+    let snapshot = Arc::clone(&road.snapshot);
+    let Some(model) = snapshot.model(schema, name) else { return Ok(()) };
+    let mut users = users(&snapshot, model.oid);
     users.retain(|(_, calls)| calls.iter().any(|call| call.version.is_none()));
     let Some(entry) = model.versions.get(&model.default_version).filter(|_| !users.is_empty()) else { return Ok(()) };
     let now = match road.ground.lake.model(&entry.artifact, &entry.checksum).await {
@@ -71,15 +55,22 @@ pub(super) async fn check_default(
         Err(error) if error.sqlstate() == SqlState::DataCorrupted => return Ok(()),
         read => read?,
     };
-    let now = Signature::of(&now.header);
-    let path = &road.context.search_path;
-    let of_model = Object::Model { schema: schema.to_owned(), name: name.to_owned() }.described(&road.snapshot, path);
-    let lines = users.iter().filter_map(|(view, calls)| {
-        let mut calls = calls.iter().filter(|call| call.version.is_none());
-        let why = calls.find_map(|call| broken(&now, becomes, &call.features))?;
-        Some(format!("{} depends on {of_model}: {why}", view.described(&road.snapshot, path)))
-    });
-    let lines: Vec<String> = lines.collect();
+    let becomes = becomes(&now);
+    let path = road.context.search_path.clone();
+    let of_model = Object::Model { schema: schema.to_owned(), name: name.to_owned() }.described(&snapshot, &path);
+    let mut lines = Vec::new();
+    for (view, calls) in &users {
+        let why = match of_header(&now.header, &becomes.header, calls) {
+            Some(why) => Some(why),
+            None => match view {
+                Object::Relation { schema, name } => road.changed_by_model((schema, name), model.oid, &becomes).await?,
+                Object::Schema(_) | Object::Model { .. } | Object::Expectation { .. } => None,
+            },
+        };
+        if let Some(why) = why {
+            lines.push(format!("{} depends on {of_model}: {why}", view.described(&snapshot, &path)));
+        }
+    }
     if lines.is_empty() {
         return Ok(());
     }
@@ -89,57 +80,29 @@ pub(super) async fn check_default(
         .with_hint("Drop the views first, or give the model another name."))
 }
 
-/// Why a call that was good for one version is not for another.
-fn broken(now: &Signature<'_>, becomes: &Signature<'_>, given: &Given) -> Option<String> {
-    let task = becomes.model_type.task();
-    if now.model_type.task() != task {
-        return Some(format!("its type becomes {}", becomes.model_type.name()));
+/// What no binding shows.
+fn of_header(now: &Header, becomes: &Header, calls: &[ModelCall]) -> Option<String> {
+    let (kind, task) = (becomes.options.model_type, becomes.options.model_type.task());
+    if now.options.model_type.task() != task {
+        return Some(format!("its type would be {}", kind.name()));
     }
-    if let (Some(before), Some(after)) = (now.label, becomes.label) {
-        if task == Task::Classification && before.ty() != after.ty() {
-            return Some(format!("the label becomes {}", format_type(after.ty())));
-        }
-        if matches!(given, Given::Rows) && before.name != after.name {
-            return Some(format!("the label becomes \"{}\"", after.name));
-        }
+    if task == Task::Forecast && now.features != becomes.features {
+        return Some("its series would be others".to_owned());
     }
-    for feature in becomes.asked {
-        let Some(before) = now.asked.iter().find(|other| other.name == feature.name) else {
-            return Some(format!("feature \"{}\" is added", feature.name));
-        };
-        if !is_alike(before, feature) {
-            return Some(format!("feature \"{}\" becomes {}", feature.name, format_type(feature.ty())));
-        }
-    }
-    let same = now.asked.iter().map(|feature| &feature.name).eq(becomes.asked.iter().map(|feature| &feature.name));
-    match given {
-        Given::Arguments { ordered: true, .. } if !same => {
-            Some("the features are others, or in another order".to_owned())
-        }
-        Given::Arguments { named, .. } => {
-            let has = |asked: &[Feature], name: &String| asked.iter().any(|feature| feature.name == *name);
-            let lost = named.iter().find(|name| has(now.asked, name) && !has(becomes.asked, name));
-            lost.map(|name| format!("feature \"{name}\" is taken away"))
-        }
-        // Columns of a forecast are those that tell series apart.
-        Given::Rows if task == Task::Forecast && !same => Some("its series are others".to_owned()),
-        Given::Rows => None,
-    }
+    let names = |header: &Header| header.asked().iter().map(|feature| feature.name.clone()).collect::<Vec<_>>();
+    // Types may fit by chance.
+    let in_order = calls.iter().any(|call| call.version.is_none() && call.ordered);
+    (in_order && names(now) != names(becomes)).then(|| "the features in their order would be others".to_owned())
 }
 
-/// Whether what was given for one is taken for the other: numbers of all types are, and texts.
-fn is_alike(before: &Feature, after: &Feature) -> bool {
-    let any = matches!(after.kind, FeatureKind::Number | FeatureKind::Category);
-    before.ty() == after.ty() || (any && before.kind == after.kind)
-}
-
-/// The same where the model is known by its OID.
-pub(super) async fn check_default_of(road: &Road<'_>, oid: u32, becomes: u32) -> Result<()> {
-    let Some((schema, name, model)) = road.snapshot.model_by_oid(oid) else { return Ok(()) };
+/// The same where another version becomes the default.
+pub(super) async fn check_version(road: &mut Road<'_>, oid: u32, becomes: u32) -> Result<()> {
+    let snapshot = Arc::clone(&road.snapshot);
+    let Some((schema, name, model)) = snapshot.model_by_oid(oid) else { return Ok(()) };
     let Some(entry) = model.versions.get(&becomes).filter(|_| becomes != model.default_version) else { return Ok(()) };
-    if users(&road.snapshot, oid).is_empty() {
+    if users(&snapshot, oid).is_empty() {
         return Ok(());
     }
     let read = road.ground.lake.model(&entry.artifact, &entry.checksum).await?;
-    check_default(road, (schema, name), &Signature::of(&read.header)).await
+    check_default(road, (schema, name), |_| read).await
 }

@@ -13,16 +13,8 @@ pub struct ModelCall {
     /// The model's name as it was written, without a version.
     pub model: String,
     pub version: Option<u32>,
-    pub features: Given,
-}
-
-/// How a call gives the features.
-#[derive(Debug, Clone)]
-pub enum Given {
-    /// `ML.PREDICT(MODEL m, …)` and its kin: columns of rows, by name.
-    Rows,
-    /// `predict('m', …)`: some by name, or in the order of training; those of `t.*` are taken as they are needed.
-    Arguments { named: Vec<String>, ordered: bool },
+    /// Whether features are given in the order of training.
+    pub ordered: bool,
 }
 
 /// All calls of models in a query.
@@ -35,20 +27,20 @@ pub fn calls(query: &ast::Query) -> Vec<ModelCall> {
 struct Found(Vec<ModelCall>);
 
 impl Found {
-    fn add(&mut self, text: &str, features: Given) {
+    fn add(&mut self, text: &str, ordered: bool) {
         let version = super::parse_model(text).ok().and_then(|(_, version)| version);
         let model = match version {
             Some(_) => text.rsplit_once('@').map_or(text, |(name, _)| name),
             None => text,
         };
-        self.0.push(ModelCall { model: model.to_owned(), version, features });
+        self.0.push(ModelCall { model: model.to_owned(), version, ordered });
     }
 
     fn function(&mut self, name: &ast::ObjectName, arguments: &[ast::FunctionArg]) {
         let [schema, _] = name.0.as_slice() else { return };
         if schema.as_ident().is_some_and(|schema| fold(schema) == SCHEMA) {
             for parts in arguments.iter().filter_map(sql::model_argument) {
-                self.add(&written(parts), Given::Rows);
+                self.add(&written(parts), false);
             }
         }
     }
@@ -73,15 +65,10 @@ impl Visitor for Found {
             && PREDICTIONS.contains(&fold(name).as_str())
             && let Some((text, _)) = first_argument(&list.args)
         {
-            let (mut named, mut ordered) = (Vec::new(), false);
-            for argument in list.args.iter().skip(1) {
-                match argument {
-                    ast::FunctionArg::Named { name, .. } => named.push(fold(name)),
-                    ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(_)) => ordered = true,
-                    _ => {}
-                }
-            }
-            self.add(text, Given::Arguments { named, ordered });
+            let in_order = |argument: &ast::FunctionArg| {
+                matches!(argument, ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(_)))
+            };
+            self.add(text, list.args.iter().skip(1).any(in_order));
         }
         ControlFlow::Continue(())
     }

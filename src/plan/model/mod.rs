@@ -23,7 +23,7 @@ use crate::models::Feature;
 use crate::sql;
 
 pub use anomalies::{Detecting, anomaly_columns};
-pub use calls::{Given, ModelCall, calls};
+pub use calls::{ModelCall, calls};
 pub use columns::Added;
 pub use evaluation::{Evaluated, Told};
 pub use explained::{Explaining, explanation_columns};
