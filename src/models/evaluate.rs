@@ -99,7 +99,7 @@ pub enum Gathering {
 /// What was true of a row.
 #[derive(Debug, Clone, Copy)]
 pub enum Truth {
-    /// The class's place; one that the model does not know is beyond all.
+    /// The class's place.
     Class(usize),
     Number(f64),
     None,
@@ -108,10 +108,9 @@ pub enum Truth {
 impl Gathering {
     pub fn new(task: Task, classes: usize, positive: Option<usize>) -> Self {
         match task {
-            Task::Classification => Self::Classes {
-                found: Classification::new(classes, positive.unwrap_or(0), None),
-                two: positive.is_some(),
-            },
+            Task::Classification => {
+                Self::Classes { found: Classification::new(classes, positive.unwrap_or(0)), two: positive.is_some() }
+            }
             Task::Regression | Task::Forecast => Self::Numbers(Regression::default()),
             Task::Clustering => Self::Distances(0.0, 0),
             Task::Components | Task::Anomalies => Self::Nothing,

@@ -24,6 +24,7 @@ mod learned;
 mod linear;
 mod metrics;
 mod model;
+mod notes;
 pub mod onnx;
 pub mod options;
 mod refusal;

@@ -35,7 +35,7 @@ pub enum Answer {
 pub struct Model {
     pub header: Header,
     pub categories: Categories,
-    pub learned: Learned,
+    pub learned: Arc<Learned>,
     /// The classes as values of the label's type.
     classes: Option<ArrayRef>,
     /// Bytes in memory, about.
@@ -70,7 +70,13 @@ impl Model {
             return Err(damaged("the positive class"));
         }
         let bytes = learned.bytes() + categories.bytes();
-        Ok(Self { header, categories, learned, classes, bytes })
+        Ok(Self { header, categories, learned: Arc::new(learned), classes, bytes })
+    }
+
+    /// A model that is only to be bound: it takes and answers what the header says, and cannot be asked.
+    pub fn to_bind(&self, header: Header) -> Self {
+        let learned = Arc::clone(&self.learned);
+        Self { header, categories: Categories::default(), learned, classes: None, bytes: 0 }
     }
 
     /// The artifact's bytes.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::kind::ModelType;
 use crate::error::{Error, Result, SqlState};
 
+mod idle;
 mod specs;
 #[cfg(test)]
 mod tests;
@@ -39,6 +40,10 @@ pub enum Kind {
     /// From the first to the second.
     Integer(i64, i64),
     Number(f64, f64),
+    /// Above the first, to the second.
+    Above(f64, f64),
+    /// Above the first, below the second.
+    Between(f64, f64),
     Boolean,
     Text,
     Texts,
@@ -96,7 +101,7 @@ impl Options {
         if let Some(spec) = known().find(|spec| spec.name == name).or_else(|| known().find(called)) {
             return Ok(spec);
         }
-        let message = match SPECS.iter().any(|spec| called(&spec)) {
+        let message = match is_known(name) {
             true => format!("option \"{name}\" has no meaning for a model of type {}", self.model_type.name()),
             false => format!("unrecognized option \"{name}\""),
         };
@@ -126,7 +131,10 @@ impl Options {
         }
         let tried = match tried {
             Tried::Range(low, high) => {
-                let numeric = matches!(spec.kind, Kind::Integer(..) | Kind::Number(..) | Kind::ChoiceOr(..));
+                let numeric = matches!(
+                    spec.kind,
+                    Kind::Integer(..) | Kind::Number(..) | Kind::Above(..) | Kind::Between(..) | Kind::ChoiceOr(..)
+                );
                 if !numeric || low > high || low.is_nan() || high.is_nan() {
                     let message = format!("invalid range for option \"{}\"", spec.name);
                     return Err(Error::new(SqlState::InvalidParameterValue, message));
@@ -173,11 +181,7 @@ impl Options {
     }
 
     pub fn number(&self, name: &str) -> Option<f64> {
-        match self.get(name) {
-            Some(Value::Integer(number)) => Some(*number as f64),
-            Some(Value::Number(number)) => Some(*number),
-            _ => None,
-        }
+        self.get(name).and_then(as_number)
     }
 
     pub fn integer(&self, name: &str) -> Option<usize> {
@@ -199,11 +203,24 @@ impl Options {
     }
 }
 
+/// Whether any kind of model has an option of that name or alias.
+pub fn is_known(name: &str) -> bool {
+    SPECS.iter().any(|spec| spec.name == name || spec.aliases.contains(&name))
+}
+
 /// A number as an option of that kind takes it.
 pub fn in_kind(spec: &Spec, number: f64) -> Value {
     match spec.kind {
         Kind::Integer(..) => Value::Integer(number.round() as i64),
         _ => Value::Number(number),
+    }
+}
+
+fn as_number(value: &Value) -> Option<f64> {
+    match value {
+        Value::Integer(number) => Some(*number as f64),
+        Value::Number(number) => Some(*number),
+        Value::Boolean(_) | Value::Text(_) | Value::List(_) => None,
     }
 }
 
@@ -222,6 +239,14 @@ fn checked(spec: &Spec, value: Value) -> Result<Value> {
         (Kind::Number(low, high), Value::Number(number)) if (low..=high).contains(number) => Ok(value),
         (Kind::Number(low, high), _) if high >= 1e300 => Err(wrong(format!("a number of at least {low}"))),
         (Kind::Number(low, high), _) => Err(wrong(format!("a number from {low} to {high}"))),
+        (Kind::Above(low, high), _) => match as_number(&value) {
+            Some(number) if number > low && number <= high => Ok(Value::Number(number)),
+            _ => Err(wrong(format!("a number above {low}, to {high}"))),
+        },
+        (Kind::Between(low, high), _) => match as_number(&value) {
+            Some(number) if number > low && number < high => Ok(Value::Number(number)),
+            _ => Err(wrong(format!("a number above {low} and below {high}"))),
+        },
         (Kind::Boolean, Value::Boolean(_)) => Ok(value),
         (Kind::Boolean, Value::Text(text)) => match text.to_ascii_lowercase().as_str() {
             "true" | "on" | "yes" => Ok(Value::Boolean(true)),
@@ -252,7 +277,7 @@ fn checked(spec: &Spec, value: Value) -> Result<Value> {
             Ok(Value::Number(*number as f64))
         }
         (Kind::ChoiceOr(words, low, high), _) => {
-            Err(wrong(format!("one of {}, or a number from {low} to {high}", words.join(", "))))
+            Err(wrong(format!("one of {}, or a number above {low}, to {high}", words.join(", "))))
         }
         (Kind::Weights, Value::Text(text)) if text.eq_ignore_ascii_case("balanced") => {
             Ok(Value::Text("balanced".to_owned()))
@@ -276,5 +301,15 @@ pub fn shown(value: &Value) -> String {
         Value::Number(value) => value.to_string(),
         Value::Text(text) => format!("'{}'", text.replace('\'', "''")),
         Value::List(values) => format!("[{}]", values.iter().map(shown).collect::<Vec<_>>().join(", ")),
+    }
+}
+
+/// What a search tries, as it would be written.
+pub fn shown_tried(tried: &Tried) -> String {
+    match tried {
+        Tried::Range(low, high) => format!("HPARAM_RANGE({low}, {high})"),
+        Tried::OneOf(values) => {
+            format!("HPARAM_CANDIDATES([{}])", values.iter().map(shown).collect::<Vec<_>>().join(", "))
+        }
     }
 }

@@ -15,7 +15,7 @@ use super::header::{Evaluation, FeatureStatistics, Importance, LogEntry, Trial};
 use super::inputs::Categories;
 use super::kind::Task;
 use super::learned::Learned;
-use super::options::Options;
+use super::options::{Options, Value};
 use super::watch::Watch;
 use crate::error::{Error, Result, SqlState};
 
@@ -49,6 +49,8 @@ pub struct Outcome {
     pub oddities: Vec<f64>,
     pub log: Vec<LogEntry>,
     pub trials: Vec<Trial>,
+    /// What a search chose.
+    pub chosen: BTreeMap<String, Value>,
     pub notes: Vec<String>,
     /// Of the pool, for the model until it is stored.
     pub memory: Option<MemoryReservation>,
@@ -77,7 +79,7 @@ pub fn train(dataset: &Dataset, options: &Options, control: &Control<'_>) -> Res
     };
     check(dataset, options, &classes)?;
     let positive = positive(options, &classes)?;
-    let mut notes = observe::notes(dataset, options.model_type.task());
+    let mut notes = observe::notes(dataset, options.model_type);
     let categories = Categories::new(
         dataset
             .columns
@@ -112,6 +114,7 @@ pub fn train(dataset: &Dataset, options: &Options, control: &Control<'_>) -> Res
         importance,
         log,
         trials: searched.trials,
+        chosen: searched.chosen,
         notes,
         memory,
     })

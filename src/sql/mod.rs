@@ -135,6 +135,20 @@ pub fn parse_query(text: &str) -> Result<ast::Query> {
     whole(text, |grammar| grammar.query())
 }
 
+/// The text of a query with literals in the place of its parameters, `$1` for the first.
+pub fn with_parameters(text: &str, literals: &[String]) -> String {
+    let (mut filled, mut done) = (String::with_capacity(text.len()), 0);
+    for token in scan::scan(text).iter().filter(|token| matches!(token.kind, Kind::Parameter)) {
+        let number = token.value.trim_start_matches('$').parse::<usize>().ok();
+        let Some(literal) = number.and_then(|number| literals.get(number.checked_sub(1)?)) else { continue };
+        filled.push_str(text.get(done..token.start).unwrap_or_default());
+        filled.push_str(literal);
+        done = token.end;
+    }
+    filled.push_str(text.get(done..).unwrap_or_default());
+    filled
+}
+
 /// A type's name as a client writes it, e.g. `numeric(12,2)`.
 ///
 /// # Errors

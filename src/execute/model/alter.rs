@@ -1,6 +1,6 @@
 //! ALTER MODEL: its default version, name, schema and owner.
 
-use super::{missing, missing_version, model_mut, owned};
+use super::{missing, missing_version, model_mut, owned, users};
 use crate::error::{Error, Result, Severity, SqlState};
 use crate::execute::alter::owner_oid;
 use crate::execute::output::Output;
@@ -21,6 +21,7 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &AlterModel) -> Result<O
     match &statement.change {
         ModelChange::DefaultVersion(version, position) => {
             let (version, position) = (*version, *position);
+            users::check_version(road, oid, version).await.map_err(|error| error.at(position))?;
             road.define(move |document| {
                 let model = place_of(document, oid, &name)?;
                 if !model.versions.contains_key(&version) {

@@ -2,16 +2,21 @@
 //! it last. So a model that the catalog names always has its artifact, and a training that ends early leaves nothing behind.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use futures::StreamExt as _;
 use sqlparser::ast::{self, SelectItem};
 
 use super::alter::exists;
+use super::given::{at_option, read_options};
 use super::series;
 use super::sources::sources;
 use super::training::{self, Progress, train};
+use super::users;
 use crate::catalog::{Document, Model, ModelVersion};
-use crate::encode::types::{OutputColumn, PgType, oid};
+use crate::encode::TextStyle;
+use crate::encode::column::ColumnWriter;
+use crate::encode::types::{OutputColumn, PgType, format_type, oid};
 use crate::error::{Error, Result, Severity, SqlState};
 use crate::execute::drop::require_owner;
 use crate::execute::output::{BatchStream, Output};
@@ -19,10 +24,10 @@ use crate::execute::road::Road;
 use crate::lake;
 use crate::models::dataset::{Builder, Plan};
 use crate::models::header::{Header, Label, Rows, TransformItem};
-use crate::models::options::{self, Options, Tried, Value};
+use crate::models::options::Options;
 use crate::models::{Feature, ModelType, Task};
 use crate::plan::{self, settled};
-use crate::sql::{self, CreateModel, ModelOption, OptionValue};
+use crate::sql::{self, CreateModel};
 
 /// Classes that a label may have.
 const CLASSES_MAX: usize = 1_000;
@@ -43,7 +48,7 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &CreateModel) -> Result<
         }
         require_owner((road.session.superuser, road.role_oid()), model.owner, "model", &name)?;
     }
-    let options = read_options(&statement.options)?;
+    let mut options = read_options(&statement.options)?;
     for item in &statement.transform {
         plan::model::check_transform(&item.expression.expression, &road.source)?;
     }
@@ -65,7 +70,23 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &CreateModel) -> Result<
     };
     let label_inputs = made_of(&|name| roles.label.as_ref().is_some_and(|label| label.name == name));
     let inputs = made_of(&|name| roles.plan.features.iter().any(|(_, feature)| feature.name == name));
+    users::check_default(road, (&schema, &name), |now| {
+        let features = roles.plan.features.iter().map(|(_, feature)| feature.clone()).collect();
+        let (transform, inputs) = (transform.clone(), inputs.clone());
+        // Classes are what training finds; most often they are those of before.
+        let classes = now.header.label.clone();
+        let label = roles.label.clone().map(|feature| match classes {
+            Some(label) => Label { feature, ..label },
+            None => Label { feature, classes: Vec::new(), positive: None },
+        });
+        let id = "to bind".to_owned();
+        let header = Header { id, options: options.clone(), features, label, transform, inputs, ..now.header.clone() };
+        Arc::new(now.to_bind(header))
+    })
+    .await
+    .map_err(|error| error.at(super::place(&statement.name)))?;
     let sources = sources(road, &relations)?;
+    let query_text = with_values(road, &statement.query_text)?;
     let progress = Progress::start(road);
     let started = std::time::Instant::now();
     let builder = Builder::new(roles.plan.clone(), road.ground.engine.memory_pool());
@@ -80,6 +101,7 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &CreateModel) -> Result<
         skipped: dataset.skipped.iter().map(|(reason, count)| ((*reason).to_owned(), *count)).collect(),
     };
     let outcome = train(road, dataset, &options, &progress).await?;
+    options.values.extend(outcome.chosen);
     let header = Header {
         id: uuid::Uuid::now_v7().to_string(),
         made_by: env!("CARGO_PKG_VERSION").to_owned(),
@@ -95,7 +117,7 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &CreateModel) -> Result<
         transform,
         inputs,
         label_inputs,
-        query: statement.query_text.clone(),
+        query: query_text,
         search_path: road.context.search_path.clone(),
         sources,
         rows: counted,
@@ -171,8 +193,8 @@ async fn store(
     header: Header,
     (categories, learned): (crate::models::inputs::Categories, crate::models::Learned),
 ) -> Result<Entry> {
-    let model = std::sync::Arc::new(crate::models::Model::new(header, categories, learned)?);
-    let encoded = std::sync::Arc::clone(&model);
+    let model = Arc::new(crate::models::Model::new(header, categories, learned)?);
+    let encoded = Arc::clone(&model);
     let bytes = road.ground.engine.compute(async move { encoded.encode() }).await?;
     let stored = road.ground.lake.store_model(&model.header.id, bytes.into()).await?;
     Ok(Entry::new(&model.header, stored))
@@ -187,7 +209,7 @@ pub(super) async fn name_it(
 ) -> Result<()> {
     let (owner, superuser) = (road.role_oid(), road.session.superuser);
     // Whole: a transaction holds the artifact as long as it may run this again.
-    let entry = std::sync::Arc::new(entry);
+    let entry = Arc::new(entry);
     let skipped = road.define(move |document: &mut Document| {
         let oid = document.take_oid();
         let Some(definition) = document.schemas.get_mut(&schema) else {
@@ -236,8 +258,12 @@ pub(super) struct Roles {
 fn roles(columns: &[OutputColumn], options: &Options, statement: &CreateModel) -> Result<Roles> {
     let at_option = |name: &str| at_option(name, options, statement);
     each_once(columns)?;
-    let named =
-        |option: &str, wanted: &str| named(columns, option, wanted).map_err(|error| error.at(at_option(option)));
+    let named = |option: &str, wanted: &str| {
+        named(columns, option, wanted).map_err(|error| {
+            let error = if statement.transform.is_empty() { error } else { not_transformed(option, wanted) };
+            error.at(at_option(option))
+        })
+    };
     let kind = options.model_type;
     let label = match options.text("label") {
         Some(name) => Some(named("label", name)?),
@@ -245,7 +271,12 @@ fn roles(columns: &[OutputColumn], options: &Options, statement: &CreateModel) -
             let position = columns.iter().position(|column| column.name == "label");
             Some(position.ok_or_else(|| {
                 let message = format!("a model of type {} needs a label", kind.name());
-                Error::new(SqlState::InvalidParameterValue, message).with_hint("Give the option label = 'column'.")
+                let hint = if statement.transform.is_empty() {
+                    "Give the option label = 'column'."
+                } else {
+                    "Give the option label = 'column', and list the column in TRANSFORM."
+                };
+                Error::new(SqlState::InvalidParameterValue, message).with_hint(hint)
             })?)
         }
         None => None,
@@ -254,7 +285,11 @@ fn roles(columns: &[OutputColumn], options: &Options, statement: &CreateModel) -
     let split = options.text("split_column").map(|name| named("split_column", name)).transpose()?;
     let excluded = options.texts("exclude");
     for name in &excluded {
-        named("exclude", name)?;
+        let place = named("exclude", name)?;
+        if label == Some(place) {
+            let message = format!("option exclude names the label \"{name}\"");
+            return Err(Error::new(SqlState::InvalidParameterValue, message).at(at_option("exclude")));
+        }
     }
     let mut taken: Vec<(&str, usize)> = Vec::new();
     for (role, place) in [("label", label), ("weight", weight), ("split_column", split)] {
@@ -320,12 +355,6 @@ fn roles(columns: &[OutputColumn], options: &Options, statement: &CreateModel) -
     Ok(Roles { plan, label: label.map(|(_, feature)| feature) })
 }
 
-/// Where the value of an option stands.
-pub(super) fn at_option(name: &str, options: &Options, statement: &CreateModel) -> Option<u32> {
-    let is_it = |option: &&ModelOption| options.spec(&option.name.value).is_ok_and(|spec| spec.name == name);
-    statement.options.iter().find(is_it).map(|option| option.position)
-}
-
 pub(super) fn each_once(columns: &[OutputColumn]) -> Result<()> {
     for (at, column) in columns.iter().enumerate() {
         if columns.iter().take(at).any(|other| other.name == column.name) {
@@ -345,94 +374,16 @@ pub(super) fn named(columns: &[OutputColumn], option: &str, wanted: &str) -> Res
     })
 }
 
+/// The error for a column of an option that TRANSFORM does not list.
+fn not_transformed(option: &str, wanted: &str) -> Error {
+    let message = format!("TRANSFORM lacks column \"{wanted}\" of option {option}");
+    Error::new(SqlState::UndefinedColumn, message)
+        .with_hint("Only what TRANSFORM lists is known to the model: the label, too.")
+}
+
 /// A constant text has no type yet.
 pub(super) fn settled_type(ty: PgType) -> PgType {
     if ty.oid == oid::UNKNOWN { PgType::TEXT } else { ty }
-}
-
-/// The options as they are kept, BigQuery's words for some put into ours.
-fn read_options(given: &[ModelOption]) -> Result<Options> {
-    let Some(kind) = given.iter().find(|option| option.name.value == "model_type") else {
-        let names: Vec<&str> = ModelType::all().map(ModelType::name).collect();
-        return Err(Error::new(SqlState::InvalidParameterValue, "the option model_type must be given")
-            .with_hint(format!("It is one of {}.", names.join(", "))));
-    };
-    let model_type = match &kind.value {
-        OptionValue::Text(name) => ModelType::named(name),
-        _ => None,
-    };
-    let Some(model_type) = model_type else {
-        let names: Vec<&str> = ModelType::all().map(ModelType::name).collect();
-        let shown = match value_of(&kind.value) {
-            Some(value) => options::shown(&value),
-            None => "a search".to_owned(),
-        };
-        return Err(Error::new(SqlState::InvalidParameterValue, format!("invalid model_type: {shown}"))
-            .with_hint(format!("It is one of {}.", names.join(", ")))
-            .at(kind.position));
-    };
-    let mut options = Options::new(model_type);
-    for option in given.iter().filter(|option| option.name.value != "model_type") {
-        set_option(&mut options, option)?;
-    }
-    Ok(options)
-}
-
-fn set_option(options: &mut Options, option: &ModelOption) -> Result<()> {
-    let name = option.name.value.as_str();
-    let text = match &option.value {
-        OptionValue::Text(text) => text.to_ascii_lowercase(),
-        OptionValue::Boolean(value) => value.to_string(),
-        _ => String::new(),
-    };
-    // Options of BigQuery that say in two what one says here.
-    let (name, value) = match (name, text.as_str()) {
-        ("data_split_method", "no_split") => ("eval_fraction", OptionValue::Number("0".to_owned())),
-        ("data_split_method", "auto_split" | "random" | "custom") => return Ok(()),
-        ("data_split_method", _) => {
-            return Err(Error::unsupported(format!("data_split_method = '{text}'")).at(option.position));
-        }
-        ("auto_class_weights", "true") => ("class_weights", OptionValue::Text("balanced".to_owned())),
-        ("auto_class_weights", "false") => return Ok(()),
-        ("early_stop", "true") => ("early_stopping_rounds", OptionValue::Number("10".to_owned())),
-        ("early_stop", "false") => ("early_stopping_rounds", OptionValue::Number("0".to_owned())),
-        _ => (name, option.value.clone()),
-    };
-    let spec = options.spec(name).map_err(|error| error.at(option.name.position))?;
-    if options.values.contains_key(spec.name) || options.tried.contains_key(spec.name) {
-        let message = format!("option \"{}\" specified more than once", spec.name);
-        return Err(Error::new(SqlState::SyntaxError, message).at(option.name.position));
-    }
-    let set = match &value {
-        OptionValue::Range(low, high) => match (low.parse(), high.parse()) {
-            (Ok(low), Ok(high)) => options.search(spec, Tried::Range(low, high)),
-            _ => Err(Error::new(SqlState::InvalidParameterValue, "a range is from a number to a number")),
-        },
-        OptionValue::Candidates(values) => {
-            let values: Option<Vec<Value>> = values.iter().map(value_of).collect();
-            let values = values.ok_or_else(|| Error::unsupported("a search among searches"));
-            values.and_then(|values| options.search(spec, Tried::OneOf(values)))
-        }
-        other => match value_of(other) {
-            Some(value) => options.set(spec, value),
-            None => Err(Error::unsupported("a search in a list")),
-        },
-    };
-    set.map_err(|error| error.at(option.position))
-}
-
-fn value_of(value: &OptionValue) -> Option<Value> {
-    Some(match value {
-        OptionValue::Text(text) => Value::Text(text.clone()),
-        OptionValue::Boolean(value) => Value::Boolean(*value),
-        OptionValue::Number(text) => match (text.parse::<i64>(), text.parse::<f64>()) {
-            (Ok(number), _) => Value::Integer(number),
-            (Err(_), Ok(number)) => Value::Number(number),
-            (Err(_), Err(_)) => return None,
-        },
-        OptionValue::List(values) => Value::List(values.iter().map(value_of).collect::<Option<_>>()?),
-        OptionValue::Range(..) | OptionValue::Candidates(_) => return None,
-    })
 }
 
 /// The training query, with TRANSFORM over it.
@@ -495,6 +446,24 @@ fn transform(road: &Road<'_>, statement: &CreateModel, inputs: &[Feature]) -> Re
         items.push(TransformItem { name: item.name.value.clone(), expression: text });
     }
     Ok(items)
+}
+
+/// The training query with the values that its parameters have.
+fn with_values(road: &Road<'_>, text: &str) -> Result<String> {
+    let Some(values) = &road.parameters.values else { return Ok(text.to_owned()) };
+    let mut literals = Vec::with_capacity(values.len());
+    for (value, ty) in values.iter().zip(&road.parameters.types) {
+        let ty = ty.unwrap_or(PgType::TEXT);
+        let array = value.to_array()?;
+        let column = ColumnWriter::new(array.data_type(), ty, &Arc::new(TextStyle::default()))?.bind(&array)?;
+        let mut bytes = Vec::new();
+        let literal = match column.write_text(0, &mut bytes)? {
+            true => format!("'{}'", String::from_utf8_lossy(&bytes).replace('\'', "''")),
+            false => "NULL".to_owned(),
+        };
+        literals.push(format!("{literal}::{}", format_type(ty)));
+    }
+    Ok(sql::with_parameters(text, &literals))
 }
 
 fn hinted(error: Error) -> Error {

@@ -1,6 +1,6 @@
 //! DROP MODEL, whole or one version. A query that uses the model goes on with it: what it needs is in memory.
 
-use super::{missing, missing_version, model_mut, owned};
+use super::{missing, missing_version, model_mut, owned, users};
 use crate::error::{Error, Result, Severity, SqlState};
 use crate::execute::dependents::{self, Object};
 use crate::execute::drop::Dropped;
@@ -43,7 +43,19 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &DropModel) -> Result<Ou
             };
             return Err(Error::new(SqlState::ObjectNotInPrerequisiteState, message).with_hint(hint).at(position));
         }
-        model.versions.remove(&version);
+        let views = users::of_version(document, oid, version);
+        if !views.is_empty() && !statement.cascade {
+            let object = Object::Model { schema, name }.described(document, &path);
+            let what = format!("version {version} of {object}");
+            let message = format!("cannot drop {what} because other objects depend on it");
+            return Err(Error::new(SqlState::DependentObjectsStillExist, message)
+                .with_detail(dependents::told(document, &path, &what, &views).join("\n"))
+                .with_hint("Use DROP ... CASCADE to drop the dependent objects too."));
+        }
+        dependents::remove_views(document, &path, &views, &mut dropped);
+        if let Some(model) = document.schemas.get_mut(&schema).and_then(|schema| schema.models.get_mut(&name)) {
+            model.versions.remove(&version);
+        }
         Ok(dropped)
     });
     for notice in dropped.await?.notices {

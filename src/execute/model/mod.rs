@@ -3,11 +3,13 @@
 mod alter;
 mod create;
 mod drop;
+mod given;
 mod grant;
 mod series;
 mod sources;
 mod training;
 mod transfer;
+mod users;
 
 use super::output::Output;
 use super::road::Road;
@@ -118,6 +120,9 @@ pub(super) fn described((entry, model): &(ModelVersion, std::sync::Arc<models::M
     }
     for (name, value) in &header.options.values {
         tell("option", format!("{name} = {}", models::options::shown(value)));
+    }
+    for (name, tried) in &header.options.tried {
+        tell("tried", format!("{name} = {}", models::options::shown_tried(tried)));
     }
     for (name, value) in &header.metrics {
         tell("metric", format!("{name} = {value}"));

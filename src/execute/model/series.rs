@@ -1,6 +1,7 @@
 //! What the columns of the training query are for a model of series.
 
-use super::create::{Roles, at_option, each_once, named, settled_type};
+use super::create::{Roles, each_once, named, settled_type};
+use super::given::at_option;
 use crate::encode::types::{OutputColumn, format_type, oid};
 use crate::error::{Error, Result, SqlState};
 use crate::models::dataset::Plan;

@@ -1,10 +1,13 @@
 //! EXPORT and IMPORT MODEL: artifacts as files, and models as ONNX for other programs.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 
 use super::alter::exists;
 use super::create;
+use super::users;
 use crate::error::{Error, Result, SqlState};
 use crate::execute::drop::require_owner;
 use crate::execute::output::Output;
@@ -72,7 +75,11 @@ pub(super) async fn import(road: &mut Road<'_>, statement: &ImportModel) -> Resu
         let detail = error.detail().unwrap_or(error.message()).to_owned();
         if is_damage { Error::new(SqlState::DataCorrupted, message).with_detail(detail) } else { error }
     })?;
-    let stored = lake.store_model(&uuid::Uuid::now_v7().to_string(), bytes).await?;
+    let model = Arc::new(model);
+    users::check_default(road, (&schema, &name), |_| Arc::clone(&model))
+        .await
+        .map_err(|error| error.at(super::place(&statement.name)))?;
+    let stored = road.ground.lake.store_model(&uuid::Uuid::now_v7().to_string(), bytes).await?;
     let entry = create::Entry::new(&model.header, stored);
     create::name_it(road, (schema, name), entry, (statement.or_replace, false)).await?;
     Ok(Output::Done("IMPORT MODEL".into()))

@@ -7,10 +7,11 @@ use sqlparser::ast;
 
 use super::{Road, Target, relation_columns};
 use crate::catalog::{self, ModelRead, ReadColumn, Relation as CatalogRelation, RelationKind, View, ViewRead};
-use crate::encode::types::{OutputColumn, PgType};
+use crate::encode::types::{OutputColumn, PgType, format_type};
 use crate::error::{Error, Result, SqlState};
 use crate::execute::properties::quoted;
 use crate::lake::{self, ColumnSpec};
+use crate::models::Model;
 use crate::plan::bind::BoundQuery;
 use crate::plan::recorded::Recorded;
 use crate::plan::relations::{Relation, RelationColumn, RelationName, Relations, ResolvedTable};
@@ -69,6 +70,44 @@ impl Road<'_> {
     ) -> Result<BoundQuery> {
         let bound = plan::bind_query(query, &self.context, relations, &view.query, &mut Parameters::none());
         bound.map_err(Error::without_position)
+    }
+
+    /// What of a view would be another with this model as the default version of the model with that OID: an error, or a
+    /// column. `None` also for a view that cannot be read as it is.
+    pub(crate) async fn changed_by_model(
+        &mut self,
+        (schema, name): (&str, &str),
+        oid: u32,
+        model: &Arc<Model>,
+    ) -> Result<Option<String>> {
+        let snapshot = Arc::clone(&self.snapshot);
+        let Some(relation) = snapshot.relation(schema, name) else { return Ok(None) };
+        let Some(view) = relation.kind.query() else { return Ok(None) };
+        let query = crate::sql::parse_query(&view.query)?;
+        let resolved = self.resolve_without(Names::OfView(&query, view, relation.owner), None).await;
+        let Ok(mut relations) = resolved else { return Ok(None) };
+        let Ok(before) = self.bind_materialized(&query, view, &relations) else { return Ok(None) };
+        for (text, used) in &mut relations.models {
+            if used.oid == oid && plan::model::parse_model(text).is_ok_and(|(_, version)| version.is_none()) {
+                used.model = Arc::clone(model);
+            }
+        }
+        let after = match self.bind_materialized(&query, view, &relations) {
+            Ok(after) => after,
+            Err(error) => return Ok(Some(error.message().to_owned())),
+        };
+        let mut pairs = before.columns.iter().zip(&after.columns);
+        let other = pairs.find(|(before, after)| before.name != after.name || before.ty != after.ty);
+        Ok(match other {
+            Some((before, after)) if before.name != after.name => {
+                Some(format!("its column \"{}\" would become \"{}\"", before.name, after.name))
+            }
+            Some((column, after)) => {
+                Some(format!("its column \"{}\" would become {}", column.name, format_type(after.ty)))
+            }
+            None if before.columns.len() != after.columns.len() => Some("it would have other columns".to_owned()),
+            None => None,
+        })
     }
 
     /// The table that this statement reads for a relation; `None` for a relation that is no table of the catalog.

@@ -25,6 +25,7 @@ use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
+use crate::models::notes::listed;
 use crate::models::refusal::{Refusal, sound};
 
 /// The code of a missing category.
@@ -202,16 +203,17 @@ impl Encoder {
         both
     }
 
-    /// Sentences about features that have no influence.
+    /// Sentences about features that have no influence: one for those that are always NULL, one for those that never differ.
     pub fn notes(&self) -> Vec<String> {
-        let note = |feature: &Encoding| match feature.kind {
-            Kind::Dropped { only_missing, .. } => {
-                let why = if only_missing { "is always NULL" } else { "has one value only" };
-                Some(format!("feature \"{}\" {why} and was left out", feature.name))
-            }
-            Kind::Numeric { .. } | Kind::Category(_) => None,
+        let note = |missing: bool, why: &str| {
+            let dropped = |feature: &&Encoding| match feature.kind {
+                Kind::Dropped { only_missing, .. } => only_missing == missing,
+                Kind::Numeric { .. } | Kind::Category(_) => false,
+            };
+            let names: Vec<&str> = self.features.iter().filter(dropped).map(|feature| feature.name.as_str()).collect();
+            (!names.is_empty()).then(|| format!("features that {why} were left out: {}", listed(&names)))
         };
-        self.features.iter().filter_map(note).collect()
+        [note(true, "are always NULL"), note(false, "have one value only")].into_iter().flatten().collect()
     }
 
     /// `Damaged` when the numbers cannot be those of a fit.

@@ -6,6 +6,7 @@ use super::model::{LinearModel, Statistics};
 use crate::models::algebra::cholesky::Cholesky;
 use crate::models::algebra::dot;
 use crate::models::encoder::{Block, Design, Encoder, Features, Gram, Moments, Pass, check_weights, weights_of};
+use crate::models::notes::listed;
 use crate::models::refusal::Refusal;
 use crate::models::watch::Watch;
 
@@ -214,9 +215,14 @@ fn finish(
         solution.coefficients.iter_mut().zip(&correction).for_each(|(value, change)| *value += change);
         rest.squares = (rest.squares - dot(&correction, &rest.gradient)).max(0.0);
         dropped = cholesky.kept().iter().map(|kept| !kept).collect();
-        for (column, _) in encoder.columns().iter().zip(&dropped).filter(|(_, dropped)| **dropped) {
-            let name = &encoder.features()[column.feature].name;
-            notes.push(format!("a column of feature \"{name}\" follows from earlier ones: its weight is 0"));
+        let features = encoder.feature_of_columns();
+        let mut following: Vec<usize> =
+            features.iter().zip(&dropped).filter(|(_, dropped)| **dropped).map(|(feature, _)| *feature).collect();
+        following.sort_unstable();
+        following.dedup();
+        if !following.is_empty() {
+            let names: Vec<&str> = following.iter().map(|feature| encoder.features()[*feature].name.as_str()).collect();
+            notes.push(format!("columns that follow from earlier ones have no weight, of features {}", listed(&names)));
         }
         if !options.penalised() {
             let parts = solution.parts(rest.squares);

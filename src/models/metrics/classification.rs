@@ -10,7 +10,6 @@ const LEAST: f64 = f64::EPSILON;
 pub struct Classification {
     classes: usize,
     positive: usize,
-    threshold: Option<f64>,
     rows: usize,
     /// Labels × predictions, row-major.
     confusion: Vec<f64>,
@@ -38,14 +37,12 @@ pub struct ClassificationMetrics {
 }
 
 impl Classification {
-    /// `positive` (of two classes) is predicted when its probability is at least `threshold`; without one, the most probable class is, of
-    /// equal ones the first.
-    pub fn new(classes: usize, positive: usize, threshold: Option<f64>) -> Self {
+    /// `positive` is that of two classes. The most probable class is predicted, of equal ones the first.
+    pub fn new(classes: usize, positive: usize) -> Self {
         let count = if classes == 2 { 1 } else { classes };
         Self {
             classes,
             positive,
-            threshold: threshold.filter(|_| classes == 2),
             rows: 0,
             confusion: vec![0.0; classes * classes],
             log_loss: 0.0,
@@ -78,12 +75,7 @@ impl Classification {
     }
 
     fn predicted(&self, probabilities: &[f64]) -> usize {
-        match self.threshold {
-            Some(threshold) if probabilities[self.positive.min(1)] >= threshold => self.positive.min(1),
-            Some(_) => 1 - self.positive.min(1),
-            None => (1..self.classes)
-                .fold(0, |best, class| if probabilities[class] > probabilities[best] { class } else { best }),
-        }
+        (1..self.classes).fold(0, |best, class| if probabilities[class] > probabilities[best] { class } else { best })
     }
 
     /// `other` was made with the same arguments.
@@ -175,8 +167,8 @@ mod tests {
 
     #[test]
     fn equal_to_scikit_learn() {
-        let (mut two, mut three) = (Classification::new(2, 1, None), Classification::new(3, 0, None));
-        let mut half = Classification::new(3, 0, None);
+        let (mut two, mut three) = (Classification::new(2, 1), Classification::new(3, 0));
+        let mut half = Classification::new(3, 0);
         for row in 0..6 {
             let p = THREE[row][0];
             two.add(usize::from(LABELS[row] == 0), &[1.0 - p, p], WEIGHTS[row]);
@@ -215,11 +207,11 @@ mod tests {
 
     #[test]
     fn one_label_has_no_ranking() {
-        let mut rows = Classification::new(2, 1, Some(0.3));
+        let mut rows = Classification::new(2, 1);
         rows.add(0, &[0.6, 0.4], 1.0);
         rows.add(9, &[0.6, 0.4], 1.0);
         let metrics = rows.metrics().unwrap();
-        assert_eq!((metrics.rows, metrics.accuracy, metrics.roc_auc), (1, 0.0, None));
-        assert_eq!(Classification::new(2, 1, None).metrics(), None);
+        assert_eq!((metrics.rows, metrics.accuracy, metrics.roc_auc), (1, 1.0, None));
+        assert_eq!(Classification::new(2, 1).metrics(), None);
     }
 }

@@ -70,7 +70,7 @@ pub fn export(model: &Model, null_text: &str) -> Result<Vec<u8>> {
         builder.input(&feature.name, if feature.kind.is_category() { Element::Text } else { Element::Double });
     }
     let nulls = Nulls { text: null_text };
-    let scores = match &model.learned {
+    let scores = match model.learned.as_ref() {
         Learned::Trees(trees) => of_trees(&mut builder, features, &model.categories, trees, &nulls)?,
         Learned::Linear(model) => {
             let coefficients = std::slice::from_ref(&model.coefficients);

@@ -160,7 +160,7 @@ pub const SPECS: &[Spec] = &[
         kind: Kind::Integer(1, 64),
         types: TREES,
         default: "",
-        about: "Splits from the root to a leaf at most: 64 at most in any case; without it `num_leaves` alone bounds boosted trees, and the logarithm of `max_samples` those of an isolation forest.",
+        about: "Splits from the root to a leaf at most. Without it 64 in a random forest; `num_leaves` alone bounds boosted trees, and the logarithm of `max_samples` those of an isolation forest.",
     },
     Spec {
         name: "num_leaves",
@@ -205,7 +205,7 @@ pub const SPECS: &[Spec] = &[
     Spec {
         name: "feature_fraction",
         aliases: &["colsample_bytree"],
-        kind: Kind::Number(0.0, 1.0),
+        kind: Kind::Above(0.0, 1.0),
         types: BOOSTED,
         default: "1",
         about: "The share of features that a tree looks at.",
@@ -213,7 +213,7 @@ pub const SPECS: &[Spec] = &[
     Spec {
         name: "subsample",
         aliases: &["bagging_fraction"],
-        kind: Kind::Number(0.0, 1.0),
+        kind: Kind::Above(0.0, 1.0),
         types: GROWN,
         default: "1",
         about: "The share of rows that a tree is made of.",
@@ -269,7 +269,7 @@ pub const SPECS: &[Spec] = &[
     Spec {
         name: "learning_rate",
         aliases: &["learn_rate", "eta"],
-        kind: Kind::Number(0.0, 10.0),
+        kind: Kind::Above(0.0, 10.0),
         types: BOOSTED,
         default: "0.1",
         about: "How much each tree counts.",
@@ -293,7 +293,7 @@ pub const SPECS: &[Spec] = &[
     Spec {
         name: "quantile",
         aliases: &["alpha", "quantile_alpha"],
-        kind: Kind::Number(0.0, 1.0),
+        kind: Kind::Between(0.0, 1.0),
         types: &[BoostedTreeRegressor],
         default: "0.5",
         about: "The quantile to predict, where `objective` is `quantile`.",

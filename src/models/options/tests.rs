@@ -11,11 +11,13 @@ fn values(kind: Kind) -> String {
     match kind {
         Kind::Integer(low, high) => bounds(high as f64, &low.to_string(), &high.to_string()),
         Kind::Number(low, high) => bounds(high, &low.to_string(), &high.to_string()),
+        Kind::Above(low, high) => format!("above {low}, to {high}"),
+        Kind::Between(low, high) => format!("above {low}, below {high}"),
         Kind::Boolean => "`true`, `false`".to_owned(),
         Kind::Text => "text".to_owned(),
         Kind::Texts => "text or list".to_owned(),
         Kind::Choice(known) => words(known),
-        Kind::ChoiceOr(known, low, high) => format!("{}, above {low} to {high}", words(known)),
+        Kind::ChoiceOr(known, low, high) => format!("{}, above {low}, to {high}", words(known)),
         Kind::Weights => "`balanced`, JSON".to_owned(),
     }
 }

@@ -9,8 +9,9 @@ use super::super::dataset::{Dataset, MISSING, Target, Values};
 use super::super::evaluate::{Gathering, Truth};
 use super::super::header::{Evaluation, FeatureStatistics, Importance};
 use super::super::inputs::{Categories, Input, Inputs};
-use super::super::kind::Task;
+use super::super::kind::{ModelType, Task};
 use super::super::learned::Learned;
+use super::super::notes::listed;
 use super::Control;
 use crate::error::{Error, Result, SqlState};
 
@@ -25,8 +26,6 @@ const STATISTICS_ROWS: usize = 1_024;
 /// Rows and features up to which permutation importance is taken.
 const PERMUTED_ROWS_MAX: usize = 5_000;
 const PERMUTED_FEATURES_MAX: usize = 100;
-/// Features that a note names.
-const TOLD_MAX: usize = 10;
 
 /// The values of a feature, of all rows.
 pub(super) fn statistics(values: &Values) -> FeatureStatistics {
@@ -70,28 +69,24 @@ pub(super) fn statistics(values: &Values) -> FeatureStatistics {
 }
 
 /// What a user should know of the features.
-pub(super) fn notes(dataset: &Dataset, task: Task) -> Vec<String> {
+pub(super) fn notes(dataset: &Dataset, kind: ModelType) -> Vec<String> {
     let mut notes = Vec::new();
     let named = |wanted: &dyn Fn(usize, &Values) -> bool| -> Vec<&str> {
         let columns = dataset.columns.iter().enumerate().zip(&dataset.features);
         columns.filter(|((at, values), _)| wanted(*at, values)).map(|(_, feature)| feature.name.as_str()).collect()
     };
-    let list = |names: &[&str]| {
-        let told = names.iter().take(TOLD_MAX).map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
-        let more = names.len().saturating_sub(TOLD_MAX);
-        if more > 0 { format!("{told} and {more} more") } else { told }
-    };
-    if task == Task::Forecast {
+    if kind.task() == Task::Forecast {
         notes.extend(skipped(dataset));
         return notes;
     }
-    let constant = named(&|_, values| dataset.rows > 1 && values.is_constant());
+    // Where columns are encoded, the encoder tells which it left out.
+    let constant = named(&|_, values| kind.is_of_trees() && dataset.rows > 1 && values.is_constant());
     if !constant.is_empty() {
-        notes.push(format!("features that never differ say nothing: {}", list(&constant)));
+        notes.push(format!("features that never differ say nothing: {}", listed(&constant)));
     }
     let same = named(&|_, values| dataset.rows > 1 && !values.is_constant() && tells_label(values, &dataset.target));
     if !same.is_empty() {
-        notes.push(format!("features that are the label in other words: {}", list(&same)));
+        notes.push(format!("features that are the label in other words: {}", listed(&same)));
     }
     notes.extend(skipped(dataset));
     notes

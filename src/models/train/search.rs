@@ -7,7 +7,6 @@ use super::super::dataset::Dataset;
 use super::super::evaluate::is_loss;
 use super::super::header::{Evaluation, Trial};
 use super::super::inputs::Categories;
-use super::super::kind::Task;
 use super::super::options::{Options, SPECS, Tried, Value, in_kind};
 use super::super::tree::Rng;
 use super::{Control, Fitted, fit, observe};
@@ -22,6 +21,8 @@ pub(super) struct Best {
     pub(super) metrics: BTreeMap<String, f64>,
     pub(super) evaluation: Evaluation,
     pub(super) trials: Vec<Trial>,
+    /// The values of the options that were searched for.
+    pub(super) chosen: BTreeMap<String, Value>,
 }
 
 /// Fits the model, or one for each trial.
@@ -35,14 +36,14 @@ pub(super) fn best(
     if options.tried.is_empty() {
         let fitted = fit::fit(dataset, options, control, positive)?;
         let (metrics, evaluation) = observe::evaluation(dataset, &fitted.learned, categories, positive, control)?;
-        return Ok(Best { fitted, metrics, evaluation, trials: Vec::new() });
+        return Ok(Best { fitted, metrics, evaluation, trials: Vec::new(), chosen: BTreeMap::new() });
     }
     if dataset.train_rows == dataset.rows {
         let message = "a search for options needs rows that are held out";
         return Err(Error::new(SqlState::InvalidParameterValue, message)
             .with_hint("Set eval_fraction, or name a split_column."));
     }
-    let objective = objective(options)?;
+    let objective = options.objective()?;
     // With its value of the objective and its number.
     let mut best: Option<(f64, usize, Best)> = None;
     let mut trials: Vec<Trial> = Vec::new();
@@ -67,7 +68,8 @@ pub(super) fn best(
                 let value = if is_loss(objective) { -value } else { value };
                 trial.metrics = metrics.clone();
                 if !value.is_nan() && best.as_ref().is_none_or(|(known, ..)| value > *known) {
-                    best = Some((value, number, Best { fitted, metrics, evaluation, trials: Vec::new() }));
+                    let chosen = trial.options.clone();
+                    best = Some((value, number, Best { fitted, metrics, evaluation, trials: Vec::new(), chosen }));
                 }
             }
             Err(error) if matches!(error.sqlstate(), SqlState::QueryCanceled | SqlState::OutOfMemory) => {
@@ -106,21 +108,6 @@ fn without_best(objective: &str, trials: &[Trial]) -> Error {
         Some(hint) => error.with_hint(hint),
         None => error,
     }
-}
-
-/// The metric that is made best.
-fn objective(options: &Options) -> Result<&str> {
-    let known = match options.model_type.task() {
-        Task::Classification => super::super::evaluate::OF_CLASSES,
-        _ => super::super::evaluate::OF_NUMBERS,
-    };
-    let Some(name) = options.text("hparam_objective") else {
-        return Ok(if options.model_type.task() == Task::Classification { "roc_auc" } else { "r2_score" });
-    };
-    known.iter().find(|metric| metric.eq_ignore_ascii_case(name)).copied().ok_or_else(|| {
-        Error::new(SqlState::InvalidParameterValue, format!("unknown metric \"{name}\" of option hparam_objective"))
-            .with_hint(format!("It is one of {}.", known.join(", ")))
-    })
 }
 
 /// The options of each trial.

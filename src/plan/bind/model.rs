@@ -38,6 +38,25 @@ const FUNCTIONS: &[&str] = &[
     "forecast",
 ];
 
+/// The options of a function, whatever the kind of model.
+fn option_names(function: &str) -> &'static [&'static str] {
+    match function {
+        "detect_anomalies" => &["contamination", "anomaly_prob_threshold"],
+        "explain_predict" => &["top_k_features"],
+        "forecast" => &["horizon", "confidence_level"],
+        _ => &[],
+    }
+}
+
+/// How the arguments after the model are written.
+fn argument_hint(function: &str) -> String {
+    let options: Vec<String> = option_names(function).iter().map(|name| format!("{name} => …")).collect();
+    match options.as_slice() {
+        [] => "Rows are given as (SELECT …) or TABLE t.".to_owned(),
+        options => format!("Rows are given as (SELECT …) or TABLE t, options by name: {}.", options.join(", ")),
+    }
+}
+
 /// The arguments of a call.
 pub(super) struct Call<'a> {
     pub(super) function: &'a str,
@@ -117,8 +136,7 @@ impl Binder<'_> {
                 }
                 other => {
                     let error = Error::unsupported(format!("this argument of ml.{function}"));
-                    let hint = "Rows are given as (SELECT …) or TABLE t, options by name, e.g. threshold => 0.5.";
-                    return Err(error.with_hint(hint).at(self.position(other.span()).or(position)));
+                    return Err(error.with_hint(argument_hint(function)).at(self.position(other.span()).or(position)));
                 }
             }
         }
@@ -225,7 +243,7 @@ impl Binder<'_> {
         let names = unique(vec!["value"; exprs.len()]);
         let exprs: Vec<Expr> = exprs.into_iter().zip(names).map(|(expr, name)| expr.alias(name)).collect();
         let plan = LogicalPlanBuilder::from(input.plan).project(exprs)?.build()?;
-        let pass = Evaluated::new(Arc::clone(model), told)?;
+        let pass = Evaluated::new(Arc::clone(model), &call.used.name, told)?;
         let columns = pass.columns()?.iter().map(|(name, ty)| RelationColumn::new(name, *ty)).collect();
         let provider = PassTable::new(self.unnested(plan)?, Arc::new(pass));
         let table = ResolvedTable {

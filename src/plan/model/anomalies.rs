@@ -66,7 +66,7 @@ impl Detecting {
             .split_at_checked(model.features().len())
             .ok_or_else(|| Error::internal("too few columns for a model"))?;
         let inputs = Inputs::new(model.features(), &model.categories, features, rows)?;
-        if let Learned::Series(set) = &model.learned {
+        if let Learned::Series(set) = model.learned.as_ref() {
             let kind = model.header.label.as_ref().map(|label| label.feature.kind);
             let (Some(values), Some(kind)) = (rest.first(), kind) else {
                 return Err(Error::internal("a series without its value"));

@@ -28,6 +28,8 @@ pub enum Told {
 #[derive(Debug)]
 pub struct Evaluated {
     model: Arc<Model>,
+    /// For errors.
+    name: String,
     told: Told,
     schema: SchemaRef,
 }
@@ -35,9 +37,9 @@ pub struct Evaluated {
 impl Evaluated {
     /// # Errors
     /// The engine's.
-    pub fn new(model: Arc<Model>, told: Told) -> Result<Self> {
+    pub fn new(model: Arc<Model>, name: &str, told: Told) -> Result<Self> {
         let none = facts(&model, told, &Metrics::new(), &Evaluation::default())?;
-        Ok(Self { schema: none.batch.schema(), model, told })
+        Ok(Self { schema: none.batch.schema(), model, name: name.to_owned(), told })
     }
 
     /// Names and types of the answer's columns.
@@ -73,6 +75,7 @@ impl Pass for Evaluated {
         let classes = self.model.header.label.iter().flat_map(|label| label.classes.iter().cloned()).enumerate();
         Box::new(Rows {
             model: Arc::clone(&self.model),
+            name: self.name.clone(),
             found: self.gathering(),
             classes: classes.map(|(place, class)| (class, place)).collect(),
             rows: 0,
@@ -100,6 +103,7 @@ impl Pass for Evaluated {
 /// The rows of one partition.
 struct Rows {
     model: Arc<Model>,
+    name: String,
     found: Gathering,
     classes: HashMap<String, usize>,
     rows: usize,
@@ -111,8 +115,8 @@ impl Rows {
         match (self.model.task(), label, own) {
             (Task::Classification, Some(array), _) => {
                 let texts = texts(&class_values(array))?;
-                let class = |text: &str| self.classes.get(text).copied().unwrap_or(usize::MAX);
-                Ok(texts.iter().map(|text| text.map(|text| Truth::Class(class(text)))).collect())
+                let class = |text: &str| self.classes.get(text).copied().ok_or_else(|| self.unknown(text));
+                texts.iter().map(|text| text.map(|text| class(text).map(Truth::Class)).transpose()).collect()
             }
             (Task::Regression | Task::Forecast, Some(array), own) => {
                 let kind = own.map_or(FeatureKind::Number, |label| label.feature.kind);
@@ -122,6 +126,13 @@ impl Rows {
             }
             _ => Ok(vec![Some(Truth::None); rows]),
         }
+    }
+
+    /// Metrics without such rows would be better than the model is.
+    fn unknown(&self, class: &str) -> Error {
+        let label = self.model.header.label.as_ref().map_or("label", |label| label.feature.name.as_str());
+        let message = format!("label \"{label}\" has a value that model \"{}\" does not know: \"{class}\"", self.name);
+        Error::new(SqlState::InvalidParameterValue, message).with_hint("Leave such rows out in the query.")
     }
 }
 

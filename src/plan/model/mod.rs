@@ -1,6 +1,7 @@
 //! Models in a statement: TRANSFORM's expressions, and calls that predict.
 
 mod anomalies;
+mod calls;
 mod columns;
 mod evaluation;
 mod explained;
@@ -22,6 +23,7 @@ use crate::models::Feature;
 use crate::sql;
 
 pub use anomalies::{Detecting, anomaly_columns};
+pub use calls::{ModelCall, calls};
 pub use columns::Added;
 pub use evaluation::{Evaluated, Told};
 pub use explained::{Explaining, explanation_columns};

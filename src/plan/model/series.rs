@@ -180,7 +180,7 @@ impl PartitionStream for SeriesRows {
             let (model, schema) = (Arc::clone(&model), Arc::clone(&whole));
             async move {
                 tokio::task::yield_now().await;
-                let Learned::Series(set) = &model.learned else { return Ok(None) };
+                let Learned::Series(set) = model.learned.as_ref() else { return Ok(None) };
                 gathered(&model, set, next, told, &schema).map_err(Error::into_datafusion)
             }
         });

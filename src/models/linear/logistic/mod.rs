@@ -163,7 +163,8 @@ fn search(problem: &Problem<'_>, options: &LinearOptions, watch: &dyn Watch) -> 
         // Separated classes have no last steps.
         if last && end.converged && !(free && end.value < SEPARATED_LOSS) {
             before = end.iterations;
-            newton(problem, options, end.at, &mut |iteration, loss| shown(before + iteration, loss), watch)?
+            let rest = LinearOptions { iterations_max: options.iterations_max.saturating_sub(before), ..*options };
+            newton(problem, &rest, end.at, &mut |iteration, loss| shown(before + iteration, loss), watch)?
         } else {
             End { at: end.at, loss: end.value, iterations: end.iterations, converged: end.converged, separated: false }
         }

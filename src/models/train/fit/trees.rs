@@ -19,7 +19,7 @@ use super::super::super::tree::{
 use super::super::super::trees::{Trees, Watched, number_of, refused};
 use super::super::{Control, Fitted, observe};
 use super::{class_weights, label_numbers, row_weights};
-use crate::error::{Error, Result, SqlState};
+use crate::error::{Error, Result};
 
 /// Rows that bounds of bins are taken from.
 const SAMPLE_ROWS: usize = 200_000;
@@ -137,7 +137,7 @@ pub(super) fn forest(
         gain_min: options.number("min_gain").unwrap_or(0.0),
         features_per_node: per_node(options, classes > 0, dataset.features.len()),
         bootstrap,
-        sample_share: share(options, "subsample")?,
+        sample_share: options.number("subsample").unwrap_or(1.0),
         out_of_bag: bootstrap && options.boolean("oob_score").unwrap_or(!held_out),
         seed: options.seed(),
         threads: control.threads,
@@ -200,6 +200,7 @@ pub(super) fn forest(
 pub(super) fn isolation(dataset: &Dataset, options: &Options, control: &Control<'_>) -> Result<Fitted> {
     let rows = dataset.train_rows;
     let codes = dataset.columns.iter().filter(|values| matches!(values, Values::Codes { .. })).count();
+    let categories_max = options.integer("max_categories").unwrap_or(tree::BINS_MAX);
     let own = IsolationOptions {
         trees: options.integer("num_trees").unwrap_or(100),
         rows_per_tree: options.integer("max_samples").unwrap_or(256),
@@ -225,7 +226,7 @@ pub(super) fn isolation(dataset: &Dataset, options: &Options, control: &Control<
                         *count += 1;
                     }
                 }
-                features.push(tree::Feature::from(&Bins::categorical(&counts)));
+                features.push(tree::Feature::from(&Bins::categories(&counts, categories_max)));
                 numbers.push(codes.iter().take(rows).map(|code| number_of(*code)).collect());
             }
         }
@@ -276,18 +277,6 @@ fn held(
     Ok((Trees::new(ensemble, classes, threshold)?, Some(memory)))
 }
 
-/// A share that is not 0.
-fn share(options: &Options, name: &'static str) -> Result<f64> {
-    match options.number(name) {
-        None => Ok(1.0),
-        Some(share) if share > 0.0 => Ok(share),
-        Some(_) => {
-            let message = format!("option \"{name}\" must be greater than 0");
-            Err(Error::new(SqlState::InvalidParameterValue, message))
-        }
-    }
-}
-
 pub(super) fn boosted(dataset: &Dataset, options: &Options, control: &Control<'_>) -> Result<Fitted> {
     let coded_rows = Coded::new(dataset, options, control, 3)?;
     let rows = dataset.train_rows;
@@ -301,7 +290,7 @@ pub(super) fn boosted(dataset: &Dataset, options: &Options, control: &Control<'_
         }
         _ => (Objective::Squared, 0),
     };
-    let row_share = share(options, "subsample")?;
+    let row_share = options.number("subsample").unwrap_or(1.0);
     let own = BoostOptions {
         iterations: of("num_iterations").unwrap_or(100),
         learning_rate: options.number("learning_rate").unwrap_or(0.1),
@@ -311,7 +300,7 @@ pub(super) fn boosted(dataset: &Dataset, options: &Options, control: &Control<'_
         lambda_l1: options.number("l1_reg").unwrap_or(0.0),
         lambda_l2: options.number("l2_reg").unwrap_or(0.0),
         gain_min: options.number("min_gain").unwrap_or(0.0),
-        feature_share: share(options, "feature_fraction")?,
+        feature_share: options.number("feature_fraction").unwrap_or(1.0),
         row_share,
         bagging_every: usize::from(row_share < 1.0),
         early_stopping_rounds: rounds,

@@ -91,6 +91,10 @@ impl Binder<'_> {
                 {
                     let (name, place) = (fold(name), self.position(name.span));
                     if takes_class && name == CLASS && !is_asked(&name) {
+                        if given.class.is_some() {
+                            let message = format!("argument name \"{name}\" used more than once");
+                            return Err(Error::new(SqlState::SyntaxError, message).at(place));
+                        }
                         let class = constant_text(expr).ok_or_else(|| {
                             let message = "the argument class of predict_proba must be a text constant";
                             Error::new(SqlState::FeatureNotSupported, message).at(place)
@@ -111,7 +115,16 @@ impl Binder<'_> {
                     given.named.push((name, self.expr(expr, context)?));
                 }
                 ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expr)) => {
-                    given.ordered.push(self.expr(expr, context)?);
+                    let value = self.expr(expr, context)?;
+                    if value.ty.oid == oid::RECORD {
+                        let message = format!("a row is no feature of model \"{}\"", used.name);
+                        let error = Error::new(SqlState::DatatypeMismatch, message).at(self.position(expr.span()));
+                        return Err(match expr {
+                            ast::Expr::Identifier(name) => error.with_hint(format!("Write {name}.* for its columns.")),
+                            _ => error,
+                        });
+                    }
+                    given.ordered.push(value);
                 }
                 ast::FunctionArg::Unnamed(ast::FunctionArgExpr::QualifiedWildcard(_)) => {}
                 other => return Err(Error::unsupported("this argument").at(self.position(other.span()))),
@@ -129,7 +142,8 @@ impl Binder<'_> {
                 given.named.push((column, value.typed));
             }
         }
-        let by_name = arguments.len() > given.ordered.len();
+        let of_class = usize::from(given.class.is_some());
+        let by_name = arguments.len() > given.ordered.len() + of_class;
         if by_name && !given.ordered.is_empty() {
             let message = "a prediction takes its features by name or in their order, not both";
             let place = given.ordered.first().and_then(|value| value.position);
