@@ -132,9 +132,10 @@ pub async fn ground(config: &Config, metrics: Arc<Metrics>) -> Result<Ground> {
     };
     let lake = Lake::new(stores, options);
     lake.decide_by(Decisions::new(&catalog));
+    lake.count_models_in(engine.memory_pool());
     let files = FileAccess {
         roots: config.files.roots.clone(),
-        warehouse: Some(lake.stores().warehouse()?.location),
+        warehouse: Some(lake.stores().warehouse()?),
         model_bytes_max: config.files.model_bytes_max.0,
     };
     let webhook = webhook(config, &metrics)?;

@@ -382,30 +382,45 @@ impl Document {
         self.schemas.get(schema)?.relations.get(name)
     }
 
-    /// Refuses relations that were made or changed since `before` to need what is not there any more: somebody else dropped it.
+    /// Refuses schemas, relations and models that were made or changed since `before` to need what is not there any more:
+    /// somebody else dropped it.
     ///
     /// # Errors
     /// 40001.
     pub fn check_references(&self, before: &Self) -> Result<()> {
         let (known, now) = (before.by_oid(), self.by_oid());
         for relation in now.values() {
-            let old = known.get(&relation.oid);
             let needs = relation.kind.needs();
-            let needed = old.map(|old| old.kind.needs()).unwrap_or_default();
+            let needed = known.get(&relation.oid).map(|old| old.kind.needs()).unwrap_or_default();
             let is_lost =
                 |oid: &u32| *oid >= FIRST_USER_OID && !now.contains_key(oid) && self.model_by_oid(*oid).is_none();
-            let lost_view = needs != needed && needs.iter().any(is_lost);
-            let lost_owner = old.is_none_or(|old| old.owner != relation.owner)
-                && !self.roles.values().any(|role| role.oid == relation.owner);
-            if lost_view || lost_owner {
-                let message = "could not serialize access due to concurrent update";
-                let what = if lost_view { "A relation" } else { "The owner" };
-                return Err(Error::new(SqlState::SerializationFailure, message)
-                    .with_detail(format!("{what} that the statement needs was dropped by another transaction."))
-                    .with_hint("Try the statement again."));
+            if needs != needed && needs.iter().any(is_lost) {
+                return Err(lost("A relation"));
+            }
+        }
+        let (known, roles) = (before.role_needs(), self.roles.values().map(|role| role.oid).collect::<BTreeSet<_>>());
+        for (oid, (owner, users)) in self.role_needs() {
+            let (old_owner, old_users) = known.get(&oid).map_or((None, None), |(owner, users)| (Some(*owner), *users));
+            if old_owner != Some(owner) && !roles.contains(&owner) {
+                return Err(lost("The owner"));
+            }
+            let is_new = |user: &&u32| **user != EVERYBODY && old_users.is_none_or(|old| !old.contains(*user));
+            if users.into_iter().flatten().filter(is_new).any(|user| !roles.contains(user)) {
+                return Err(lost("A role"));
             }
         }
         Ok(())
+    }
+
+    /// The roles that schemas, relations and models name, by their OIDs: owners, and users of models.
+    fn role_needs(&self) -> HashMap<u32, (u32, Option<&BTreeSet<u32>>)> {
+        let mut needs = HashMap::new();
+        for schema in self.schemas.values() {
+            needs.insert(schema.oid, (schema.owner, None));
+            needs.extend(schema.relations.values().map(|relation| (relation.oid, (relation.owner, None))));
+            needs.extend(schema.models.values().map(|model| (model.oid, (model.owner, Some(&model.users)))));
+        }
+        needs
     }
 
     /// The model of that schema and name.
@@ -448,4 +463,10 @@ impl Document {
     pub fn role_name(&self, oid: u32) -> Option<&str> {
         self.roles.iter().find(|(_, role)| role.oid == oid).map(|(name, _)| name.as_str())
     }
+}
+
+fn lost(what: &str) -> Error {
+    Error::new(SqlState::SerializationFailure, "could not serialize access due to concurrent update")
+        .with_detail(format!("{what} that the statement needs was dropped by another transaction."))
+        .with_hint("Try the statement again.")
 }

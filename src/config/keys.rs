@@ -120,7 +120,7 @@ sections! {
         compaction_files_min: usize = 32, "So many small files in one partition of a managed table that this server writes are put together; 0 leaves them.";
         target_file_bytes: Bytes = Bytes::megabytes(256), "The size that files are put together to, here and by OPTIMIZE.";
         vacuum_interval: Duration = Duration::from_secs(24 * 3600), "Time between two removals of old files from all managed tables; 0 leaves them to VACUUM.";
-        file_retention: Duration = Duration::from_secs(7 * 24 * 3600), "How long files stay that the newest version of their table does not have, unless its property delta.deletedFileRetentionDuration says otherwise, and artifacts that no model has.";
+        file_retention: Duration = Duration::from_secs(7 * 24 * 3600), "How long files stay that the newest version of their table does not have, unless its property delta.deletedFileRetentionDuration says otherwise, and artifacts that no model has, these for an hour at least.";
         dropped_retention: Duration = Duration::from_secs(24 * 3600), "How long the files of a dropped table stay.";
     }
 

@@ -213,10 +213,10 @@ async fn from_file(
     location: &str,
 ) -> Result<Output> {
     copy_options::refuse_folder_options(&statement.options, "COPY FROM")?;
-    road.check_file(location, false)?;
-    let resolved = road.ground.lake.stores().resolve(location)?;
+    let resolved = road.open_place(location, false)?;
     road.ground.lake.stores().register(road.ground.engine.runtime());
     let set = FileSet::find(resolved.store, resolved.url, resolved.path.as_ref()).await?;
+    set.check_within(&road.ground.files.roots).await?;
     let names = data_columns(&target, chosen);
     let format = copy_options::file_format(statement.options.format, location);
     let options = copy_options::file(&statement.options, location, &names)?;

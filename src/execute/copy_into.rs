@@ -23,7 +23,7 @@ use super::standing;
 use crate::encode::types::{OutputColumn, PgType, format_type};
 use crate::error::{Error, Result, SqlState};
 use crate::lake::files::{FileFormat, FileOptions, FileSet, FileTable, HeaderChoice};
-use crate::lake::{ColumnSpec, FileKey, Input, LoadStep, Operation, WriteMode, files};
+use crate::lake::{ColumnSpec, FileKey, Input, LoadStep, Operation, Resolved, WriteMode, files};
 use crate::observe::CopyDirection;
 use crate::plan::relations::{Filled, Relation, RelationColumn, ResolvedTable};
 use crate::sql::{CopyInto, Name};
@@ -50,7 +50,7 @@ struct Loaded {
 
 pub(crate) async fn run(road: &mut Road<'_>, statement: &CopyInto) -> Result<Output> {
     let options = LoadOptions::of(statement)?;
-    road.check_file(&statement.location, false).map_err(|error| error.at(statement.position))?;
+    road.open_place(&statement.location, false).map_err(|error| error.at(statement.position))?;
     let mut attempt = 1;
     let loaded = loop {
         match load(road, statement, &options).await {
@@ -128,8 +128,14 @@ async fn load(road: &mut Road<'_>, statement: &CopyInto, options: &LoadOptions) 
 /// The files that the statement means; there may be none where a pattern or a folder is named.
 async fn find(road: &Road<'_>, statement: &CopyInto) -> Result<FileSet> {
     let stores = road.ground.lake.stores();
-    let resolved = stores.resolve(&statement.location)?;
+    let resolved = road.open_place(&statement.location, false).map_err(|error| error.at(statement.position))?;
     stores.register(road.ground.engine.runtime());
+    let found = found(statement, resolved).await?;
+    found.check_within(&road.ground.files.roots).await?;
+    Ok(found)
+}
+
+async fn found(statement: &CopyInto, resolved: Resolved) -> Result<FileSet> {
     let path = resolved.path.to_string();
     if !statement.files.is_empty() {
         return FileSet::named(resolved.store, resolved.url, &path, &statement.files).await;

@@ -118,10 +118,9 @@ impl Encoding {
 }
 
 async fn to_file(road: &mut Road<'_>, statement: &CopyTo, bound: BoundQuery, location: &str) -> Result<Output> {
-    road.check_file(location, true)?;
+    let resolved = road.open_place(location, true)?;
     let options = export_options(statement, location, &bound.columns)?;
     let plan = sorted(bound.plan, &options.partition_by)?;
-    let resolved = road.ground.lake.stores().resolve(location)?;
     let (name, is_folder) = (location.to_owned(), location.ends_with('/'));
     let target = ExportTarget { store: resolved.store, path: resolved.path, name, is_folder };
     let style = road.style();

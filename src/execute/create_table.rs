@@ -53,7 +53,7 @@ pub(crate) async fn run(road: &mut Road<'_>, statement: &CreateTable) -> Result<
         return Err(Error::unsupported("LOCATION of a temporary table"));
     }
     if let Some(location) = &statement.location {
-        road.check_file(location, true)?;
+        road.open_place(location, true)?;
     }
     let location = location_for(road, &schema, &name, statement, existing.as_ref()).await?;
     let oid = existing.as_ref().map(|relation| relation.oid);

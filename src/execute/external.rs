@@ -101,10 +101,10 @@ fn call(statement: &CreateExternalTable) -> String {
 }
 
 pub(crate) async fn convert(road: &mut Road<'_>, statement: &Convert) -> Result<Output> {
-    road.check_file(&statement.location, true)?;
+    let place = road.open_place(&statement.location, true)?;
     let partitions = statement.partitioned_by.iter().filter_map(partition);
     let lake = &road.ground.lake;
-    lake.convert(&statement.location, &partitions.collect::<Vec<_>>())
+    lake.convert((&place, &statement.location), &partitions.collect::<Vec<_>>())
         .await
         .map_err(|error| error.at(statement.position))?;
     Ok(Output::Done("CONVERT TO DELTA".into()))

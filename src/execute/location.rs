@@ -33,7 +33,12 @@ pub(super) fn check_place(document: &Document, stores: &Stores, location: &str, 
 
 fn folder(stores: &Stores, location: &str) -> Result<String> {
     let resolved = stores.resolve(location)?;
-    Ok(format!("{}/", resolved.location.as_str().trim_end_matches('/')))
+    let text = resolved.location.as_str().trim_end_matches('/');
+    // One store under two schemes.
+    Ok(match text.strip_prefix("s3a://") {
+        Some(key) => format!("s3://{key}/"),
+        None => format!("{text}/"),
+    })
 }
 
 fn refused(location: &str, what: &str) -> Error {

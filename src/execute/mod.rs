@@ -56,7 +56,7 @@ pub(crate) mod transaction;
 pub(crate) mod truncate;
 pub(crate) mod watched;
 
-pub use ground::{FileAccess, Ground};
+pub use ground::{Asked, FileAccess, Ground};
 pub(crate) use road::{Road, statement_context};
 pub use transaction::{Decisions, complete};
 

@@ -18,7 +18,7 @@ use futures::StreamExt;
 use sqlparser::ast;
 use tokio_util::sync::CancellationToken;
 
-use super::ground::Ground;
+use super::ground::{Asked, Ground};
 use super::output::BatchStream;
 use crate::builtins::{Context, ContextNames};
 use crate::catalog::{Definition, Document, Snapshot};
@@ -27,7 +27,7 @@ use crate::encode::input::InputContext;
 use crate::encode::types::PgType;
 use crate::engine::Tuning;
 use crate::error::{Error, Result, SqlState};
-use crate::lake::{self, Decision, Freshness, MadeTable};
+use crate::lake::{self, Decision, Freshness, MadeTable, Resolved};
 use crate::plan::{self, Parameters};
 use crate::session::{Pins, Session};
 use crate::sql::Set;
@@ -163,9 +163,15 @@ impl<'a> Road<'a> {
         self.session.settings().scram_iterations()
     }
 
-    /// Refuses a file of the server's disk that this role may not touch.
-    pub(crate) fn check_file(&self, location: &str, writes: bool) -> Result<()> {
-        self.ground.files.check(location, self.session.superuser, writes)
+    /// The place that a statement names, if this role may go there.
+    pub(crate) fn open_place(&self, location: &str, writes: bool) -> Result<Resolved> {
+        self.open_place_for("COPY", location, writes)
+    }
+
+    /// The same for another statement than COPY.
+    pub(crate) fn open_place_for(&self, statement: &str, location: &str, writes: bool) -> Result<Resolved> {
+        let asked = Asked { statement, superuser: self.session.superuser, writes };
+        self.ground.files.open(self.ground.lake.stores(), location, asked)
     }
 
     fn freshness(&self) -> Freshness {

@@ -33,19 +33,18 @@ struct Found {
 }
 
 impl Lake {
-    /// Makes a Delta table of the Parquet files under a folder; `partitions` are the columns of its `name=value` folders.
+    /// Makes a Delta table of the Parquet files under a folder, with the name that messages have for it; `partitions` are the columns of its `name=value` folders.
     ///
     /// # Errors
     /// 42P07 when there is a Delta table already, 58P01 when there are no Parquet files, 42P16 for folders that do not name the
     /// partition columns, 42804 when columns differ; the store's errors.
-    pub async fn convert(&self, location: &str, partitions: &[ColumnSpec]) -> Result<()> {
-        let resolved = self.stores().resolve(location)?;
-        self.stores().trust(&resolved).await?;
-        if log::load(&resolved).await?.is_some() {
+    pub async fn convert(&self, (resolved, location): (&Resolved, &str), partitions: &[ColumnSpec]) -> Result<()> {
+        self.stores().trust(resolved).await?;
+        if log::load(resolved).await?.is_some() {
             let message = format!("a Delta table already exists at \"{location}\"");
             return Err(Error::new(SqlState::DuplicateTable, message));
         }
-        let files = parquet_files(&resolved).await?;
+        let files = parquet_files(resolved).await?;
         if files.is_empty() {
             let message = format!("there are no Parquet files under \"{location}\"");
             return Err(Error::new(SqlState::UndefinedFile, message));
@@ -61,12 +60,12 @@ impl Lake {
         let schema = merged(&found, &fields)?;
         let columns: Vec<StructField> = schema.fields().chain(fields.iter()).cloned().collect();
         CreateBuilder::new()
-            .with_log_store(log::log_store(&resolved))
+            .with_log_store(log::log_store(resolved))
             .with_columns(columns)
             .with_partition_columns(fields.iter().map(|field| field.name().clone()))
             .with_actions(found.into_iter().map(|found| Action::Add(found.add)))
             .await?;
-        self.table(location, Freshness::Latest).await.map(drop)
+        self.table(resolved.location.as_str(), Freshness::Latest).await.map(drop)
     }
 }
 

@@ -67,7 +67,7 @@ pub use decision::Decision;
 pub use dropped::DroppedTable;
 pub use history::{Detail, History, HistoryEntry};
 pub use loads::{FileKey, LoadStep, Loads};
-pub use models::StoredModel;
+pub use models::{ModelFile, READ_TIMES, StoredModel};
 pub use rearrangement::Restored;
 pub use redefinition::{RedefinedColumn, Redefinition, RowsUnder};
 pub use refreshed::{Refreshed, Source};
@@ -352,6 +352,10 @@ impl Lake {
 
 /// A name as one path segment of every store: letters, digits, `_`, `-` and what is not ASCII stay as they are.
 fn percent_encode(name: &str) -> String {
+    // Encoded or not, a URL's `.` and `..` are steps and no names.
+    if matches!(name, "." | "..") {
+        return format!("_{}", "%2E".repeat(name.len()));
+    }
     let mut out = String::with_capacity(name.len());
     for character in name.chars() {
         if character.is_ascii_alphanumeric() || matches!(character, '_' | '-') || !character.is_ascii() {

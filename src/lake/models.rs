@@ -2,17 +2,18 @@
 //! dropped models, or of a server that ended before its commit: [`Lake::clear_models`] removes them after their time.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
 use futures::TryStreamExt as _;
-use object_store::{ObjectStore as _, ObjectStoreExt as _, PutMode, PutOptions};
+use object_store::{GetResult, ObjectStore as _, ObjectStoreExt as _, PutMode, PutOptions};
 
 use parking_lot::Mutex;
 
-use super::Lake;
+use super::{Lake, Resolved};
 use crate::error::{Error, Result, SqlState};
 use crate::models::{Model, artifact};
 
@@ -23,6 +24,10 @@ const SUFFIX: &str = ".lgmodel";
 const UNNAMED: &str = "_lakegate/maintenance/models.json";
 /// Bytes of models that are kept in memory.
 const CACHE_BYTES_MAX: usize = 256 << 20;
+/// What reading an artifact takes, as a multiple of its bytes.
+pub const READ_TIMES: u64 = 4;
+/// Younger artifacts stay whatever the retention: another server may have written one and be about to enter it.
+const AGE_MIN: TimeDelta = TimeDelta::hours(1);
 
 /// An artifact that was written. As long as this is held, the catalog may come to name it, and it stays.
 #[derive(Debug)]
@@ -48,31 +53,74 @@ type Staged = Mutex<HashSet<String>>;
 pub(super) struct ModelCache {
     entries: Mutex<Entries>,
     staged: Arc<Staged>,
+    /// Whose memory artifacts are read into.
+    pool: OnceLock<Arc<dyn MemoryPool>>,
+}
+
+/// A model's file that was found and not read yet.
+#[derive(Debug)]
+pub struct ModelFile {
+    /// How many it has.
+    pub bytes: u64,
+    found: GetResult,
+}
+
+impl ModelFile {
+    /// # Errors
+    /// The store's.
+    pub async fn read(self) -> Result<Bytes> {
+        Ok(self.found.bytes().await?)
+    }
+}
+
+/// Work over many bytes, away from the threads that talk to clients.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|_| Error::internal("a task that reads a model failed"))?
+}
+
+async fn checksum_of(bytes: &Bytes) -> Result<String> {
+    let bytes = bytes.clone();
+    blocking(move || Ok(artifact::checksum(&bytes))).await
 }
 
 #[derive(Debug, Default)]
 struct Entries {
     by_checksum: HashMap<String, (Arc<Model>, u64)>,
+    /// Those that somebody uses, kept or too large for that: nobody reads one a second time.
+    in_use: HashMap<String, Weak<Model>>,
     bytes: usize,
     clock: u64,
 }
 
 impl ModelCache {
+    /// Memory for an artifact, its sections, and what is made of them.
+    fn held(&self, bytes: u64) -> Result<Option<MemoryReservation>> {
+        let Some(pool) = self.pool.get() else { return Ok(None) };
+        let held = MemoryConsumer::new("a model that is read").register(pool);
+        held.try_grow(usize::try_from(bytes.saturating_mul(READ_TIMES)).unwrap_or(usize::MAX))?;
+        Ok(Some(held))
+    }
+
     fn get(&self, checksum: &str) -> Option<Arc<Model>> {
         let mut entries = self.entries.lock();
         entries.clock += 1;
         let clock = entries.clock;
-        let (model, used) = entries.by_checksum.get_mut(checksum)?;
-        *used = clock;
-        Some(Arc::clone(model))
+        if let Some((model, used)) = entries.by_checksum.get_mut(checksum) {
+            *used = clock;
+            return Some(Arc::clone(model));
+        }
+        entries.in_use.get(checksum).and_then(Weak::upgrade)
     }
 
     /// Keeps a model; those that were not used for longest go. One that is too large stays with who asked for it.
     fn put(&self, checksum: &str, model: &Arc<Model>) {
+        let mut entries = self.entries.lock();
+        entries.in_use.retain(|_, model| model.strong_count() > 0);
+        entries.in_use.insert(checksum.to_owned(), Arc::downgrade(model));
         if model.bytes > CACHE_BYTES_MAX {
             return;
         }
-        let mut entries = self.entries.lock();
         entries.clock += 1;
         let clock = entries.clock;
         if entries.by_checksum.insert(checksum.to_owned(), (Arc::clone(model), clock)).is_none() {
@@ -89,16 +137,32 @@ impl ModelCache {
 }
 
 impl Lake {
-    /// The model of an artifact.
+    /// Tells which pool has the memory for artifacts while they are read; without one they are not counted.
+    pub fn count_models_in(&self, pool: &Arc<dyn MemoryPool>) {
+        let _ = self.models.pool.set(Arc::clone(pool));
+    }
+
+    /// The model of an artifact of so many bytes. Statements that ask for one at the same time have it read once.
     ///
     /// # Errors
-    /// XX001 when the artifact is not what was written or not there, and the store's.
-    pub async fn model(&self, artifact: &str, checksum: &str) -> Result<Arc<Model>> {
+    /// XX001 when the artifact is not what was written or not there, 53200 when there is no memory for it, and the store's.
+    pub async fn model(&self, artifact: &str, checksum: &str, bytes: u64) -> Result<Arc<Model>> {
         if let Some(model) = self.models.get(checksum) {
             return Ok(model);
         }
+        let _one_reads = self.queue_named(format!("model {checksum}")).lock_owned().await;
+        if let Some(model) = self.models.get(checksum) {
+            return Ok(model);
+        }
+        let held = self.models.held(bytes)?;
         let bytes = self.read_model(artifact, checksum).await?;
-        let model = Arc::new(Model::decode(&bytes)?);
+        let model = blocking(move || {
+            let model = Model::decode(&bytes);
+            // Counted for as long as it is read, by whoever goes on waiting or not.
+            drop(held);
+            model
+        });
+        let model = Arc::new(model.await?);
         self.models.put(checksum, &model);
         Ok(model)
     }
@@ -111,7 +175,7 @@ impl Lake {
         let artifact = format!("{FOLDER}/{id}{SUFFIX}");
         let place = self.stores().in_warehouse(&artifact)?;
         self.models.staged.lock().insert(artifact.clone());
-        let (checksum, size) = (artifact::checksum(&bytes), bytes.len() as u64);
+        let (checksum, size) = (checksum_of(&bytes).await?, bytes.len() as u64);
         let stored = StoredModel { artifact, checksum, bytes: size, staged: Arc::clone(&self.models.staged) };
         let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
         place.store.put_opts(&place.path, bytes.into(), options).await?;
@@ -129,18 +193,17 @@ impl Lake {
             Err(object_store::Error::NotFound { .. }) => return Err(artifact::damaged("it is missing")),
             Err(error) => return Err(error.into()),
         };
-        if artifact::checksum(&bytes) != checksum {
+        if checksum_of(&bytes).await? != checksum {
             return Err(artifact::damaged("the checksum does not fit"));
         }
         Ok(bytes)
     }
 
-    /// Reads a model from a file that anybody may have written.
+    /// Opens a model's file, which anybody may have written; messages call it by `location`.
     ///
     /// # Errors
     /// 54000 when it is larger than `bytes_max`, 58P01 when it is not there, and the store's.
-    pub async fn fetch_model(&self, location: &str, bytes_max: u64) -> Result<Bytes> {
-        let place = self.stores().resolve(location)?;
+    pub async fn open_model(place: &Resolved, location: &str, bytes_max: u64) -> Result<ModelFile> {
         let found = match place.store.get(&place.path).await {
             Ok(found) => found,
             Err(object_store::Error::NotFound { .. }) => {
@@ -155,7 +218,7 @@ impl Lake {
             return Err(Error::new(SqlState::ProgramLimitExceeded, message)
                 .with_hint(format!("The configuration key files.model_bytes_max is {bytes_max} bytes.")));
         }
-        Ok(found.bytes().await?)
+        Ok(ModelFile { bytes: size, found })
     }
 
     /// All artifacts that no statement of this process is about to enter into the catalog, each with the time of its writing.
@@ -174,7 +237,8 @@ impl Lake {
         Ok(named.filter(|(artifact, _)| !staged.contains(artifact)).collect())
     }
 
-    /// Removes those of the artifacts, which no catalog names, that have been so for `retention`; how many they were. When one
+    /// Removes those of the artifacts, which no catalog names, that have been so for `retention` and are older than an hour; how
+    /// many they were. When one
     /// was first seen is kept beside the warehouse's other notes, because a model may be dropped long after it was made.
     ///
     /// # Errors
@@ -190,7 +254,7 @@ impl Lake {
         let (mut seen, mut removed) = (BTreeMap::new(), 0);
         for (artifact, written) in unnamed {
             let since = before.get(&artifact).copied().unwrap_or(now);
-            if now - since.max(written) >= retention {
+            if now - since.max(written) >= retention && now - written >= AGE_MIN {
                 self.remove_model(&artifact).await?;
                 removed += 1;
             } else {

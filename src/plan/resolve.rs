@@ -47,8 +47,10 @@ pub struct Resolver<'a> {
     pub freshness: Freshness,
     /// How text in files is read.
     pub input: InputContext,
-    /// Refuses a file location that this role may not read.
-    pub file_check: &'a (dyn Fn(&str) -> Result<()> + Send + Sync),
+    /// The place that a path or URL means, if this role may read there.
+    pub open_place: &'a (dyn Fn(&str) -> Result<lake::Resolved> + Send + Sync),
+    /// Folders of the server's disk that files must lie in.
+    pub roots: &'a [std::path::PathBuf],
     /// Whether the role may read everything; otherwise only what it owns.
     pub superuser: bool,
     pub role_oid: u32,
@@ -259,9 +261,9 @@ impl Resolver<'_> {
 
     /// Files as a relation.
     async fn open_file(&self, call: &FileCall) -> Result<Relation> {
-        (self.file_check)(&call.location)?;
-        let resolved = self.lake.stores().resolve(&call.location)?;
+        let resolved = (self.open_place)(&call.location)?;
         let set = FileSet::find(resolved.store, resolved.url, resolved.path.as_ref()).await?;
+        set.check_within(self.roots).await?;
         let table = files::table(set, call.format, &call.options, call.columns.clone(), self.input).await?;
         Ok(Relation::Table(file_table(&call.location, table)))
     }
@@ -269,8 +271,8 @@ impl Resolver<'_> {
     /// The Delta table at a place, whether the catalog knows it or not.
     async fn open_delta(&mut self, arguments: &[ast::FunctionArg]) -> Result<Relation> {
         let location = FileCall::delta_location(arguments)?;
-        (self.file_check)(&location)?;
-        let table = self.pin(&location).await?;
+        let place = (self.open_place)(&location)?;
+        let table = self.pin(place.location.as_str()).await?;
         let columns = table.columns().iter().map(column_of).collect();
         let provider = table.provider()?;
         Ok(Relation::Table(ResolvedTable { schema: String::new(), name: location, oid: 0, columns, provider }))

@@ -73,7 +73,7 @@ pub struct AlterModel {
 #[derive(Debug, Clone)]
 pub enum ModelChange {
     /// SET DEFAULT VERSION n, with its position.
-    DefaultVersion(u32, u32),
+    DefaultVersion(u64, u32),
     RenameTo(Name),
     OwnerTo(Name),
     SetSchema(Name),
@@ -84,7 +84,7 @@ pub struct DropModel {
     pub name: QualifiedName,
     pub if_exists: bool,
     /// One version only, with its position.
-    pub version: Option<(u32, u32)>,
+    pub version: Option<(u64, u32)>,
     pub cascade: bool,
 }
 
@@ -101,7 +101,7 @@ pub struct GrantModels {
 #[derive(Debug, Clone)]
 pub struct ExportModel {
     pub name: QualifiedName,
-    pub version: Option<(u32, u32)>,
+    pub version: Option<(u64, u32)>,
     pub location: String,
     /// Of the location.
     pub position: u32,
@@ -320,13 +320,17 @@ impl Grammar<'_> {
     }
 
     /// `VERSION n` or `@n`, if it is there, with its position.
-    fn model_version(&mut self) -> Result<Option<(u32, u32)>> {
+    fn model_version(&mut self) -> Result<Option<(u64, u32)>> {
         if !self.accept_operator("@") && !self.accept("version") {
             return Ok(None);
         }
-        let position = self.token().position;
-        let number = self.integer()?;
-        Ok(Some((u32::try_from(number).unwrap_or(0), position)))
+        let token = self.token();
+        if !matches!(token.kind, Kind::Number) || !token.value.bytes().all(|byte| byte.is_ascii_digit()) {
+            return self.syntax();
+        }
+        let version = (token.value.parse().unwrap_or(u64::MAX), token.position);
+        self.advance();
+        Ok(Some(version))
     }
 
     /// After ALTER MODEL.

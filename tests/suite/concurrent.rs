@@ -157,3 +157,38 @@ async fn a_table_has_a_folder_of_its_own() {
     assert!(copied.join("part.parquet").exists());
     assert_eq!(one.value("SELECT count(*) FROM t").await.unwrap(), "1");
 }
+
+const MODEL: &str = "OPTIONS (model_type = 'linear_regression', label = 'y') AS SELECT g AS x, 2.0 * g AS y FROM generate_series(1, 50) g";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_does_not_go_with_a_schema_that_is_gone() {
+    let (_server, mut one, mut other) = two().await;
+    run(&mut one, &["CREATE SCHEMA s2", &format!("CREATE MODEL m {MODEL}")]).await;
+    run(&mut one, &["BEGIN", "ALTER MODEL m SET SCHEMA s2"]).await;
+    run(&mut other, &["DROP SCHEMA s2"]).await;
+    refused(&mut one, "COMMIT", "3F000").await;
+    assert_eq!(other.value("SELECT round(predict('m', x => 3))").await.unwrap(), "6");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn models_and_schemas_have_roles_that_are_there() {
+    let (server, mut one, mut other) = two().await;
+    run(&mut one, &["CREATE SCHEMA s1", &format!("CREATE MODEL m {MODEL}")]).await;
+    for change in ["ALTER MODEL m OWNER TO heir", "GRANT EXECUTE ON MODEL m TO heir", "ALTER SCHEMA s1 OWNER TO heir"] {
+        run(&mut one, &["CREATE ROLE heir", "BEGIN", change]).await;
+        run(&mut other, &["DROP ROLE heir"]).await;
+        refused(&mut one, "COMMIT", "40001").await;
+    }
+    run(&mut one, &["EXPORT MODEL m TO 'memory://files/m.lgmodel'"]).await;
+    for change in ["IMPORT MODEL made FROM 'memory://files/m.lgmodel'", &format!("CREATE MODEL made {MODEL}")] {
+        run(&mut one, &["CREATE ROLE maker SUPERUSER LOGIN"]).await;
+        let parameters = [("user", "maker"), ("database", "lakegate")];
+        let mut maker = Connection::start(server.address(), &parameters).await.unwrap();
+        run(&mut maker, &["BEGIN", change]).await;
+        run(&mut other, &["DROP ROLE maker"]).await;
+        refused(&mut maker, "COMMIT", "40001").await;
+    }
+    // A role that had a right is no new one.
+    run(&mut one, &["CREATE ROLE heir", "GRANT EXECUTE ON MODEL m TO heir", "ALTER MODEL m RENAME TO n"]).await;
+    assert_eq!(other.value("SELECT string_agg(model_owner, ',') FROM lakegate.models").await.unwrap(), "lakegate");
+}

@@ -35,6 +35,7 @@ mod postgres;
 mod protocol;
 mod refreshed;
 mod repeated;
+mod roots;
 mod server;
 mod slt;
 mod sql_driver;

@@ -1,6 +1,6 @@
 //! ALTER MODEL: its default version, name, schema and owner.
 
-use super::{missing, missing_version, model_mut, owned, users};
+use super::{known_version, missing, missing_version, model_mut, owned, users};
 use crate::error::{Error, Result, Severity, SqlState};
 use crate::execute::alter::owner_oid;
 use crate::execute::output::Output;
@@ -10,7 +10,10 @@ use crate::sql::{AlterModel, ModelChange, QualifiedName};
 pub(super) async fn run(road: &mut Road<'_>, statement: &AlterModel) -> Result<Output> {
     let done = Output::Done("ALTER MODEL".into());
     let (_, oid) = match owned(road, &statement.name) {
-        Err(error) if statement.if_exists && error.sqlstate() == SqlState::UndefinedObject => {
+        Err(error)
+            if statement.if_exists
+                && matches!(error.sqlstate(), SqlState::UndefinedObject | SqlState::InvalidSchemaName) =>
+        {
             let message = format!("{}, skipping", error.message());
             road.notice(Error::notice(Severity::Notice, SqlState::SuccessfulCompletion, message));
             return Ok(done);
@@ -24,10 +27,9 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &AlterModel) -> Result<O
             users::check_version(road, oid, version).await.map_err(|error| error.at(position))?;
             road.define(move |document| {
                 let model = place_of(document, oid, &name)?;
-                if !model.versions.contains_key(&version) {
-                    return Err(missing_version(&name.name, version, model).at(position));
-                }
-                model.default_version = version;
+                let known = known_version(version, model);
+                model.default_version =
+                    known.ok_or_else(|| missing_version(&name.name, version, model).at(position))?;
                 Ok(())
             })
             .await?;
@@ -47,8 +49,7 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &AlterModel) -> Result<O
                 if document.model(&schema, &to).is_some() {
                     return Err(exists(&to).at(position));
                 }
-                moved(document, (&schema, &from), (&schema, &to));
-                Ok(())
+                moved(document, (&schema, &from), (&schema, &to))
             })
             .await?;
         }
@@ -69,8 +70,7 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &AlterModel) -> Result<O
                     let message = format!("model \"{from}\" already exists in schema \"{to}\"");
                     return Err(Error::new(SqlState::DuplicateObject, message));
                 }
-                moved(document, (&schema, &from), (&to, &from));
-                Ok(())
+                moved(document, (&schema, &from), (&to, &from))
             })
             .await?;
         }
@@ -92,9 +92,15 @@ fn place_of<'d>(
     definition.and_then(|schema| schema.models.get_mut(&found)).ok_or_else(|| missing(name))
 }
 
-fn moved(document: &mut crate::catalog::Document, from: (&str, &str), to: (&str, &str)) {
+/// Another transaction may have dropped the schema since the statement looked.
+fn moved(document: &mut crate::catalog::Document, from: (&str, &str), to: (&str, &str)) -> Result<()> {
+    if !document.schemas.contains_key(to.0) {
+        return Err(Error::new(SqlState::InvalidSchemaName, format!("schema \"{}\" does not exist", to.0)));
+    }
     let model = document.schemas.get_mut(from.0).and_then(|schema| schema.models.remove(from.1));
-    if let (Some(model), Some(schema)) = (model, document.schemas.get_mut(to.0)) {
+    let model = model.ok_or_else(|| Error::internal("a model that was found is not there"))?;
+    if let Some(schema) = document.schemas.get_mut(to.0) {
         schema.models.insert(to.1.to_owned(), model);
     }
+    Ok(())
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures::StreamExt as _;
-use sqlparser::ast::{self, SelectItem};
+use sqlparser::ast::{self, SelectItem, Spanned as _};
 
 use super::alter::exists;
 use super::given::{at_option, read_options};
@@ -59,9 +59,9 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &CreateModel) -> Result<
     let inputs = inputs(road, statement, &relations)?;
     let transform = transform(road, statement, &inputs)?;
     let roles = if options.model_type == ModelType::ExponentialSmoothing {
-        series::roles(&bound.columns, &options, statement)?
+        series::roles(&bound.columns, &options, (statement, &road.source))?
     } else {
-        roles(&bound.columns, &options, statement)?
+        roles(&bound.columns, &options, (statement, &road.source))?
     };
     let made_of = |is_wanted: &dyn Fn(&str) -> bool| -> Vec<Feature> {
         let items = statement.transform.iter().filter(|item| is_wanted(&item.name.value));
@@ -255,9 +255,9 @@ pub(super) struct Roles {
     pub(super) label: Option<Feature>,
 }
 
-fn roles(columns: &[OutputColumn], options: &Options, statement: &CreateModel) -> Result<Roles> {
+fn roles(columns: &[OutputColumn], options: &Options, (statement, source): (&CreateModel, &str)) -> Result<Roles> {
     let at_option = |name: &str| at_option(name, options, statement);
-    each_once(columns)?;
+    each_once(columns, (statement, source))?;
     let named = |option: &str, wanted: &str| {
         named(columns, option, wanted).map_err(|error| {
             let error = if statement.transform.is_empty() { error } else { not_transformed(option, wanted) };
@@ -355,11 +355,28 @@ fn roles(columns: &[OutputColumn], options: &Options, statement: &CreateModel) -
     Ok(Roles { plan, label: label.map(|(_, feature)| feature) })
 }
 
-pub(super) fn each_once(columns: &[OutputColumn]) -> Result<()> {
+/// Where a column of the training query was written; behind a `*` nobody knows, and it is the star.
+pub(super) fn at_column(place: usize, (statement, source): (&CreateModel, &str)) -> Option<u32> {
+    if !statement.transform.is_empty() {
+        return statement.transform.get(place).map(|item| item.name.position);
+    }
+    let item = match statement.query.body.as_ref() {
+        ast::SetExpr::Select(select) => {
+            let is_one =
+                |item: &SelectItem| matches!(item, SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. });
+            let star = select.projection.iter().position(|item| !is_one(item));
+            select.projection.get(star.map_or(place, |star| star.min(place)))
+        }
+        _ => None,
+    };
+    sql::span_position(source, item.map_or_else(|| statement.query.span(), |item| item.span()))
+}
+
+pub(super) fn each_once(columns: &[OutputColumn], written: (&CreateModel, &str)) -> Result<()> {
     for (at, column) in columns.iter().enumerate() {
         if columns.iter().take(at).any(|other| other.name == column.name) {
             let message = format!("column \"{}\" appears twice in the training query", column.name);
-            return Err(Error::new(SqlState::DuplicateColumn, message));
+            return Err(Error::new(SqlState::DuplicateColumn, message).at(at_column(at, written)));
         }
     }
     Ok(())

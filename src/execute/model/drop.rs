@@ -1,6 +1,6 @@
 //! DROP MODEL, whole or one version. A query that uses the model goes on with it: what it needs is in memory.
 
-use super::{missing, missing_version, model_mut, owned, users};
+use super::{known_version, missing, missing_version, model_mut, owned, users};
 use crate::error::{Error, Result, Severity, SqlState};
 use crate::execute::dependents::{self, Object};
 use crate::execute::drop::Dropped;
@@ -32,9 +32,8 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &DropModel) -> Result<Ou
         };
         let model = document.schemas.get_mut(&schema).and_then(|schema| schema.models.get_mut(&name));
         let model = model.ok_or_else(|| missing(&statement.name))?;
-        if !model.versions.contains_key(&version) {
-            return Err(missing_version(&name, version, model).at(position));
-        }
+        let version =
+            known_version(version, model).ok_or_else(|| missing_version(&name, version, model).at(position))?;
         if model.default_version == version {
             let message = format!("cannot drop version {version} of model \"{name}\" because it is the default");
             let hint = match model.versions.len() {

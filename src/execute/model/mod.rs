@@ -40,7 +40,12 @@ fn missing(name: &QualifiedName) -> Error {
     Error::new(SqlState::UndefinedObject, format!("model \"{name}\" does not exist")).at(place(name))
 }
 
-fn missing_version(name: &str, version: u32, model: &Model) -> Error {
+/// The version of that number, whatever number was written.
+fn known_version(version: u64, model: &Model) -> Option<u32> {
+    u32::try_from(version).ok().filter(|version| model.versions.contains_key(version))
+}
+
+fn missing_version(name: &str, version: u64, model: &Model) -> Error {
     let message = format!("model \"{name}\" has no version {version}");
     let there: Vec<String> = model.versions.keys().map(ToString::to_string).collect();
     Error::new(SqlState::UndefinedObject, message).with_hint(format!("Its versions are {}.", there.join(", ")))
@@ -88,7 +93,7 @@ fn model_mut(document: &mut Document, oid: u32) -> Option<(String, String)> {
 pub(super) async fn opened(
     road: &Road<'_>,
     name: &QualifiedName,
-    version: Option<(u32, u32)>,
+    version: Option<(u64, u32)>,
 ) -> Result<(ModelVersion, std::sync::Arc<models::Model>)> {
     let (_, model) = find(road, &road.snapshot, name)?;
     let may = road.session.superuser || model.may_be_used_by(road.role_oid());
@@ -96,9 +101,11 @@ pub(super) async fn opened(
         let message = format!("permission denied for model {}", name.name);
         return Err(Error::new(SqlState::InsufficientPrivilege, message).at(place(name)));
     }
-    let (number, position) = version.map_or((model.default_version, None), |(version, at)| (version, Some(at)));
-    let entry = model.versions.get(&number).ok_or_else(|| missing_version(&name.name, number, model).at(position))?;
-    Ok((entry.clone(), road.ground.lake.model(&entry.artifact, &entry.checksum).await?))
+    let (number, position) =
+        version.map_or((u64::from(model.default_version), None), |(version, at)| (version, Some(at)));
+    let entry = known_version(number, model).and_then(|number| model.versions.get(&number));
+    let entry = entry.ok_or_else(|| missing_version(&name.name, number, model).at(position))?;
+    Ok((entry.clone(), road.ground.lake.model(&entry.artifact, &entry.checksum, entry.bytes).await?))
 }
 
 /// What DESCRIBE MODEL tells: properties and values.

@@ -1,6 +1,6 @@
 //! What the columns of the training query are for a model of series.
 
-use super::create::{Roles, each_once, named, settled_type};
+use super::create::{Roles, at_column, each_once, named, settled_type};
 use super::given::at_option;
 use crate::encode::types::{OutputColumn, format_type, oid};
 use crate::error::{Error, Result, SqlState};
@@ -10,17 +10,21 @@ use crate::models::{Feature, FeatureKind};
 use crate::sql::CreateModel;
 
 /// Features are the time and what tells series apart, in this order; the label is the value.
-pub(super) fn roles(columns: &[OutputColumn], options: &Options, statement: &CreateModel) -> Result<Roles> {
+pub(super) fn roles(
+    columns: &[OutputColumn],
+    options: &Options,
+    (statement, source): (&CreateModel, &str),
+) -> Result<Roles> {
     let at = |option: &str| at_option(option, options, statement);
     if let Some(item) = statement.transform.first() {
         let error = Error::unsupported("TRANSFORM in a model of series");
         return Err(error.at(Some(item.name.position)).with_hint("Compute the columns in the training query."));
     }
-    each_once(columns)?;
+    each_once(columns, (statement, source))?;
     let required = |option: &'static str, alias: &str| -> Result<usize> {
         let Some(name) = options.text(option) else {
             let message = format!("a model of type {} needs the option {alias}", options.model_type.name());
-            return Err(Error::new(SqlState::InvalidParameterValue, message));
+            return Err(Error::new(SqlState::InvalidParameterValue, message).at(at("model_type")));
         };
         named(columns, option, name).map_err(|error| error.at(at(option)))
     };
@@ -34,13 +38,15 @@ pub(super) fn roles(columns: &[OutputColumn], options: &Options, statement: &Cre
         if taken.iter().take(number).any(|other| other == place) {
             let name = columns.get(*place).map_or("", |column| column.name.as_str());
             let message = format!("column \"{name}\" is named by two options");
-            return Err(Error::new(SqlState::InvalidParameterValue, message));
+            let later = if number == 1 { "label" } else { "series" };
+            return Err(Error::new(SqlState::InvalidParameterValue, message).at(at(later)));
         }
     }
-    if let Some((_, spare)) = columns.iter().enumerate().find(|(place, _)| !taken.contains(place)) {
+    if let Some((place, spare)) = columns.iter().enumerate().find(|(place, _)| !taken.contains(place)) {
         let message = format!("column \"{}\" of the training query is neither time, value nor series", spare.name);
         return Err(Error::new(SqlState::InvalidParameterValue, message)
-            .with_hint("Leave it out, or name it by the option time_series_id_col."));
+            .with_hint("Leave it out, or name it by the option time_series_id_col.")
+            .at(at_column(place, (statement, source))));
     }
     let feature = |place: usize| -> Result<(usize, Feature)> {
         let column = columns.get(place).ok_or_else(|| Error::internal("a column is missing"))?;

@@ -13,6 +13,7 @@ use crate::execute::drop::require_owner;
 use crate::execute::output::Output;
 use crate::execute::road::Road;
 use crate::lake::files::{self, ExportTarget};
+use crate::lake::{Lake, READ_TIMES};
 use crate::models::{Model, artifact, onnx};
 use crate::plan::model::check_transform;
 use crate::sql::{self, ExportModel, ImportModel, ModelOption, OptionValue};
@@ -25,7 +26,7 @@ enum Format {
 /// The artifact as it is in the lake, or the model as ONNX. A file that is there is replaced when the new one is whole.
 pub(super) async fn export(road: &mut Road<'_>, statement: &ExportModel) -> Result<Output> {
     let (entry, model) = super::opened(road, &statement.name, statement.version).await?;
-    road.ground.files.check_for("EXPORT MODEL", &statement.location, road.session.superuser, true)?;
+    let place = road.open_place_for("EXPORT MODEL", &statement.location, true)?;
     if statement.location.ends_with('/') {
         let message = format!("could not open file \"{}\" for writing: Is a directory", statement.location);
         return Err(Error::new(SqlState::WrongObjectType, message));
@@ -45,7 +46,6 @@ pub(super) async fn export(road: &mut Road<'_>, statement: &ExportModel) -> Resu
             Bytes::from(encoded.map_err(|error| error.at(super::place(&statement.name)))?)
         }
     };
-    let place = lake.stores().resolve(&statement.location)?;
     let name = statement.location.clone();
     let target = ExportTarget { store: place.store, path: place.path, name, is_folder: false };
     files::write_whole(&target, bytes).await?;
@@ -63,11 +63,11 @@ pub(super) async fn import(road: &mut Road<'_>, statement: &ImportModel) -> Resu
         require_owner((road.session.superuser, road.role_oid()), model.owner, "model", &name)?;
     }
     let location = &statement.location;
-    road.ground.files.check_for("IMPORT MODEL", location, road.session.superuser, false)?;
+    let place = road.open_place_for("IMPORT MODEL", location, false)?;
     let lake = &road.ground.lake;
-    let bytes = lake.fetch_model(location, road.ground.files.model_bytes_max).await?;
-    // The bytes, their sections, and what is made of them.
-    let _held = held(road, "IMPORT MODEL", (bytes.len() as u64).saturating_mul(4))?;
+    let file = Lake::open_model(&place, location, road.ground.files.model_bytes_max).await?;
+    let _held = held(road, "IMPORT MODEL", file.bytes.saturating_mul(READ_TIMES))?;
+    let bytes = file.read().await?;
     let read = bytes.clone();
     let model = road.ground.engine.compute(async move { checked(&read) }).await.map_err(|error| {
         let is_damage = error.sqlstate() == SqlState::DataCorrupted;

@@ -9,6 +9,7 @@ use super::{Road, Target, relation_columns};
 use crate::catalog::{self, ModelRead, ReadColumn, Relation as CatalogRelation, RelationKind, View, ViewRead};
 use crate::encode::types::{OutputColumn, PgType, format_type};
 use crate::error::{Error, Result, SqlState};
+use crate::execute::ground::Asked;
 use crate::execute::properties::quoted;
 use crate::lake::{self, ColumnSpec};
 use crate::models::Model;
@@ -134,8 +135,9 @@ impl Road<'_> {
         let role_oid = self.role_oid();
         let freshness = self.freshness();
         let input = self.input_context();
-        let files = self.ground.files.clone();
-        let check = move |location: &str| files.check(location, superuser, false);
+        let (files, stores) = (&self.ground.files, self.ground.lake.stores());
+        let asked = Asked { statement: "COPY", superuser, writes: false };
+        let open_place = |location: &str| files.open(stores, location, asked);
         let pins = self.session.transaction.pins_mut().unwrap_or(&mut self.pins);
         let mut resolver = Resolver {
             snapshot: &self.snapshot,
@@ -145,7 +147,8 @@ impl Road<'_> {
             pins,
             freshness,
             input,
-            file_check: &check,
+            open_place: &open_place,
+            roots: &files.roots,
             superuser,
             role_oid,
             parameters: &mut self.parameters,

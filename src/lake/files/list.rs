@@ -125,6 +125,11 @@ fn folder_before(glob: &str, first: usize) -> &str {
 }
 
 fn path_of(text: &str) -> Result<Path> {
+    // The disk's paths lose tabs and newlines on their way, and `.<tab>.` would become a step upwards.
+    if text.contains(|char: char| char.is_ascii_control()) {
+        let message = format!("\"{}\" is not a valid path", text.escape_debug());
+        return Err(Error::new(SqlState::InvalidParameterValue, message));
+    }
     Path::parse(text.trim_end_matches('/')).map_err(|error| {
         Error::new(SqlState::InvalidParameterValue, format!("\"{text}\" is not a valid path")).with_source(error)
     })

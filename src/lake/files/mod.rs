@@ -22,6 +22,7 @@ mod list;
 mod parallel;
 mod prune;
 mod read;
+mod roots;
 mod scan;
 mod table;
 mod text_encoding;
@@ -33,5 +34,6 @@ pub use export::{Existing, ExportFormat, ExportOptions, ExportTarget, write, wri
 pub use format::{Compression, FileFormat, FileOptions, HeaderChoice};
 pub use infer::infer;
 pub use parallel::{Decode, Rejections, RowStreams, decode_parallel};
+pub use roots::check_within;
 pub use table::{FILE_COLUMN, FILE_MODIFIED_COLUMN, FileSet, FileTable, LINE_COLUMN, table};
 pub use text_encoding::FileEncoding;

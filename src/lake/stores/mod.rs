@@ -73,6 +73,22 @@ impl Resolved {
     pub fn is_local(&self) -> bool {
         self.location.scheme() == "file"
     }
+
+    /// Whether a bucket of that name, of whichever account and under whichever of its store's schemes, may be the place's.
+    pub fn may_share_bucket(&self, other: &Self) -> bool {
+        let bucket = |place: &Self| {
+            let (container, host) = (place.location.username(), place.location.host_str().unwrap_or_default());
+            let kind = match place.location.scheme() {
+                "s3" | "s3a" => "s3",
+                "az" | "azure" | "abfs" | "abfss" | "adl" => "az",
+                other => other,
+            };
+            // Azure's long form has the container before its account.
+            let name = if kind == "az" && !container.is_empty() { container } else { host };
+            (kind.to_owned(), name.to_ascii_lowercase())
+        };
+        bucket(self) == bucket(other)
+    }
 }
 
 /// Whether any kind of store knows an option of that name.
@@ -125,8 +141,10 @@ impl Stores {
             return Err(Error::new(SqlState::ConfigFileError, message)
                 .with_hint("Options have the names of the object_store crate, e.g. aws_region or allow_http."));
         }
+        let path = Path::from_url_path(url.path()).map_err(|error| invalid(url.as_str(), &error.to_string()))?;
         let stores = Self {
-            warehouse: url,
+            // What lies in it is known by this text at the beginning of its own.
+            warehouse: normal(url, &path)?,
             options,
             by_bucket: Mutex::default(),
             trusted: Mutex::default(),
@@ -215,13 +233,12 @@ impl Stores {
     }
 
     fn resolve_url(&self, url: Url) -> Result<Resolved> {
+        check_bucket(&url)?;
         let bucket = bucket_of(&url);
         let store = self.store(&bucket, &url)?;
         let path = Path::from_url_path(url.path()).map_err(|error| invalid(url.as_str(), &error.to_string()))?;
         let store_url = ObjectStoreUrl::parse(&bucket).map_err(|error| invalid(&bucket, &error.to_string()))?;
-        let mut location = url;
-        let trimmed = location.path().trim_end_matches('/').to_owned();
-        location.set_path(&trimmed);
+        let location = normal(url, &path)?;
         Ok(Resolved { store, path, url: store_url, location, live: Arc::clone(&self.live), log: None })
     }
 
@@ -328,6 +345,47 @@ fn clean(path: &std::path::Path) -> std::path::PathBuf {
         }
     }
     clean
+}
+
+/// Refuses what the stores would read as another bucket than its text tells: a request's URL is decoded and cleaned once
+/// more on its way, and `s3://./bucket/key` would be the key of that bucket.
+fn check_bucket(url: &Url) -> Result<()> {
+    let host = url.host_str().unwrap_or_default();
+    let is_plain = |text: &str| {
+        text.starts_with(|first: char| first.is_ascii_alphanumeric() || matches!(first, '$' | '_'))
+            && text.chars().all(|char| char.is_ascii_alphanumeric() || matches!(char, '.' | '-' | '_' | '$'))
+    };
+    let why = match url.scheme() {
+        "file" if !host.is_empty() => "files of another host cannot be read or written",
+        "file" | "memory" if !url.cannot_be_a_base() => return Ok(()),
+        _ if url.cannot_be_a_base() => "it is not a path in a store",
+        _ if !host.is_empty() && !is_plain(host) => "that is no name of a bucket",
+        _ if !url.username().is_empty() && !is_plain(url.username()) => "that is no name of a container",
+        _ => return Ok(()),
+    };
+    Err(invalid(url.as_str(), why))
+}
+
+/// The one URL of a place: its path is written from what is opened, so that other spellings of it (`%77` for `w`, a query or
+/// fragment that nobody looks at) cannot pass for another place.
+fn normal(mut url: Url, path: &Path) -> Result<Url> {
+    // The disk's paths lose tabs and newlines on their way, and `.<tab>.` would become a step upwards.
+    if path.as_ref().contains(|char: char| char.is_ascii_control()) {
+        return Err(invalid(url.as_str(), "its path has control characters"));
+    }
+    url.set_query(None);
+    url.set_fragment(None);
+    if path.as_ref().is_empty() {
+        url.set_path("");
+        return Ok(url);
+    }
+    match url.path_segments_mut() {
+        Ok(mut segments) => {
+            segments.clear().extend(path.parts());
+        }
+        Err(()) => return Err(invalid(path.as_ref(), "it is not a path in a store")),
+    }
+    Ok(url)
 }
 
 /// Scheme and bucket (with Azure's container), which tell stores apart.

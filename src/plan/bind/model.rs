@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use datafusion::common::TableReference;
 use datafusion::datasource::MemTable;
-use datafusion::logical_expr::{Expr, LogicalPlanBuilder};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use sqlparser::ast;
 use sqlparser::ast::Spanned as _;
 
@@ -19,6 +19,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::models::{Answer, Model, Task};
 use crate::plan::model::{Evaluated, Facts, Told, UsedModel, facts, written};
 use crate::plan::relations::{RelationColumn, ResolvedTable};
+use crate::plan::unnest::is_correlated;
 use crate::sql::model_argument;
 
 /// Functions over models that are there, for the error of one that is not.
@@ -161,6 +162,16 @@ impl Binder<'_> {
         self.derived_rows(query, left)
     }
 
+    /// The plan of the call's rows as one that runs by itself: what runs it has no row of a query around it.
+    pub(super) fn alone(&self, call: &Call<'_>, plan: LogicalPlan) -> Result<LogicalPlan> {
+        if is_correlated(&plan)? {
+            let place = call.rows.and_then(|query| self.position(query.span()));
+            let message = format!("a correlated query as rows of ml.{}", call.function);
+            return Err(Error::unsupported(message).at(place.or(call.position)));
+        }
+        self.unnested(plan)
+    }
+
     /// The rows, and more columns that the model answers.
     fn with_answers(&self, call: &Call<'_>, left: &Left<'_, '_>, answers: &[(String, Answer)]) -> Result<From> {
         let input = self.rows_of(call, left)?;
@@ -245,7 +256,7 @@ impl Binder<'_> {
         let plan = LogicalPlanBuilder::from(input.plan).project(exprs)?.build()?;
         let pass = Evaluated::new(Arc::clone(model), &call.used.name, told)?;
         let columns = pass.columns()?.iter().map(|(name, ty)| RelationColumn::new(name, *ty)).collect();
-        let provider = PassTable::new(self.unnested(plan)?, Arc::new(pass));
+        let provider = PassTable::new(self.alone(call, plan)?, Arc::new(pass));
         let table = ResolvedTable {
             schema: String::new(),
             name: call.function.to_owned(),

@@ -144,7 +144,7 @@ impl Binder<'_> {
         let types: Vec<PgType> = added.iter().map(|(_, ty)| *ty).collect();
         let of_added = names.get(all - added.len()..).unwrap_or_default();
         let widening = widening(Added::new(&kept, of_added, &types))?;
-        let table = WideTable::new(self.unnested(plan)?, widening);
+        let table = WideTable::new(self.alone(call, plan)?, widening);
         let shown: Vec<(String, PgType)> =
             columns.into_iter().map(|column| (column.name, column.ty)).chain(added.iter().cloned()).collect();
         self.rows_made(call, Arc::new(table), &shown)

@@ -77,6 +77,12 @@ pub fn check_transform(expression: &ast::Expr, source: &str) -> Result<()> {
     impl ast::Visitor for Refused<'_> {
         type Break = Error;
 
+        /// Wherever it stands: `ARRAY(SELECT …)` is a call with a query as its arguments.
+        fn pre_visit_query(&mut self, query: &ast::Query) -> ControlFlow<Error> {
+            let position = sql::span_position(self.source, query.span());
+            ControlFlow::Break(Error::unsupported("a subquery in TRANSFORM").at(position))
+        }
+
         fn pre_visit_expr(&mut self, expr: &ast::Expr) -> ControlFlow<Error> {
             let what = match expr {
                 ast::Expr::Subquery(_) | ast::Expr::Exists { .. } | ast::Expr::InSubquery { .. } => "a subquery",

@@ -106,7 +106,7 @@ impl Resolver<'_> {
             return Err(Error::new(SqlState::UndefinedObject, format!("model \"{name}\" has no version {number}"))
                 .with_hint(format!("Its versions are {}.", versions.join(", "))));
         };
-        let read = self.lake.model(&entry.artifact, &entry.checksum).await;
+        let read = self.lake.model(&entry.artifact, &entry.checksum, entry.bytes).await;
         let read = read.map_err(|error| match error.sqlstate() {
             SqlState::DataCorrupted => error.with_hint(format!(
                 "Version {number} of model \"{name}\" cannot be used; another can be made the default by ALTER MODEL ... SET DEFAULT VERSION."

@@ -61,7 +61,7 @@ fn is_subquery(expr: &Expr) -> bool {
 }
 
 /// Whether the plan refers to any query around it.
-fn is_correlated(plan: &LogicalPlan) -> Result<bool> {
+pub(super) fn is_correlated(plan: &LogicalPlan) -> Result<bool> {
     let mut found = false;
     each_outer_column(plan, &mut |_| found = true)?;
     Ok(found)

@@ -98,3 +98,33 @@ async fn whatever_a_forged_file_says_the_server_goes_on() {
         assert!(imported > 0, "no change of {kind} was harmless");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_models_of_one_id_are_two() {
+    let home = Home::new();
+    let server = Server::start_in(&home, &[]);
+    let mut connection = Connection::superuser(server.address()).await.unwrap();
+    let train = "CREATE MODEL m OPTIONS (model_type = 'linear_regression', label = 'y') AS SELECT g AS x, 2.0 * g AS y FROM generate_series(1, 50) g";
+    connection.command(train).await.unwrap();
+    let path = |name: &str| home.path().join(name);
+    connection.command(&format!("EXPORT MODEL m TO '{}'", path("m.lgmodel").display())).await.unwrap();
+    let whole = std::fs::read(path("m.lgmodel")).unwrap();
+    let import = format!("IMPORT OR REPLACE MODEL forged FROM '{}'", path("forged.lgmodel").display());
+    let alone = connection.value("SELECT predict('m', x => 7)").await.unwrap();
+    // What was learned stands behind the header, which has the id.
+    for at in (whole.len() / 2..whole.len() - 32).rev() {
+        std::fs::write(path("forged.lgmodel"), forged(&whole, at, 0x08)).unwrap();
+        if connection.command(&import).await.is_err() {
+            continue;
+        }
+        let Ok(other) = connection.value("SELECT predict('forged', x => 7)").await else { continue };
+        if other == alone {
+            continue;
+        }
+        let both =
+            connection.rows("SELECT predict('m', x => g), predict('forged', x => g) FROM generate_series(7, 7) g");
+        assert_eq!(both.await.unwrap(), [[alone, other]]);
+        return;
+    }
+    panic!("no byte changes what the model predicts");
+}

@@ -1,0 +1,139 @@
+//! Which files a statement may open: decided by the place that is opened, however it is written.
+
+use crate::protocol::Connection;
+use crate::server::{Home, Server};
+
+/// Statements that read or write a location.
+fn statements(location: &str) -> Vec<String> {
+    vec![
+        format!("SELECT * FROM read_csv('{location}')"),
+        format!("SELECT * FROM read_parquet('{location}')"),
+        format!("COPY t FROM '{location}'"),
+        format!("COPY INTO t FROM '{location}' FILEFORMAT = CSV"),
+        format!("IMPORT MODEL taken FROM '{location}'"),
+        format!("COPY (SELECT 1) TO '{location}'"),
+        format!("EXPORT MODEL m TO '{location}'"),
+        format!("CREATE TABLE placed (i int) LOCATION '{location}'"),
+        format!("CONVERT TO DELTA parquet.'{location}'"),
+    ]
+}
+
+/// Ways to write a path, each with what stands for its last folder.
+fn spellings(folder: &str, file: &str) -> Vec<String> {
+    vec![
+        format!("{folder}/{file}"),
+        format!("file:{folder}/{file}"),
+        format!("file://{folder}/{file}"),
+        format!("FILE://{folder}/{file}"),
+        format!("File://{folder}/%61{}", &file[1..]),
+        format!(" file://{folder}/{file}"),
+        format!("file:{folder}/{file}#://"),
+        format!("file:{folder}/{file}?://"),
+        format!("file://localhost{folder}/{file}"),
+        format!("file://{folder}/x/../{file}"),
+        format!("file://{folder}/x/%2e%2E/{file}"),
+    ]
+}
+
+async fn all_refused(connection: &mut Connection, location: &str) {
+    for sql in statements(location) {
+        match connection.command(&sql).await {
+            Ok(done) => panic!("{sql}: {done}"),
+            Err(error) => assert_eq!(error.code(), "42501", "{sql}: {error}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_spelling_of_a_path_is_another_place() {
+    let home = Home::new();
+    let (inside, outside) = (home.path().join("inside"), home.path().join("outside"));
+    for folder in [&inside, &outside] {
+        std::fs::create_dir(folder).unwrap();
+        std::fs::write(folder.join("a.csv"), "i\n1\n").unwrap();
+    }
+    std::os::unix::fs::symlink(&outside, inside.join("link")).unwrap();
+    let roots = format!("files.roots={}", inside.display());
+    let server = Server::start_in(&home, &["--set", &roots]);
+    let mut superuser = Connection::superuser(server.address()).await.unwrap();
+    for sql in [
+        "CREATE ROLE plain LOGIN",
+        "CREATE SCHEMA plain AUTHORIZATION plain",
+        "CREATE TABLE t (i int)",
+        "CREATE MODEL m OPTIONS (model_type = 'linear_regression', label = 'y') AS SELECT g AS x, 2.0 * g AS y FROM generate_series(1, 50) g",
+    ] {
+        superuser.command(sql).await.unwrap();
+    }
+    let parameters = [("user", "plain"), ("database", "lakegate")];
+    let mut plain = Connection::start(server.address(), &parameters).await.unwrap();
+    for sql in [
+        "CREATE TABLE t (i int)",
+        "CREATE MODEL m OPTIONS (model_type = 'linear_regression', label = 'y') AS SELECT g AS x, 2.0 * g AS y FROM generate_series(1, 50) g",
+    ] {
+        plain.command(sql).await.unwrap();
+    }
+    let (inside, outside) = (inside.display().to_string(), outside.display().to_string());
+    for location in spellings(&inside, "a.csv").into_iter().chain(spellings(&outside, "a.csv")) {
+        all_refused(&mut plain, &location).await;
+    }
+    let linked = [format!("{inside}/link/a.csv"), format!("file://{inside}/l%69nk/a.csv")];
+    let climbing = [format!("file://{inside}/../outside/a.csv"), format!("{inside}/../outside/a.csv")];
+    for location in spellings(&outside, "a.csv").into_iter().chain(linked).chain(climbing) {
+        all_refused(&mut superuser, &location).await;
+    }
+    for location in spellings(&inside, "a.csv") {
+        let read = format!("SELECT i FROM read_csv('{location}')");
+        assert_eq!(superuser.value(&read).await.unwrap(), "1", "{location}");
+    }
+    // A pattern finds links that lead out.
+    for sql in [
+        format!("SELECT * FROM read_csv('{inside}/**/*.csv')"),
+        format!("COPY t FROM '{inside}/*/a.csv'"),
+        format!("COPY INTO t FROM '{inside}/' FILEFORMAT = CSV FILES = ('link/a.csv')"),
+        format!("COPY INTO t FROM '{inside}/' FILEFORMAT = CSV PATTERN = '*/a.csv'"),
+    ] {
+        let error = superuser.command(&sql).await.expect_err(&sql);
+        assert_eq!(error.code(), "42501", "{sql}: {error}");
+    }
+    assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 1, "something was written");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_warehouse_is_not_written_by_other_names_of_it() {
+    let home = Home::new();
+    let server = Server::start_in(&home, &[]);
+    let mut superuser = Connection::superuser(server.address()).await.unwrap();
+    superuser.command("CREATE ROLE plain LOGIN").await.unwrap();
+    superuser.command("CREATE SCHEMA plain AUTHORIZATION plain").await.unwrap();
+    let parameters = [("user", "plain"), ("database", "lakegate")];
+    let mut plain = Connection::start(server.address(), &parameters).await.unwrap();
+    let root = home.path().display().to_string();
+    for location in [
+        format!("{root}/warehouse/zz.csv"),
+        format!("FILE://{root}/%77arehouse/zz.csv"),
+        format!("file://{root}/x/../warehouse/zz.csv"),
+        "warehouse:zz.csv".to_owned(),
+    ] {
+        let sql = format!("COPY (SELECT 1) TO '{location}'");
+        let error = plain.command(&sql).await.expect_err(&sql);
+        assert_eq!(error.code(), "42501", "{sql}: {error}");
+    }
+    // Nor does a table come to lie on another one's files, or among the warehouse's own.
+    superuser.command("CREATE TABLE t (i int)").await.unwrap();
+    for location in [
+        format!("file://{root}/%77arehouse/public/t/below"),
+        format!("file://{root}/warehouse/public/%74"),
+        format!("file://{root}/warehouse/%5flakegate/x"),
+    ] {
+        let sql = format!("CREATE TABLE placed (i int) LOCATION '{location}'");
+        let error = superuser.command(&sql).await.expect_err(&sql);
+        assert_eq!(error.code(), "42P16", "{sql}: {error}");
+    }
+    // Names that are steps or hold them are folders as others are.
+    for sql in ["CREATE SCHEMA \"..\"", "CREATE TABLE \"..\".climber (i int)", "CREATE TABLE \"..\".\".\" (i int)"] {
+        superuser.command(sql).await.unwrap();
+    }
+    assert!(!home.path().join("climber").exists());
+    superuser.command("INSERT INTO \"..\".\".\" VALUES (1)").await.unwrap();
+    assert_eq!(superuser.value("SELECT i FROM \"..\".\".\"").await.unwrap(), "1");
+}
