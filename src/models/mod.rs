@@ -38,5 +38,5 @@ pub use kind::{ModelType, Task};
 pub use learned::{Learned, Weight};
 pub use model::{Answer, Model};
 pub use refusal::Refusal;
-pub use series::{Expected, Series, SeriesSet};
+pub use series::{Asked, Expected, Known, Series, SeriesSet};
 pub use train::{Control, Outcome, train};
