@@ -178,7 +178,11 @@ impl SeriesSet {
                 place(ERRORS.iter().position(|kind| *kind == shape.error)),
                 place(TRENDS.iter().position(|kind| *kind == shape.trend)),
                 place(SEASONS.iter().position(|kind| *kind == shape.season)),
-                u64::from(matches!(series.grid.step, Step::Months(_))),
+                match series.grid.step {
+                    Step::Micros(_) => 0,
+                    Step::Months(_) => 1,
+                    Step::MonthEnds(_) => 2,
+                },
                 *period as u64,
                 *observed as u64,
                 *steps as u64,
@@ -190,7 +194,7 @@ impl SeriesSet {
         let times = self.series.iter().flat_map(|series| {
             let step = match series.grid.step {
                 Step::Micros(micros) => micros,
-                Step::Months(months) => i64::from(months),
+                Step::Months(months) | Step::MonthEnds(months) => i64::from(months),
             };
             // Bits of signed numbers.
             [series.grid.start as u64, step as u64]
@@ -246,6 +250,7 @@ impl SeriesSet {
             let step = match kind {
                 0 => Step::Micros(step as i64),
                 1 => Step::Months(months()?),
+                2 => Step::MonthEnds(months()?),
                 _ => return Err(damaged("the step of a series")),
             };
             let &[alpha, beta, gamma, phi, variance, log_likelihood, aicc] = take(&mut numbers, NUMBERS)? else {
@@ -335,7 +340,10 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        let (set, texts) = set();
+        let (mut set, texts) = set();
+        if let Some(second) = set.series.get_mut(1) {
+            second.grid.step = Step::MonthEnds(3);
+        }
         set.validate(&texts).unwrap();
         let mut sections = Sections::default();
         set.write(&mut sections);

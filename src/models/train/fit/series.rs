@@ -271,8 +271,8 @@ impl<'a> Rows<'a> {
         if given.is_none() && (off_grid > 0 || sparse) {
             let message = format!("the times of {} are not regular", self.named(&key));
             let found = match grid.step {
-                Step::Months(1) => "a month".to_owned(),
-                Step::Months(months) => format!("{months} months"),
+                Step::Months(1) | Step::MonthEnds(1) => "a month".to_owned(),
+                Step::Months(months) | Step::MonthEnds(months) => format!("{months} months"),
                 Step::Micros(micros) if micros % DAY == 0 => format!("{} days", micros / DAY),
                 Step::Micros(micros) => format!("{} seconds", micros as f64 / SECOND as f64),
             };
