@@ -78,7 +78,7 @@ const TRENDS: [Trend; 3] = [Trend::None, Trend::Additive, Trend::Damped];
 const SEASONS: [Season; 3] = [Season::None, Season::Additive, Season::Multiplicative];
 /// Numbers of a series in `series.numbers`, before its states.
 const NUMBERS: usize = 7;
-/// In `series.shapes`: a series' parts, the kind of its step, its period, observed values and steps.
+/// In `series.counts`: a series' parts, the kind of its step, its period, observed values and steps.
 const COUNTS: usize = 7;
 
 impl SeriesSet {
