@@ -40,10 +40,13 @@ pub trait Pass: fmt::Debug + Send + Sync {
 }
 
 /// What one partition gathers.
+#[async_trait]
 pub trait Gatherer: Any + Send {
+    /// Takes rows. What takes longer than some milliseconds gives way meanwhile, and ends where it is dropped.
+    ///
     /// # Errors
     /// Its own.
-    fn push(&mut self, batch: &RecordBatch) -> crate::error::Result<()>;
+    async fn push(&mut self, batch: &RecordBatch) -> crate::error::Result<()>;
     /// Bytes held.
     fn bytes(&self) -> usize;
 }
@@ -133,7 +136,7 @@ async fn gathered(
     memory: MemoryReservation,
 ) -> Result<(Box<dyn Gatherer>, MemoryReservation)> {
     while let Some(batch) = batches.next().await {
-        gatherer.push(&batch?).map_err(Error::into_datafusion)?;
+        gatherer.push(&batch?).await.map_err(Error::into_datafusion)?;
         memory.try_resize(gatherer.bytes())?;
     }
     Ok((gatherer, memory))

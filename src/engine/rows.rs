@@ -12,6 +12,7 @@ use datafusion::common::Column;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::TableType;
 use datafusion::error::Result;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::expr_rewriter::unnormalize_col;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableProviderFilterPushDown};
@@ -33,11 +34,18 @@ pub trait Widening: fmt::Debug + Send + Sync {
     fn kept(&self) -> usize;
     /// Rows that it takes at a time.
     fn rows_max(&self) -> usize;
-    /// A row for each row.
+    /// What computes the rows of one partition, with the memory for what it keeps from one batch to the next.
+    fn start(&self, memory: MemoryReservation) -> Box<dyn Widener>;
+}
+
+/// What computes the rows of one partition while a statement runs.
+#[async_trait]
+pub trait Widener: Send {
+    /// A row for each row. What takes longer than some milliseconds gives way meanwhile, and ends where it is dropped.
     ///
     /// # Errors
     /// Its own.
-    fn widen(&self, batch: &RecordBatch) -> crate::error::Result<RecordBatch>;
+    async fn widen(&mut self, batch: &RecordBatch) -> crate::error::Result<RecordBatch>;
 }
 
 /// The table.
@@ -151,12 +159,14 @@ impl ExecutionPlan for WideExec {
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let memory = MemoryConsumer::new(format!("WideExec[{partition}]")).register(context.memory_pool());
         let batches = self.input.execute(partition, context)?;
-        let (widening, shown) = (Arc::clone(&self.widening), Arc::clone(&self.shown));
-        let rows_max = widening.rows_max().max(1);
+        let shown = Arc::clone(&self.shown);
+        let rows_max = self.widening.rows_max().max(1);
+        let widener = self.widening.start(memory);
         // The rest of a batch waits for its turn.
-        let wide = futures::stream::try_unfold((batches, None), move |(mut batches, rest)| {
-            let (widening, shown) = (Arc::clone(&widening), Arc::clone(&shown));
+        let wide = futures::stream::try_unfold((batches, None, widener), move |(mut batches, rest, mut widener)| {
+            let shown = Arc::clone(&shown);
             async move {
                 tokio::task::yield_now().await;
                 let rest: Option<RecordBatch> = rest;
@@ -169,8 +179,8 @@ impl ExecutionPlan for WideExec {
                 };
                 let taken = batch.num_rows().min(rows_max);
                 let rest = (taken < batch.num_rows()).then(|| batch.slice(taken, batch.num_rows() - taken));
-                let rows = widening.widen(&batch.slice(0, taken)).map_err(Error::into_datafusion)?;
-                Ok(Some((rows.project(&shown)?, (batches, rest))))
+                let rows = widener.widen(&batch.slice(0, taken)).await.map_err(Error::into_datafusion)?;
+                Ok(Some((rows.project(&shown)?, (batches, rest, widener))))
             }
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), wide)))

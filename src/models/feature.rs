@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray as _, BooleanArray, Float64Array};
+use arrow::array::{Array, ArrayRef, AsArray as _, BooleanArray, Date32Array, Float64Array, StringArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float32Type, Float64Type, TimeUnit};
+use arrow::datatypes::{DataType, Date32Type, Float32Type, Float64Type, TimeUnit};
+use chrono::DateTime;
 use serde::{Deserialize, Serialize};
 
+use crate::encode::TextStyle;
+use crate::encode::input::{self, InputContext};
+use crate::encode::text::push_date;
 use crate::encode::types::{PgType, format_type, oid};
 use crate::error::{Error, Result, SqlState};
 
@@ -137,12 +141,52 @@ pub fn class_values(array: &ArrayRef) -> ArrayRef {
     }
 }
 
-/// The values of an array as texts.
+/// The values of an array as texts. Dates are PostgreSQL's in ISO style, which has words for the infinite ones.
 ///
 /// # Errors
 /// The cast's.
-pub fn texts(array: &ArrayRef) -> Result<arrow::array::StringArray> {
+pub fn texts(array: &ArrayRef) -> Result<StringArray> {
+    if let Some(days) = array.as_primitive_opt::<Date32Type>() {
+        let style = TextStyle::default();
+        let text = |day: Option<i32>| {
+            let mut bytes = Vec::with_capacity(10);
+            push_date(&mut bytes, day?, &style);
+            String::from_utf8(bytes).ok()
+        };
+        return Ok(days.iter().map(text).collect());
+    }
     let texts = cast(array, &DataType::Utf8)?;
     let texts = texts.as_string_opt::<i32>().ok_or_else(|| Error::internal("a category is no text"))?;
     Ok(texts.clone())
+}
+
+/// The values of a type that [`texts`] made these of.
+///
+/// # Errors
+/// The cast's.
+pub fn values_of(texts: &StringArray, ty: &DataType) -> Result<ArrayRef> {
+    if *ty == DataType::Date32 {
+        let context = InputContext::utc(DateTime::UNIX_EPOCH);
+        let day = |text: Option<&str>| input::date(text?, &context).ok();
+        return Ok(Arc::new(texts.iter().map(day).collect::<Date32Array>()));
+    }
+    Ok(cast(texts, ty)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_become_texts_and_come_back() {
+        let days =
+            Date32Array::from(vec![Some(0), None, Some(i32::MAX), Some(i32::MIN), Some(3_000_000), Some(-800_000)]);
+        let days: ArrayRef = Arc::new(days);
+        let written = texts(&days).unwrap();
+        assert_eq!(
+            written.iter().take(4).collect::<Vec<_>>(),
+            [Some("1970-01-01"), None, Some("infinity"), Some("-infinity")]
+        );
+        assert_eq!(&values_of(&written, &DataType::Date32).unwrap(), &days);
+    }
 }

@@ -138,7 +138,7 @@ impl Learned {
     }
 
     /// Numbers for each row: a probability a class, the predicted number, the distance to the nearest centroid, a component each, the score
-    /// of an isolation forest, the value that is expected at a time (NaN where none is).
+    /// of an isolation forest, the value that is expected at a time.
     pub fn width(&self) -> usize {
         match self {
             Self::Trees(trees) => trees.width(),
@@ -161,7 +161,7 @@ impl Learned {
     /// Those numbers, row by row.
     ///
     /// # Errors
-    /// XX000 for inputs that are not the features'.
+    /// XX000 for inputs that are not the features', and for series: they are asked by [`SeriesSet::asked`].
     pub fn scores(&self, inputs: &Inputs, categories: &Categories) -> Result<Vec<f64>> {
         match self {
             Self::Trees(trees) => trees.scores(inputs),
@@ -174,10 +174,7 @@ impl Learned {
             Self::Components(model) => {
                 Ok(model.transform(&encoded(inputs, categories, &model.encoder)).map_err(refused)?.scores)
             }
-            Self::Series(set) => {
-                let expected = set.expected(inputs)?;
-                Ok(expected.iter().map(|expected| expected.map_or(f64::NAN, |expected| expected.value)).collect())
-            }
+            Self::Series(_) => Err(Error::internal("rows of series have no scores of their own")),
         }
     }
 

@@ -34,10 +34,10 @@ pub mod tree;
 mod trees;
 pub mod watch;
 
-pub use feature::{Feature, FeatureKind, class_values, numbers, texts};
+pub use feature::{Feature, FeatureKind, class_values, numbers, texts, values_of};
 pub use kind::{ModelType, Task};
 pub use learned::{Learned, Weight};
 pub use model::{Answer, Model};
 pub use refusal::Refusal;
-pub use series::{Expected, Series, SeriesSet};
+pub use series::{Asked, Expected, Known, Series, SeriesSet};
 pub use train::{Control, Outcome, train};

@@ -7,7 +7,7 @@ use arrow::compute::{cast, take};
 use arrow::datatypes::DataType;
 
 use super::artifact::{Sections, damaged};
-use super::feature::{Feature, FeatureKind};
+use super::feature::{Feature, FeatureKind, values_of};
 use super::header::Header;
 use super::inputs::{Categories, Inputs};
 use super::kind::Task;
@@ -56,8 +56,8 @@ impl Model {
         }
         let classes = match &header.label {
             Some(label) if !label.classes.is_empty() => {
-                let texts: ArrayRef = Arc::new(StringArray::from(label.classes.clone()));
-                let values = cast(&texts, &arrow_type(label.feature.ty()));
+                let texts = StringArray::from(label.classes.clone());
+                let values = values_of(&texts, &arrow_type(label.feature.ty()));
                 Some(values.map_err(|_| damaged("a class is no value of the label's type"))?)
             }
             _ => None,

@@ -1,17 +1,18 @@
 //! Series of one model: each with its grid, its values and its exponential smoothing. Between the dataset, the artifact and answers.
 
-use std::collections::{BTreeMap, HashMap};
+mod expected;
+
+use std::collections::HashMap;
 
 use super::algebra::special::{normal_quantile, normal_within};
 use super::artifact::{Sections, damaged};
 use super::evaluate::{Metrics, of_numbers};
-use super::forecast::{
-    ErrorKind, Ets, Fitted, Forecast, Grid, HORIZON_MAX, STEPS_MAX, Season, Shape, State, Step, Trend,
-};
-use super::inputs::{Input, Inputs};
+use super::forecast::{ErrorKind, Ets, Forecast, Grid, STEPS_MAX, Season, Shape, State, Step, Trend};
 use super::learned::{Weight, refused};
 use super::metrics::Regression;
-use crate::error::{Error, Result};
+use crate::error::Result;
+
+pub use expected::{Asked, Known};
 
 /// One series.
 #[derive(Debug, Clone)]
@@ -45,18 +46,25 @@ pub struct Expected {
     pub error: f64,
 }
 
+/// Steps of a metric between two questions whether to go on.
+const METRICS_STEPS: usize = 1 << 18;
 /// Of a value: nearer ones are the same.
 const ROUNDING: f64 = 1e-12;
 
 impl Expected {
     /// The bounds that the true value is within with this probability, if errors are normal.
     pub fn bounds(&self, probability: f64) -> (f64, f64) {
-        let wide = normal_quantile(0.5 + probability / 2.0) * self.error;
+        let wide = normal_quantile(0.5 + probability / 2.0);
+        // Of no width at all, even where the error is infinite.
+        let wide = if wide == 0.0 { 0.0 } else { wide * self.error };
         (self.value - wide, self.value + wide)
     }
 
     /// The probability that a value is nearer than this one.
     pub fn oddity(&self, value: f64) -> f64 {
+        if value.is_infinite() {
+            return 1.0;
+        }
         let away = value - self.value;
         // Of a series without noise all that is left is rounding.
         let same = away.abs() <= ROUNDING * (value.abs() + self.value.abs());
@@ -70,7 +78,7 @@ const TRENDS: [Trend; 3] = [Trend::None, Trend::Additive, Trend::Damped];
 const SEASONS: [Season; 3] = [Season::None, Season::Additive, Season::Multiplicative];
 /// Numbers of a series in `series.numbers`, before its states.
 const NUMBERS: usize = 7;
-/// In `series.shapes`: a series' parts, the kind of its step, its period, observed values and steps.
+/// In `series.counts`: a series' parts, the kind of its step, its period, observed values and steps.
 const COUNTS: usize = 7;
 
 impl SeriesSet {
@@ -92,67 +100,21 @@ impl SeriesSet {
         self.series.iter().map(one).sum()
     }
 
-    /// What is expected of each row: of a time in the series that its values before it told, of a later one its forecast. `None` for a
-    /// series that is not known and a time that is no step of it, before its start or too far ahead.
+    /// Metrics of what was expected of each value from those before it.
     ///
     /// # Errors
-    /// XX000 for inputs that are not the features'.
-    pub fn expected(&self, inputs: &Inputs) -> Result<Vec<Option<Expected>>> {
-        let Some((Input::Numbers(times), ids)) = inputs.columns.split_first() else {
-            return Err(Error::internal("a series without times"));
-        };
-        let mut rows: BTreeMap<usize, Vec<(usize, usize)>> = BTreeMap::new();
-        let mut key = Vec::with_capacity(ids.len());
-        for (row, time) in times.values().iter().enumerate() {
-            key.clear();
-            for id in ids {
-                let Input::Codes(codes) = id else { return Err(Error::internal("a series without a text")) };
-                key.push(codes.get(row).copied().unwrap_or(super::dataset::MISSING));
-            }
-            let Some(place) = self.places.get(&key) else { continue };
-            let step = self.series.get(*place).and_then(|series| self.step(series, *time));
-            if let Some(step) = step {
-                rows.entry(*place).or_default().push((row, step));
-            }
-        }
-        let mut expected = vec![None; inputs.rows];
-        for (place, rows) in rows {
-            let Some(series) = self.series.get(place) else { continue };
-            let known = series.values.len();
-            let last = rows.iter().map(|(_, step)| *step).max().unwrap_or(0);
-            let fitted = if rows.iter().any(|(_, step)| *step < known) { series.fitted()? } else { Vec::new() };
-            let ahead = series.forecast((last + 1).saturating_sub(known), 0.0)?;
-            for (row, step) in rows {
-                let found = match step.checked_sub(known) {
-                    None => fitted.get(step).map(|step| Expected { value: step.expected, error: step.error }),
-                    Some(step) => ahead.get(step).map(|step| Expected { value: step.value, error: step.error }),
-                };
-                if let Some(slot) = expected.get_mut(row) {
-                    *slot = found.filter(|found| !found.value.is_nan());
-                }
-            }
-        }
-        Ok(expected)
-    }
-
-    /// The step that a time belongs to.
-    fn step(&self, series: &Series, time: f64) -> Option<usize> {
-        if time.is_nan() {
-            return None;
-        }
-        let time = (time * self.unit as f64).round() as i64;
-        let step = series.grid.index(time)?;
-        let exact = self.truncated || series.grid.time(step) == Some(time);
-        (exact && step < series.values.len() + HORIZON_MAX).then_some(step)
-    }
-
-    /// Metrics of what was expected of each value from those before it.
-    pub fn metrics(&self) -> Result<Metrics> {
+    /// Those of `go_on`, which is asked every some thousand steps.
+    pub fn metrics(&self, go_on: impl Fn() -> Result<()>) -> Result<Metrics> {
         let mut found = Regression::default();
         for series in &self.series {
-            for (value, step) in series.values.iter().zip(series.fitted()?) {
-                if !value.is_nan() && !step.expected.is_nan() {
-                    found.add(*value, step.expected, 1.0);
+            let mut following = series.smoothing.following();
+            for values in series.values.chunks(METRICS_STEPS) {
+                go_on()?;
+                for value in values {
+                    let expected = following.next(&series.smoothing, *value).expected;
+                    if !value.is_nan() && expected.is_finite() {
+                        found.add(*value, expected, 1.0);
+                    }
                 }
             }
         }
@@ -216,7 +178,11 @@ impl SeriesSet {
                 place(ERRORS.iter().position(|kind| *kind == shape.error)),
                 place(TRENDS.iter().position(|kind| *kind == shape.trend)),
                 place(SEASONS.iter().position(|kind| *kind == shape.season)),
-                u64::from(matches!(series.grid.step, Step::Months(_))),
+                match series.grid.step {
+                    Step::Micros(_) => 0,
+                    Step::Months(_) => 1,
+                    Step::MonthEnds(_) => 2,
+                },
                 *period as u64,
                 *observed as u64,
                 *steps as u64,
@@ -228,7 +194,7 @@ impl SeriesSet {
         let times = self.series.iter().flat_map(|series| {
             let step = match series.grid.step {
                 Step::Micros(micros) => micros,
-                Step::Months(months) => i64::from(months),
+                Step::Months(months) | Step::MonthEnds(months) => i64::from(months),
             };
             // Bits of signed numbers.
             [series.grid.start as u64, step as u64]
@@ -266,7 +232,7 @@ impl SeriesSet {
         }
         let mut series = Vec::new();
         for _ in 0..count {
-            let &[error, trend, season, months, period, observed, steps] = take(&mut counts, COUNTS)? else {
+            let &[error, trend, season, kind, period, observed, steps] = take(&mut counts, COUNTS)? else {
                 return Err(short());
             };
             let unknown = || damaged("the shape of a series");
@@ -280,9 +246,12 @@ impl SeriesSet {
                 return Err(unknown());
             }
             let &[start, step] = take(&mut times, 2)? else { return Err(short()) };
-            let step = match months {
+            let months = || u32::try_from(step).map_err(|_| damaged("the step of a series"));
+            let step = match kind {
                 0 => Step::Micros(step as i64),
-                _ => Step::Months(u32::try_from(step).map_err(|_| damaged("the step of a series"))?),
+                1 => Step::Months(months()?),
+                2 => Step::MonthEnds(months()?),
+                _ => return Err(damaged("the step of a series")),
             };
             let &[alpha, beta, gamma, phi, variance, log_likelihood, aicc] = take(&mut numbers, NUMBERS)? else {
                 return Err(short());
@@ -331,12 +300,9 @@ impl Series {
         self.texts(texts).map(|text| text.unwrap_or("(null)")).collect::<Vec<_>>().join(", ")
     }
 
-    /// What was expected at each step from those before it.
-    ///
-    /// # Errors
-    /// 22003 when it leaves the numbers.
-    pub fn fitted(&self) -> Result<Vec<Fitted>> {
-        Ok(self.smoothing.follow(&self.values).map_err(refused)?.0)
+    /// With the error of values around what was expected of them from the step before.
+    pub fn expected(&self, value: f64) -> Expected {
+        Expected { value, error: self.smoothing.error_around(value) }
     }
 
     /// The steps after the last one.
@@ -359,9 +325,9 @@ mod tests {
     use crate::models::forecast::ForecastOptions;
     use crate::models::watch::Unwatched;
 
-    const DAY: i64 = 86_400_000_000;
+    pub(super) const DAY: i64 = 86_400_000_000;
 
-    fn set() -> (SeriesSet, Vec<Option<Vec<String>>>) {
+    pub(super) fn set() -> (SeriesSet, Vec<Option<Vec<String>>>) {
         let one = |code: u32, start: i64, slope: f64| {
             let values: Vec<f64> =
                 (0..40).map(|t| 5.0 + slope * f64::from(t) + if t % 4 == 0 { 3.0 } else { 0.0 }).collect();
@@ -374,7 +340,10 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        let (set, texts) = set();
+        let (mut set, texts) = set();
+        if let Some(second) = set.series.get_mut(1) {
+            second.grid.step = Step::MonthEnds(3);
+        }
         set.validate(&texts).unwrap();
         let mut sections = Sections::default();
         set.write(&mut sections);
@@ -393,17 +362,11 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_expected_by_series_and_step() {
-        let (set, _) = set();
-        let times = vec![39.0, 40.0, 44.0, 45.5, 3.0, -1.0, f64::NAN, 1e9];
-        let codes = vec![1, 1, super::super::dataset::MISSING, 1, 7, 1, 1, 1];
-        let inputs = Inputs { rows: 8, columns: vec![Input::Numbers(times.into()), Input::Codes(codes)] };
-        let found = set.expected(&inputs).unwrap();
-        let [first, second] = set.series() else { panic!() };
-        let close = |found: Option<Expected>, value: f64| assert!((found.unwrap().value - value).abs() < 1e-9);
-        close(found[0], first.fitted().unwrap()[39].expected);
-        close(found[1], first.forecast(1, 0.5).unwrap()[0].value);
-        close(found[2], second.fitted().unwrap()[39].expected);
-        assert_eq!(found[3..], [None; 5]);
+    fn nothing_is_odder_than_what_is_infinite() {
+        let expected = Expected { value: 5.0, error: 0.0 };
+        assert_eq!((expected.oddity(5.0), expected.oddity(5.1)), (0.0, 1.0));
+        assert_eq!((expected.oddity(f64::INFINITY), expected.oddity(f64::NEG_INFINITY)), (1.0, 1.0));
+        assert_eq!(Expected { value: 5.0, error: f64::INFINITY }.bounds(0.0), (5.0, 5.0));
+        assert_eq!(Expected { value: 5.0, error: f64::INFINITY }.oddity(f64::INFINITY), 1.0);
     }
 }

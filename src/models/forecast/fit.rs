@@ -40,7 +40,7 @@ impl Ets {
         if observed < OBSERVED_MIN {
             return Err(Refusal::TooFewRows { rows: observed, needed: OBSERVED_MIN });
         }
-        let period = period(values, options)?;
+        let period = period(values, options, watch)?;
         let mut best: Option<Self> = None;
         for shape in shapes(values, period, options) {
             watch.check()?;
@@ -71,15 +71,15 @@ impl Ets {
     }
 }
 
-fn period(values: &[f64], options: &ForecastOptions) -> Result<usize, Refusal> {
+fn period(values: &[f64], options: &ForecastOptions, watch: &dyn Watch) -> Result<usize, Refusal> {
     match &options.period {
+        _ if options.season == Some(Season::None) => Ok(1),
         Period::Given(period) if *period >= 1 && (*period == 1 || 2 * period <= values.len()) => Ok(*period),
         Period::Given(_) => Err(Refusal::option(
             "period",
             format!("must be at most half of the series, which has {} steps", values.len()),
         )),
-        Period::Among(_) if options.season == Some(Season::None) => Ok(1),
-        Period::Among(periods) => Ok(detect(values, periods).unwrap_or(1)),
+        Period::Among(periods) => Ok(detect(values, periods, watch)?.unwrap_or(1)),
     }
 }
 
@@ -234,11 +234,11 @@ fn fit_shape(
     let search = |from: Vec<f64>, iterations_max: usize| {
         let limits = Limits { iterations_max, gradient_max: 1e-7 };
         let mut function = |point: &[f64], gradient: &mut [f64]| {
-            watch.check()?;
             let (smoothing, mut state, bounds) = coordinates.read(point);
-            let Some(passed) = run(shape, smoothing, &mut state, &scaled.values) else { return Ok(f64::INFINITY) };
+            let passed = run(shape, smoothing, &mut state, &scaled.values, watch)?;
+            let Some(passed) = passed else { return Ok(f64::INFINITY) };
             let end = likelihood(shape, &passed);
-            let slopes = slopes(shape, smoothing, period, &passed, &end);
+            let slopes = slopes(shape, smoothing, period, &passed, &end, watch)?;
             coordinates.gradient(bounds, &slopes, gradient);
             Ok(end.value)
         };
@@ -265,14 +265,20 @@ fn fit_shape(
         let last = search(first.at, iterations_max)?;
         end = end.into_iter().chain(last).min_by(|a, b| a.value.total_cmp(&b.value));
     }
-    Ok(end.and_then(|end| finish(&coordinates, &end.at, &scaled)))
+    let Some(end) = end else { return Ok(None) };
+    finish(&coordinates, &end.at, &scaled, watch)
 }
 
-fn finish(coordinates: &Coordinates, point: &[f64], scaled: &Scaled) -> Option<Ets> {
+fn finish(
+    coordinates: &Coordinates,
+    point: &[f64],
+    scaled: &Scaled,
+    watch: &dyn Watch,
+) -> Result<Option<Ets>, Refusal> {
     let Coordinates { shape, period } = *coordinates;
     let (smoothing, start, _) = coordinates.read(point);
     let mut end = start.clone();
-    let passed = run(shape, smoothing, &mut end, &scaled.values)?;
+    let Some(passed) = run(shape, smoothing, &mut end, &scaled.values, watch)? else { return Ok(None) };
     let Likelihood { value, mean_square, observed } = likelihood(shape, &passed);
     let count = observed as f64;
     let parameters = shape.parameters(period);
@@ -292,7 +298,7 @@ fn finish(coordinates: &Coordinates, point: &[f64], scaled: &Scaled) -> Option<E
         end.seasonal.rotate_left(scaled.values.len() % period);
     }
     let freedom = (observed.saturating_sub(parameters)).max(1) as f64;
-    Some(Ets {
+    let model = Ets {
         shape,
         period,
         alpha: smoothing.alpha,
@@ -306,8 +312,8 @@ fn finish(coordinates: &Coordinates, point: &[f64], scaled: &Scaled) -> Option<E
         variance: mean_square * count / freedom * unit,
         log_likelihood,
         aicc: -2.0 * log_likelihood + 2.0 * k + small,
-    })
-    .filter(|model| model.validate().is_ok() && model.aicc.is_finite())
+    };
+    Ok(Some(model).filter(|model| model.validate().is_ok() && model.aicc.is_finite()))
 }
 
 /// Starting states for the search: the mean seasonal differences from a line of the first periods, then a line through what they leave.

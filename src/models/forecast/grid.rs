@@ -20,6 +20,8 @@ pub enum Step {
     Micros(i64),
     /// Calendar months, at least 1: the day of the month stays that of the first step, or the month's last.
     Months(u32),
+    /// As many months, each step on the last day of its month.
+    MonthEnds(u32),
 }
 
 /// Where the steps of a series are: microseconds since 1970 in UTC, as Arrow's timestamps.
@@ -48,9 +50,9 @@ impl Step {
     /// Periods that series with this step usually have, in steps.
     pub fn periods(self) -> Vec<usize> {
         match self {
-            Self::Months(1) => vec![12],
-            Self::Months(3) => vec![4],
-            Self::Months(_) => Vec::new(),
+            Self::Months(1) | Self::MonthEnds(1) => vec![12],
+            Self::Months(3) | Self::MonthEnds(3) => vec![4],
+            Self::Months(_) | Self::MonthEnds(_) => Vec::new(),
             Self::Micros(micros) => {
                 let whole = [HOUR, DAY, 7 * DAY].into_iter().filter(|long| micros < *long && long % micros == 0);
                 let mut periods: Vec<usize> =
@@ -65,7 +67,8 @@ impl Step {
 }
 
 impl Grid {
-    /// The grid of ascending `times`: months, quarters or years when all are whole months apart, else the most frequent distance.
+    /// The grid of ascending `times`: months, quarters or years when all are whole months apart, else the most frequent distance. Times that
+    /// all are on the last day of their months stay there, for the first month may be a short one.
     /// `None` with fewer than two times or when two are equal or they descend.
     pub fn detect(times: &[i64]) -> Option<Self> {
         let start = *times.first()?;
@@ -75,7 +78,13 @@ impl Grid {
             return None;
         }
         if let Some(months) = months(times) {
-            return Some(Self { start, step: Step::Months(months) });
+            let ends = Self { start, step: Step::MonthEnds(months) };
+            let same = Self { start, step: Step::Months(months) };
+            for grid in [ends, same] {
+                if times.iter().all(|time| grid.index(*time).and_then(|index| grid.time(index)) == Some(*time)) {
+                    return Some(grid);
+                }
+            }
         }
         let runs = distances.chunk_by(|a, b| a == b);
         // Of equally frequent ones the smaller.
@@ -91,7 +100,7 @@ impl Grid {
                 let monday = if micros == 7 * DAY { 4 * DAY } else { 0 };
                 first.checked_sub(monday)?.div_euclid(micros.max(1)) * micros + monday
             }
-            Step::Months(months) => {
+            Step::Months(months) | Step::MonthEnds(months) => {
                 let months = i64::from(months.max(1));
                 let number = month_number(first)?.div_euclid(months) * months;
                 let year = i32::try_from(number.div_euclid(12)).ok()?;
@@ -110,6 +119,13 @@ impl Grid {
                 let ahead = Months::new(u32::try_from(index).ok()?.checked_mul(months)?);
                 Some(date(self.start)?.checked_add_months(ahead)?.and_utc().timestamp_micros())
             }
+            Step::MonthEnds(months) => {
+                let months = u32::try_from(index).ok()?.checked_mul(months)?;
+                // A day that every month has, and from there to the next month's first.
+                let start = date(self.start)?.with_day(1)?;
+                let next = start.checked_add_months(Months::new(months.checked_add(1)?))?;
+                Some(next.and_utc().timestamp_micros() - DAY)
+            }
         }
     }
 
@@ -117,7 +133,7 @@ impl Grid {
     pub fn index(&self, time: i64) -> Option<usize> {
         match self.step {
             Step::Micros(micros) => usize::try_from(time.checked_sub(self.start)?.div_euclid(micros.max(1))).ok(),
-            Step::Months(months) => {
+            Step::Months(months) | Step::MonthEnds(months) => {
                 let whole = month_number(time)?.checked_sub(month_number(self.start)?)?;
                 let index = usize::try_from(whole.div_euclid(i64::from(months.max(1)))).ok()?;
                 // The day of the month may not have come yet.
@@ -155,7 +171,7 @@ impl Grid {
     pub fn validate(&self) -> Result<(), Refusal> {
         let forward = match self.step {
             Step::Micros(micros) => micros >= 1,
-            Step::Months(months) => (1..=12_000).contains(&months),
+            Step::Months(months) | Step::MonthEnds(months) => (1..=12_000).contains(&months),
         };
         sound(forward, "the step of a series")
     }
@@ -166,20 +182,22 @@ fn month_number(micros: i64) -> Option<i64> {
     Some(i64::from(date.year()) * 12 + i64::from(date.month0()))
 }
 
-/// The smallest distance of the times in months, if they are all whole months from the first.
+/// The months that divide all distances of the times, if each is in a later month than the one before.
 fn months(times: &[i64]) -> Option<u32> {
-    let first = *times.first()?;
-    let mut smallest = i64::MAX;
-    for pair in times.windows(2) {
-        let apart = month_number(pair[1])? - month_number(pair[0])?;
-        smallest = smallest.min(apart);
-        let ahead = u32::try_from(month_number(pair[1])? - month_number(first)?).ok()?;
-        let expected = date(first)?.checked_add_months(Months::new(ahead))?.and_utc().timestamp_micros();
-        if apart < 1 || expected != pair[1] {
-            return None;
-        }
+    let mut common = 0;
+    let mut before = month_number(*times.first()?)?;
+    for time in times.iter().skip(1) {
+        let number = month_number(*time)?;
+        let apart = u32::try_from(number - before).ok().filter(|apart| *apart > 0)?;
+        common = divisor(common, apart);
+        before = number;
     }
-    u32::try_from(smallest).ok().filter(|months| *months >= 1)
+    Some(common).filter(|months| *months > 0)
+}
+
+/// The greatest that divides both.
+fn divisor(one: u32, other: u32) -> u32 {
+    if other == 0 { one } else { divisor(other, one % other) }
 }
 
 #[cfg(test)]
@@ -194,7 +212,7 @@ mod tests {
     fn months_and_days_are_told_apart() {
         let ends: Vec<i64> = ["2024-01-31", "2024-02-29", "2024-04-30"].map(time).to_vec();
         let grid = Grid::detect(&ends).unwrap();
-        assert_eq!(grid.step, Step::Months(1));
+        assert_eq!(grid.step, Step::MonthEnds(1));
         let placed = grid.place(&ends, &[1.0, 2.0, 4.0]).unwrap();
         assert_eq!((placed.values.len(), placed.gaps, placed.off_grid), (4, 1, 0));
         assert_eq!(grid.time(2), Some(time("2024-03-31")));
@@ -212,5 +230,28 @@ mod tests {
         assert_eq!(of(Step::Micros(7 * DAY), "1969-12-30"), Some(time("1969-12-29")));
         assert_eq!(of(Step::Months(3), "2024-06-30"), Some(time("2024-04-01")));
         assert_eq!(of(Step::Months(12), "1969-06-30"), Some(time("1969-01-01")));
+    }
+    #[test]
+    fn ends_of_months_stay_ends_wherever_they_begin() {
+        let of = |texts: &[&str]| Grid::detect(&texts.iter().map(|text| time(text)).collect::<Vec<_>>()).unwrap();
+        for texts in [
+            &["2023-04-30", "2023-05-31", "2023-06-30"][..],
+            &["2023-02-28", "2023-03-31", "2023-04-30"],
+            &["2023-01-31", "2023-02-28", "2023-04-30"],
+        ] {
+            let grid = of(texts);
+            assert_eq!(grid.step, Step::MonthEnds(1));
+            assert_eq!(grid.index(time(texts[2])).and_then(|index| grid.time(index)), Some(time(texts[2])));
+            assert_eq!(grid.index(time("2024-02-28")).zip(grid.index(time("2024-01-31"))).map(|(a, b)| a - b), Some(0));
+            assert_eq!(grid.time(grid.index(time("2024-02-29")).unwrap()), Some(time("2024-02-29")));
+        }
+        let quarters = of(&["2023-06-30", "2023-09-30", "2024-03-31"]);
+        assert_eq!((quarters.step, quarters.time(2)), (Step::MonthEnds(3), Some(time("2023-12-31"))));
+        let years = of(&["2023-02-28", "2024-02-29", "2025-02-28"]);
+        assert_eq!((years.step, years.step.periods()), (Step::MonthEnds(12), vec![]));
+        // Not all of these are the last days.
+        assert_eq!(of(&["2023-01-30", "2023-02-28", "2023-03-30"]).step, Step::Months(1));
+        assert_eq!(of(&["2023-01-15", "2023-03-15", "2023-06-15"]).step, Step::Months(1));
+        assert_eq!(of(&["2023-01-15", "2023-02-16", "2023-03-20"]).step, Step::Micros(32 * DAY));
     }
 }

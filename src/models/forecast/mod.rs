@@ -17,9 +17,10 @@ mod recursion;
 mod season;
 #[cfg(test)]
 mod tests;
+mod variance;
 
 pub use grid::{DAY, Grid, HOUR, MINUTE, SECOND, STEPS_MAX, Step};
-pub use predict::{Fitted, Forecast, HORIZON_MAX};
+pub use predict::{Fitted, Following, Forecast, HORIZON_MAX};
 
 use serde::{Deserialize, Serialize};
 

@@ -1,11 +1,11 @@
 //! Forecasts with their intervals, and the steps of a known series.
 
-use super::recursion::{Smoothing, run};
+use super::recursion::{Smoothing, pass};
 use super::{ErrorKind, Ets, Season, State};
 use crate::models::algebra::special::normal_quantile;
 use crate::models::refusal::Refusal;
 
-/// Steps ahead that are forecast at most: the variances take a step's square.
+/// Steps ahead that are forecast at most: nobody looks farther.
 pub const HORIZON_MAX: usize = 10_000;
 
 /// One step ahead of the series.
@@ -30,7 +30,7 @@ pub struct Fitted {
 }
 
 impl Ets {
-    fn smoothing(&self) -> Smoothing {
+    pub(super) fn smoothing(&self) -> Smoothing {
         Smoothing { alpha: self.alpha, beta: self.beta, gamma: self.gamma, phi: self.phi }
     }
 
@@ -51,13 +51,13 @@ impl Ets {
         let wide = normal_quantile(0.5 + confidence / 2.0);
         let (bases, seasonals) = self.means(state, horizon);
         let variances = self.variances(&bases, &seasonals);
-        let multiplicative = self.shape.season == Season::Multiplicative;
         let each = bases.iter().zip(&seasonals).zip(variances);
         Ok(each
             .map(|((base, seasonal), variance)| {
-                let value = if multiplicative { base * seasonal } else { base + seasonal };
-                let error = variance.max(0.0).sqrt();
-                Forecast { value, error, lower: value - wide * error, upper: value + wide * error }
+                let (value, error) = (self.mean(*base, *seasonal), variance.sqrt());
+                // Of no width at all, even where the error is infinite.
+                let wide = if wide == 0.0 { 0.0 } else { wide * error };
+                Forecast { value, error, lower: value - wide, upper: value + wide }
             })
             .collect())
     }
@@ -75,92 +75,71 @@ impl Ets {
         (bases, (0..horizon).map(seasonal).collect())
     }
 
-    /// Hyndman and others (2008), chapter 6: exact for additive errors and for multiplicative ones with additive parts; with a multiplicative
-    /// season their approximation (6.4), which takes the season's own changes for independent of the level's.
-    fn variances(&self, bases: &[f64], seasonals: &[f64]) -> Vec<f64> {
-        let horizon = bases.len();
-        let period = self.period.max(1);
-        let multiplicative = self.shape.season == Season::Multiplicative;
-        // What an error of 1 does to the step that is `j` later.
-        let mut effects = Vec::with_capacity(horizon);
-        let (mut damping, mut sum) = (1.0, 0.0);
-        for j in 1..horizon {
-            damping *= self.phi;
-            sum += damping;
-            let seasonal = if self.shape.season == Season::Additive && j % period == 0 { self.gamma } else { 0.0 };
-            effects.push(self.alpha + self.beta * sum + seasonal);
+    /// What is expected of the next `horizon` steps, without intervals.
+    pub fn ahead(&self, horizon: usize) -> Vec<f64> {
+        let (bases, seasonals) = self.means(&self.end, horizon.min(HORIZON_MAX));
+        bases.iter().zip(&seasonals).map(|(base, seasonal)| self.mean(*base, *seasonal)).collect()
+    }
+
+    fn mean(&self, base: f64, seasonal: f64) -> f64 {
+        if self.shape.season == Season::Multiplicative { base * seasonal } else { base + seasonal }
+    }
+
+    /// The standard deviation of values around what was expected of them from the step before.
+    pub fn error_around(&self, expected: f64) -> f64 {
+        match self.shape.error {
+            ErrorKind::Additive => self.variance.sqrt(),
+            ErrorKind::Multiplicative => self.variance.sqrt() * expected.abs(),
         }
-        if self.shape.error == ErrorKind::Additive && !multiplicative {
-            let mut squares = 1.0;
-            let mut variances = vec![self.variance; horizon.min(1)];
-            variances.extend(effects.iter().map(|effect| {
-                squares += effect * effect;
-                self.variance * squares
-            }));
-            return variances;
-        }
-        // Relative errors. Additive errors on a multiplicative season are taken for relative ones of the same size now.
-        let relative = match self.shape.error {
-            ErrorKind::Multiplicative => self.variance,
-            ErrorKind::Additive => self.variance / bases.first().map_or(1.0, |base| base * seasonals[0]).powi(2),
-        };
-        let mut second: Vec<f64> = Vec::with_capacity(horizon);
-        (0..horizon)
-            .map(|h| {
-                let mean = if multiplicative { bases[h] } else { bases[h] + seasonals[h] };
-                let spread: f64 =
-                    effects[..h].iter().zip(second.iter().rev()).map(|(effect, moment)| effect * effect * moment).sum();
-                let moment = mean * mean + relative * spread;
-                second.push(moment);
-                if multiplicative {
-                    let turns = (1.0 + self.gamma * self.gamma * relative).powi((h / period) as i32);
-                    seasonals[h].powi(2) * (moment * (1.0 + relative) * turns - mean * mean)
-                } else {
-                    moment * (1.0 + relative) - mean * mean
-                }
-            })
-            .collect()
+    }
+
+    /// A walk from the start of the series that the model was fitted to.
+    pub fn following(&self) -> Following {
+        Following { state: self.start.clone(), step: None }
     }
 
     /// Follows `values` from the start of the training series with the fitted parameters: what was expected at each step, and the state
-    /// after the last. The values may go on after the training's, and NaN is no value. Errors: the model leaves the positive numbers.
-    pub fn follow(&self, values: &[f64]) -> Result<(Vec<Fitted>, State), Refusal> {
-        let first = values.iter().position(|value| !value.is_nan()).unwrap_or(values.len());
-        let mut state = self.start.clone();
-        let scale = self.start.level.abs().max(1e-300);
-        // The recursion's guards are for values of about 1.
-        let additive = self.shape.error == ErrorKind::Additive && self.shape.season != Season::Multiplicative;
-        let unit = if additive { 1.0 } else { scale };
-        scale_state(&mut state, 1.0 / unit, self.shape.season);
-        let scaled: Vec<f64> = values[first..].iter().map(|value| value / unit).collect();
-        let passed =
-            run(self.shape, self.smoothing(), &mut state, &scaled).ok_or(Refusal::Overflow("an expected value"))?;
-        scale_state(&mut state, unit, self.shape.season);
-        if !state.seasonal.is_empty() {
-            let turn = scaled.len() % state.seasonal.len();
-            state.seasonal.rotate_left(turn);
-        }
-        let deviation = self.variance.sqrt();
-        let unknown = Fitted { expected: f64::NAN, error: f64::NAN, deviation: None };
-        let mut fitted = vec![unknown; first];
-        fitted.extend(passed.iter().map(|step| {
-            let expected = step.mean * unit;
-            let error = match self.shape.error {
-                ErrorKind::Additive => deviation,
-                ErrorKind::Multiplicative => deviation * expected.abs(),
-            };
-            let away = step.error * unit;
-            let deviation = if away == 0.0 { 0.0 } else { away / error };
-            Fitted { expected, error, deviation: (!away.is_nan()).then_some(deviation) }
-        }));
-        Ok((fitted, state))
+    /// after the last. The values may go on after the training's, and NaN is no value.
+    pub fn follow(&self, values: &[f64]) -> (Vec<Fitted>, State) {
+        let mut following = self.following();
+        let fitted = values.iter().map(|value| following.next(self, *value)).collect();
+        (fitted, following.state())
     }
 }
 
-fn scale_state(state: &mut State, factor: f64, season: Season) {
-    state.level *= factor;
-    state.slope *= factor;
-    if season == Season::Additive {
-        state.seasonal.iter_mut().for_each(|value| *value *= factor);
+/// A walk along a series, some steps at a time.
+#[derive(Clone, Debug)]
+pub struct Following {
+    state: State,
+    /// Steps since the first value; `None` before it.
+    step: Option<usize>,
+}
+
+impl Following {
+    /// What is expected of the next step, whose value is this.
+    pub fn next(&mut self, model: &Ets, value: f64) -> Fitted {
+        if self.step.is_none() && value.is_nan() {
+            return Fitted { expected: f64::NAN, error: f64::NAN, deviation: None };
+        }
+        let step = self.step.unwrap_or(0);
+        self.step = Some(step + 1);
+        let passed = pass(model.shape, model.smoothing(), &mut self.state, step, value);
+        let (expected, error) = (passed.mean, model.error_around(passed.mean));
+        let deviation = if passed.error == 0.0 { 0.0 } else { passed.error / error };
+        Fitted { expected, error, deviation: (!passed.error.is_nan()).then_some(deviation) }
+    }
+
+    /// After the last step.
+    pub fn state(mut self) -> State {
+        if !self.state.seasonal.is_empty() {
+            let turn = self.step.unwrap_or(0) % self.state.seasonal.len();
+            self.state.seasonal.rotate_left(turn);
+        }
+        self.state
+    }
+
+    /// In memory, about.
+    pub fn bytes(&self) -> usize {
+        100 + self.state.seasonal.len() * 8
     }
 }

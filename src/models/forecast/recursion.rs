@@ -1,6 +1,7 @@
 //! The recursion of level, slope and season, its likelihood, and the derivatives of that (by the adjoint recursion, backwards).
 
 use super::{ErrorKind, Season, Shape, State};
+use crate::models::watch::{Stopped, Watch};
 
 /// Smoothing parameters as the recursion uses them.
 #[derive(Clone, Copy, Debug)]
@@ -47,35 +48,54 @@ pub(super) struct Slopes {
 /// Squares below this, of values of about 1, are no error at all: it keeps the logarithm finite for a series without noise.
 const LEAST_SQUARE: f64 = 1e-16;
 
-/// Runs over `values` (NaN: the state goes on by its own prediction). `state` becomes the state after the last; its seasonals stay in place
-/// (step `t` has number `t mod period`). `None` when a mean or state of a multiplicative shape leaves the positive numbers.
-pub(super) fn run(shape: Shape, smoothing: Smoothing, state: &mut State, values: &[f64]) -> Option<Vec<Passed>> {
+/// Steps between two questions whether to go on.
+const WATCHED_STEPS: usize = 1 << 18;
+
+/// One step: `state` becomes the one after it; its seasonals stay in place (step `t` has number `t mod period`). Of a value that is NaN the
+/// state goes on by its own prediction.
+pub(super) fn pass(shape: Shape, smoothing: Smoothing, state: &mut State, step: usize, value: f64) -> Passed {
     let Smoothing { alpha, beta, gamma, phi } = smoothing;
-    let period = state.seasonal.len().max(1);
+    let slope = state.slope;
+    let base = state.level + phi * slope;
+    let place = step % state.seasonal.len().max(1);
+    let slot = state.seasonal.get_mut(place);
+    let seasonal = slot.as_ref().map_or(0.0, |slot| **slot);
+    let mean = if shape.season == Season::Multiplicative { base * seasonal } else { base + seasonal };
+    let error = value - mean;
+    let felt = if error.is_nan() { 0.0 } else { error };
+    let (of_level, of_season) =
+        if shape.season == Season::Multiplicative { (felt / seasonal, felt / base) } else { (felt, felt) };
+    state.level = base + alpha * of_level;
+    state.slope = phi * slope + beta * of_level;
+    if let Some(slot) = slot {
+        *slot = seasonal + gamma * of_season;
+    }
+    Passed { slope, base, seasonal, mean, error }
+}
+
+/// Passes over `values`, which are of about 1. `state` becomes the state after the last. `None` when a mean or state of a multiplicative
+/// shape leaves the positive numbers.
+pub(super) fn run(
+    shape: Shape,
+    smoothing: Smoothing,
+    state: &mut State,
+    values: &[f64],
+    watch: &dyn Watch,
+) -> Result<Option<Vec<Passed>>, Stopped> {
     let mut passed = Vec::with_capacity(values.len());
     for (step, value) in values.iter().enumerate() {
-        let slope = state.slope;
-        let base = state.level + phi * slope;
-        let slot = state.seasonal.get_mut(step % period);
-        let seasonal = slot.as_ref().map_or(0.0, |slot| **slot);
-        let mean = if shape.season == Season::Multiplicative { base * seasonal } else { base + seasonal };
-        let positive = shape.error == ErrorKind::Additive || mean > 1e-9;
-        let apart = shape.season != Season::Multiplicative || (base > 1e-9 && seasonal > 1e-9);
-        if !(positive && apart && mean.is_finite()) {
-            return None;
+        if step.is_multiple_of(WATCHED_STEPS) {
+            watch.check()?;
         }
-        let error = value - mean;
-        let felt = if error.is_nan() { 0.0 } else { error };
-        let (of_level, of_season) =
-            if shape.season == Season::Multiplicative { (felt / seasonal, felt / base) } else { (felt, felt) };
-        state.level = base + alpha * of_level;
-        state.slope = phi * slope + beta * of_level;
-        if let Some(slot) = slot {
-            *slot = seasonal + gamma * of_season;
+        let now = pass(shape, smoothing, state, step, *value);
+        let positive = shape.error == ErrorKind::Additive || now.mean > 1e-9;
+        let apart = shape.season != Season::Multiplicative || (now.base > 1e-9 && now.seasonal > 1e-9);
+        if !(positive && apart && now.mean.is_finite()) {
+            return Ok(None);
         }
-        passed.push(Passed { slope, base, seasonal, mean, error });
+        passed.push(now);
     }
-    Some(passed)
+    Ok(Some(passed))
 }
 
 pub(super) fn likelihood(shape: Shape, passed: &[Passed]) -> Likelihood {
@@ -95,7 +115,14 @@ pub(super) fn likelihood(shape: Shape, passed: &[Passed]) -> Likelihood {
 }
 
 /// The derivatives of [`Likelihood::value`] at the end of a run.
-pub(super) fn slopes(shape: Shape, smoothing: Smoothing, period: usize, passed: &[Passed], end: &Likelihood) -> Slopes {
+pub(super) fn slopes(
+    shape: Shape,
+    smoothing: Smoothing,
+    period: usize,
+    passed: &[Passed],
+    end: &Likelihood,
+    watch: &dyn Watch,
+) -> Result<Slopes, Stopped> {
     let Smoothing { alpha, beta, gamma, phi } = smoothing;
     let multiplicative = shape.season == Season::Multiplicative;
     let seasonals = if shape.has_season() { period } else { 0 };
@@ -103,6 +130,9 @@ pub(super) fn slopes(shape: Shape, smoothing: Smoothing, period: usize, passed: 
     let count = end.observed as f64;
     let share = 2.0 / (count * (end.mean_square + LEAST_SQUARE));
     for (step, now) in passed.iter().enumerate().rev() {
+        if step.is_multiple_of(WATCHED_STEPS) {
+            watch.check()?;
+        }
         let missing = now.error.is_nan();
         let error = if missing { 0.0 } else { now.error };
         // How the mean itself enters the likelihood.
@@ -137,13 +167,14 @@ pub(super) fn slopes(shape: Shape, smoothing: Smoothing, period: usize, passed: 
         back.level = of_base;
         back.slope = phi * (slope + of_base);
     }
-    back
+    Ok(back)
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::Trend;
     use super::*;
+    use crate::models::watch::Unwatched;
 
     #[test]
     fn slopes_equal_differences() {
@@ -163,9 +194,9 @@ mod tests {
                 let at = |x: &[f64]| {
                     let smoothing = Smoothing { alpha: x[0], beta: x[1], gamma: x[2], phi: x[3] };
                     let mut state = State { level: x[4], slope: x[5], seasonal: x[6..].to_vec() };
-                    let passed = run(shape, smoothing, &mut state, &values).unwrap();
+                    let passed = run(shape, smoothing, &mut state, &values, &Unwatched).unwrap().unwrap();
                     let end = likelihood(shape, &passed);
-                    let slopes = slopes(shape, smoothing, 4, &passed, &end);
+                    let slopes = slopes(shape, smoothing, 4, &passed, &end, &Unwatched).unwrap();
                     let Slopes { alpha, beta, gamma, phi, level, slope, seasonal } = slopes;
                     (end.value, [vec![alpha, beta, gamma, phi, level, slope], seasonal].concat())
                 };

@@ -1,5 +1,7 @@
 //! The length of a season from the values' autocorrelation.
 
+use crate::models::watch::{Stopped, Watch};
+
 /// The longest period that is looked for without being named.
 const PERIOD_MAX: usize = 366;
 /// An autocorrelation below this is no season.
@@ -10,41 +12,64 @@ const CORRELATION_MIN: f64 = 0.25;
 ///
 /// Autocorrelation is that of the differences from a centred moving average of the period, so that trends do not look like seasons,
 /// and has to pass 0.25 and two and a half of its standard errors.
-pub fn detect(values: &[f64], among: &[usize]) -> Option<usize> {
+pub fn detect(values: &[f64], among: &[usize], watch: &dyn Watch) -> Result<Option<usize>, Stopped> {
     let values = interpolate(values);
-    let rank = |periods: &mut dyn Iterator<Item = usize>| {
-        let scored = periods.filter_map(|period| Some((period, score(&values, period)?)));
-        scored.max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)))
-    };
-    if let Some((period, _)) = rank(&mut among.iter().copied()) {
-        return Some(period);
+    if let Some((period, _)) = highest(&scores(&values, among.iter().copied(), watch)?) {
+        return Ok(Some(period));
     }
     // Of multiples of a period, which correlate about as well, the shortest.
     let longest = PERIOD_MAX.min(values.len() / 3);
-    let (_, highest) = rank(&mut (2..=longest))?;
-    let near = |period: &usize| score(&values, *period).is_some_and(|score| score > 0.9 * highest && score > 0.5);
-    (2..=longest).find(near)
+    let scores = scores(&values, 2..=longest, watch)?;
+    let Some((_, highest)) = highest(&scores) else { return Ok(None) };
+    let near = |(_, score): &&(usize, f64)| *score > 0.9 * highest && *score > 0.5;
+    Ok(scores.iter().find(near).map(|(period, _)| *period))
+}
+
+/// The periods that show, in their order.
+fn scores(
+    values: &[f64],
+    periods: impl Iterator<Item = usize>,
+    watch: &dyn Watch,
+) -> Result<Vec<(usize, f64)>, Stopped> {
+    let mut scores = Vec::new();
+    for period in periods {
+        scores.extend(score(values, period, watch)?.map(|score| (period, score)));
+    }
+    Ok(scores)
+}
+
+fn highest(scores: &[(usize, f64)]) -> Option<(usize, f64)> {
+    scores.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)))
 }
 
 /// The autocorrelation at `period` of what a moving average of that length leaves, if it is high enough and a peak.
-fn score(values: &[f64], period: usize) -> Option<f64> {
+fn score(values: &[f64], period: usize, watch: &dyn Watch) -> Result<Option<f64>, Stopped> {
     if period < 2 || values.len() < 2 * period + 2 {
-        return None;
+        return Ok(None);
     }
+    watch.check()?;
     let rest = without_average(values, period);
     if rest.len() <= period + 2 {
         // Too short for the average: the trend of a line is taken off instead.
-        return peak(&without_line(values), period, values.len());
+        return peak(&without_line(values), period, values.len(), watch);
     }
-    peak(&rest, period, values.len())
+    peak(&rest, period, values.len(), watch)
 }
 
-fn peak(rest: &[f64], period: usize, count: usize) -> Option<f64> {
-    let at = autocorrelation(rest, period)?;
+fn peak(rest: &[f64], period: usize, count: usize, watch: &dyn Watch) -> Result<Option<f64>, Stopped> {
+    watch.check()?;
+    let Some(at) = autocorrelation(rest, period) else { return Ok(None) };
     let least = CORRELATION_MIN.max(2.5 / (count as f64).sqrt());
-    let side = |lag: usize| autocorrelation(rest, lag).unwrap_or(f64::NEG_INFINITY);
-    let higher = period == 2 || (at >= side(period - 1) && at >= side(period + 1));
-    (at > least && higher).then_some(at)
+    if at.is_nan() || at <= least {
+        return Ok(None);
+    }
+    for side in [period - 1, period + 1] {
+        watch.check()?;
+        if period > 2 && autocorrelation(rest, side).is_some_and(|side| side > at) {
+            return Ok(None);
+        }
+    }
+    Ok(Some(at))
 }
 
 fn autocorrelation(values: &[f64], lag: usize) -> Option<f64> {
@@ -102,8 +127,11 @@ pub fn interpolate(values: &[f64]) -> Vec<f64> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
     use crate::models::algebra::random::Random;
+    use crate::models::watch::Unwatched;
 
     #[test]
     fn finds_weeks_and_years_but_nothing_in_noise() {
@@ -112,11 +140,27 @@ mod tests {
             let wave = |t: f64| height * (std::f64::consts::TAU * t / period).sin() + slope * t;
             (0..160).map(|t| wave(f64::from(t)) + random.unit() * 2.0 - 1.0).collect()
         };
-        assert_eq!(detect(&series(7.0, 2.0, 0.3), &[7]), Some(7));
-        assert_eq!(detect(&series(12.0, 2.0, -1.0), &[]), Some(12));
-        assert_eq!(detect(&series(7.0, 0.0, 0.3), &[7]), None);
-        assert_eq!(detect(&[1.0; 50], &[7]), None);
-        assert_eq!(detect(&[], &[7]), None);
+        assert_eq!(detect(&series(7.0, 2.0, 0.3), &[7], &Unwatched).unwrap(), Some(7));
+        assert_eq!(detect(&series(12.0, 2.0, -1.0), &[], &Unwatched).unwrap(), Some(12));
+        assert_eq!(detect(&series(7.0, 0.0, 0.3), &[7], &Unwatched).unwrap(), None);
+        assert_eq!(detect(&[1.0; 50], &[7], &Unwatched).unwrap(), None);
+        assert_eq!(detect(&[], &[7], &Unwatched).unwrap(), None);
+    }
+
+    #[test]
+    fn a_search_that_is_told_to_stop_looks_at_no_other_period() {
+        struct Once(AtomicUsize);
+        impl Watch for Once {
+            fn check(&self) -> Result<(), Stopped> {
+                if self.0.fetch_add(1, Ordering::Relaxed) == 0 { Ok(()) } else { Err(Stopped) }
+            }
+
+            fn progress(&self, _done: usize, _total: usize, _loss: Option<f64>) {}
+        }
+        let values: Vec<f64> = (0..2_000).map(|t| f64::from(t * t % 101)).collect();
+        let watch = Once(AtomicUsize::new(0));
+        assert_eq!(detect(&values, &[7], &watch), Err(Stopped));
+        assert_eq!(watch.0.load(Ordering::Relaxed), 2);
     }
 
     #[test]

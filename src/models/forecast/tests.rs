@@ -34,7 +34,7 @@ fn likelihoods_are_those_of_statsmodels_or_higher() {
         let ahead = model.forecast(24, 0.95).unwrap();
         assert!((ahead[0].value / forecast - 1.0).abs() < 0.01, "{} {}", model.shape.name(), ahead[0].value);
         assert!(ahead.windows(2).all(|pair| pair[0].error <= pair[1].error * 1.3) && ahead[0].lower < ahead[0].value);
-        let (fitted, state) = model.follow(&PASSENGERS).unwrap();
+        let (fitted, state) = model.follow(&PASSENGERS);
         assert!((state.level - model.end.level).abs() < 1e-6 && fitted.len() == 60);
         let squares: f64 = fitted.iter().filter_map(|step| step.deviation).map(|deviation| deviation * deviation).sum();
         assert!((squares - (60 - model.shape.parameters(model.period)) as f64).abs() < 1e-6, "{squares}");
@@ -51,7 +51,7 @@ fn the_season_and_the_shape_are_found() {
     gaps[30] = f64::NAN;
     let with_gaps = Ets::fit(&gaps, &options, &Unwatched).unwrap();
     assert_eq!((with_gaps.observed, with_gaps.steps), (58, 59));
-    let (fitted, state) = with_gaps.follow(&gaps).unwrap();
+    let (fitted, state) = with_gaps.follow(&gaps);
     assert!(
         fitted[0].expected.is_nan()
             && fitted[30].deviation.is_none()
@@ -75,6 +75,8 @@ fn odd_series_have_clear_results() {
     assert!(constant.forecast(1, 1.0).is_err() && constant.forecast(predict::HORIZON_MAX + 1, 0.5).is_err());
     let too_long = ForecastOptions { period: Period::Given(7), ..ForecastOptions::default() };
     assert!(matches!(Ets::fit(&line[..10], &too_long, &Unwatched), Err(Refusal::Option { .. })));
+    let without = ForecastOptions { season: Some(Season::None), ..too_long };
+    assert_eq!(Ets::fit(&line[..10], &without, &Unwatched).unwrap().period, 1);
     let all = [(line.as_slice(), ForecastOptions::default()), (&[1.0], ForecastOptions::default())];
     let both = Ets::fit_all(&all, 2, &Unwatched).unwrap();
     assert!(both[0].is_ok() && both[1].is_err());

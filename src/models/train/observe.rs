@@ -159,7 +159,7 @@ pub(super) fn evaluation(
     control: &Control<'_>,
 ) -> Result<(BTreeMap<String, f64>, Evaluation)> {
     if let Learned::Series(set) = learned {
-        return Ok((set.metrics()?, Evaluation::default()));
+        return Ok((set.metrics(|| go_on(control))?, Evaluation::default()));
     }
     let mut gathered = gathering(dataset, positive);
     if matches!(gathered, Gathering::Nothing) {

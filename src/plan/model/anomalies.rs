@@ -5,19 +5,21 @@ use std::sync::Arc;
 use arrow::array::{Array as _, ArrayRef, BooleanArray, Float64Array, Int64Array};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
+use async_trait::async_trait;
+use datafusion::execution::memory_pool::MemoryReservation;
 
 use super::columns::Added;
 use crate::encode::types::PgType;
-use crate::engine::rows::Widening;
+use crate::engine::rows::{Widener, Widening};
 use crate::error::{Error, Result};
 use crate::models::inputs::Inputs;
-use crate::models::{Expected, Learned, Model, Task, numbers};
+use crate::models::{Expected, Known, Learned, Model, SeriesSet, Task, numbers};
 
 /// Rows at a time.
 const ROWS: usize = 8_192;
 
 /// The columns that stay are followed by the features, in the order of training, and of a series by its value.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Detecting {
     model: Arc<Model>,
     /// Rows that are odder are anomalies. Of series: the probability that a value is nearer to what is expected.
@@ -60,24 +62,20 @@ impl Detecting {
         Self { model, threshold, added }
     }
 
-    fn columns(&self, arrays: &[ArrayRef], rows: usize) -> Result<Vec<ArrayRef>> {
+    /// The features of some rows, and the columns after them.
+    fn inputs<'a>(&self, batch: &'a RecordBatch) -> Result<(Inputs, &'a [ArrayRef])> {
         let model = &self.model;
-        let (features, rest) = arrays
+        let (features, rest) = self
+            .added
+            .rest(batch)?
             .split_at_checked(model.features().len())
             .ok_or_else(|| Error::internal("too few columns for a model"))?;
-        let inputs = Inputs::new(model.features(), &model.categories, features, rows)?;
-        if let Learned::Series(set) = model.learned.as_ref() {
-            let kind = model.header.label.as_ref().map(|label| label.feature.kind);
-            let (Some(values), Some(kind)) = (rest.first(), kind) else {
-                return Err(Error::internal("a series without its value"));
-            };
-            let values = numbers(values, kind)?;
-            let value = |row: usize| values.values().get(row).copied().filter(|value| !value.is_nan());
-            let found = set.expected(&inputs)?.into_iter().enumerate();
-            let found: Vec<_> = found.map(|(row, expected)| (value(row), expected)).collect();
-            return Ok(of_series(&found, self.threshold));
-        }
-        let odd = model.learned.oddity(&inputs, &model.categories)?;
+        Ok((Inputs::new(model.features(), &model.categories, features, batch.num_rows())?, rest))
+    }
+
+    fn columns(&self, inputs: &Inputs) -> Result<Vec<ArrayRef>> {
+        let model = &self.model;
+        let odd = model.learned.oddity(inputs, &model.categories)?;
         let mut columns: Vec<ArrayRef> = vec![
             Arc::new(odd.iter().map(|row| Some(row.measure > self.threshold)).collect::<BooleanArray>()),
             Arc::new(odd.iter().map(|row| Some(row.measure)).collect::<Float64Array>()),
@@ -86,7 +84,7 @@ impl Detecting {
             let cluster = odd.iter().map(|row| row.cluster.map(|cluster| cluster as i64 + 1));
             columns.push(Arc::new(cluster.collect::<Int64Array>()));
         }
-        debug_assert!(columns.iter().all(|column| column.len() == rows));
+        debug_assert!(columns.iter().all(|column| column.len() == inputs.rows));
         Ok(columns)
     }
 }
@@ -104,7 +102,51 @@ impl Widening for Detecting {
         ROWS
     }
 
-    fn widen(&self, batch: &RecordBatch) -> Result<RecordBatch> {
-        self.added.with(batch, self.columns(self.added.rest(batch)?, batch.num_rows())?)
+    fn start(&self, memory: MemoryReservation) -> Box<dyn Widener> {
+        Box::new(Detection { detecting: self.clone(), known: Known::new(true), memory })
     }
+}
+
+/// The rows of one partition.
+struct Detection {
+    detecting: Detecting,
+    /// Of series: what earlier rows had computed.
+    known: Known,
+    memory: MemoryReservation,
+}
+
+#[async_trait]
+impl Widener for Detection {
+    async fn widen(&mut self, batch: &RecordBatch) -> Result<RecordBatch> {
+        let Self { detecting, known, memory } = self;
+        let (inputs, rest) = detecting.inputs(batch)?;
+        let Learned::Series(set) = detecting.model.learned.as_ref() else {
+            return detecting.added.with(batch, detecting.columns(&inputs)?);
+        };
+        let kind = detecting.model.header.label.as_ref().map(|label| label.feature.kind);
+        let (Some(values), Some(kind)) = (rest.first(), kind) else {
+            return Err(Error::internal("a series without its value"));
+        };
+        let values = numbers(values, kind)?;
+        let value = |row: usize| values.values().get(row).copied().filter(|value| !value.is_nan());
+        let found = expected(set, &inputs, known, |known| Ok(memory.try_resize(known.bytes())?)).await?;
+        let found: Vec<_> = found.into_iter().enumerate().map(|(row, expected)| (value(row), expected)).collect();
+        detecting.added.with(batch, of_series(&found, detecting.threshold))
+    }
+}
+
+/// What a series leads to expect of each row; `keep` is told what is known before others have their turn.
+pub(super) async fn expected(
+    set: &SeriesSet,
+    inputs: &Inputs,
+    known: &mut Known,
+    mut keep: impl FnMut(&Known) -> Result<()> + Send,
+) -> Result<Vec<Option<Expected>>> {
+    let mut asked = set.asked(inputs)?;
+    while !asked.go_on(set, known)? {
+        keep(known)?;
+        tokio::task::yield_now().await;
+    }
+    keep(known)?;
+    Ok(asked.found())
 }

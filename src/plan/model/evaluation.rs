@@ -7,14 +7,16 @@ use std::sync::Arc;
 use arrow::array::{Array as _, ArrayRef};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
+use async_trait::async_trait;
 
+use super::anomalies::expected;
 use super::facts::{self, Facts};
 use crate::engine::pass::{Gatherer, Pass};
 use crate::error::{Error, Result, SqlState};
 use crate::models::evaluate::{self, Gathering, Metrics, Truth};
 use crate::models::header::Evaluation;
 use crate::models::inputs::Inputs;
-use crate::models::{FeatureKind, Model, Task, class_values, numbers, texts};
+use crate::models::{FeatureKind, Known, Learned, Model, Task, class_values, numbers, texts};
 
 /// What is told of the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +81,7 @@ impl Pass for Evaluated {
             found: self.gathering(),
             classes: classes.map(|(place, class)| (class, place)).collect(),
             rows: 0,
+            known: Known::new(false),
         })
     }
 
@@ -107,6 +110,8 @@ struct Rows {
     found: Gathering,
     classes: HashMap<String, usize>,
     rows: usize,
+    /// Of series: what earlier rows had computed.
+    known: Known,
 }
 
 impl Rows {
@@ -136,14 +141,21 @@ impl Rows {
     }
 }
 
+#[async_trait]
 impl Gatherer for Rows {
-    fn push(&mut self, batch: &RecordBatch) -> Result<()> {
+    async fn push(&mut self, batch: &RecordBatch) -> Result<()> {
         let features = self.model.features().len();
         let rows = batch.num_rows();
         let arrays = batch.columns().get(..features).ok_or_else(|| Error::internal("too few columns to evaluate"))?;
         let truths = self.truths(batch.columns().get(features), rows)?;
         let inputs = Inputs::new(self.model.features(), &self.model.categories, arrays, rows)?;
-        let scores = self.model.learned.scores(&inputs, &self.model.categories)?;
+        let scores = match self.model.learned.as_ref() {
+            Learned::Series(set) => {
+                let expected = expected(set, &inputs, &mut self.known, |_| Ok(())).await?;
+                expected.iter().map(|expected| expected.map_or(f64::NAN, |expected| expected.value)).collect()
+            }
+            learned => learned.scores(&inputs, &self.model.categories)?,
+        };
         let width = self.model.learned.width().max(1);
         for (truth, scores) in truths.into_iter().zip(scores.chunks_exact(width)) {
             let Some(truth) = truth else { continue };
@@ -155,6 +167,6 @@ impl Gatherer for Rows {
 
     fn bytes(&self) -> usize {
         // Rankings keep 24 bytes a row up to their bound.
-        self.rows.min(evaluate::ROWS_KEPT_MAX) * 24
+        self.rows.min(evaluate::ROWS_KEPT_MAX) * 24 + self.known.bytes()
     }
 }

@@ -5,17 +5,19 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Float64Array, StringArray};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
+use async_trait::async_trait;
+use datafusion::execution::memory_pool::MemoryReservation;
 
 use super::columns::Added;
 use crate::encode::types::PgType;
-use crate::engine::rows::Widening;
+use crate::engine::rows::{Widener, Widening};
 use crate::error::{Error, Result};
 use crate::models::explain::Explained;
 use crate::models::inputs::Inputs;
 use crate::models::{Answer, Model, Task};
 
 /// The columns that stay are followed by the features, in the order of training.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Explaining {
     model: Arc<Model>,
     /// Attributions that are told.
@@ -90,7 +92,14 @@ impl Widening for Explaining {
         self.model.learned.explained_rows()
     }
 
-    fn widen(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+    fn start(&self, _memory: MemoryReservation) -> Box<dyn Widener> {
+        Box::new(self.clone())
+    }
+}
+
+#[async_trait]
+impl Widener for Explaining {
+    async fn widen(&mut self, batch: &RecordBatch) -> Result<RecordBatch> {
         let features = self.model.features();
         let inputs = Inputs::new(features, &self.model.categories, self.added.rest(batch)?, batch.num_rows())?;
         let rows = self.model.learned.explain(&inputs, &self.model.categories)?;

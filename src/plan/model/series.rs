@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array as _, ArrayRef, Date32Array, Float64Array, StringArray, TimestampMicrosecondArray};
-use arrow::compute::cast;
+use arrow::array::{ArrayRef, Date32Array, Float64Array, StringArray, TimestampMicrosecondArray, UInt64Array};
+use arrow::compute::take;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow::record_batch::RecordBatch;
 use datafusion::catalog::streaming::StreamingTable;
@@ -14,11 +14,15 @@ use datafusion::physical_plan::streaming::PartitionStream;
 use super::anomalies::{anomaly_columns, of_series};
 use crate::encode::types::{PgType, arrow_type};
 use crate::error::{Error, Result, SqlState};
-use crate::models::forecast::DAY;
-use crate::models::{Expected, Learned, Model, Series, SeriesSet, Task};
+use crate::models::forecast::{DAY, Following, Forecast};
+use crate::models::{Expected, Learned, Model, Series, SeriesSet, Task, values_of};
 
-/// Rows of a batch, about.
+/// Rows of a batch at most.
 const ROWS: usize = 8_192;
+/// Steps that are gone before others have their turn: some milliseconds.
+const STEPS: usize = 1 << 18;
+/// Of texts in a batch, about: a series may have a long name.
+const TEXT_BYTES: usize = 16 << 20;
 
 /// What is told of each series.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -41,14 +45,30 @@ pub struct SeriesRows {
     schema: SchemaRef,
 }
 
+/// How far the rows of all series have come.
+struct Walk {
+    model: Arc<Model>,
+    told: Ahead,
+    schema: SchemaRef,
+    /// The series, and its step that comes next.
+    place: usize,
+    step: usize,
+    /// Of the series' history.
+    following: Option<Following>,
+    /// Of the series.
+    forecast: Vec<Forecast>,
+}
+
 /// Rows that are being gathered.
 #[derive(Default)]
 struct Gathered {
-    /// For each column that tells series apart.
-    ids: Vec<Vec<Option<String>>>,
+    /// Series, and how many rows each has.
+    runs: Vec<(usize, usize)>,
+    /// Bytes of the texts that tell series apart.
+    text_bytes: usize,
     /// Microseconds.
     times: Vec<i64>,
-    numbers: Vec<Vec<f64>>,
+    numbers: [Vec<f64>; 5],
     values: Vec<(Option<f64>, Option<Expected>)>,
 }
 
@@ -100,45 +120,97 @@ fn columns(model: &Model, told: Ahead) -> Vec<(String, PgType)> {
     columns
 }
 
-impl Gathered {
-    fn take(&mut self, series: &Series, model: &Model, told: Ahead) -> Result<()> {
-        let beyond = || Error::new(SqlState::DatetimeFieldOverflow, "timestamp out of range");
-        let before = self.times.len();
-        match told {
-            Ahead::Forecast { horizon, confidence } => {
-                self.numbers.resize(5, Vec::new());
-                for (ahead, step) in series.forecast(horizon, confidence)?.iter().enumerate() {
-                    self.times.push(series.time(series.values.len() + ahead).ok_or_else(beyond)?);
-                    let row = [step.value, step.error, confidence, step.lower, step.upper];
-                    self.numbers.iter_mut().zip(row).for_each(|(column, value)| column.push(value));
-                }
+impl Walk {
+    /// The next rows, up to a batch; fewer or none where many steps had none. `None` at the end.
+    fn rows(&mut self) -> Result<Option<RecordBatch>> {
+        let model = Arc::clone(&self.model);
+        let Learned::Series(set) = model.learned.as_ref() else { return Ok(None) };
+        let mut rows = Gathered::default();
+        let mut steps = STEPS;
+        while let Some(series) = set.series().get(self.place) {
+            if steps == 0 || rows.times.len() >= ROWS || rows.text_bytes >= TEXT_BYTES {
+                break;
             }
-            Ahead::History { .. } => {
-                for (at, (value, step)) in series.values.iter().zip(series.fitted()?).enumerate() {
-                    // A step without a value was no row.
-                    if value.is_nan() {
-                        continue;
-                    }
-                    self.times.push(series.time(at).ok_or_else(beyond)?);
-                    let expected = Expected { value: step.expected, error: step.error };
-                    self.values.push((Some(*value), Some(expected).filter(|expected| !expected.value.is_nan())));
+            let texts: usize = series.texts(model.categories.texts()).flatten().map(str::len).sum();
+            let rows_max = (ROWS - rows.times.len()).min((TEXT_BYTES - rows.text_bytes) / texts.max(1)).max(1);
+            let before = (self.step, rows.times.len());
+            let ended = match self.told {
+                Ahead::Forecast { horizon, confidence } => {
+                    self.forecast(series, (horizon, confidence), rows_max, &mut rows)?
                 }
+                Ahead::History { .. } => self.history(series, (rows_max, steps), &mut rows)?,
+            };
+            let found = rows.times.len() - before.1;
+            rows.runs.push((self.place, found));
+            rows.text_bytes += found * texts;
+            steps = steps.saturating_sub((self.step - before.0).max(1));
+            if ended {
+                (self.place, self.step, self.following, self.forecast) = (self.place + 1, 0, None, Vec::new());
             }
         }
-        let rows = self.times.len() - before;
-        self.ids.resize(series.key.len(), Vec::new());
-        for (column, text) in self.ids.iter_mut().zip(series.texts(model.categories.texts())) {
-            column.extend(std::iter::repeat_n(text.map(str::to_owned), rows));
-        }
-        Ok(())
+        if rows.runs.is_empty() { Ok(None) } else { rows.batch(set, self).map(Some) }
     }
 
-    fn batch(self, schema: &SchemaRef, told: Ahead) -> Result<RecordBatch> {
-        let mut columns: Vec<ArrayRef> =
-            self.ids.into_iter().map(|texts| Arc::new(StringArray::from(texts)) as ArrayRef).collect();
-        let ty = schema.fields().get(columns.len()).map(|field| field.data_type().clone());
+    /// Adds the next steps of a forecast; whether they are the last.
+    fn forecast(
+        &mut self,
+        series: &Series,
+        (horizon, confidence): (usize, f64),
+        rows_max: usize,
+        rows: &mut Gathered,
+    ) -> Result<bool> {
+        if self.step == 0 {
+            self.forecast = series.forecast(horizon, confidence)?;
+        }
+        for step in self.forecast.iter().skip(self.step).take(rows_max) {
+            rows.times.push(series.time(series.values.len() + self.step).ok_or_else(beyond)?);
+            let row = [step.value, step.error, confidence, step.lower, step.upper];
+            rows.numbers.iter_mut().zip(row).for_each(|(column, value)| column.push(value));
+            self.step += 1;
+        }
+        Ok(self.step >= self.forecast.len())
+    }
+
+    /// Adds the next steps that had a value; whether they are the last.
+    fn history(&mut self, series: &Series, (rows_max, steps_max): (usize, usize), rows: &mut Gathered) -> Result<bool> {
+        let following = self.following.get_or_insert_with(|| series.smoothing.following());
+        let mut found = 0;
+        for value in series.values.iter().skip(self.step).take(steps_max) {
+            if found == rows_max {
+                break;
+            }
+            let expected = series.expected(following.next(&series.smoothing, *value).expected);
+            // A step without a value was no row.
+            if !value.is_nan() {
+                rows.times.push(series.time(self.step).ok_or_else(beyond)?);
+                rows.values.push((Some(*value), Some(expected).filter(|expected| expected.value.is_finite())));
+                found += 1;
+            }
+            self.step += 1;
+        }
+        Ok(self.step >= series.values.len())
+    }
+}
+
+fn beyond() -> Error {
+    Error::new(SqlState::DatetimeFieldOverflow, "timestamp out of range")
+}
+
+impl Gathered {
+    fn batch(self, set: &SeriesSet, walk: &Walk) -> Result<RecordBatch> {
+        let schema = &walk.schema;
+        let texts = walk.model.categories.texts();
+        // Texts become values once for each series, and then rows.
+        let runs: UInt64Array =
+            (0_u64..).zip(&self.runs).flat_map(|(run, (_, rows))| std::iter::repeat_n(run, *rows)).collect();
+        let mut columns: Vec<ArrayRef> = Vec::with_capacity(schema.fields().len());
+        for (id, field) in schema.fields().iter().enumerate().take(set.ids) {
+            let of_runs = self.runs.iter().map(|(place, _)| set.series().get(*place)?.texts(texts).nth(id)?);
+            columns.push(take(&values_of(&of_runs.collect::<StringArray>(), field.data_type())?, &runs, None)?);
+        }
+        let ty = schema.fields().get(set.ids).map(|field| field.data_type().clone());
         columns.push(times(&self.times, &ty.unwrap_or(DataType::Null))?);
-        match told {
+        match walk.told {
             Ahead::Forecast { .. } => {
                 columns.extend(self.numbers.into_iter().map(|values| Arc::new(Float64Array::from(values)) as ArrayRef));
             }
@@ -147,10 +219,6 @@ impl Gathered {
                 columns.extend(of_series(&self.values, threshold));
             }
         }
-        let typed = columns.into_iter().zip(schema.fields()).map(|(array, field)| {
-            if array.data_type() == field.data_type() { Ok(array) } else { cast(&array, field.data_type()) }
-        });
-        let columns = typed.collect::<std::result::Result<Vec<_>, _>>()?;
         Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
     }
 }
@@ -174,35 +242,24 @@ impl PartitionStream for SeriesRows {
     }
 
     fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let (model, told, schema) = (Arc::clone(&self.model), self.told, Arc::clone(&self.schema));
-        let whole = Arc::clone(&schema);
-        let batches = futures::stream::try_unfold(0, move |next| {
-            let (model, schema) = (Arc::clone(&model), Arc::clone(&whole));
-            async move {
+        let walk = Walk {
+            model: Arc::clone(&self.model),
+            told: self.told,
+            schema: Arc::clone(&self.schema),
+            place: 0,
+            step: 0,
+            following: None,
+            forecast: Vec::new(),
+        };
+        let batches = futures::stream::try_unfold(walk, |mut walk| async move {
+            loop {
                 tokio::task::yield_now().await;
-                let Learned::Series(set) = model.learned.as_ref() else { return Ok(None) };
-                gathered(&model, set, next, told, &schema).map_err(Error::into_datafusion)
+                match walk.rows().map_err(Error::into_datafusion)? {
+                    Some(batch) if batch.num_rows() == 0 => {}
+                    batch => return Ok(batch.map(|batch| (batch, walk))),
+                }
             }
         });
-        Box::pin(RecordBatchStreamAdapter::new(schema, batches))
+        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), batches))
     }
-}
-
-/// The rows of the series from `next` on that fill a batch, and the series after them.
-fn gathered(
-    model: &Model,
-    set: &SeriesSet,
-    mut next: usize,
-    told: Ahead,
-    schema: &SchemaRef,
-) -> Result<Option<(RecordBatch, usize)>> {
-    if next >= set.series().len() {
-        return Ok(None);
-    }
-    let mut rows = Gathered::default();
-    while let Some(series) = set.series().get(next).filter(|_| rows.times.len() < ROWS) {
-        rows.take(series, model, told)?;
-        next += 1;
-    }
-    Ok(Some((rows.batch(schema, told)?, next)))
 }

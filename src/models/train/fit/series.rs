@@ -1,6 +1,6 @@
 //! Exponential smoothing of each series of a dataset: its features are the time, and after it what tells series apart.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 
 use chrono::DateTime;
@@ -13,6 +13,7 @@ use super::super::super::forecast::{
 use super::super::super::header::LogEntry;
 use super::super::super::learned::{Learned, refused};
 use super::super::super::options::Options;
+use super::super::super::refusal::Refusal;
 use super::super::super::series::{Series, SeriesSet};
 use super::super::{Control, Fitted, observe};
 use crate::error::{Error, Result, SqlState};
@@ -23,6 +24,10 @@ const SERIES_MAX: usize = 100_000;
 const VALUES_SHARE_MIN: f64 = 0.1;
 /// Steps with which a series may have any gaps.
 const STEPS_FREE: usize = 20;
+/// Bytes a row that its place among the others takes.
+const ROW_BYTES: usize = 40;
+/// Rows that are sorted between two questions whether to go on.
+const SORTED_ROWS: usize = 1 << 18;
 /// Bytes a step that a fit takes while it runs.
 const STEP_BYTES: usize = 400;
 /// Series that a note names.
@@ -60,6 +65,18 @@ fn step(options: &Options) -> Option<Step> {
     }
 }
 
+/// A step in words.
+fn distance(step: Step) -> String {
+    match step {
+        Step::Months(1) | Step::MonthEnds(1) => "a month".to_owned(),
+        Step::Months(months) | Step::MonthEnds(months) => format!("{months} months"),
+        Step::Micros(DAY) => "a day".to_owned(),
+        Step::Micros(micros) if micros % DAY == 0 => format!("{} days", micros / DAY),
+        Step::Micros(SECOND) => "a second".to_owned(),
+        Step::Micros(micros) => format!("{} seconds", micros as f64 / SECOND as f64),
+    }
+}
+
 fn shape_options(options: &Options, step: Step) -> ForecastOptions {
     ForecastOptions {
         period: match options.integer("period") {
@@ -91,8 +108,8 @@ pub(super) fn smoothing(dataset: &Dataset, options: &Options, control: &Control<
     let started = Instant::now();
     let rows = Rows::new(dataset)?;
     // The order of rows, and the values of all series beside the dataset's.
-    let memory = control.reserve(dataset.train_rows * 24)?;
-    let order = rows.order();
+    let memory = control.reserve(dataset.train_rows * ROW_BYTES)?;
+    let order = rows.order(control)?;
     let given = step(options);
     if matches!(given, Some(Step::Micros(micros)) if micros < rows.unit) {
         let message = "option \"data_frequency\" has steps of less than a day, the column of times has days";
@@ -102,12 +119,9 @@ pub(super) fn smoothing(dataset: &Dataset, options: &Options, control: &Control<
     let mut steps = (0, 0);
     for run in order.chunk_by(|one, other| rows.same(*one, *other)) {
         observe::go_on(control)?;
-        if placed.len() == SERIES_MAX {
-            return Err(Error::new(SqlState::ProgramLimitExceeded, format!("there are more than {SERIES_MAX} series")));
-        }
-        let series = rows.place(run, given, options)?;
+        let series = rows.place(run, given, options, control)?;
         steps = (steps.0 + series.values.len(), series.values.len().max(steps.1));
-        memory.try_resize(dataset.train_rows * 24 + steps.0 * 8)?;
+        memory.try_resize(dataset.train_rows * ROW_BYTES + steps.0 * 8)?;
         placed.push(series);
     }
     let work = control.reserve(steps.1.saturating_mul(STEP_BYTES * control.threads.min(placed.len())))?;
@@ -123,12 +137,18 @@ pub(super) fn smoothing(dataset: &Dataset, options: &Options, control: &Control<
         placed.iter().map(|series| (series.values.as_slice(), shape_options(options, series.grid.step))).collect();
     let fitted = Ets::fit_all(&own, control.threads, control.watch).map_err(refused)?;
     drop((work, own));
+    // A series knows no name of its values.
+    let label = options.text("label").unwrap_or("value");
+    let named = |refusal| match refusal {
+        Refusal::Infinite { .. } => Refusal::Infinite { column: label.to_owned() },
+        other => other,
+    };
     let mut series = Vec::with_capacity(placed.len());
     let mut left_out = Vec::new();
     let alone = placed.len() == 1;
     for (placed, fitted) in placed.into_iter().zip(fitted) {
         let Placed { key, grid, values, .. } = placed;
-        match fitted {
+        match fitted.map_err(named) {
             Ok(smoothing) => series.push(Series { key, grid, values, smoothing }),
             Err(refusal) if alone => return Err(refused(refusal)),
             Err(refusal) => left_out.push((rows.named(&key), refusal)),
@@ -172,11 +192,6 @@ impl<'a> Rows<'a> {
         Ok(Self { dataset, unit, times, values, ids: ids.collect::<Result<_>>()? })
     }
 
-    fn text(&self, id: usize, row: u32) -> Option<&str> {
-        let (codes, texts) = self.ids.get(id)?;
-        texts.get(*codes.get(row as usize)? as usize).map(String::as_str)
-    }
-
     fn code(&self, id: usize, row: u32) -> u32 {
         self.ids.get(id).and_then(|(codes, _)| codes.get(row as usize)).copied().unwrap_or(MISSING)
     }
@@ -190,20 +205,87 @@ impl<'a> Rows<'a> {
     }
 
     /// By the texts of the series, NULL last, then by time.
-    fn order(&self) -> Vec<u32> {
-        let mut order: Vec<u32> = (0..self.dataset.train_rows as u32).collect();
-        order.sort_unstable_by(|one, other| {
-            let by_id = (0..self.ids.len()).map(|id| {
-                if self.code(id, *one) == self.code(id, *other) {
-                    return std::cmp::Ordering::Equal;
+    fn order(&self, control: &Control<'_>) -> Result<Vec<u32>> {
+        let numbers = self.numbers(control)?;
+        // Where the rows of each series begin, and then where its next one goes.
+        let mut starts = vec![0_usize; numbers.iter().max().map_or(0, |last| *last as usize + 2)];
+        for number in &numbers {
+            if let Some(count) = starts.get_mut(*number as usize + 1) {
+                *count += 1;
+            }
+        }
+        let mut sum = 0;
+        for start in &mut starts {
+            sum += *start;
+            *start = sum;
+        }
+        let ends: Vec<usize> = starts.iter().skip(1).copied().collect();
+        let mut order = vec![0_u32; numbers.len()];
+        for (row, number) in (0_u32..).zip(&numbers) {
+            if let Some(next) = starts.get_mut(*number as usize) {
+                if let Some(place) = order.get_mut(*next) {
+                    *place = row;
                 }
-                let (one, other) = (self.text(id, *one), self.text(id, *other));
-                one.is_none().cmp(&other.is_none()).then_with(|| one.cmp(&other))
-            });
-            let by_series = by_id.fold(std::cmp::Ordering::Equal, std::cmp::Ordering::then);
-            by_series.then_with(|| self.time(*one).total_cmp(&self.time(*other)))
-        });
-        order
+                *next += 1;
+            }
+        }
+        let mut start = 0;
+        for end in ends {
+            let Some(rows) = order.get_mut(start..end) else { return Err(Error::internal("rows without a series")) };
+            self.sort(rows, control)?;
+            start = end;
+        }
+        Ok(order)
+    }
+
+    /// For each row the number of its series, in the order of their texts.
+    fn numbers(&self, control: &Control<'_>) -> Result<Vec<u32>> {
+        let mut numbers = vec![0_u32; self.dataset.train_rows];
+        for (id, (_, texts)) in self.ids.iter().enumerate() {
+            observe::go_on(control)?;
+            let mut sorted: Vec<u32> = (0..texts.len() as u32).collect();
+            sorted.sort_unstable_by_key(|code| texts.get(*code as usize));
+            let mut ranks = vec![0_u32; texts.len()];
+            for (rank, code) in (0_u32..).zip(sorted) {
+                if let Some(slot) = ranks.get_mut(code as usize) {
+                    *slot = rank;
+                }
+            }
+            let rank = |row: u32| ranks.get(self.code(id, row) as usize).copied().unwrap_or(u32::MAX);
+            // Those with the same texts up to here, in the order of all of these.
+            let mut pairs: HashMap<(u32, u32), u32> = HashMap::new();
+            for (row, number) in (0_u32..).zip(&numbers) {
+                if (row as usize).is_multiple_of(SORTED_ROWS) {
+                    observe::go_on(control)?;
+                }
+                pairs.entry((*number, rank(row))).or_default();
+                if pairs.len() > SERIES_MAX {
+                    let message = format!("there are more than {SERIES_MAX} series");
+                    return Err(Error::new(SqlState::ProgramLimitExceeded, message));
+                }
+            }
+            let mut sorted: Vec<(u32, u32)> = pairs.keys().copied().collect();
+            sorted.sort_unstable();
+            pairs = sorted.into_iter().zip(0..).collect();
+            for (row, number) in (0_u32..).zip(&mut numbers) {
+                *number = pairs.get(&(*number, rank(row))).copied().unwrap_or_default();
+            }
+        }
+        Ok(numbers)
+    }
+
+    /// Puts rows into the order of their times.
+    fn sort(&self, rows: &mut [u32], control: &Control<'_>) -> Result<()> {
+        let mut timed: Vec<(f64, u32)> = rows.iter().map(|row| (self.time(*row), *row)).collect();
+        let earlier = |one: &(f64, u32), other: &(f64, u32)| one.0.total_cmp(&other.0).then(one.1.cmp(&other.1));
+        for part in timed.chunks_mut(SORTED_ROWS) {
+            observe::go_on(control)?;
+            part.sort_unstable_by(earlier);
+        }
+        // What is in order already is only merged.
+        timed.sort_by(earlier);
+        rows.iter_mut().zip(timed).for_each(|(place, (_, row))| *place = row);
+        Ok(())
     }
 
     fn named(&self, key: &[u32]) -> String {
@@ -224,7 +306,7 @@ impl<'a> Rows<'a> {
     }
 
     /// Puts the rows of one series, in order of time, on its grid.
-    fn place(&self, rows: &[u32], given: Option<Step>, options: &Options) -> Result<Placed> {
+    fn place(&self, rows: &[u32], given: Option<Step>, options: &Options, control: &Control<'_>) -> Result<Placed> {
         let times: Vec<i64> = rows.iter().map(|row| (self.time(*row) * self.unit as f64).round() as i64).collect();
         let first = rows.first().copied().unwrap_or(0);
         let key: Vec<u32> = (0..self.ids.len()).map(|id| self.code(id, first)).collect();
@@ -255,27 +337,32 @@ impl<'a> Rows<'a> {
         };
         let mut before = None;
         let mut off_grid = 0;
-        for time in &times {
+        for (row, time) in times.iter().enumerate() {
+            if row.is_multiple_of(SORTED_ROWS) {
+                observe::go_on(control)?;
+            }
             let index = grid.index(*time).filter(|index| *index < STEPS_MAX);
             let index = index.ok_or_else(|| {
                 refuse(format!("{} has more than {STEPS_MAX} steps from its first to its last time", self.named(&key)))
             })?;
-            if before.replace(index) == Some(index) {
-                let name = given.and(options.text("data_frequency"));
-                return Err(self.twice(&key, grid.time(index).unwrap_or(*time), name));
+            if let Some((_, other)) = before.replace((index, *time)).filter(|(other, _)| *other == index) {
+                let Some(frequency) = given.and(options.text("data_frequency")) else {
+                    let detail = format!(
+                        "Most are {} apart, but between {} and {} is less.",
+                        distance(grid.step),
+                        self.shown(other),
+                        self.shown(*time)
+                    );
+                    return Err(self.irregular(&key, detail));
+                };
+                return Err(self.twice(&key, grid.time(index).unwrap_or(*time), Some(frequency)));
             }
             off_grid += usize::from(grid.time(index) != Some(*time));
         }
-        let steps = before.map_or(0, |last| last + 1);
+        let steps = before.map_or(0, |(last, _)| last + 1);
         let sparse = steps > STEPS_FREE && (times.len() as f64) < VALUES_SHARE_MIN * steps as f64;
         if given.is_none() && (off_grid > 0 || sparse) {
-            let message = format!("the times of {} are not regular", self.named(&key));
-            let found = match grid.step {
-                Step::Months(1) => "a month".to_owned(),
-                Step::Months(months) => format!("{months} months"),
-                Step::Micros(micros) if micros % DAY == 0 => format!("{} days", micros / DAY),
-                Step::Micros(micros) => format!("{} seconds", micros as f64 / SECOND as f64),
-            };
+            let found = distance(grid.step);
             let detail = if off_grid > 0 {
                 let all = times.len();
                 format!(
@@ -285,14 +372,19 @@ impl<'a> Rows<'a> {
             } else {
                 format!("Most are {found} apart, but of {steps} such steps only {} have a value.", times.len())
             };
-            return Err(refuse(message).with_detail(detail).with_hint(
-                "Name the steps by the option data_frequency, or have the query put the times on a grid, for example by date_trunc.",
-            ));
+            return Err(self.irregular(&key, detail));
         }
         let values: Vec<f64> =
             rows.iter().map(|row| self.values.get(*row as usize).copied().unwrap_or(f64::NAN)).collect();
         let placed = grid.place(&times, &values).map_err(refused)?;
         Ok(Placed { key, grid, values: placed.values, gaps: placed.gaps })
+    }
+
+    fn irregular(&self, key: &[u32], detail: String) -> Error {
+        let message = format!("the times of {} are not regular", self.named(key));
+        Error::new(SqlState::InvalidParameterValue, message).with_detail(detail).with_hint(
+            "Name the steps by the option data_frequency, or have the query put the times on a grid, for example by date_trunc.",
+        )
     }
 
     fn twice(&self, key: &[u32], time: i64, frequency: Option<&str>) -> Error {
