@@ -143,11 +143,11 @@ impl Model {
     pub fn answer(&self, arrays: &[ArrayRef], rows: usize, answer: Answer) -> Result<ArrayRef> {
         let inputs = Inputs::new(&self.header.features, &self.categories, arrays, rows)?;
         // Where one of many numbers is asked for, only that one is computed.
-        if let (Answer::Predicted, Learned::KMeans(model)) = (answer, &self.learned) {
+        if let (Answer::Predicted, Learned::KMeans(model)) = (answer, self.learned.as_ref()) {
             let assigned = model.assign(&encoded(&inputs, &self.categories, &model.encoder)).map_err(refused)?;
             return Ok(Arc::new(assigned.iter().map(|row| Some(row.cluster as i64 + 1)).collect::<Int64Array>()));
         }
-        if let (Answer::Score(place), Learned::Components(model)) = (answer, &self.learned) {
+        if let (Answer::Score(place), Learned::Components(model)) = (answer, self.learned.as_ref()) {
             let features = encoded(&inputs, &self.categories, &model.encoder);
             return Ok(Arc::new(Float64Array::from(model.score(&features, place).map_err(refused)?)));
         }

@@ -64,7 +64,6 @@ pub(super) async fn import(road: &mut Road<'_>, statement: &ImportModel) -> Resu
     }
     let location = &statement.location;
     let place = road.open_place_for("IMPORT MODEL", location, false)?;
-    let lake = &road.ground.lake;
     let file = Lake::open_model(&place, location, road.ground.files.model_bytes_max).await?;
     let _held = held(road, "IMPORT MODEL", file.bytes.saturating_mul(READ_TIMES))?;
     let bytes = file.read().await?;

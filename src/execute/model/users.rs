@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::known_version;
 use crate::catalog::Document;
 use crate::error::{Error, Result, SqlState};
 use crate::execute::dependents::Object;
@@ -50,7 +51,7 @@ pub(super) async fn check_default(
     let mut users = users(&snapshot, model.oid);
     users.retain(|(_, calls)| calls.iter().any(|call| call.version.is_none()));
     let Some(entry) = model.versions.get(&model.default_version).filter(|_| !users.is_empty()) else { return Ok(()) };
-    let now = match road.ground.lake.model(&entry.artifact, &entry.checksum).await {
+    let now = match road.ground.lake.model(&entry.artifact, &entry.checksum, entry.bytes).await {
         // Another version is the way out of a damaged one.
         Err(error) if error.sqlstate() == SqlState::DataCorrupted => return Ok(()),
         read => read?,
@@ -96,13 +97,14 @@ fn of_header(now: &Header, becomes: &Header, calls: &[ModelCall]) -> Option<Stri
 }
 
 /// The same where another version becomes the default.
-pub(super) async fn check_version(road: &mut Road<'_>, oid: u32, becomes: u32) -> Result<()> {
+pub(super) async fn check_version(road: &mut Road<'_>, oid: u32, becomes: u64) -> Result<()> {
     let snapshot = Arc::clone(&road.snapshot);
     let Some((schema, name, model)) = snapshot.model_by_oid(oid) else { return Ok(()) };
-    let Some(entry) = model.versions.get(&becomes).filter(|_| becomes != model.default_version) else { return Ok(()) };
+    let becomes = known_version(becomes, model).filter(|becomes| *becomes != model.default_version);
+    let Some(entry) = becomes.and_then(|becomes| model.versions.get(&becomes)) else { return Ok(()) };
     if users(&snapshot, oid).is_empty() {
         return Ok(());
     }
-    let read = road.ground.lake.model(&entry.artifact, &entry.checksum).await?;
+    let read = road.ground.lake.model(&entry.artifact, &entry.checksum, entry.bytes).await?;
     check_default(road, (schema, name), |_| read).await
 }

@@ -102,7 +102,7 @@ fn numbers_as_classes_have_one_zero_and_no_nan() {
         [("x", Arc::new(x)), ("y", Arc::new((0..60).map(label).collect::<Float64Array>()))];
     let mut builder = Builder::new(plan, &pool);
     builder.push(&RecordBatch::try_from_iter(columns).unwrap()).unwrap();
-    let dataset = builder.finish().unwrap();
+    let dataset = builder.finish(2).unwrap();
     let Target::Classes { classes, .. } = &dataset.target else { panic!("no classes") };
     assert_eq!((classes.as_slice(), dataset.rows), (["0.0".to_owned(), "1.5".to_owned()].as_slice(), 30));
     assert_eq!(dataset.skipped, [("label is NaN", 20), ("label is null", 10)].into());
