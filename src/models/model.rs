@@ -69,7 +69,7 @@ impl Model {
         if label.is_some_and(|label| label.positive.is_some_and(|place| place >= label.classes.len())) {
             return Err(damaged("the positive class"));
         }
-        let bytes = learned.bytes();
+        let bytes = learned.bytes() + categories.bytes();
         Ok(Self { header, categories, learned, classes, bytes })
     }
 
@@ -93,7 +93,7 @@ impl Model {
     pub fn decode(bytes: &[u8]) -> Result<Self> {
         let sections = Sections::decode(bytes)?;
         let header: Header = serde_json::from_str(sections.text("header")?).map_err(|_| damaged("the header"))?;
-        let texts = serde_json::from_str(sections.text("categories")?).map_err(|_| damaged("the categories"))?;
+        let categories = Categories::read(sections.text("categories")?, &header.features)?;
         let learned = Learned::read(&header, &sections)?;
         let mut model = Self::new(header, Categories::new(texts), learned)?;
         model.bytes = model.bytes.max(bytes.len());

@@ -148,6 +148,15 @@ impl Encoder {
     }
 
     /// The number of dense columns: they come first.
+    /// Whether its categories are the features that have texts here.
+    pub fn fits(&self, texts: &[Option<Vec<String>>]) -> bool {
+        let fits = |(feature, texts): (&Encoding, &Option<Vec<String>>)| match feature.kind {
+            Kind::Numeric { .. } | Kind::Dropped { numeric: true, .. } => texts.is_none(),
+            Kind::Category(_) | Kind::Dropped { numeric: false, .. } => texts.is_some(),
+        };
+        self.features.iter().zip(texts).all(fits)
+    }
+
     pub fn dense(&self) -> usize {
         self.features.iter().map(Encoding::dense).sum()
     }
