@@ -1,11 +1,16 @@
 //! What a model knows of its inputs, and their values as numbers.
 
-use arrow::array::{Array, ArrayRef, AsArray as _, BooleanArray, Float64Array};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray as _, BooleanArray, Float64Array, StringArray, new_empty_array};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, TimeUnit};
+use datafusion::common::ScalarValue;
 use serde::{Deserialize, Serialize};
 
-use crate::encode::types::{PgType, format_type, oid};
+use crate::encode::input::{InputContext, null_scalar, parse_scalar};
+use crate::encode::types::{NUMERIC_COLUMN, PgType, arrow_type, format_type, oid};
+use crate::encode::{TextStyle, to_text};
 use crate::error::{Error, Result, SqlState};
 
 /// An input column.
@@ -89,13 +94,13 @@ pub fn numbers(array: &ArrayRef, kind: FeatureKind) -> Result<Float64Array> {
     let divided = |array: &ArrayRef, divisor: f64| -> Result<ArrayRef> {
         let whole = cast(&cast(array, &DataType::Int64)?, &DataType::Float64)?;
         let whole = whole.as_primitive::<Float64Type>();
-        Ok(std::sync::Arc::new(whole.unary::<_, Float64Type>(|value| value / divisor)) as ArrayRef)
+        Ok(Arc::new(whole.unary::<_, Float64Type>(|value| value / divisor)) as ArrayRef)
     };
     let values: ArrayRef = match (kind, array.data_type()) {
         (FeatureKind::Boolean, DataType::Boolean) => {
             let booleans: &BooleanArray = array.as_boolean();
             let values = booleans.iter().map(|value| value.map(|value| if value { 1.0 } else { 0.0 }));
-            std::sync::Arc::new(values.collect::<Float64Array>())
+            Arc::new(values.collect::<Float64Array>())
         }
         (FeatureKind::Time, DataType::Timestamp(unit, _)) => divided(array, ticks(*unit))?,
         (FeatureKind::Time, DataType::Time64(unit)) => divided(array, ticks(*unit))?,
@@ -119,12 +124,81 @@ fn ticks(unit: TimeUnit) -> f64 {
     }
 }
 
-/// The values of an array as texts.
+/// The values of an array of this type as texts: those that a cast to text gives in UTC. Values that are equal have one text.
 ///
 /// # Errors
-/// The cast's.
-pub fn texts(array: &ArrayRef) -> Result<arrow::array::StringArray> {
-    let texts = cast(array, &DataType::Utf8)?;
-    let texts = texts.as_string_opt::<i32>().ok_or_else(|| Error::internal("a category is no text"))?;
-    Ok(texts.clone())
+/// XX000 for an array that is not of the type.
+pub fn texts(array: &ArrayRef, ty: PgType) -> Result<StringArray> {
+    let is_too_exact = is_plain_numeric(ty)
+        && matches!(array.data_type(), DataType::Decimal128(_, scale) if *scale > NUMERIC_COLUMN.1);
+    let written = if arrow_type(ty) == DataType::Utf8 {
+        cast(array, &DataType::Utf8)?
+    } else if is_too_exact {
+        // Values that no column stores have the digits of the expression that made them.
+        to_text::texts(&cast(array, &arrow_type(ty))?, ty, &Arc::new(TextStyle::default()))?
+    } else {
+        to_text::texts(array, ty, &Arc::new(TextStyle::default()))?
+    };
+    let written = written.as_string_opt::<i32>().ok_or_else(|| Error::internal("a category is no text"))?;
+    let one: fn(&str) -> &str = match ty.oid {
+        oid::BPCHAR => |text| text.trim_end_matches(' '),
+        oid::NUMERIC if ty.typmod < 0 => |text| match text.contains('.') {
+            true => text.trim_end_matches('0').trim_end_matches('.'),
+            false => text,
+        },
+        oid::FLOAT4 | oid::FLOAT8 => |text| if text == "-0" { "0" } else { text },
+        _ => return Ok(written.clone()),
+    };
+    Ok(written.iter().map(|text| text.map(one)).collect())
+}
+
+fn is_plain_numeric(ty: PgType) -> bool {
+    ty.oid == oid::NUMERIC && ty.typmod < 0
+}
+
+/// What [`texts`] wrote, as an array of the type's carrier.
+///
+/// # Errors
+/// The input function's for a text that is no value of the type.
+pub fn values<'a>(texts: impl IntoIterator<Item = Option<&'a str>>, ty: PgType) -> Result<ArrayRef> {
+    // No text that was written hangs on the time.
+    let context = InputContext::utc(chrono::DateTime::default());
+    let own = if is_plain_numeric(ty) { PgType::numeric(NUMERIC_COLUMN.0, NUMERIC_COLUMN.1) } else { ty };
+    let null = null_scalar(ty)?;
+    let value = |text: Option<&str>| text.map_or_else(|| Ok(null.clone()), |text| parse_scalar(text, own, &context));
+    let values = texts.into_iter().map(value).collect::<Result<Vec<ScalarValue>>>()?;
+    if values.is_empty() {
+        return Ok(new_empty_array(&arrow_type(ty)));
+    }
+    Ok(ScalarValue::iter_to_array(values)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Date32Array, Decimal128Array, Float64Array, TimestampMicrosecondArray};
+
+    use super::*;
+
+    fn check(array: ArrayRef, ty: PgType, expected: &[&str]) {
+        let written = texts(&array, ty).unwrap();
+        assert_eq!(written.iter().flatten().collect::<Vec<_>>(), expected);
+        let read = values(written.iter(), ty).unwrap();
+        assert_eq!(read.data_type(), &arrow_type(ty));
+        assert_eq!(texts(&read, ty).unwrap(), written);
+    }
+
+    #[test]
+    fn texts_are_those_of_a_cast_and_read_back() {
+        check(Arc::new(Float64Array::from(vec![1.0, 0.1, -0.0, f64::NAN])), PgType::FLOAT8, &["1", "0.1", "0", "NaN"]);
+        // 44 BC and 2024.
+        check(Arc::new(Date32Array::from(vec![-735_160, 19_723])), PgType::DATE, &["0044-03-15 BC", "2024-01-01"]);
+        let times = TimestampMicrosecondArray::from(vec![1_704_103_200_000_000]).with_timezone("UTC");
+        check(Arc::new(times), PgType::TIMESTAMPTZ, &["2024-01-01 10:00:00+00"]);
+        check(Arc::new(BooleanArray::from(vec![true, false])), PgType::BOOL, &["true", "false"]);
+        let numerics = |scale| Decimal128Array::from(vec![150, 1000]).with_precision_and_scale(38, scale).unwrap();
+        check(Arc::new(numerics(2)), PgType::NUMERIC, &["1.5", "10"]);
+        check(Arc::new(numerics(2)), PgType::numeric(38, 2), &["1.50", "10.00"]);
+        check(Arc::new(StringArray::from(vec!["a  ", ""])), PgType { oid: oid::BPCHAR, typmod: 7 }, &["a", ""]);
+        check(Arc::new(StringArray::from(vec!["a  "])), PgType::TEXT, &["a  "]);
+    }
 }

@@ -188,7 +188,7 @@ impl Inputs {
         let mut columns = Vec::with_capacity(arrays.len());
         for (at, (feature, array)) in features.iter().zip(arrays).enumerate() {
             columns.push(if feature.kind.is_category() {
-                let texts = texts(array)?;
+                let texts = texts(array, feature.ty())?;
                 let code = |row: usize| {
                     if texts.is_null(row) { MISSING } else { categories.place(at, texts.value(row)) }
                 };

@@ -33,7 +33,7 @@ pub mod tree;
 mod trees;
 pub mod watch;
 
-pub use feature::{Feature, FeatureKind, numbers, texts};
+pub use feature::{Feature, FeatureKind, numbers, texts, values};
 pub use kind::{ModelType, Task};
 pub use learned::{Learned, Weight};
 pub use model::{Answer, Model};

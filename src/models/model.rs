@@ -1,5 +1,6 @@
 //! A model as it is used: read from an artifact, asked for predictions.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray, UInt32Array};
@@ -7,8 +8,8 @@ use arrow::compute::{cast, take};
 use arrow::datatypes::DataType;
 
 use super::artifact::{Sections, damaged};
-use super::feature::{Feature, FeatureKind};
-use super::header::Header;
+use super::feature::{Feature, FeatureKind, texts, values};
+use super::header::{Header, Label};
 use super::inputs::{Categories, Inputs};
 use super::kind::Task;
 use super::learned::Learned;
@@ -45,7 +46,7 @@ pub struct Model {
 impl Model {
     /// # Errors
     /// XX001 when the parts do not fit each other.
-    pub fn new(header: Header, categories: Categories, learned: Learned) -> Result<Self> {
+    pub fn new(mut header: Header, categories: Categories, learned: Learned) -> Result<Self> {
         learned.check(&header, &categories)?;
         // What tells series apart is a text, whatever its type.
         let fits = |feature: &Feature| {
@@ -54,12 +55,8 @@ impl Model {
         if !header.features.iter().all(fits) {
             return Err(damaged("a feature is of no type that models learn from"));
         }
-        let classes = match &header.label {
-            Some(label) if !label.classes.is_empty() => {
-                let texts: ArrayRef = Arc::new(StringArray::from(label.classes.clone()));
-                let values = cast(&texts, &arrow_type(label.feature.ty()));
-                Some(values.map_err(|_| damaged("a class is no value of the label's type"))?)
-            }
+        let classes = match &mut header.label {
+            Some(label) if !label.classes.is_empty() => Some(class_values(label)?),
             _ => None,
         };
         if header.options.model_type.task() == Task::Classification && classes.is_none() {
@@ -192,4 +189,18 @@ impl Model {
         let carrier = arrow_type(PgType::JSONB);
         Ok(if carrier == DataType::Utf8 { texts } else { cast(&texts, &carrier)? })
     }
+}
+
+/// The classes as values of the label's type. Their texts become those of the values, which rows to evaluate with are compared with.
+fn class_values(label: &mut Label) -> Result<ArrayRef> {
+    let ty = label.feature.ty();
+    let read = values(label.classes.iter().map(|class| Some(class.as_str())), ty);
+    let read = read.map_err(|_| damaged("a class is no value of the label's type"))?;
+    let written = texts(&read, ty)?;
+    let distinct: HashSet<Option<&str>> = written.iter().collect();
+    if distinct.len() < label.classes.len() {
+        return Err(damaged("a class that is there twice"));
+    }
+    label.classes = written.iter().flatten().map(str::to_owned).collect();
+    Ok(read)
 }

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, Float64Array, StringArray};
+use arrow::array::{ArrayRef, BooleanArray, Date32Array, Float64Array, StringArray};
 use arrow::record_batch::RecordBatch;
 use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool, UnboundedMemoryPool};
 
@@ -88,4 +88,22 @@ fn another_seed_holds_out_other_rows() {
     let mut builder = Builder::new(Plan { seed: 7, ..plan() }, &pool);
     builder.push(&rows(0..2000)).unwrap();
     assert_ne!(texts(&builder.finish(1).unwrap()), texts(&dataset(&[rows(0..2000)])));
+}
+
+#[test]
+fn classes_stand_in_the_order_of_their_values() {
+    let label = |array: ArrayRef, ty| {
+        let plan = Plan { features: vec![], label: Some((0, Feature::new("y", ty).unwrap())), ..plan() };
+        let pool: Arc<dyn MemoryPool> = Arc::new(UnboundedMemoryPool::default());
+        let mut builder = Builder::new(plan, &pool);
+        builder.push(&RecordBatch::try_from_iter([("y", array)]).unwrap()).unwrap();
+        let Target::Classes { classes, .. } = builder.finish(1).unwrap().target else { panic!("no classes") };
+        classes
+    };
+    let numbers = Float64Array::from(vec![10.0, 9.0, -1.5, f64::NAN, -0.0, 0.0]);
+    assert_eq!(label(Arc::new(numbers), PgType::FLOAT8), ["-1.5", "0", "9", "10", "NaN"]);
+    let days = Date32Array::from(vec![2_932_897, 0, -735_160]);
+    assert_eq!(label(Arc::new(days), PgType::DATE), ["0044-03-15 BC", "1970-01-01", "10000-01-01"]);
+    let texts = StringArray::from(vec!["9", "10", "9"]);
+    assert_eq!(label(Arc::new(texts), PgType::TEXT), ["10", "9"]);
 }

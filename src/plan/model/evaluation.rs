@@ -109,8 +109,8 @@ impl Rows {
     fn truths(&self, label: Option<&ArrayRef>, rows: usize) -> Result<Vec<Option<Truth>>> {
         let own = self.model.header.label.as_ref();
         match (self.model.task(), label, own) {
-            (Task::Classification, Some(array), _) => {
-                let texts = texts(array)?;
+            (Task::Classification, Some(array), Some(own)) => {
+                let texts = texts(array, own.feature.ty())?;
                 let class = |text: &str| self.classes.get(text).copied().unwrap_or(usize::MAX);
                 Ok(texts.iter().map(|text| text.map(|text| Truth::Class(class(text)))).collect())
             }

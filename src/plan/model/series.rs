@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array as _, ArrayRef, Date32Array, Float64Array, StringArray, TimestampMicrosecondArray};
+use arrow::array::{
+    Array as _, ArrayRef, AsArray as _, Date32Array, Float64Array, StringArray, TimestampMicrosecondArray,
+};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow::record_batch::RecordBatch;
@@ -15,7 +17,7 @@ use super::anomalies::{anomaly_columns, of_series};
 use crate::encode::types::{PgType, arrow_type};
 use crate::error::{Error, Result, SqlState};
 use crate::models::forecast::DAY;
-use crate::models::{Expected, Learned, Model, Series, SeriesSet, Task};
+use crate::models::{Expected, Learned, Model, Series, SeriesSet, Task, values};
 
 /// Rows of a batch, about.
 const ROWS: usize = 8_192;
@@ -148,9 +150,14 @@ impl Gathered {
             }
         }
         let typed = columns.into_iter().zip(schema.fields()).map(|(array, field)| {
-            if array.data_type() == field.data_type() { Ok(array) } else { cast(&array, field.data_type()) }
+            match (array.as_string_opt::<i32>(), field.data_type()) {
+                (_, ty) if array.data_type() == ty => Ok(array),
+                // Arrow's texts of dates before 1 AD and after 9999 are others than PostgreSQL's, which models keep.
+                (Some(texts), DataType::Date32) => values(texts, PgType::DATE),
+                (_, ty) => Ok(cast(&array, ty)?),
+            }
         });
-        let columns = typed.collect::<std::result::Result<Vec<_>, _>>()?;
+        let columns = typed.collect::<Result<Vec<_>>>()?;
         Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
     }
 }
