@@ -56,7 +56,8 @@ pub struct Features<'a> {
 /// How columns are encoded.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct EncoderOptions {
-    /// Subtract the mean of numbers; without it a missing number still becomes the mean.
+    /// Subtract the mean of numbers; without it a missing number still becomes the mean. With it a column of one value says nothing and is
+    /// dropped; without it, it may be the constant.
     pub centre: bool,
     /// Divide numbers by their standard deviation (of the population, as scikit-learn's `StandardScaler`).
     pub scale: bool,
@@ -99,7 +100,7 @@ pub enum Kind {
         indicator: bool,
     },
     Category(Levels),
-    /// Without influence: always the same value in training, or always missing.
+    /// Without influence: always missing in training, or always the same value where that says nothing.
     Dropped {
         numeric: bool,
         only_missing: bool,
@@ -147,7 +148,6 @@ impl Encoder {
         &self.features
     }
 
-    /// The number of dense columns: they come first.
     /// Whether its categories are the features that have texts here.
     pub fn fits(&self, texts: &[Option<Vec<String>>]) -> bool {
         let fits = |(feature, texts): (&Encoding, &Option<Vec<String>>)| match feature.kind {
@@ -157,6 +157,7 @@ impl Encoder {
         self.features.iter().zip(texts).all(fits)
     }
 
+    /// The number of dense columns: they come first.
     pub fn dense(&self) -> usize {
         self.features.iter().map(Encoding::dense).sum()
     }

@@ -11,6 +11,7 @@ use super::super::header::{Evaluation, FeatureStatistics, Importance};
 use super::super::inputs::{Categories, Input, Inputs};
 use super::super::kind::Task;
 use super::super::learned::Learned;
+use super::super::options::Options;
 use super::Control;
 use crate::error::{Error, Result, SqlState};
 
@@ -70,7 +71,7 @@ pub(super) fn statistics(values: &Values) -> FeatureStatistics {
 }
 
 /// What a user should know of the features.
-pub(super) fn notes(dataset: &Dataset, task: Task) -> Vec<String> {
+pub(super) fn notes(dataset: &Dataset, options: &Options) -> Vec<String> {
     let mut notes = Vec::new();
     let named = |wanted: &dyn Fn(usize, &Values) -> bool| -> Vec<&str> {
         let columns = dataset.columns.iter().enumerate().zip(&dataset.features);
@@ -81,12 +82,13 @@ pub(super) fn notes(dataset: &Dataset, task: Task) -> Vec<String> {
         let more = names.len().saturating_sub(TOLD_MAX);
         if more > 0 { format!("{told} and {more} more") } else { told }
     };
-    if task == Task::Forecast {
+    if options.model_type.task() == Task::Forecast {
         notes.extend(skipped(dataset));
         return notes;
     }
     let constant = named(&|_, values| dataset.rows > 1 && values.is_constant());
-    if !constant.is_empty() {
+    // Without an intercept such a feature may be it.
+    if !constant.is_empty() && options.boolean("fit_intercept") != Some(false) {
         notes.push(format!("features that never differ say nothing: {}", list(&constant)));
     }
     let same = named(&|_, values| dataset.rows > 1 && !values.is_constant() && tells_label(values, &dataset.target));
