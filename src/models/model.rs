@@ -7,6 +7,7 @@ use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray, UInt32Array}
 use arrow::compute::{cast, take};
 use arrow::datatypes::DataType;
 
+use super::anomaly;
 use super::artifact::{Sections, damaged};
 use super::feature::{Feature, FeatureKind, texts, values};
 use super::header::{Header, Label};
@@ -92,7 +93,7 @@ impl Model {
         let header: Header = serde_json::from_str(sections.text("header")?).map_err(|_| damaged("the header"))?;
         let categories = Categories::read(sections.text("categories")?, &header.features)?;
         let learned = Learned::read(&header, &sections)?;
-        let mut model = Self::new(header, Categories::new(texts), learned)?;
+        let mut model = Self::new(header, categories, learned)?;
         model.bytes = model.bytes.max(bytes.len());
         Ok(model)
     }
@@ -157,7 +158,7 @@ impl Model {
                 Arc::new(numbers.collect::<Int64Array>())
             }
             (Answer::Predicted, Task::Anomalies) => {
-                let threshold = self.learned.threshold();
+                let threshold = anomaly::bound(self.learned.threshold());
                 let found = scores.chunks_exact(width).map(|row| row.first().map(|score| *score > threshold));
                 Arc::new(found.collect::<arrow::array::BooleanArray>())
             }

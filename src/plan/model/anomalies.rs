@@ -10,6 +10,7 @@ use super::columns::Added;
 use crate::encode::types::PgType;
 use crate::engine::rows::Widening;
 use crate::error::{Error, Result};
+use crate::models::anomaly;
 use crate::models::inputs::Inputs;
 use crate::models::{Expected, Learned, Model, Task, numbers};
 
@@ -78,8 +79,9 @@ impl Detecting {
             return Ok(of_series(&found, self.threshold));
         }
         let odd = model.learned.oddity(&inputs, &model.categories)?;
+        let bound = anomaly::bound(self.threshold);
         let mut columns: Vec<ArrayRef> = vec![
-            Arc::new(odd.iter().map(|row| Some(row.measure > self.threshold)).collect::<BooleanArray>()),
+            Arc::new(odd.iter().map(|row| Some(row.measure > bound)).collect::<BooleanArray>()),
             Arc::new(odd.iter().map(|row| Some(row.measure)).collect::<Float64Array>()),
         ];
         if model.task() == Task::Clustering {
