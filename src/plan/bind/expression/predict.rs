@@ -70,7 +70,7 @@ impl Binder<'_> {
         let answer = answer(used, name, given.class.as_ref(), position)?;
         let arguments = self.features(used, given, position)?;
         let ty = used.model.answer_type(answer);
-        let udf = prediction::function(Arc::clone(&used.model), answer);
+        let udf = prediction::function(Arc::clone(&used.model), used.name.to_string(), answer);
         Ok(Typed { expr: udf.call(arguments), ty, position })
     }
 
