@@ -248,10 +248,14 @@ impl Binder<'_> {
         position: Option<u32>,
     ) -> Result<Expr> {
         let column = |name: &str| -> Result<Typed> {
-            let column = columns.iter().find(|column| column.name == name).ok_or_else(|| {
+            let mut same = columns.iter().filter(|column| column.name == name);
+            let column = same.next().ok_or_else(|| {
                 let message = format!("the rows have no column \"{name}\", the label of model \"{}\"", used.name);
                 Error::new(SqlState::UndefinedColumn, message).at(position)
             })?;
+            if same.next().is_some() {
+                return Err(super::super::scope::ambiguous(name).at(position));
+            }
             Ok(Typed { expr: column.expr.clone(), ty: column.ty, position })
         };
         let header = &used.model.header;
