@@ -17,6 +17,7 @@ pub mod input;
 pub mod params;
 pub mod rows;
 pub mod text;
+pub mod to_text;
 pub mod types;
 
 /// How values are written as text: what DateStyle, IntervalStyle, TimeZone, extra_float_digits and bytea_output say.

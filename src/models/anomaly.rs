@@ -59,6 +59,20 @@ pub fn kept(mut measures: Vec<f64>) -> Vec<f64> {
     (0..=PLACES).map(|place| quantile(&measures, 0.5 + 0.5 * place as f64 / PLACES as f64)).collect()
 }
 
+/// The measure above which rows are anomalies, for a threshold that is one of training's measures: sums in another order, of other rows or by
+/// another program, differ from it by some 1e-13 of it, and what differs by so little is equal.
+pub fn bound(threshold: f64) -> f64 {
+    threshold + 1e-11 * threshold.abs()
+}
+
+/// Midway between those of ascending measures that a share of all does not exceed and the next greater one, so that neither is near to it.
+pub fn between(ascending: &[f64], share: f64) -> f64 {
+    let greatest = bound(quantile(ascending, share));
+    let normal = ascending.partition_point(|measure| *measure <= greatest);
+    let last = normal.checked_sub(1).and_then(|place| ascending.get(place)).copied().unwrap_or(greatest);
+    ascending.get(normal).map_or(last, |next| last + (next - last) / 2.0)
+}
+
 /// The measure above which this share of the training rows is.
 pub fn threshold(kept: &[f64], contamination: f64) -> f64 {
     quantile(kept, 1.0 - 2.0 * contamination)
@@ -77,6 +91,21 @@ mod tests {
             assert_eq!(above, (1000.0 * share) as usize);
         }
         assert!(threshold(&super::kept(Vec::new()), 0.1).is_nan());
+        assert!(between(&[], 0.1).is_nan());
         assert_eq!(quantile(&[7.0], 0.3), 7.0);
+    }
+
+    #[test]
+    fn equal_measures_are_on_one_side_of_the_threshold() {
+        assert!(0.500_000_000_000_000_6 < bound(0.5) && 0.500_001 > bound(0.5));
+        let near = 0.4 + 2e-13;
+        // Five rows of three kinds; the quantile stands at the second kind, or between it and the third.
+        let measures = [0.3, 0.4, 0.4, near, 0.6];
+        for share in [0.25, 0.5, 0.75, 0.9] {
+            let threshold = between(&measures, share);
+            assert!((threshold - 0.5).abs() < 1e-12, "{threshold}");
+        }
+        assert!((between(&measures, 0.1) - 0.35).abs() < 1e-12);
+        assert_eq!(between(&measures, 1.0), 0.6);
     }
 }

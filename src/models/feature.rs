@@ -2,16 +2,15 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray as _, BooleanArray, Date32Array, Float64Array, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray as _, BooleanArray, Float64Array, StringArray, new_empty_array};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Date32Type, Float32Type, Float64Type, TimeUnit};
-use chrono::DateTime;
+use arrow::datatypes::{DataType, Float32Type, Float64Type, TimeUnit};
+use datafusion::common::ScalarValue;
 use serde::{Deserialize, Serialize};
 
-use crate::encode::TextStyle;
-use crate::encode::input::{self, InputContext};
-use crate::encode::text::push_date;
-use crate::encode::types::{PgType, format_type, oid};
+use crate::encode::input::{InputContext, null_scalar, parse_scalar};
+use crate::encode::types::{NUMERIC_COLUMN, PgType, arrow_type, format_type, oid};
+use crate::encode::{TextStyle, to_text};
 use crate::error::{Error, Result, SqlState};
 
 /// An input column.
@@ -141,52 +140,81 @@ pub fn class_values(array: &ArrayRef) -> ArrayRef {
     }
 }
 
-/// The values of an array as texts. Dates are PostgreSQL's in ISO style, which has words for the infinite ones.
+/// The values of an array of this type as texts: those that a cast to text gives in UTC. Values that are equal have one text.
 ///
 /// # Errors
-/// The cast's.
-pub fn texts(array: &ArrayRef) -> Result<StringArray> {
-    if let Some(days) = array.as_primitive_opt::<Date32Type>() {
-        let style = TextStyle::default();
-        let text = |day: Option<i32>| {
-            let mut bytes = Vec::with_capacity(10);
-            push_date(&mut bytes, day?, &style);
-            String::from_utf8(bytes).ok()
-        };
-        return Ok(days.iter().map(text).collect());
-    }
-    let texts = cast(array, &DataType::Utf8)?;
-    let texts = texts.as_string_opt::<i32>().ok_or_else(|| Error::internal("a category is no text"))?;
-    Ok(texts.clone())
+/// XX000 for an array that is not of the type.
+pub fn texts(array: &ArrayRef, ty: PgType) -> Result<StringArray> {
+    let is_too_exact = is_plain_numeric(ty)
+        && matches!(array.data_type(), DataType::Decimal128(_, scale) if *scale > NUMERIC_COLUMN.1);
+    let written = if arrow_type(ty) == DataType::Utf8 {
+        cast(array, &DataType::Utf8)?
+    } else if is_too_exact {
+        // Values that no column stores have the digits of the expression that made them.
+        to_text::texts(&cast(array, &arrow_type(ty))?, ty, &Arc::new(TextStyle::default()))?
+    } else {
+        to_text::texts(array, ty, &Arc::new(TextStyle::default()))?
+    };
+    let written = written.as_string_opt::<i32>().ok_or_else(|| Error::internal("a category is no text"))?;
+    let one: fn(&str) -> &str = match ty.oid {
+        oid::BPCHAR => |text| text.trim_end_matches(' '),
+        oid::NUMERIC if ty.typmod < 0 => |text| match text.contains('.') {
+            true => text.trim_end_matches('0').trim_end_matches('.'),
+            false => text,
+        },
+        oid::FLOAT4 | oid::FLOAT8 => |text| if text == "-0" { "0" } else { text },
+        _ => return Ok(written.clone()),
+    };
+    Ok(written.iter().map(|text| text.map(one)).collect())
 }
 
-/// The values of a type that [`texts`] made these of.
+fn is_plain_numeric(ty: PgType) -> bool {
+    ty.oid == oid::NUMERIC && ty.typmod < 0
+}
+
+/// What [`texts`] wrote, as an array of the type's carrier.
 ///
 /// # Errors
-/// The cast's.
-pub fn values_of(texts: &StringArray, ty: &DataType) -> Result<ArrayRef> {
-    if *ty == DataType::Date32 {
-        let context = InputContext::utc(DateTime::UNIX_EPOCH);
-        let day = |text: Option<&str>| input::date(text?, &context).ok();
-        return Ok(Arc::new(texts.iter().map(day).collect::<Date32Array>()));
+/// The input function's for a text that is no value of the type.
+pub fn values<'a>(texts: impl IntoIterator<Item = Option<&'a str>>, ty: PgType) -> Result<ArrayRef> {
+    // No text that was written hangs on the time.
+    let context = InputContext::utc(chrono::DateTime::default());
+    let own = if is_plain_numeric(ty) { PgType::numeric(NUMERIC_COLUMN.0, NUMERIC_COLUMN.1) } else { ty };
+    let null = null_scalar(ty)?;
+    let value = |text: Option<&str>| text.map_or_else(|| Ok(null.clone()), |text| parse_scalar(text, own, &context));
+    let values = texts.into_iter().map(value).collect::<Result<Vec<ScalarValue>>>()?;
+    if values.is_empty() {
+        return Ok(new_empty_array(&arrow_type(ty)));
     }
-    Ok(cast(texts, ty)?)
+    Ok(ScalarValue::iter_to_array(values)?)
 }
 
 #[cfg(test)]
 mod tests {
+    use arrow::array::{Date32Array, Decimal128Array, Float64Array, TimestampMicrosecondArray};
+
     use super::*;
 
+    fn check(array: ArrayRef, ty: PgType, expected: &[&str]) {
+        let written = texts(&array, ty).unwrap();
+        assert_eq!(written.iter().flatten().collect::<Vec<_>>(), expected);
+        let read = values(written.iter(), ty).unwrap();
+        assert_eq!(read.data_type(), &arrow_type(ty));
+        assert_eq!(texts(&read, ty).unwrap(), written);
+    }
+
     #[test]
-    fn dates_become_texts_and_come_back() {
-        let days =
-            Date32Array::from(vec![Some(0), None, Some(i32::MAX), Some(i32::MIN), Some(3_000_000), Some(-800_000)]);
-        let days: ArrayRef = Arc::new(days);
-        let written = texts(&days).unwrap();
-        assert_eq!(
-            written.iter().take(4).collect::<Vec<_>>(),
-            [Some("1970-01-01"), None, Some("infinity"), Some("-infinity")]
-        );
-        assert_eq!(&values_of(&written, &DataType::Date32).unwrap(), &days);
+    fn texts_are_those_of_a_cast_and_read_back() {
+        check(Arc::new(Float64Array::from(vec![1.0, 0.1, -0.0, f64::NAN])), PgType::FLOAT8, &["1", "0.1", "0", "NaN"]);
+        // 44 BC and 2024.
+        check(Arc::new(Date32Array::from(vec![-735_160, 19_723])), PgType::DATE, &["0044-03-15 BC", "2024-01-01"]);
+        let times = TimestampMicrosecondArray::from(vec![1_704_103_200_000_000]).with_timezone("UTC");
+        check(Arc::new(times), PgType::TIMESTAMPTZ, &["2024-01-01 10:00:00+00"]);
+        check(Arc::new(BooleanArray::from(vec![true, false])), PgType::BOOL, &["true", "false"]);
+        let numerics = |scale| Decimal128Array::from(vec![150, 1000]).with_precision_and_scale(38, scale).unwrap();
+        check(Arc::new(numerics(2)), PgType::NUMERIC, &["1.5", "10"]);
+        check(Arc::new(numerics(2)), PgType::numeric(38, 2), &["1.50", "10.00"]);
+        check(Arc::new(StringArray::from(vec!["a  ", ""])), PgType { oid: oid::BPCHAR, typmod: 7 }, &["a", ""]);
+        check(Arc::new(StringArray::from(vec!["a  "])), PgType::TEXT, &["a  "]);
     }
 }

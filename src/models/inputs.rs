@@ -4,7 +4,10 @@ use std::hash::{BuildHasher as _, RandomState};
 
 use arrow::array::{Array as _, ArrayRef, Float64Array};
 
-use super::dataset::MISSING;
+use serde::de::{DeserializeSeed, Error as _, SeqAccess, Visitor};
+
+use super::artifact::damaged;
+use super::dataset::{MISSING, TEXTS_MAX};
 use super::feature::{Feature, numbers, texts};
 use crate::error::{Error, Result};
 
@@ -64,6 +67,34 @@ impl Categories {
         Self { texts, places }
     }
 
+    /// What the artifact's section of these features says. It is refused where it has more entries than features, before they are built.
+    ///
+    /// # Errors
+    /// XX001 for what cannot be theirs.
+    pub fn read(section: &str, features: &[Feature]) -> Result<Self> {
+        let wrong = || damaged("the categories");
+        let mut json = serde_json::Deserializer::from_str(section);
+        let texts = Entries(features).deserialize(&mut json).map_err(|_| wrong())?;
+        json.end().map_err(|_| wrong())?;
+        let read = Self::new(texts);
+        read.check(features)?;
+        Ok(read)
+    }
+
+    /// # Errors
+    /// XX001 unless each feature has its entry: a category its texts, once each, and another feature none.
+    pub fn check(&self, features: &[Feature]) -> Result<()> {
+        let fits = |(texts, feature): (&Option<Vec<String>>, &Feature)| texts.is_some() == feature.kind.is_category();
+        let distinct = |(texts, places): (&Option<Vec<String>>, &Places)| {
+            texts.as_ref().is_none_or(|texts| texts.len() == places.slots.iter().filter(|slot| **slot != FREE).count())
+        };
+        let each = self.texts.len() == features.len() && self.texts.iter().zip(features).all(fits);
+        if !each || !self.texts.iter().zip(&self.places).all(distinct) {
+            return Err(damaged("the categories"));
+        }
+        Ok(())
+    }
+
     pub fn texts(&self) -> &[Option<Vec<String>>] {
         &self.texts
     }
@@ -88,6 +119,68 @@ impl Categories {
             |texts: &Vec<String>| texts.iter().map(|text| text.len() + size_of::<String>() + 4).sum::<usize>();
         let slots = self.places.iter().map(|places| places.slots.len() * 4).sum::<usize>();
         self.texts.iter().flatten().map(of_texts).sum::<usize>() + slots
+    }
+}
+
+/// The list of all features' entries.
+struct Entries<'a>(&'a [Feature]);
+
+impl<'de> DeserializeSeed<'de> for Entries<'_> {
+    type Value = Vec<Option<Vec<String>>>;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, from: D) -> std::result::Result<Self::Value, D::Error> {
+        from.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Entries<'_> {
+    type Value = Vec<Option<Vec<String>>>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an entry for each feature")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut from: A) -> std::result::Result<Self::Value, A::Error> {
+        let mut entries = Vec::with_capacity(self.0.len());
+        for _ in self.0 {
+            let entry = from.next_element_seed(Entry)?;
+            entries.push(entry.ok_or_else(|| A::Error::custom("an entry is missing"))?);
+        }
+        Ok(entries)
+    }
+}
+
+/// The entry of one feature: null, or its texts.
+struct Entry;
+
+impl<'de> DeserializeSeed<'de> for Entry {
+    type Value = Option<Vec<String>>;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, from: D) -> std::result::Result<Self::Value, D::Error> {
+        from.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Entry {
+    type Value = Option<Vec<String>>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("null or a list of texts")
+    }
+
+    fn visit_unit<E>(self) -> std::result::Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut from: A) -> std::result::Result<Self::Value, A::Error> {
+        let mut texts = Vec::new();
+        while let Some(text) = from.next_element::<String>()? {
+            if texts.len() >= TEXTS_MAX {
+                return Err(A::Error::custom("more texts than a training takes"));
+            }
+            texts.push(text);
+        }
+        Ok(Some(texts))
     }
 }
 
@@ -119,7 +212,7 @@ impl Inputs {
         let mut columns = Vec::with_capacity(arrays.len());
         for (at, (feature, array)) in features.iter().zip(arrays).enumerate() {
             columns.push(if feature.kind.is_category() {
-                let texts = texts(array)?;
+                let texts = texts(array, feature.ty())?;
                 let code = |row: usize| {
                     if texts.is_null(row) { MISSING } else { categories.place(at, texts.value(row)) }
                 };
@@ -135,6 +228,8 @@ impl Inputs {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::encode::types::PgType;
+    use crate::error::SqlState;
 
     #[test]
     fn texts_are_found_at_their_places_and_held_once() {
@@ -147,5 +242,30 @@ mod tests {
         );
         let own: usize = texts.iter().map(|text| text.len() + size_of::<String>()).sum();
         assert!((own + 8 * 10_000..own + 24 * 10_000).contains(&categories.bytes()), "{}", categories.bytes());
+    }
+
+    #[test]
+    fn a_section_that_is_not_of_the_features_is_refused() {
+        let features = [Feature::new("x", PgType::FLOAT8).unwrap(), Feature::new("c", PgType::TEXT).unwrap()];
+        let read = Categories::read(r#"[null, ["b", "a"]]"#, &features).unwrap();
+        assert_eq!(read.of(1), ["b", "a"]);
+        assert_eq!((read.place(1, "a"), read.place(1, "c")), (1, 2));
+        let many = format!("[{}null]", "null,".repeat(100_000));
+        let wrong = [
+            "[]",
+            "[null]",
+            "[null, null]",
+            r#"[["a"], ["b"]]"#,
+            r#"[null, ["a", "a"]]"#,
+            r#"[null, ["a"], null]"#,
+            r#"[null, ["a"]] 1"#,
+            r#"[null, ["a", null]]"#,
+            r#"[null, "a"]"#,
+            "{}",
+            &many,
+        ];
+        for section in wrong {
+            assert_eq!(Categories::read(section, &features).unwrap_err().sqlstate(), SqlState::DataCorrupted);
+        }
     }
 }

@@ -11,6 +11,7 @@ use super::linear::LinearModel;
 use super::linear::logistic::LogisticModel;
 use super::refusal::Refusal;
 use super::series::SeriesSet;
+use super::tree::Feature as TreeFeature;
 use super::trees::Trees;
 use crate::error::{Error, Result, SqlState};
 
@@ -62,9 +63,11 @@ impl Learned {
     /// # Errors
     /// XX001.
     pub fn check(&self, header: &Header, categories: &Categories) -> Result<()> {
+        categories.check(&header.features)?;
         if let Self::Series(set) = self {
             set.validate(categories.texts())?;
         }
+        self.check_kinds(categories)?;
         let features = header.features.len();
         let (own, task) = match self {
             Self::Trees(trees) => (trees.ensemble.features.len(), header.options.model_type.is_of_trees()),
@@ -84,6 +87,26 @@ impl Learned {
             return Err(damaged("what was learned does not fit the header"));
         }
         Ok(())
+    }
+
+    /// Refuses what takes a category for a number, or the other way round, or has not the number of its texts.
+    fn check_kinds(&self, categories: &Categories) -> Result<()> {
+        let fits = match self {
+            Self::Trees(trees) => {
+                let mut each = trees.ensemble.features.iter().zip(categories.texts());
+                each.all(|(feature, texts)| match (feature, texts) {
+                    (TreeFeature::Numeric, None) => true,
+                    (TreeFeature::Categorical { bin_of }, Some(texts)) => bin_of.len() == texts.len(),
+                    (TreeFeature::Numeric, Some(_)) | (TreeFeature::Categorical { .. }, None) => false,
+                })
+            }
+            Self::Linear(model) => model.encoder.fits(categories.texts()),
+            Self::Logistic(model) => model.encoder.fits(categories.texts()),
+            Self::KMeans(model) => model.encoder.fits(categories.texts()),
+            Self::Components(model) => model.encoder.fits(categories.texts()),
+            Self::Series(_) => true,
+        };
+        if fits { Ok(()) } else { Err(damaged("what was learned does not fit the categories")) }
     }
 
     pub fn read(header: &Header, sections: &Sections) -> Result<Self> {

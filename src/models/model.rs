@@ -1,14 +1,16 @@
 //! A model as it is used: read from an artifact, asked for predictions.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray, UInt32Array};
 use arrow::compute::{cast, take};
 use arrow::datatypes::DataType;
 
+use super::anomaly;
 use super::artifact::{Sections, damaged};
-use super::feature::{Feature, FeatureKind, values_of};
-use super::header::Header;
+use super::feature::{Feature, FeatureKind, texts, values};
+use super::header::{Header, Label};
 use super::inputs::{Categories, Inputs};
 use super::kind::Task;
 use super::learned::{Learned, encoded, refused};
@@ -45,7 +47,7 @@ pub struct Model {
 impl Model {
     /// # Errors
     /// XX001 when the parts do not fit each other.
-    pub fn new(header: Header, categories: Categories, learned: Learned) -> Result<Self> {
+    pub fn new(mut header: Header, categories: Categories, learned: Learned) -> Result<Self> {
         learned.check(&header, &categories)?;
         // What tells series apart is a text, whatever its type.
         let fits = |feature: &Feature| {
@@ -54,12 +56,8 @@ impl Model {
         if !header.features.iter().all(fits) {
             return Err(damaged("a feature is of no type that models learn from"));
         }
-        let classes = match &header.label {
-            Some(label) if !label.classes.is_empty() => {
-                let texts = StringArray::from(label.classes.clone());
-                let values = values_of(&texts, &arrow_type(label.feature.ty()));
-                Some(values.map_err(|_| damaged("a class is no value of the label's type"))?)
-            }
+        let classes = match &mut header.label {
+            Some(label) if !label.classes.is_empty() => Some(class_values(label)?),
             _ => None,
         };
         if header.options.model_type.task() == Task::Classification && classes.is_none() {
@@ -99,9 +97,9 @@ impl Model {
     pub fn decode(bytes: &[u8]) -> Result<Self> {
         let sections = Sections::decode(bytes)?;
         let header: Header = serde_json::from_str(sections.text("header")?).map_err(|_| damaged("the header"))?;
-        let texts = serde_json::from_str(sections.text("categories")?).map_err(|_| damaged("the categories"))?;
+        let categories = Categories::read(sections.text("categories")?, &header.features)?;
         let learned = Learned::read(&header, &sections)?;
-        let mut model = Self::new(header, Categories::new(texts), learned)?;
+        let mut model = Self::new(header, categories, learned)?;
         model.bytes = model.bytes.max(bytes.len());
         Ok(model)
     }
@@ -170,7 +168,7 @@ impl Model {
                 self.class_values(&scores.chunks_exact(width).map(|row| Some(best(row) as u32)).collect())?
             }
             (Answer::Predicted, Task::Anomalies) => {
-                let threshold = self.learned.threshold();
+                let threshold = anomaly::bound(self.learned.threshold());
                 let found = scores.chunks_exact(width).map(|row| row.first().map(|score| *score > threshold));
                 Arc::new(found.collect::<arrow::array::BooleanArray>())
             }
@@ -198,4 +196,18 @@ impl Model {
         let carrier = arrow_type(PgType::JSONB);
         Ok(if carrier == DataType::Utf8 { texts } else { cast(&texts, &carrier)? })
     }
+}
+
+/// The classes as values of the label's type. Their texts become those of the values, which rows to evaluate with are compared with.
+fn class_values(label: &mut Label) -> Result<ArrayRef> {
+    let ty = label.feature.ty();
+    let read = values(label.classes.iter().map(|class| Some(class.as_str())), ty);
+    let read = read.map_err(|_| damaged("a class is no value of the label's type"))?;
+    let written = texts(&read, ty)?;
+    let distinct: HashSet<Option<&str>> = written.iter().collect();
+    if distinct.len() < label.classes.len() {
+        return Err(damaged("a class that is there twice"));
+    }
+    label.classes = written.iter().flatten().map(str::to_owned).collect();
+    Ok(read)
 }

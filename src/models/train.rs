@@ -79,7 +79,7 @@ pub fn train(dataset: &Dataset, options: &Options, control: &Control<'_>) -> Res
     };
     check(dataset, options, &classes)?;
     let positive = positive(options, &classes)?;
-    let mut notes = observe::notes(dataset, options.model_type);
+    let mut notes = observe::notes(dataset, options);
     let categories = Categories::new(
         dataset
             .columns

@@ -68,6 +68,7 @@ pub fn refused(error: TreeError) -> Error {
     match error {
         TreeError::Stopped => Error::new(SqlState::QueryCanceled, "canceling statement due to user request"),
         TreeError::Invalid(text) => Error::new(SqlState::InvalidParameterValue, text),
+        TreeError::TooMuch(text) => Error::new(SqlState::ProgramLimitExceeded, text),
         TreeError::Damaged(text) => damaged(&text),
     }
 }

@@ -8,12 +8,13 @@ use datafusion::common::ScalarValue;
 
 use super::arithmetic::out_of_range;
 use super::date_arithmetic::{from_local, interval as make_interval, is_infinite, micros_of, midnight, to_local};
-use super::{floats, numeric, style, to_text};
+use super::{floats, numeric, style};
 use crate::builtins::Context;
 use crate::encode::calendar::{
     DATE_INFINITY, DATE_MINUS_INFINITY, MICROS_PER_DAY, PG_EPOCH_MICROS, TIMESTAMP_MINUS_INFINITY, round_micros,
 };
 use crate::encode::input::{self, IntervalValue, fit_bpchar, fit_interval, fit_varchar, numeric_overflow};
+use crate::encode::to_text;
 use crate::encode::types::{PgType, arrow_type, element_of, format_type, oid};
 use crate::error::{Error, Result, SqlState};
 

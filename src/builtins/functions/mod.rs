@@ -57,7 +57,6 @@ pub mod substrings;
 pub mod text;
 mod time_field;
 mod to_char;
-pub mod to_text;
 mod total;
 pub mod transcendental;
 pub mod type_names;

@@ -8,20 +8,23 @@ use datafusion::error::Result;
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 
 use crate::encode::types::arrow_type;
+use crate::error::{Error, SqlState};
 use crate::models::{Answer, Model};
 
 /// A model's answer as a function of its features, in the order of training.
 #[derive(Debug)]
 struct Prediction {
     model: Arc<Model>,
+    /// As it was written, for errors.
+    name: String,
     answer: Answer,
     signature: Signature,
 }
 
-/// The function that answers so.
-pub fn function(model: Arc<Model>, answer: Answer) -> ScalarUDF {
+/// The function that answers so; the model's name is for errors.
+pub fn function(model: Arc<Model>, name: String, answer: Answer) -> ScalarUDF {
     let signature = Signature::any(model.features().len(), Volatility::Immutable);
-    ScalarUDF::from(Prediction { model, answer, signature })
+    ScalarUDF::from(Prediction { model, name, answer, signature })
 }
 
 impl PartialEq for Prediction {
@@ -63,10 +66,23 @@ impl ScalarUDFImpl for Prediction {
         let all_scalar = args.args.iter().all(|value| matches!(value, ColumnarValue::Scalar(_)));
         let rows = if all_scalar { 1 } else { args.number_rows };
         let arrays: Vec<_> = args.args.into_iter().map(|value| value.into_array(rows)).collect::<Result<_>>()?;
-        let answers = self.model.answer(&arrays, rows, self.answer).map_err(crate::error::Error::into_datafusion)?;
+        let answers = self.model.answer(&arrays, rows, self.answer);
+        let answers = answers.map_err(|error| of_model(&self.name, error).into_datafusion())?;
         if all_scalar {
             return Ok(ColumnarValue::Scalar(datafusion::common::ScalarValue::try_from_array(&answers, 0)?));
         }
         Ok(ColumnarValue::Array(answers))
+    }
+}
+
+/// An error about what a row holds says which of a query's models was asked.
+fn of_model(name: &str, error: Error) -> Error {
+    if error.sqlstate() != SqlState::NumericValueOutOfRange {
+        return error;
+    }
+    let named = Error::new(error.sqlstate(), format!("model \"{name}\": {}", error.message()));
+    match error.hint() {
+        Some(hint) => named.with_hint(hint),
+        None => named,
     }
 }

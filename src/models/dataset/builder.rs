@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray as _};
+use arrow::compute::sort_to_indices;
 use arrow::record_batch::RecordBatch;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
 
@@ -11,7 +12,7 @@ use super::dictionary::{Dictionary, MISSING};
 use super::{Dataset, Target, Values, hash};
 use crate::error::{Error, Result, SqlState};
 use crate::models::algebra::parallel;
-use crate::models::feature::{Feature, FeatureKind, class_values, numbers, texts};
+use crate::models::feature::{Feature, FeatureKind, class_values, numbers, texts, values};
 
 /// What the columns of the batches are for, by their places.
 #[derive(Debug, Clone, Default)]
@@ -79,7 +80,7 @@ impl Growing {
                 }
             }
             Self::Codes(codes, dictionary) => {
-                let array = texts(array)?;
+                let array = texts(array, feature.ty())?;
                 codes.reserve(kept.len());
                 for (row, hash) in kept.iter().zip(hashes) {
                     let row = *row as usize;
@@ -251,7 +252,7 @@ impl Builder {
             (Some(Growing::Numbers(numbers)), _) => Target::Numbers(gathered(&numbers, &order, f64::NAN)),
             (Some(Growing::Codes(codes, dictionary)), Some((_, feature))) => {
                 let (texts, places) = dictionary.settled(false);
-                let (classes, sorted) = in_order_of(texts, feature.kind);
+                let (classes, sorted) = in_order_of(texts, feature)?;
                 let places: Vec<u32> =
                     places.iter().map(|place| sorted.get(*place as usize).copied().unwrap_or(0)).collect();
                 Target::Classes { codes: renamed(&codes, &places, &order), classes }
@@ -320,12 +321,14 @@ fn at(batch: &RecordBatch, place: usize) -> Result<&ArrayRef> {
 }
 
 /// Classes in the order of their type, and the place of each.
-fn in_order_of(texts: Vec<String>, kind: FeatureKind) -> (Vec<String>, Vec<u32>) {
-    let mut order: Vec<usize> = (0..texts.len()).collect();
-    if kind == FeatureKind::Number {
-        let number = |at: &usize| texts.get(*at).and_then(|text| text.parse::<f64>().ok()).unwrap_or(f64::NAN);
-        order.sort_by(|a, b| number(a).total_cmp(&number(b)));
-    }
+fn in_order_of(texts: Vec<String>, label: &Feature) -> Result<(Vec<String>, Vec<u32>)> {
+    // Texts are in order.
+    let order: Vec<usize> = if label.kind.is_category() {
+        (0..texts.len()).collect()
+    } else {
+        let values = values(texts.iter().map(|text| Some(text.as_str())), label.ty())?;
+        sort_to_indices(&values, None, None)?.values().iter().map(|place| *place as usize).collect()
+    };
     let mut places = vec![0; texts.len()];
     for (place, from) in order.iter().enumerate() {
         if let Some(slot) = places.get_mut(*from) {
@@ -338,5 +341,5 @@ fn in_order_of(texts: Vec<String>, kind: FeatureKind) -> (Vec<String>, Vec<u32>)
             *slot = text;
         }
     }
-    (sorted, places)
+    Ok((sorted, places))
 }

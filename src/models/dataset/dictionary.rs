@@ -8,7 +8,7 @@ use crate::error::{Error, Result, SqlState};
 pub const MISSING: u32 = u32::MAX;
 
 /// Distinct texts that a column may have.
-const TEXTS_MAX: usize = 1 << 20;
+pub const TEXTS_MAX: usize = 1 << 20;
 
 /// Texts with their codes, in order of arrival.
 #[derive(Debug, Default)]

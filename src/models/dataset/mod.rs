@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use super::feature::{Feature, FeatureKind};
 
 pub use builder::{Builder, Plan};
-pub use dictionary::MISSING;
+pub use dictionary::{MISSING, TEXTS_MAX};
 
 /// The values of a feature, in the dataset's order.
 #[derive(Debug, Clone)]

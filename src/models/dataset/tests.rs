@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, Float64Array, StringArray};
+use arrow::array::{ArrayRef, BooleanArray, Date32Array, Float64Array, StringArray};
 use arrow::record_batch::RecordBatch;
 use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool, UnboundedMemoryPool};
 
@@ -104,6 +104,24 @@ fn numbers_as_classes_have_one_zero_and_no_nan() {
     builder.push(&RecordBatch::try_from_iter(columns).unwrap()).unwrap();
     let dataset = builder.finish(2).unwrap();
     let Target::Classes { classes, .. } = &dataset.target else { panic!("no classes") };
-    assert_eq!((classes.as_slice(), dataset.rows), (["0.0".to_owned(), "1.5".to_owned()].as_slice(), 30));
+    assert_eq!((classes.as_slice(), dataset.rows), (["0".to_owned(), "1.5".to_owned()].as_slice(), 30));
     assert_eq!(dataset.skipped, [("label is NaN", 20), ("label is null", 10)].into());
+}
+
+#[test]
+fn classes_stand_in_the_order_of_their_values() {
+    let label = |array: ArrayRef, ty| {
+        let plan = Plan { features: vec![], label: Some((0, Feature::new("y", ty).unwrap())), ..plan() };
+        let pool: Arc<dyn MemoryPool> = Arc::new(UnboundedMemoryPool::default());
+        let mut builder = Builder::new(plan, &pool);
+        builder.push(&RecordBatch::try_from_iter([("y", array)]).unwrap()).unwrap();
+        let Target::Classes { classes, .. } = builder.finish(1).unwrap().target else { panic!("no classes") };
+        classes
+    };
+    let numbers = Float64Array::from(vec![10.0, 9.0, -1.5, -0.0, 0.0]);
+    assert_eq!(label(Arc::new(numbers), PgType::FLOAT8), ["-1.5", "0", "9", "10"]);
+    let days = Date32Array::from(vec![2_932_897, 0, -735_160]);
+    assert_eq!(label(Arc::new(days), PgType::DATE), ["0044-03-15 BC", "1970-01-01", "10000-01-01"]);
+    let texts = StringArray::from(vec!["9", "10", "9"]);
+    assert_eq!(label(Arc::new(texts), PgType::TEXT), ["10", "9"]);
 }

@@ -11,7 +11,7 @@ impl Encoder {
     /// Learns means, deviations and levels. `names` has one name a column; `weights`, one finite, non-negative number a row.
     ///
     /// The deviation is that of the column with missing numbers replaced by the mean (as scikit-learn's imputer followed by its scaler).
-    /// Columns with one value are dropped. Errors: no rows, an infinite value, no column left, more columns than allowed.
+    /// Columns with one value are dropped where numbers are centred. Errors: no rows, an infinite value, no column left, more columns than allowed.
     pub fn fit(
         features: &Features<'_>,
         names: &[String],
@@ -94,10 +94,15 @@ fn numeric(values: &[f64], weights: Option<&[f64]>, options: &EncoderOptions) ->
     // What rounding alone makes of a constant column (the bound of scikit-learn's scaler).
     let noise = 10.0 * f64::EPSILON * mean.abs();
     let constant = low == high || variance.max(0.0).sqrt() <= noise;
-    if constant && !indicator {
+    let says_nothing = options.centre || mean == 0.0;
+    if constant && !indicator && says_nothing {
         return Some(Kind::Dropped { numeric: true, only_missing: false });
     }
-    let scale = if options.scale && !constant { variance.sqrt() } else { 1.0 };
+    let scale = match (constant, options.scale) {
+        (true, _) if !says_nothing => mean.abs(),
+        (false, true) => variance.sqrt(),
+        _ => 1.0,
+    };
     if scale == 0.0 || !(1.0 / scale).is_finite() {
         return Some(Kind::Dropped { numeric: true, only_missing: false });
     }
@@ -118,7 +123,7 @@ fn category(codes: &[u32], texts: &[String], weights: Option<&[f64]>, options: &
     if levels.is_empty() {
         return Kind::Dropped { numeric: false, only_missing: true };
     }
-    if levels.len() == 1 && !missing {
+    if levels.len() == 1 && !missing && options.centre {
         return Kind::Dropped { numeric: false, only_missing: false };
     }
     levels.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(b.1)));

@@ -61,7 +61,8 @@ pub struct Features<'a> {
 /// How columns are encoded.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct EncoderOptions {
-    /// Subtract the mean of numbers; without it a missing number still becomes the mean.
+    /// Subtract the mean of numbers; without it a missing number still becomes the mean. With it a column of one value says nothing and is
+    /// dropped; without it, it may be the constant.
     pub centre: bool,
     /// Divide numbers by their standard deviation (of the population, as scikit-learn's `StandardScaler`).
     pub scale: bool,
@@ -107,7 +108,7 @@ pub enum Kind {
         indicator: bool,
     },
     Category(Levels),
-    /// Without influence: always the same value in training, or always missing.
+    /// Without influence: always missing in training, or always the same value where that says nothing.
     Dropped {
         numeric: bool,
         only_missing: bool,
@@ -153,6 +154,15 @@ pub struct EncodedColumn {
 impl Encoder {
     pub fn features(&self) -> &[Encoding] {
         &self.features
+    }
+
+    /// Whether its categories are the features that have texts here.
+    pub fn fits(&self, texts: &[Option<Vec<String>>]) -> bool {
+        let fits = |(feature, texts): (&Encoding, &Option<Vec<String>>)| match feature.kind {
+            Kind::Numeric { .. } | Kind::Dropped { numeric: true, .. } => texts.is_none(),
+            Kind::Category(_) | Kind::Dropped { numeric: false, .. } => texts.is_some(),
+        };
+        self.features.iter().zip(texts).all(fits)
     }
 
     /// The number of dense columns: they come first.

@@ -145,6 +145,44 @@ fn collinear_columns_have_no_weight_and_a_note() {
 }
 
 #[test]
+fn a_constant_column_is_the_intercept_where_there_is_none() {
+    let one = [2.0; 8];
+    let y: Vec<f64> = X1.iter().map(|x| 3.0 + 2.0 * x).collect();
+    let (codes, texts) = ([0; 8], ["a".to_owned()]);
+    let fit = |column: Column<'_>, intercept| {
+        let features = features(&[column, Column::Numeric(&X1)]);
+        let options = LinearOptions { intercept, ..LinearOptions::default() };
+        LinearModel::fit(&features, &names(2), &y, None, &options, &Unwatched).unwrap()
+    };
+    let weights = |model: &LinearModel| model.weights().into_iter().map(|weight| weight.weight).collect::<Vec<_>>();
+    close(weights(&fit(Column::Numeric(&one), false)), &[1.5, 2.0], 1e-9);
+    // Of numbers first, then of levels.
+    close(weights(&fit(Column::Category { codes: &codes, texts: &texts }, false)), &[2.0, 3.0], 1e-9);
+    let with = fit(Column::Numeric(&one), true);
+    close(weights(&with), &[3.0, 2.0], 1e-9);
+    assert_eq!(with.weights().len(), 2);
+    assert_eq!(with.notes, ["feature \"x0\" has one value only and was left out"]);
+}
+
+#[test]
+fn scores_beyond_the_numbers_are_probabilities() {
+    let texts = texts();
+    let labels = [0, 1, 0, 1, 0, 1, 1, 1];
+    let many = LinearOptions { l2: 1.0, ..LinearOptions::default() };
+    for (labels, classes) in [(labels, 2), ([0, 1, 2, 0, 1, 2, 2, 1], 3)] {
+        let model = logistic(&table(&texts), &labels, classes, &many).unwrap();
+        for (a, b) in [(f64::MAX, 0.0), (f64::MAX, f64::MAX), (f64::MIN, f64::MAX), (1e308, -1e308)] {
+            let (a, b) = ([a], [b]);
+            let codes = [0];
+            let columns =
+                vec![Column::Numeric(&a), Column::Numeric(&b), Column::Category { codes: &codes, texts: &texts }];
+            let found = model.probabilities(&Features { rows: 1, columns }).unwrap();
+            assert!((found.iter().sum::<f64>() - 1.0).abs() < 1e-12, "{found:?}");
+        }
+    }
+}
+
+#[test]
 fn missing_and_unseen_values_are_predicted() {
     let mut with_gap = X1;
     with_gap[3] = f64::NAN;

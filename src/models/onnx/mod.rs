@@ -19,6 +19,7 @@ use prost::Message as _;
 
 use self::graph::{Builder, ML, int, ints, texts};
 use self::proto::{Element, Entry, OperatorSet};
+use super::anomaly;
 use super::feature::{Feature, FeatureKind};
 use super::header::{Header, Label};
 use super::inputs::Categories;
@@ -170,7 +171,7 @@ fn answers(builder: &mut Builder, model: &Model, scores: &str) -> Result<()> {
             builder.output(&format!("predicted_{}", label.feature.name), scores, Element::Double, Some(1));
         }
         (Task::Anomalies, _) => {
-            let threshold = builder.double(model.learned.threshold());
+            let threshold = builder.double(anomaly::bound(model.learned.threshold()));
             let found = builder.add("Greater", &[scores, &threshold], Vec::new());
             builder.output("is_anomaly", &found, Element::Bool, Some(1));
             builder.output("anomaly_score", scores, Element::Double, Some(1));

@@ -9,9 +9,10 @@ use super::super::dataset::{Dataset, MISSING, Target, Values};
 use super::super::evaluate::{Gathering, Truth};
 use super::super::header::{Evaluation, FeatureStatistics, Importance};
 use super::super::inputs::{Categories, Input, Inputs};
-use super::super::kind::{ModelType, Task};
+use super::super::kind::Task;
 use super::super::learned::Learned;
 use super::super::notes::listed;
+use super::super::options::Options;
 use super::Control;
 use crate::error::{Error, Result, SqlState};
 
@@ -69,18 +70,19 @@ pub(super) fn statistics(values: &Values) -> FeatureStatistics {
 }
 
 /// What a user should know of the features.
-pub(super) fn notes(dataset: &Dataset, kind: ModelType) -> Vec<String> {
+pub(super) fn notes(dataset: &Dataset, options: &Options) -> Vec<String> {
     let mut notes = Vec::new();
     let named = |wanted: &dyn Fn(usize, &Values) -> bool| -> Vec<&str> {
         let columns = dataset.columns.iter().enumerate().zip(&dataset.features);
         columns.filter(|((at, values), _)| wanted(*at, values)).map(|(_, feature)| feature.name.as_str()).collect()
     };
-    if kind.task() == Task::Forecast {
+    if options.model_type.task() == Task::Forecast {
         notes.extend(skipped(dataset));
         return notes;
     }
     // Where columns are encoded, the encoder tells which it left out.
-    let constant = named(&|_, values| kind.is_of_trees() && dataset.rows > 1 && values.is_constant());
+    let is_told = options.model_type.is_of_trees() && dataset.rows > 1;
+    let constant = named(&|_, values| is_told && values.is_constant());
     if !constant.is_empty() {
         notes.push(format!("features that never differ say nothing: {}", listed(&constant)));
     }

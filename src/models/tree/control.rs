@@ -41,6 +41,8 @@ pub enum Error {
     Stopped,
     /// Data or options that no model can be made of; the text is for the user.
     Invalid(String),
+    /// More than the learner can count; the text is for the user.
+    TooMuch(String),
     /// A model that cannot be one: damaged, or not made by this kernel.
     Damaged(String),
 }
@@ -55,7 +57,7 @@ impl std::fmt::Display for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Stopped => f.write_str("training was stopped"),
-            Self::Invalid(text) | Self::Damaged(text) => f.write_str(text),
+            Self::Invalid(text) | Self::TooMuch(text) | Self::Damaged(text) => f.write_str(text),
         }
     }
 }

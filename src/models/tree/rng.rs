@@ -18,6 +18,11 @@ impl Rng {
         mix(self.0)
     }
 
+    /// What [`next`](Self::next) gives after so many calls.
+    pub(crate) fn at(&self, number: u64) -> u64 {
+        mix(self.0.wrapping_add(number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+    }
+
     /// An integer in `0..bound`; 0 when `bound` is 0. The bias is below `bound / 2^32`.
     pub(crate) fn below(&mut self, bound: u32) -> u32 {
         (((self.next() >> 32) * u64::from(bound)) >> 32) as u32

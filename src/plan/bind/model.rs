@@ -180,7 +180,7 @@ impl Binder<'_> {
         let mut bound: Vec<(String, Expr, PgType, Origin)> =
             columns.into_iter().map(|column| (column.name, column.expr, column.ty, column.origin)).collect();
         for (name, answer) in answers {
-            let udf = prediction::function(Arc::clone(&call.used.model), *answer);
+            let udf = prediction::function(Arc::clone(&call.used.model), call.used.name.to_string(), *answer);
             let ty = call.used.model.answer_type(*answer);
             bound.push((name.clone(), udf.call(features.clone()), ty, Origin::default()));
         }

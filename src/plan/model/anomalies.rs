@@ -12,6 +12,7 @@ use super::columns::Added;
 use crate::encode::types::PgType;
 use crate::engine::rows::{Widener, Widening};
 use crate::error::{Error, Result};
+use crate::models::anomaly;
 use crate::models::inputs::Inputs;
 use crate::models::{Expected, Known, Learned, Model, SeriesSet, Task, numbers};
 
@@ -76,8 +77,9 @@ impl Detecting {
     fn columns(&self, inputs: &Inputs) -> Result<Vec<ArrayRef>> {
         let model = &self.model;
         let odd = model.learned.oddity(inputs, &model.categories)?;
+        let bound = anomaly::bound(self.threshold);
         let mut columns: Vec<ArrayRef> = vec![
-            Arc::new(odd.iter().map(|row| Some(row.measure > self.threshold)).collect::<BooleanArray>()),
+            Arc::new(odd.iter().map(|row| Some(row.measure > bound)).collect::<BooleanArray>()),
             Arc::new(odd.iter().map(|row| Some(row.measure)).collect::<Float64Array>()),
         ];
         if model.task() == Task::Clustering {

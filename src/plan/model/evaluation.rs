@@ -118,8 +118,8 @@ impl Rows {
     fn truths(&self, label: Option<&ArrayRef>, rows: usize) -> Result<Vec<Option<Truth>>> {
         let own = self.model.header.label.as_ref();
         match (self.model.task(), label, own) {
-            (Task::Classification, Some(array), _) => {
-                let texts = texts(&class_values(array))?;
+            (Task::Classification, Some(array), Some(own)) => {
+                let texts = texts(&class_values(array), own.feature.ty())?;
                 let class = |text: &str| self.classes.get(text).copied().ok_or_else(|| self.unknown(text));
                 texts.iter().map(|text| text.map(|text| class(text).map(Truth::Class)).transpose()).collect()
             }

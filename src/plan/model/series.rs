@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Date32Array, Float64Array, StringArray, TimestampMicrosecondArray, UInt64Array};
-use arrow::compute::take;
+use arrow::array::{ArrayRef, Date32Array, Float64Array, TimestampMicrosecondArray, UInt64Array};
+use arrow::compute::{cast, take};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow::record_batch::RecordBatch;
 use datafusion::catalog::streaming::StreamingTable;
@@ -15,7 +15,7 @@ use super::anomalies::{anomaly_columns, of_series};
 use crate::encode::types::{PgType, arrow_type};
 use crate::error::{Error, Result, SqlState};
 use crate::models::forecast::{DAY, Following, Forecast};
-use crate::models::{Expected, Learned, Model, Series, SeriesSet, Task, values_of};
+use crate::models::{Expected, Learned, Model, Series, SeriesSet, Task, values};
 
 /// Rows of a batch at most.
 const ROWS: usize = 8_192;
@@ -204,9 +204,10 @@ impl Gathered {
         let runs: UInt64Array =
             (0_u64..).zip(&self.runs).flat_map(|(run, (_, rows))| std::iter::repeat_n(run, *rows)).collect();
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(schema.fields().len());
-        for (id, field) in schema.fields().iter().enumerate().take(set.ids) {
+        for (id, (field, feature)) in schema.fields().iter().zip(walk.model.features()).enumerate().take(set.ids) {
             let of_runs = self.runs.iter().map(|(place, _)| set.series().get(*place)?.texts(texts).nth(id)?);
-            columns.push(take(&values_of(&of_runs.collect::<StringArray>(), field.data_type())?, &runs, None)?);
+            let of_runs = cast(&values(of_runs, feature.ty())?, field.data_type())?;
+            columns.push(take(&of_runs, &runs, None)?);
         }
         let ty = schema.fields().get(set.ids).map(|field| field.data_type().clone());
         columns.push(times(&self.times, &ty.unwrap_or(DataType::Null))?);

@@ -9,8 +9,9 @@ use datafusion::logical_expr::Expr;
 use super::candidates::common_of;
 use super::categories::{Pathway, category, pathway};
 use super::{Coercion, Typed, TypingContext, parameter};
-use crate::builtins::functions::{casts, to_text};
+use crate::builtins::functions::casts;
 use crate::encode::TextStyle;
+use crate::encode::to_text;
 use crate::encode::types::{PgType, element_of, oid, type_words};
 use crate::error::{Error, Result, SqlState};
 

@@ -8,9 +8,10 @@ use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 
 use super::*;
-use crate::builtins::functions::{to_text, type_names};
+use crate::builtins::functions::type_names;
 use crate::builtins::{Activity, SessionView, SettingRow};
 use crate::encode::TextTimeZone;
+use crate::encode::to_text;
 
 #[derive(Debug)]
 struct Session;

@@ -108,8 +108,14 @@ impl LogisticModel {
     }
 }
 
-/// Scores to probabilities.
+/// No score is taken for more, so that the difference of two is a number.
+const SCORE_MAX: f64 = f64::MAX / 2.0;
+
+/// Scores to probabilities. A score may have left the numbers; one that did so in both directions says nothing.
 fn soften(scores: &mut [f64]) {
+    for score in scores.iter_mut() {
+        *score = if score.is_nan() { 0.0 } else { score.clamp(-SCORE_MAX, SCORE_MAX) };
+    }
     let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     scores.iter_mut().for_each(|score| *score = (*score - largest).exp());
     let sum: f64 = scores.iter().sum();

@@ -7,7 +7,7 @@ use std::time::Instant;
 use datafusion::execution::memory_pool::MemoryReservation;
 
 use super::super::super::algebra::parallel::{each, in_order};
-use super::super::super::anomaly::quantile;
+use super::super::super::anomaly::between;
 use super::super::super::dataset::{Dataset, Target, Values};
 use super::super::super::header::{Importance, LogEntry};
 use super::super::super::learned::Learned;
@@ -248,7 +248,7 @@ pub(super) fn isolation(dataset: &Dataset, options: &Options, control: &Control<
     if let Some(share) = options.number("contamination") {
         let mut scores = trees.answered(&columns, control.threads, &watched)?;
         scores.sort_unstable_by(f64::total_cmp);
-        trees.threshold = quantile(&scores, 1.0 - share);
+        trees.threshold = between(&scores, 1.0 - share);
     }
     Ok(Fitted {
         importance: Vec::new(),

@@ -237,7 +237,7 @@ impl Training<'_> {
                 bag = draw(self.matrix.rows(), options.row_share, &mut random(1, iteration));
             }
             meter.spend(self.matrix.rows() * self.base.len() * 4)?;
-            scores.compute_gradients(team);
+            scores.compute_gradients(random(3, iteration), team)?;
             let mut grown = false;
             for output in 0..self.base.len() {
                 let number = trees.len();

@@ -2,6 +2,7 @@
 
 use super::exp::exp;
 use super::histogram::pack;
+use crate::models::tree::rng::Rng;
 
 /// The loss that trees are boosted against. LightGBM's names: `regression`, `quantile`, `binary`, `multiclass`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -16,11 +17,44 @@ pub enum Objective {
     Softmax { classes: usize },
 }
 
+/// Sums in units stay below.
+pub(super) const LIMIT: u64 = 1 << 31;
+
 /// From real gradients to whole numbers: multiply by these.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Scale {
     pub(super) gradient: f32,
     pub(super) hessian: f32,
+}
+
+/// Where rounding ends, row by row: at the nearest unit, or by chance. A row has few units where rows are many; then the nearest one loses
+/// what small values have in common, while chance keeps their sum.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Rounding<'a> {
+    Nearest,
+    /// By a number of each row's own from the output's stream, so that threads change nothing; `first` is the number of the first row.
+    Chance {
+        streams: &'a [Rng],
+        first: usize,
+    },
+}
+
+impl Rounding<'_> {
+    /// What is added to the gradients' and the hessians' sizes before they are cut off.
+    #[inline(always)]
+    fn offsets(self, output: usize, rows: usize) -> [[f32; ROWS]; 2] {
+        let mut offsets = [[0.5_f32; ROWS]; 2];
+        if let Self::Chance { streams, first } = self {
+            let [gradients, hessians] = &mut offsets;
+            for row in 0..rows {
+                let bits = streams[output].at((first + row) as u64);
+                // Steps of 2^-22 whose mean is a half: single precision holds them below 2.
+                let offset = |bits: u32| ((bits >> 10) as f32 + 0.5) / (1_u32 << 22) as f32;
+                (gradients[row], hessians[row]) = (offset((bits >> 32) as u32), offset(bits as u32));
+            }
+        }
+        offsets
+    }
 }
 
 /// Sums over rows of one output: of the absolute gradients and of the hessians, real and rounded.
@@ -33,6 +67,12 @@ pub(super) struct Totals {
 }
 
 impl Totals {
+    /// Whether the sums over all rows, and so those over any of them, can be packed.
+    pub(super) fn fits(&self) -> bool {
+        let real = self.gradient.is_finite() && self.hessian.is_finite();
+        real && self.gradient_units < LIMIT && self.hessian_units < LIMIT
+    }
+
     pub(super) fn add(&mut self, other: &Self) {
         self.gradient += other.gradient;
         self.hessian += other.hessian;
@@ -56,7 +96,7 @@ impl Objective {
         scores: &[&[f64]],
         labels: &[f64],
         weights: Option<&[f64]>,
-        scales: &[Scale],
+        (scales, rounding): (&[Scale], Rounding<'_>),
         packed: &mut [&mut [u64]],
         totals: &mut [Totals],
     ) {
@@ -108,7 +148,15 @@ impl Objective {
                     }
                 }
             }
-            quantise(&gradient[..rows], &hessian[..rows], &weight, scales[output], packed[output], &mut totals[output]);
+            let mut offsets = rounding.offsets(output, rows);
+            if self.is_flat() && weights.is_none() {
+                // Whole units already: rows are counted exactly.
+                offsets[1] = [0.5; ROWS];
+            }
+            let by_chance = matches!(rounding, Rounding::Chance { .. });
+            let (gradient, hessian) = (&gradient[..rows], &hessian[..rows]);
+            let rounded = Rounded { scale: scales[output], offsets: &offsets, least: u32::from(!by_chance) };
+            quantise(gradient, hessian, &weight, rounded, packed[output], &mut totals[output]);
         }
     }
 
@@ -166,12 +214,20 @@ impl Objective {
     }
 }
 
+/// How real numbers become whole ones.
+struct Rounded<'a> {
+    scale: Scale,
+    offsets: &'a [[f32; ROWS]; 2],
+    /// The least hessian of a row that has a weight.
+    least: u32,
+}
+
 #[inline(always)]
 fn quantise(
     gradient: &[f32],
     hessian: &[f32],
     weight: &[f32; ROWS],
-    scale: Scale,
+    Rounded { scale, offsets: [offset, hessian_offset], least }: Rounded<'_>,
     packed: &mut [u64],
     totals: &mut Totals,
 ) {
@@ -183,9 +239,10 @@ fn quantise(
         sum[row % 8] += f64::from(gradient.abs());
         sum_hessian[row % 8] += f64::from(hessian);
         // A cast saturates; the totals tell. Rounding is by addition: `round` is a call.
-        whole[row] = (gradient * scale.gradient + 0.5_f32.copysign(gradient)) as i32;
-        // No row without a hessian, unless it has no weight: counts are estimated from it.
-        whole_hessian[row] = ((hessian * scale.hessian + 0.5) as u32).max(u32::from(weight[row] > 0.0));
+        whole[row] = (gradient * scale.gradient + offset[row].copysign(gradient)) as i32;
+        // Of few rows none without a hessian, unless it has no weight: counts are estimated from it.
+        let least = if weight[row] > 0.0 { least } else { 0 };
+        whole_hessian[row] = ((hessian * scale.hessian + hessian_offset[row]) as u32).max(least);
     }
     for row in 0..rows {
         packed[row] = pack(whole[row], whole_hessian[row]);
@@ -218,6 +275,7 @@ pub(super) fn quantile(pairs: &mut [(f64, f64)], alpha: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::models::tree::boost::histogram::unpack;
 
     #[test]
     fn scores_start_at_the_shares_of_classes() {
@@ -225,5 +283,39 @@ mod tests {
         let start = Objective::Softmax { classes: 4 }.start(&labels, Some(&[1.0, 1.0, 3.0, 5.0]));
         assert_eq!(start, [0.1_f64, 0.5, 0.4, 1e-15].map(f64::ln));
         assert_eq!(Objective::Logistic.start(&[0.0, 1.0, 1.0, 1.0], None), [3.0_f64.ln()]);
+    }
+
+    /// The sums in units of rows that all have this gradient and a hessian of 1, each with a weight.
+    fn sums(rows: usize, gradient: f64, weight: f64, streams: Option<&[Rng]>) -> (i64, u64) {
+        let (scores, labels, weights) = ([gradient; ROWS], [0.0; ROWS], [weight; ROWS]);
+        let scale = Scale { gradient: 1.0, hessian: 1.0 };
+        let mut sums = (0, 0);
+        for first in (0..rows).step_by(ROWS) {
+            let rounding = streams.map_or(Rounding::Nearest, |streams| Rounding::Chance { streams, first });
+            let (mut packed, mut totals) = ([0; ROWS], [Totals::default()]);
+            let (objective, weights) = (Objective::Squared, Some(weights.as_slice()));
+            objective.gradients(&[&scores], &labels, weights, (&[scale], rounding), &mut [&mut packed], &mut totals);
+            let row = |cell: &u64| unpack(*cell);
+            packed.iter().map(row).for_each(|(gradient, hessian)| sums = (sums.0 + gradient, sums.1 + hessian));
+        }
+        sums
+    }
+
+    #[test]
+    fn chance_keeps_the_sum_of_small_values() {
+        let rows = 1 << 20;
+        let streams = [Rng::new(7, &[3, 0])];
+        for value in [0.001, 0.3, 0.49, 1.2, -0.3, -2.7] {
+            let (gradient, _) = sums(rows, value, 1.0, Some(&streams));
+            let (found, expected) = (gradient as f64 / rows as f64, value);
+            assert!((found - expected).abs() < 3e-3, "{found} is not {expected}");
+        }
+        // A gradient of 3 and a hessian of 1, by weight.
+        let (gradient, hessian) = sums(rows, 3.0, 0.05, Some(&streams));
+        assert!((gradient as f64 / rows as f64 - 0.15).abs() < 3e-3);
+        assert!((hessian as f64 / rows as f64 - 0.05).abs() < 3e-3);
+        assert_eq!(sums(rows, 0.3, 1.0, None), (0, rows as u64));
+        assert_eq!(sums(4096, 0.3, 1.0, Some(&streams)), sums(4096, 0.3, 1.0, Some(&streams)));
+        assert_ne!(sums(4096, 0.3, 1.0, Some(&streams)), sums(4096, 0.3, 1.0, Some(&[Rng::new(7, &[3, 1])])));
     }
 }

@@ -1,18 +1,21 @@
 //! The running predictions of a set of rows, and the gradients at them.
 
 use super::grow::Leaf;
-use super::objective::{Objective, ROWS, Scale, Totals, quantile};
+use super::objective::{LIMIT, Objective, ROWS, Rounding, Scale, Totals, quantile};
 use super::split::Units;
 use super::{CodeTree, Columns, Target};
+use crate::models::tree::rng::Rng;
 use crate::models::tree::team::Team;
-use crate::models::tree::{Bins, Matrix, Tree};
+use crate::models::tree::{Bins, Error, Matrix, Tree};
 
 /// Rows of a piece of work.
 const CHUNK: usize = 8192;
 
 /// Sums of absolute gradients and of hessians that a scale aims at; twice as much still fits 31 bits.
 const AIM: f64 = (1_u64 << 30) as f64;
-const LIMIT: u64 = 1 << 31;
+
+/// With more rows a row has so few units (at most 256 if all are alike) that rounding to the nearest one would tell.
+const ROWS_NEAREST_MAX: usize = 1 << 22;
 
 /// Rows in codes.
 #[derive(Clone, Copy)]
@@ -49,18 +52,23 @@ impl<'a> Scores<'a> {
         (&self.packed[output], Units { gradient: worth(scale.gradient), hessian: worth(scale.hessian) })
     }
 
-    pub(super) fn compute_gradients(&mut self, team: &Team) {
+    /// `random` is the iteration's own.
+    ///
+    /// # Errors
+    /// [`Error::TooMuch`] when no units are so large that the sums over all rows fit.
+    pub(super) fn compute_gradients(&mut self, mut random: Rng, team: &Team) -> Result<(), Error> {
         let rows = self.target.labels.len();
+        let streams: Vec<Rng> = self.scores.iter().map(|_| Rng::new(random.next(), &[])).collect();
         self.packed.iter_mut().for_each(|packed| packed.resize(rows, 0));
         // The last iteration's scale nearly always fits; the first has none.
         let mut fits = self.scales.iter().all(|scale| scale.hessian > 0.0);
         for attempt in 0..3 {
-            let totals = self.pass(team);
-            fits &= totals.iter().all(|total| total.gradient_units < LIMIT && total.hessian_units < LIMIT);
+            let totals = self.pass(&streams, team);
+            fits &= totals.iter().all(Totals::fits);
             // Sums shrink while boosting: refine before precision is lost.
             let fine = totals.iter().all(|total| total.gradient == 0.0 || total.gradient_units > LIMIT / 16);
-            if (fits && fine) || attempt == 2 {
-                break;
+            if fits && (fine || attempt == 2) {
+                return Ok(());
             }
             for (scale, total) in self.scales.iter_mut().zip(&totals) {
                 let ratio = |sum: f64| if sum > 0.0 { (AIM / sum).min(1e30) as f32 } else { 1.0 };
@@ -72,12 +80,17 @@ impl<'a> Scores<'a> {
             }
             fits = true;
         }
+        let why = "they are too many, or their labels or weights too large";
+        Err(Error::TooMuch(format!("the gradients of {rows} rows cannot be summed: {why}")))
     }
 
     /// Packs all rows' gradients; chunks' totals are added in their order.
-    fn pass(&mut self, team: &Team) -> Vec<Totals> {
+    fn pass(&mut self, streams: &[Rng], team: &Team) -> Vec<Totals> {
         let outputs = self.scores.len();
         let rows = self.target.labels.len();
+        let rounding = |first: usize| {
+            if rows > ROWS_NEAREST_MAX { Rounding::Chance { streams, first } } else { Rounding::Nearest }
+        };
         let chunks = rows.div_ceil(CHUNK);
         let mut totals = vec![vec![Totals::default(); outputs]; chunks];
         let mut parts: Vec<_> = self.packed.iter_mut().map(|packed| packed.chunks_mut(CHUNK)).collect();
@@ -98,6 +111,7 @@ impl<'a> Scores<'a> {
                 let mut packed: Vec<&mut [u64]> =
                     packed.iter_mut().map(|packed| &mut packed[start - first..end - first]).collect();
                 let weights = target.weights.map(|weights| &weights[start..end]);
+                let scales = (scales.as_slice(), rounding(start));
                 objective.gradients(&scores, &target.labels[start..end], weights, scales, &mut packed, totals);
             }
         });

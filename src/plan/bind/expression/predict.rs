@@ -70,7 +70,7 @@ impl Binder<'_> {
         let answer = answer(used, name, given.class.as_ref(), position)?;
         let arguments = self.features(used, given, position)?;
         let ty = used.model.answer_type(answer);
-        let udf = prediction::function(Arc::clone(&used.model), answer);
+        let udf = prediction::function(Arc::clone(&used.model), used.name.to_string(), answer);
         Ok(Typed { expr: udf.call(arguments), ty, position })
     }
 
@@ -262,10 +262,14 @@ impl Binder<'_> {
         position: Option<u32>,
     ) -> Result<Expr> {
         let column = |name: &str| -> Result<Typed> {
-            let column = columns.iter().find(|column| column.name == name).ok_or_else(|| {
+            let mut same = columns.iter().filter(|column| column.name == name);
+            let column = same.next().ok_or_else(|| {
                 let message = format!("the rows have no column \"{name}\", the label of model \"{}\"", used.name);
                 Error::new(SqlState::UndefinedColumn, message).at(position)
             })?;
+            if same.next().is_some() {
+                return Err(super::super::scope::ambiguous(name).at(position));
+            }
             Ok(Typed { expr: column.expr.clone(), ty: column.ty, position })
         };
         let header = &used.model.header;

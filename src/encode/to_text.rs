@@ -6,9 +6,9 @@ use arrow::array::{Array, ArrayRef, AsArray, StringArray};
 use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::DataType;
 
-use crate::encode::TextStyle;
-use crate::encode::column::ColumnWriter;
-use crate::encode::types::PgType;
+use super::TextStyle;
+use super::column::ColumnWriter;
+use super::types::PgType;
 use crate::error::{Error, Result, SqlState};
 
 /// The texts of an array whose values have the PostgreSQL type `ty`.
