@@ -354,7 +354,7 @@ impl Call<'_> {
     /// The argument as an array of exactly that type.
     pub fn column<A: Array + Clone + 'static>(&self, index: usize, ty: &DataType) -> Result<Column<A>> {
         let array = self.raw(index)?;
-        let array = if array.data_type() == ty { array.clone() } else { arrow::compute::cast(array, ty)? };
+        let array = if array.data_type() == ty { array.clone() } else { crate::encode::cast(array, ty)? };
         let array = array
             .as_any()
             .downcast_ref::<A>()

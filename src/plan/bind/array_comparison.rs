@@ -192,7 +192,7 @@ impl ScalarUDFImpl for CompareWithArray {
             DataType::Null => return Ok(ColumnarValue::Array(Arc::new(BooleanArray::new_null(values.len())))),
             other => {
                 let Some(element) = list_element(other) else { return exec_err!("an array expected") };
-                arrow::compute::cast(lists, &DataType::new_list(element, true))?
+                crate::encode::cast(lists, &DataType::new_list(element, true))?
             }
         };
         let lists = lists.as_list::<i32>();
@@ -224,7 +224,7 @@ impl CompareWithArray {
         let first = offsets.first().copied().unwrap_or_default() as usize;
         let elements = lists.values().slice(first, rows.len());
         let left = take::take(values, &UInt32Array::from(rows), None)?;
-        let elements = arrow::compute::cast(&elements, left.data_type())?;
+        let elements = crate::encode::cast(&elements, left.data_type())?;
         let (left, right): (&dyn arrow::array::Datum, &dyn arrow::array::Datum) = (&left, &elements);
         Ok(match self.comparison {
             Comparison::Eq => cmp::eq(left, right)?,

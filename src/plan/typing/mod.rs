@@ -26,7 +26,8 @@ use crate::encode::types::{PgType, oid, type_words};
 use crate::error::{Error, Result, SqlState};
 
 /// An expression with its PostgreSQL type. A string literal whose type is not yet settled has [`PgType::UNKNOWN`] and is a
-/// `Literal(Utf8)`; a parameter whose type is not yet settled is a `Placeholder` of UNKNOWN.
+/// `Literal(Utf8)`; a parameter whose type is not yet settled is a `Placeholder` of UNKNOWN. A `Literal(Float64)` of NUMERIC
+/// is a constant that no numeric holds: beside floats it is one, elsewhere 22003.
 #[derive(Debug, Clone)]
 pub struct Typed {
     pub expr: Expr,
@@ -99,9 +100,14 @@ pub fn coerce_to_boolean(ctx: &TypingContext, value: Typed, clause: &str) -> Res
     coerce::coerce_to_boolean(ctx, value, clause)
 }
 
-/// Makes what is still of unknown type `text`, as in a SELECT list.
+/// Makes what is still of unknown type `text`, as in a SELECT list. 22003 for a constant with too many digits for a numeric.
 pub fn settle(ctx: &TypingContext, value: Typed) -> Result<Typed> {
     coerce::settle(ctx, value)
+}
+
+/// Whether the value is a constant of type numeric with more digits than a numeric has.
+pub fn is_wide(value: &Typed) -> bool {
+    literal::wide(value).is_some()
 }
 
 /// The common type of CASE, UNION, VALUES, ARRAY, COALESCE …; `construct` is the word for the error (`CASE`, `UNION`).
