@@ -24,6 +24,7 @@ use crate::builtins::Context;
 use crate::builtins::functions::Function;
 use crate::encode::types::{PgType, oid, type_words};
 use crate::error::{Error, Result, SqlState};
+use crate::session::settings::zone_named;
 
 /// An expression with its PostgreSQL type. A string literal whose type is not yet settled has [`PgType::UNKNOWN`] and is a
 /// `Literal(Utf8)`; a parameter whose type is not yet settled is a `Placeholder` of UNKNOWN. A `Literal(Float64)` of NUMERIC
@@ -55,6 +56,9 @@ pub struct TypingContext {
     pub contextual: std::cell::Cell<bool>,
     /// Literals whose reading depends on settings, by position, in a form that every session reads alike; where they are wanted.
     pub literals: RefCell<Option<BTreeMap<u32, String>>>,
+    /// Contexts with the settings that something was defined under: one for each in a statement, since calls with different
+    /// contexts are different expressions.
+    pub pinned: RefCell<Vec<(BTreeMap<String, String>, Arc<Context>)>>,
 }
 
 impl TypingContext {
@@ -62,6 +66,33 @@ impl TypingContext {
     pub fn context(&self) -> &Arc<Context> {
         self.contextual.set(true);
         &self.context
+    }
+
+    /// For expressions without parameters that mean what they meant under other settings.
+    ///
+    /// # Errors
+    /// 22023 for a time zone that is not known.
+    pub fn pinned(&self, settings: &BTreeMap<&'static str, &str>) -> Result<Self> {
+        let key: BTreeMap<String, String> =
+            settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let mut pinned = self.pinned.borrow_mut();
+        let context = match pinned.iter().find(|(known, _)| *known == key) {
+            Some((_, context)) => Arc::clone(context),
+            None => {
+                let zone = zone_named(settings.get("TimeZone").copied().unwrap_or_default())?;
+                let context = Arc::new(self.context.pinned(settings, zone));
+                pinned.push((key, Arc::clone(&context)));
+                context
+            }
+        };
+        Ok(Self {
+            context,
+            parameters: RefCell::default(),
+            parameters_allowed: false,
+            contextual: std::cell::Cell::new(false),
+            literals: RefCell::default(),
+            pinned: RefCell::default(),
+        })
     }
 }
 
