@@ -280,7 +280,12 @@ impl Conversion<'_> {
         let values: Decimal128Array = match array.data_type() {
             DataType::Float32 | DataType::Float64 => {
                 let values: Float64Array = carried(array, &DataType::Float64)?;
-                map::<_, Decimal128Type>(&values, |value| numeric::from_float(value, scale))?
+                map::<_, Decimal128Type>(&values, |value| {
+                    numeric::from_float(value, scale).map_err(|error| match self.to.precision_scale() {
+                        Some((precision, scale)) if value.is_finite() => numeric_overflow(precision, scale),
+                        _ => error,
+                    })
+                })?
             }
             other => {
                 let decimals = numeric::decimal_type(other);

@@ -224,7 +224,17 @@ impl CompareWithArray {
         let first = offsets.first().copied().unwrap_or_default() as usize;
         let elements = lists.values().slice(first, rows.len());
         let left = take::take(values, &UInt32Array::from(rows), None)?;
-        let elements = crate::encode::cast(&elements, left.data_type())?;
+        // Of two scales the finer one: rounding could make equal what differs.
+        let common = match (left.data_type(), elements.data_type()) {
+            (DataType::Decimal128(p1, s1), DataType::Decimal128(p2, s2)) => {
+                let whole = (i16::from(*p1) - i16::from(*s1)).max(i16::from(*p2) - i16::from(*s2));
+                let scale = *s1.max(s2);
+                DataType::Decimal128((whole + i16::from(scale)).clamp(1, 38) as u8, scale)
+            }
+            (left, _) => left.clone(),
+        };
+        let left = crate::encode::cast(&left, &common)?;
+        let elements = crate::encode::cast(&elements, &common)?;
         let (left, right): (&dyn arrow::array::Datum, &dyn arrow::array::Datum) = (&left, &elements);
         Ok(match self.comparison {
             Comparison::Eq => cmp::eq(left, right)?,

@@ -77,17 +77,16 @@ pub(super) fn with_wide(
     let other = coerce(ctx, other.clone(), PgType::NUMERIC, Coercion::Implicit)?.expr;
     let scale = numeric::scale_of(&other.get_type(schema)?);
     let greatest = 10_i128.pow(u32::from(numeric::DIGITS_MAX)) - 1;
-    let bound = match (float.abs() >= 1.0, float > 0.0) {
-        (false, _) => 0,
-        (true, true) => greatest,
-        (true, false) => -greatest,
-    };
-    // The constant is beyond the bound, on the side away from zero.
-    let op = match (op, float > 0.0) {
-        (Engine::Lt | Engine::LtEq | Engine::NotEq, true) => Engine::LtEq,
-        (Engine::Gt | Engine::GtEq | Engine::Eq, true) => Engine::Gt,
-        (Engine::Lt | Engine::LtEq | Engine::Eq, false) => Engine::Lt,
-        (Engine::Gt | Engine::GtEq | Engine::NotEq, false) => Engine::GtEq,
+    // The constant is next to this value, on the side away from zero.
+    let neighbour = if float.abs() < 1.0 { 0 } else { greatest * if float > 0.0 { 1 } else { -1 } };
+    let (op, bound) = match (op, float > 0.0) {
+        (Engine::Lt | Engine::LtEq, true) => (Engine::LtEq, neighbour),
+        (Engine::Gt | Engine::GtEq, true) => (Engine::Gt, neighbour),
+        (Engine::Lt | Engine::LtEq, false) => (Engine::Lt, neighbour),
+        (Engine::Gt | Engine::GtEq, false) => (Engine::GtEq, neighbour),
+        // Nothing is equal, and of NULL that is not known.
+        (Engine::Eq, _) => (Engine::Gt, greatest),
+        (Engine::NotEq, _) => (Engine::LtEq, greatest),
         (Engine::IsDistinctFrom, _) => return Ok(Some(lit(true))),
         (Engine::IsNotDistinctFrom, _) => return Ok(Some(lit(false))),
         _ => return Ok(None),
