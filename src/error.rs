@@ -463,6 +463,8 @@ fn arrow_error(message: &str) -> Error {
     let lower = message.to_ascii_lowercase();
     if lower.contains("divide by zero") || lower.contains("division by zero") {
         Error::new(SqlState::DivisionByZero, "division by zero")
+    } else if lower.contains("cannot cast to decimal") && lower.contains("overflow") {
+        Error::new(SqlState::NumericValueOutOfRange, "value overflows numeric format")
     } else if lower.contains("overflow") || lower.contains("out of range") || lower.contains("too large to store") {
         Error::new(SqlState::NumericValueOutOfRange, first_line(message))
     } else if lower.contains("cast error") || lower.contains("cannot cast") || lower.contains("parser error") {

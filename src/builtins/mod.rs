@@ -8,6 +8,7 @@ pub mod functions;
 mod information_schema;
 mod lakegate;
 mod pg_catalog;
+mod pinned;
 pub mod tables;
 
 pub use context::*;

@@ -11,6 +11,7 @@
 
 pub mod binary;
 pub mod calendar;
+mod cast;
 pub mod column;
 pub mod copy;
 pub mod input;
@@ -19,6 +20,8 @@ pub mod rows;
 pub mod text;
 pub mod to_text;
 pub mod types;
+
+pub use cast::cast;
 
 /// How values are written as text: what DateStyle, IntervalStyle, TimeZone, extra_float_digits and bytea_output say.
 #[derive(Debug, Clone, PartialEq)]

@@ -38,14 +38,14 @@ impl TableDecoder {
 
     fn whole(&self, batch: &RecordBatch) -> Result<RecordBatch> {
         let columns = self.sources.iter().zip(self.schema.fields()).map(|(source, field)| match source {
-            Some(place) => Ok(arrow::compute::cast(batch.column(*place), field.data_type())?),
+            Some(place) => Ok(crate::encode::cast(batch.column(*place), field.data_type())?),
             None => Ok(new_null_array(field.data_type(), batch.num_rows())),
         });
         let columns = columns.collect::<Result<Vec<ArrayRef>>>()?;
         let mut whole = RecordBatch::try_new(Arc::clone(&self.schema), columns)?;
         for (index, expr) in &self.fills {
             let value = expr.evaluate(&whole)?.into_array(whole.num_rows())?;
-            let value = arrow::compute::cast(&value, self.schema.field(*index).data_type())?;
+            let value = crate::encode::cast(&value, self.schema.field(*index).data_type())?;
             let mut columns = whole.columns().to_vec();
             if let Some(slot) = columns.get_mut(*index) {
                 *slot = value;

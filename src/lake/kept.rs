@@ -163,7 +163,7 @@ impl Lake {
         let table = self.kept_made(kept).await?;
         let schema = Arc::clone(table.arrow_schema());
         let arrays = arrays.iter().zip(schema.fields());
-        let arrays = arrays.map(|(array, field)| arrow::compute::cast(array, field.data_type()));
+        let arrays = arrays.map(|(array, field)| crate::encode::cast(array, field.data_type()));
         let batch = RecordBatch::try_new(Arc::clone(&schema), arrays.collect::<std::result::Result<_, _>>()?)?;
         let stream = Box::pin(RecordBatchStreamAdapter::new(schema, futures::stream::iter([Ok(batch)])));
         let written = self

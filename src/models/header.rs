@@ -7,6 +7,15 @@ use serde::{Deserialize, Serialize};
 use super::feature::Feature;
 use super::options::{Options, Value};
 
+/// Settings of a session that say what an expression means, and what they are where an artifact does not name them.
+pub const SETTINGS: [(&str, &str); 5] = [
+    ("TimeZone", "UTC"),
+    ("DateStyle", "ISO, MDY"),
+    ("IntervalStyle", "postgres"),
+    ("extra_float_digits", "1"),
+    ("bytea_output", "hex"),
+];
+
 /// How a model came to be, and what it is asked with.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Header {
@@ -32,6 +41,9 @@ pub struct Header {
     /// With a transform: those that the label is made of.
     #[serde(default)]
     pub label_inputs: Vec<Feature>,
+    /// With a transform: what [`SETTINGS`] were in training, by name.
+    #[serde(default)]
+    pub settings: BTreeMap<String, String>,
     /// The training query, as the user wrote it.
     pub query: String,
     /// Names in the query were looked up in it.
@@ -186,5 +198,11 @@ impl Header {
     /// The columns that a prediction asks for, in the order of training.
     pub fn asked(&self) -> &[Feature] {
         if self.transform.is_empty() { &self.features } else { &self.inputs }
+    }
+
+    /// All [`SETTINGS`] as they were in training.
+    pub fn all_settings(&self) -> BTreeMap<&'static str, &str> {
+        let known = |(name, default)| (name, self.settings.get(name).map_or(default, String::as_str));
+        SETTINGS.into_iter().map(known).collect()
     }
 }

@@ -83,6 +83,7 @@ impl Parameters {
             parameters_allowed: self.allowed,
             contextual: Cell::new(false),
             literals: RefCell::default(),
+            pinned: RefCell::default(),
         };
         let bound = bind(&typing);
         self.contextual |= typing.contextual.get();

@@ -31,7 +31,7 @@ pub(super) fn apply(
 ) -> Result<ArrayRef, ArrowError> {
     let operand = |index: usize| -> Result<ArrayRef, ArrowError> {
         let array = call.raw(index).map_err(|error| ArrowError::ExternalError(Box::new(error)))?;
-        if array.data_type() == call.returns { Ok(array.clone()) } else { arrow::compute::cast(array, call.returns) }
+        if array.data_type() == call.returns { Ok(array.clone()) } else { crate::encode::cast(array, call.returns) }
     };
     let (left, right) = (operand(0)?, operand(1)?);
     match (call.is_constant(0), call.is_constant(1)) {

@@ -28,7 +28,7 @@ fn lists(call: &Call, mut make: impl FnMut(usize) -> Result<Option<ArrayRef>>) -
     for row in 0..call.rows {
         rows.push(match make(row)? {
             Some(items) if items.data_type() == field.data_type() => Some(items),
-            Some(items) => Some(arrow::compute::cast(&items, field.data_type())?),
+            Some(items) => Some(crate::encode::cast(&items, field.data_type())?),
             None => None,
         });
     }
@@ -46,7 +46,7 @@ fn equal_items(call: &Call) -> Result<impl Fn(usize, &ArrayRef) -> Result<Boolea
     let rows = converter.convert_columns(std::slice::from_ref(&wanted))?;
     let constant = call.is_constant(1);
     Ok(move |row: usize, items: &ArrayRef| {
-        let items = arrow::compute::cast(items, wanted.data_type())?;
+        let items = crate::encode::cast(items, wanted.data_type())?;
         let target = rows.row(if constant { 0 } else { row });
         let converted = converter.convert_columns(&[items])?;
         Ok(converted.iter().map(|item| Some(item == target)).collect::<BooleanArray>())
@@ -85,7 +85,7 @@ fn fill(call: &Call) -> Result<ArrayRef> {
         if sizes.is_null(at) {
             return Err(Error::new(SqlState::NullValueNotAllowed, "dimension array or low bound array cannot be null"));
         }
-        let lengths = arrow::compute::cast(&sizes.value(at), &DataType::Int64)?;
+        let lengths = crate::encode::cast(&sizes.value(at), &DataType::Int64)?;
         let lengths = lengths.as_primitive::<Int64Type>();
         let length = match lengths.len() {
             0 => 0,

@@ -25,10 +25,10 @@ fn lists(array: ArrayRef, element: &DataType) -> Result<ListArray> {
     let field = Arc::new(Field::new("item", element.clone(), true));
     let wanted = DataType::List(field.clone());
     if element_type(array.data_type()).is_some() {
-        let array = if *array.data_type() == wanted { array } else { arrow::compute::cast(&array, &wanted)? };
+        let array = if *array.data_type() == wanted { array } else { crate::encode::cast(&array, &wanted)? };
         return array.as_list_opt::<i32>().cloned().ok_or_else(|| Error::internal("an array was expected"));
     }
-    let values = if array.data_type() == element { array } else { arrow::compute::cast(&array, element)? };
+    let values = if array.data_type() == element { array } else { crate::encode::cast(&array, element)? };
     let offsets = OffsetBuffer::from_lengths(std::iter::repeat_n(1, values.len()));
     Ok(ListArray::try_new(field, offsets, values, None)?)
 }

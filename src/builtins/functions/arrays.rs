@@ -92,7 +92,7 @@ fn position(call: &Call) -> Result<ArrayRef> {
         let items = if items.data_type() == wanted.data_type() {
             items
         } else {
-            arrow::compute::cast(&items, wanted.data_type())?
+            crate::encode::cast(&items, wanted.data_type())?
         };
         let rows = converter.convert_columns(&[items])?;
         let target = wanted_rows.row(call.row_of(1, row));
@@ -114,8 +114,8 @@ fn width_bucket(call: &Call) -> Result<ArrayRef> {
         (_, element) => element,
     };
     let converter = RowConverter::new(vec![SortField::new(common.clone())])?;
-    let operands = converter.convert_columns(&[arrow::compute::cast(operand, &common)?])?;
-    let values = arrow::compute::cast(lists.values(), &common)?;
+    let operands = converter.convert_columns(&[crate::encode::cast(operand, &common)?])?;
+    let values = crate::encode::cast(lists.values(), &common)?;
     let rows = converter.convert_columns(std::slice::from_ref(&values))?;
     call.values::<Int32Type>(|row| {
         let (at, list) = (call.row_of(0, row), call.row_of(1, row));
@@ -142,9 +142,9 @@ fn elements(call: &Call, replacement: Option<usize>) -> Result<ArrayRef> {
     let source = call.raw(0)?;
     let DataType::List(field) = source.data_type() else { return Err(Error::internal("an array was expected")) };
     let element = field.data_type();
-    let wanted = arrow::compute::cast(call.raw(1)?, element)?;
+    let wanted = crate::encode::cast(call.raw(1)?, element)?;
     let given = match replacement {
-        Some(index) => Some(arrow::compute::cast(call.raw(index)?, element)?),
+        Some(index) => Some(crate::encode::cast(call.raw(index)?, element)?),
         None => None,
     };
     let converter = RowConverter::new(vec![SortField::new(element.clone())])?;

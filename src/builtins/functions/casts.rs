@@ -45,6 +45,9 @@ pub fn cast(context: &Arc<Context>, expr: Expr, from: PgType, to: PgType, explic
     {
         return null(to);
     }
+    if let (Expr::Literal(ScalarValue::Decimal128(Some(value), _, scale), _), oid::FLOAT8) = (&expr, to.oid) {
+        return Ok(Expr::Literal(ScalarValue::Float64(Some(numeric::to_float(*value, *scale))), None));
+    }
     if let Some(target) = engine_cast(from, to) {
         return match &expr {
             Expr::Literal(value, _) => Ok(Expr::Literal(value.cast_to(&target)?, None)),
@@ -52,7 +55,11 @@ pub fn cast(context: &Arc<Context>, expr: Expr, from: PgType, to: PgType, explic
         };
     }
     if let (Expr::Literal(ScalarValue::Float64(Some(value)), _), oid::NUMERIC) = (&expr, to.oid) {
-        return float_constant(*value, 15, to);
+        match float_constant(*value, 15, to) {
+            // Where it does not fit the cast below says so, when it is computed.
+            Err(error) if value.is_finite() && to.typmod >= 0 => drop(error),
+            constant => return constant,
+        }
     }
     if let (Expr::Literal(ScalarValue::Float32(Some(value)), _), oid::NUMERIC) = (&expr, to.oid) {
         return float_constant(f64::from(*value), 6, to);
@@ -82,7 +89,8 @@ fn engine_cast(from: PgType, to: PgType) -> Option<DataType> {
     let narrow = |ty: u32| matches!(ty, oid::INT2 | oid::INT4);
     match (from.oid, to.oid) {
         (oid::INT2, oid::INT4 | oid::INT8) | (oid::INT4, oid::INT8) => Some(arrow_type(to)),
-        (oid::INT2 | oid::INT4 | oid::INT8 | oid::FLOAT4 | oid::NUMERIC, oid::FLOAT8) => Some(DataType::Float64),
+        (oid::INT2 | oid::INT4 | oid::INT8 | oid::FLOAT4, oid::FLOAT8) => Some(DataType::Float64),
+        (oid::NUMERIC, oid::FLOAT8) if is_exact_float(from) => Some(DataType::Float64),
         (oid::INT2 | oid::INT4 | oid::INT8, oid::FLOAT4) => Some(DataType::Float32),
         (oid::INT2 | oid::INT4 | oid::INT8, oid::NUMERIC) if to.typmod < 0 => {
             Some(numeric::decimal_type(&arrow_type(from)))
@@ -90,6 +98,13 @@ fn engine_cast(from: PgType, to: PgType) -> Option<DataType> {
         (from, _) if narrow(from) && arrow_type(to) == DataType::Int64 => Some(DataType::Int64),
         _ => None,
     }
+}
+
+/// Whether both the digits of a `numeric(p,s)` and the power of ten below them are exact floats: then one rounding is left.
+fn is_exact_float(ty: PgType) -> bool {
+    const DIGITS_MAX: u8 = 15;
+    const SCALE_MAX: i8 = 22;
+    ty.precision_scale().is_some_and(|(precision, scale)| precision <= DIGITS_MAX && (0..=SCALE_MAX).contains(&scale))
 }
 
 /// A constant float as numeric: the digits that the float is known to have.

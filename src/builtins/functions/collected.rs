@@ -126,7 +126,7 @@ fn fractions(call: &Call, row: usize) -> Result<(Vec<Option<f64>>, bool)> {
         Some(lists) => (lists.value(at), false),
         None => (array.slice(at, 1), true),
     };
-    let values = arrow::compute::cast(&values, &DataType::Float64)?;
+    let values = crate::encode::cast(&values, &DataType::Float64)?;
     let values: Vec<Option<f64>> = values.as_primitive::<Float64Type>().iter().collect();
     for fraction in values.iter().flatten() {
         if !(0.0..=1.0).contains(fraction) {

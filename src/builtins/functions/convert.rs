@@ -31,13 +31,24 @@ pub struct Conversion<'a> {
 
 /// The array as exactly one Arrow type.
 fn carried<A: Array + Clone + 'static>(array: &ArrayRef, ty: &DataType) -> Result<A> {
-    let array = if array.data_type() == ty { array.clone() } else { arrow::compute::cast(array, ty)? };
+    let array = if array.data_type() == ty { array.clone() } else { crate::encode::cast(array, ty)? };
     let found = array.as_any().downcast_ref::<A>().cloned();
     found.ok_or_else(|| Error::internal(format!("cannot read {} in a cast", array.data_type())))
 }
 
 fn text_of(array: &ArrayRef) -> Result<StringArray> {
     carried(array, &DataType::Utf8)
+}
+
+/// The nearest floats; Arrow's cast divides a rounded value by a rounded power of ten.
+fn floats_of(array: &ArrayRef) -> Result<Float64Array> {
+    match array.data_type() {
+        DataType::Decimal128(_, scale) => {
+            let values: Decimal128Array = carried(array, array.data_type())?;
+            Ok(values.unary(|value| numeric::to_float(value, *scale)))
+        }
+        _ => carried(array, &DataType::Float64),
+    }
 }
 
 /// Applies a fallible step to each value that is not NULL.
@@ -86,8 +97,8 @@ impl Conversion<'_> {
             (oid::JSONB, to) if to != oid::JSON && !is_text(to) => self.jsonb_value(array),
             (_, to) if is_text(to) => to_text::texts(array, self.from, &Arc::new(style::text_style(self.context))),
             (from, _) if is_text(from) => self.parsed_text(array),
-            (oid::BOOL, oid::INT4) => Ok(arrow::compute::cast(array, &DataType::Int32)?),
-            (oid::INT4, oid::BOOL) => Ok(arrow::compute::cast(array, &DataType::Boolean)?),
+            (oid::BOOL, oid::INT4) => Ok(crate::encode::cast(array, &DataType::Int32)?),
+            (oid::INT4, oid::BOOL) => Ok(crate::encode::cast(array, &DataType::Boolean)?),
             (oid::INT4, oid::CHAR) => self.int_to_char(array),
             (oid::CHAR, oid::INT4) => {
                 let texts = text_of(array)?;
@@ -98,7 +109,7 @@ impl Conversion<'_> {
             _ if self.carrier.is_integer() => self.to_integer(array),
             (_, oid::NUMERIC) => self.to_numeric(array),
             (_, oid::FLOAT4) => self.to_float4(array),
-            (_, oid::FLOAT8) => Ok(arrow::compute::cast(array, &DataType::Float64)?),
+            (_, oid::FLOAT8) => Ok(Arc::new(floats_of(array)?)),
             _ => self.to_datetime(array),
         }
     }
@@ -155,6 +166,13 @@ impl Conversion<'_> {
         let context = style::input_context(self.context);
         let target = match self.carrier {
             DataType::Decimal128(precision, scale) => PgType::numeric(*precision, *scale),
+            // All arrays of the result are of one scale.
+            DataType::List(_) => match innermost(self.carrier) {
+                DataType::Decimal128(precision, scale) => {
+                    PgType { typmod: PgType::numeric(*precision, *scale).typmod, ..self.to }
+                }
+                _ => self.to,
+            },
             _ => self.to,
         };
         match self.to.oid {
@@ -253,7 +271,7 @@ impl Conversion<'_> {
                 })?
             }
         };
-        Ok(arrow::compute::cast(&wide, self.carrier)?)
+        Ok(crate::encode::cast(&wide, self.carrier)?)
     }
 
     fn to_numeric(&self, array: &ArrayRef) -> Result<ArrayRef> {
@@ -263,7 +281,12 @@ impl Conversion<'_> {
         let values: Decimal128Array = match array.data_type() {
             DataType::Float32 | DataType::Float64 => {
                 let values: Float64Array = carried(array, &DataType::Float64)?;
-                map::<_, Decimal128Type>(&values, |value| numeric::from_float(value, scale))?
+                map::<_, Decimal128Type>(&values, |value| {
+                    numeric::from_float(value, scale).map_err(|error| match self.to.precision_scale() {
+                        Some((precision, scale)) if value.is_finite() => numeric_overflow(precision, scale),
+                        _ => error,
+                    })
+                })?
             }
             other => {
                 let decimals = numeric::decimal_type(other);
@@ -286,7 +309,7 @@ impl Conversion<'_> {
     }
 
     fn to_float4(&self, array: &ArrayRef) -> Result<ArrayRef> {
-        let values: Float64Array = carried(array, &DataType::Float64)?;
+        let values = floats_of(array)?;
         Ok(Arc::new(map::<_, Float32Type>(&values, |value| {
             let narrow = value as f32;
             if narrow.is_infinite() && value.is_finite() {
@@ -321,13 +344,16 @@ impl Conversion<'_> {
             plain.append_value(text);
         }
         let plain: ArrayRef = Arc::new(plain.finish());
-        if self.to.oid == oid::BOOL || self.to.oid == oid::NUMERIC {
+        if !self.carrier.is_integer() {
             return self.parsed_text(&plain);
         }
         // By way of numeric, which rounds.
-        let carrier = DataType::Decimal128(38, 10);
-        let numbers =
-            Conversion { from: PgType::TEXT, to: PgType::NUMERIC, carrier: &carrier, ..*self }.parsed_text(&plain)?;
+        let carrier = DataType::Decimal128(numeric::DIGITS_MAX, 0);
+        let whole = Conversion { from: PgType::TEXT, to: PgType::NUMERIC, carrier: &carrier, ..*self };
+        let numbers = whole.parsed_text(&plain).map_err(|error| match error.sqlstate() {
+            SqlState::NumericValueOutOfRange => out_of_range(self.carrier),
+            _ => error,
+        })?;
         Conversion { from: PgType::NUMERIC, ..*self }.value(&numbers)
     }
 

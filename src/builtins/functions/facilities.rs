@@ -148,7 +148,7 @@ fn vector_types(call: &Call) -> Result<ArrayRef> {
         if arrow::array::Array::is_null(&lists, at) {
             return Ok(None);
         }
-        let numbers = arrow::compute::cast(&lists.value(at), &DataType::Int64)?;
+        let numbers = crate::encode::cast(&lists.value(at), &DataType::Int64)?;
         let numbers = arrow::array::AsArray::as_primitive::<Int64Type>(&numbers).clone();
         for (index, number) in numbers.iter().enumerate() {
             if index > 0 {
@@ -229,7 +229,7 @@ fn option_parts(call: &Call, part: fn(&str) -> Option<&str>) -> Result<ArrayRef>
         if arrow::array::Array::is_null(&lists, at) {
             return Ok(None);
         }
-        let texts = arrow::compute::cast(&lists.value(at), &DataType::Utf8)?;
+        let texts = crate::encode::cast(&lists.value(at), &DataType::Utf8)?;
         let texts = arrow::array::AsArray::as_string::<i32>(&texts).clone();
         for text in &texts {
             out.append_option(text.and_then(part));

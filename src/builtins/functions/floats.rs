@@ -50,7 +50,7 @@ fn finite(call: &Call, result: ArrayRef) -> Result<ArrayRef> {
         return Ok(result);
     }
     let (left, right) = (call.float(0)?, call.float(1)?);
-    let values = arrow::compute::cast(&result, &DataType::Float64)?;
+    let values = crate::encode::cast(&result, &DataType::Float64)?;
     let values = values.as_primitive::<Float64Type>();
     for row in 0..values.len() {
         if let (Some(a), Some(b), true) = (left.get(row), right.get(row), values.is_valid(row))

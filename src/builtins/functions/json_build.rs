@@ -354,7 +354,7 @@ fn collected(call: &Call) -> Result<ArrayRef> {
         if lists.is_null(at) {
             return Ok(None);
         }
-        let items = arrow::compute::cast(&lists.value(at), &DataType::Utf8)?;
+        let items = crate::encode::cast(&lists.value(at), &DataType::Utf8)?;
         let mut text = String::from(if is_object { "{ " } else { "[" });
         for (at, item) in items.as_string::<i32>().iter().enumerate() {
             text.push_str(if at > 0 { separator } else { "" });

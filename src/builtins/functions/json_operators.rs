@@ -63,7 +63,7 @@ pub(super) fn keys_at(call: &Call, index: usize, row: usize) -> Result<Option<St
     if lists.is_null(at) {
         return Ok(None);
     }
-    let texts = arrow::compute::cast(&lists.value(at), &arrow::datatypes::DataType::Utf8)?;
+    let texts = crate::encode::cast(&lists.value(at), &arrow::datatypes::DataType::Utf8)?;
     Ok(texts.as_string_opt::<i32>().cloned())
 }
 

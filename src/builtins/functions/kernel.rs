@@ -75,6 +75,55 @@ pub struct Kernel {
     label: Option<Arc<str>>,
 }
 
+/// Functions of arrays and their elements: numerics among the arguments are brought to one scale first.
+const OF_ELEMENTS: [&str; 11] = [
+    "||",
+    "@>",
+    "<@",
+    "&&",
+    "array_append",
+    "array_cat",
+    "array_position",
+    "array_positions",
+    "array_prepend",
+    "array_remove",
+    "array_replace",
+];
+
+/// The decimals of a type: its own, or those that its lists hold.
+fn decimals(ty: &DataType) -> Option<(u8, i8)> {
+    match ty {
+        DataType::Decimal128(precision, scale) => Some((*precision, *scale)),
+        DataType::List(field) => decimals(field.data_type()),
+        _ => None,
+    }
+}
+
+/// The decimal type that holds the values of all of these, when they differ.
+fn common_decimal<'t>(types: impl Iterator<Item = &'t DataType>) -> Option<DataType> {
+    let found: Vec<(u8, i8)> = types.filter_map(decimals).collect();
+    let first = found.first()?;
+    if found.iter().all(|other| other == first) {
+        return None;
+    }
+    let scale = found.iter().map(|(_, scale)| *scale).max()?;
+    let whole = found.iter().map(|(precision, scale)| i16::from(*precision) - i16::from(*scale)).max()?;
+    let precision = (whole + i16::from(scale)).clamp(1, i16::from(super::numeric::DIGITS_MAX));
+    Some(DataType::Decimal128(precision as u8, scale))
+}
+
+/// The type with those decimals in place of its own.
+fn with_decimal(ty: &DataType, decimal: &DataType) -> DataType {
+    match ty {
+        DataType::Decimal128(..) => decimal.clone(),
+        DataType::List(field) => {
+            let item = with_decimal(field.data_type(), decimal);
+            DataType::List(Arc::new(Field::new(field.name(), item, field.is_nullable())))
+        }
+        other => other.clone(),
+    }
+}
+
 /// Calls with more arguments below them than this get a short name: the engine writes names anew at each level whenever it
 /// asks for a type, which takes cubic time in the depth.
 const NAMED_NODES_MAX: usize = 64;
@@ -230,8 +279,15 @@ impl ScalarUDFImpl for Kernel {
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs) -> DataFusionResult<FieldRef> {
+        let types = || args.arg_fields.iter().map(|field| field.data_type());
+        let decimal = if OF_ELEMENTS.contains(&self.name) { common_decimal(types()) } else { None };
         let returns = match &self.returns {
             Returns::Fixed(returns) => returns.clone(),
+            Returns::Of(returns) if let Some(decimal) = &decimal => {
+                let alike = |ty| Arc::new(Field::new("argument", with_decimal(ty, decimal), true));
+                let fields: Vec<FieldRef> = types().map(alike).collect();
+                returns(&ReturnFieldArgs { arg_fields: &fields, ..args }).map_err(Error::into_datafusion)?
+            }
             Returns::Of(returns) => returns(&args).map_err(Error::into_datafusion)?,
             Returns::Nested(list) => nested(list, args.arg_fields.first()),
         };
@@ -241,6 +297,14 @@ impl ScalarUDFImpl for Kernel {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
         let constant = args.args.iter().all(|argument| matches!(argument, ColumnarValue::Scalar(_)))
             && (self.signature.volatility != df::Volatility::Volatile || args.number_rows == 1);
+        let mut arguments: Vec<(ArrayRef, bool)> = args.args.iter().map(argument).collect::<DataFusionResult<_>>()?;
+        if OF_ELEMENTS.contains(&self.name)
+            && let Some(decimal) = common_decimal(arguments.iter().map(|(array, _)| array.data_type()))
+        {
+            for (array, _) in &mut arguments {
+                *array = crate::encode::cast(array, &with_decimal(array.data_type(), &decimal))?;
+            }
+        }
         let call = Call {
             rows: if constant { 1 } else { args.number_rows },
             returns: args.return_field.data_type(),
@@ -248,7 +312,7 @@ impl ScalarUDFImpl for Kernel {
             name: self.name,
             oid: self.oid,
             context: self.context.as_ref(),
-            arguments: args.args.iter().map(argument).collect::<DataFusionResult<_>>()?,
+            arguments,
         };
         let array = (self.run)(&call).map_err(Error::into_datafusion)?;
         if constant {
@@ -354,7 +418,7 @@ impl Call<'_> {
     /// The argument as an array of exactly that type.
     pub fn column<A: Array + Clone + 'static>(&self, index: usize, ty: &DataType) -> Result<Column<A>> {
         let array = self.raw(index)?;
-        let array = if array.data_type() == ty { array.clone() } else { arrow::compute::cast(array, ty)? };
+        let array = if array.data_type() == ty { array.clone() } else { crate::encode::cast(array, ty)? };
         let array = array
             .as_any()
             .downcast_ref::<A>()

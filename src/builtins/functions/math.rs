@@ -290,6 +290,14 @@ fn rounded_type(args: &ReturnFieldArgs) -> Result<DataType> {
         (_, Some(ScalarValue::Int32(Some(digits)))) => (*digits).clamp(0, 37) as i8,
         _ => scale,
     };
+    // A constant's whole part is known: behind it stand as many digits as there is room for.
+    let digits = match args.scalar_arguments.first().copied().flatten() {
+        Some(ScalarValue::Decimal128(Some(value), _, scale)) => {
+            let whole = value.unsigned_abs().checked_ilog10().map_or(0, |log| log as i8 + 1 - scale).max(0);
+            digits.min(numeric::DIGITS_MAX as i8 - whole)
+        }
+        _ => digits,
+    };
     let whole = i16::from(precision) - i16::from(scale) + 1;
     Ok(DataType::Decimal128((whole + i16::from(digits)).clamp(1, 38) as u8, digits))
 }

@@ -61,10 +61,38 @@ pub fn same_type(args: &ReturnFieldArgs) -> Result<DataType> {
         .ok_or_else(|| Error::internal("function argument missing"))
 }
 
+/// Both operands, when they are constants.
+fn constants(args: &ReturnFieldArgs) -> Option<((i128, i8), (i128, i8))> {
+    let constant = |index: usize| match args.scalar_arguments.get(index).copied().flatten() {
+        Some(ScalarValue::Decimal128(Some(value), _, scale)) => Some((*value, *scale)),
+        _ => None,
+    };
+    Some((constant(0)?, constant(1)?))
+}
+
+/// The scale that PostgreSQL gives a result, as far as 38 digits allow beside those of its whole part.
+fn fitting(wanted: i8, whole: i256) -> DataType {
+    let digits = if whole == i256::ZERO { 0 } else { whole.wrapping_abs().to_string().len() };
+    let room = usize::from(DIGITS_MAX).saturating_sub(digits) as i8;
+    DataType::Decimal128(DIGITS_MAX, wanted.min(room))
+}
+
+/// The whole part of a sum of constants without their signs.
+fn whole_sum((a, s1): (i128, i8), (b, s2): (i128, i8)) -> Option<i256> {
+    let scale = s1.max(s2);
+    let sum = wide_at(a.abs(), s1, scale).ok()?.checked_add(wide_at(b.abs(), s2, scale).ok()?)?;
+    sum.checked_div(wide_power_of_ten(scale.unsigned_abs().into())?)
+}
+
 pub fn sum_type(args: &ReturnFieldArgs) -> Result<DataType> {
     let ((p1, s1), (p2, s2)) = (operand(args, 0), operand(args, 1));
     let scale = s1.max(s2);
     let whole = (p1 as i16 - i16::from(s1)).max(p2 as i16 - i16::from(s2));
+    if whole + i16::from(scale) >= i16::from(DIGITS_MAX)
+        && let Some(whole) = constants(args).and_then(|(a, b)| whole_sum(a, b))
+    {
+        return Ok(fitting(scale, whole));
+    }
     let precision = (whole + i16::from(scale) + 1).clamp(1, i16::from(DIGITS_MAX));
     Ok(DataType::Decimal128(precision as u8, scale))
 }
@@ -72,6 +100,13 @@ pub fn sum_type(args: &ReturnFieldArgs) -> Result<DataType> {
 pub fn product_type(args: &ReturnFieldArgs) -> Result<DataType> {
     let ((p1, s1), (p2, s2)) = (operand(args, 0), operand(args, 1));
     let exact = s1.saturating_add(s2);
+    if (exact > PRODUCT_SCALE_MAX || p1.saturating_add(p2) > DIGITS_MAX)
+        && let Some(((a, _), (b, _))) = constants(args)
+        && let Some(power) = wide_power_of_ten(exact.max(0).unsigned_abs().into())
+        && let Some(whole) = wide(a).checked_mul(wide(b)).and_then(|product| product.checked_div(power))
+    {
+        return Ok(fitting(exact, whole));
+    }
     let scale = if exact <= PRODUCT_SCALE_MAX { exact } else { PRODUCT_SCALE_MAX.max(s1).max(s2) };
     Ok(DataType::Decimal128((u16::from(p1) + u16::from(p2)).min(u16::from(DIGITS_MAX)) as u8, scale))
 }
@@ -79,15 +114,18 @@ pub fn product_type(args: &ReturnFieldArgs) -> Result<DataType> {
 /// Between constants the scale that PostgreSQL chooses; otherwise one that is enough for most values.
 pub fn quotient_type(args: &ReturnFieldArgs) -> Result<DataType> {
     let ((_, s1), (_, s2)) = (operand(args, 0), operand(args, 1));
-    let constant = |index: usize| match args.scalar_arguments.get(index).copied().flatten() {
-        Some(ScalarValue::Decimal128(Some(value), _, scale)) => Some((*value, *scale)),
-        _ => None,
-    };
-    let scale = match (constant(0), constant(1)) {
-        (Some(dividend), Some(divisor)) => quotient_scale(dividend, divisor),
-        _ => SIGNIFICANT_DIGITS_MIN.max(s1).max(s2),
-    };
-    Ok(DataType::Decimal128(DIGITS_MAX, scale))
+    Ok(match constants(args) {
+        Some((dividend, divisor)) => {
+            fitting(quotient_scale(dividend, divisor), whole_quotient_of(dividend, divisor).unwrap_or(i256::ZERO))
+        }
+        None => DataType::Decimal128(DIGITS_MAX, SIGNIFICANT_DIGITS_MIN.max(s1).max(s2)),
+    })
+}
+
+/// The quotient without its fraction; `None` of zero.
+fn whole_quotient_of((a, s1): (i128, i8), (b, s2): (i128, i8)) -> Option<i256> {
+    let common = s1.max(s2);
+    wide_at(a, s1, common).ok()?.checked_div(wide_at(b, s2, common).ok()?)
 }
 
 /// `select_div_scale`: sixteen significant digits, counted in groups of four, and no fewer than either operand shows.
@@ -168,6 +206,12 @@ fn wide_power_of_ten(digits: u32) -> Option<i256> {
     wide(10).checked_pow(digits)
 }
 
+/// A value at a scale that is not below its own.
+fn wide_at(value: i128, from: i8, to: i8) -> Result<i256> {
+    let shift = i32::from(to) - i32::from(from);
+    wide_power_of_ten(shift.unsigned_abs()).and_then(|power| wide(value).checked_mul(power)).ok_or_else(overflow)
+}
+
 /// A wide quotient, rounded half away from zero.
 fn wide_divide(value: i256, divisor: i256) -> Result<i128> {
     let negative = value.is_negative() != divisor.is_negative();
@@ -237,15 +281,23 @@ fn combine(call: &Call, op: impl Fn((i128, i8), (i128, i8), i8) -> Result<i128>)
     Ok(Arc::new(result.with_data_type(call.returns.clone())))
 }
 
+/// `a + b`, each of its scale, at the scale `to`.
+pub fn sum((a, s1): (i128, i8), (b, s2): (i128, i8), to: i8) -> Result<i128> {
+    let common = s1.max(s2);
+    if to >= common {
+        return rescale(a, s1, to)?.checked_add(rescale(b, s2, to)?).ok_or_else(overflow).and_then(bounded);
+    }
+    // Rounded once.
+    let exact = wide_at(a, s1, common)?.checked_add(wide_at(b, s2, common)?).ok_or_else(overflow)?;
+    let shift = u32::from(common.abs_diff(to));
+    wide_divide(exact, wide_power_of_ten(shift).ok_or_else(overflow)?)
+}
+
 pub fn add(call: &Call) -> Result<ArrayRef> {
-    combine(call, |(a, s1), (b, s2), to| {
-        rescale(a, s1, to)?.checked_add(rescale(b, s2, to)?).ok_or_else(overflow).and_then(bounded)
-    })
+    combine(call, sum)
 }
 pub fn subtract(call: &Call) -> Result<ArrayRef> {
-    combine(call, |(a, s1), (b, s2), to| {
-        rescale(a, s1, to)?.checked_sub(rescale(b, s2, to)?).ok_or_else(overflow).and_then(bounded)
-    })
+    combine(call, |a, (b, s2), to| sum(a, (-b, s2), to))
 }
 pub fn multiply(call: &Call) -> Result<ArrayRef> {
     combine(call, product)
@@ -255,16 +307,26 @@ pub fn divide(call: &Call) -> Result<ArrayRef> {
 }
 pub fn remainder(call: &Call) -> Result<ArrayRef> {
     combine(call, |(a, s1), (b, s2), to| {
-        let (a, b) = (rescale(a, s1, to)?, rescale(b, s2, to)?);
-        if b == 0 { Err(division_by_zero()) } else { Ok(a.wrapping_rem(b)) }
+        if b == 0 {
+            return Err(division_by_zero());
+        }
+        match (rescale(a, s1, to), rescale(b, s2, to)) {
+            (Ok(a), Ok(b)) => Ok(a.wrapping_rem(b)),
+            _ => {
+                // The remainder fits where the operands do not.
+                let rest = wide_at(a, s1, to)?.checked_rem(wide_at(b, s2, to)?);
+                rest.and_then(i256::to_i128).ok_or_else(overflow).and_then(bounded)
+            }
+        }
     })
 }
 /// `div(numeric, numeric)`: the quotient without its fraction.
 pub fn whole_quotient(call: &Call) -> Result<ArrayRef> {
     combine(call, |(a, s1), (b, s2), _| {
-        let common = s1.max(s2);
-        let (a, b) = (rescale(a, s1, common)?, rescale(b, s2, common)?);
-        if b == 0 { Err(division_by_zero()) } else { Ok(a.wrapping_div(b)) }
+        if b == 0 {
+            return Err(division_by_zero());
+        }
+        whole_quotient_of((a, s1), (b, s2)).and_then(i256::to_i128).ok_or_else(overflow).and_then(bounded)
     })
 }
 pub fn whole_type(_: &ReturnFieldArgs) -> Result<DataType> {
@@ -442,6 +504,20 @@ mod tests {
         }
         assert!(power_of((10, 0), (39, 0), 0).is_err());
         assert_eq!(power_of((10, 0), (-39, 0), 16).unwrap(), 0);
+    }
+
+    #[test]
+    fn constants_keep_as_many_digits_as_there_are() {
+        // (whole part, scale wanted, scale given)
+        let cases = [(0, 38, 38), (9, 38, 37), (10_i128.pow(37), 4, 0), (123, 4, 4)];
+        for (whole, wanted, given) in cases {
+            assert_eq!(scale_of(&fitting(wanted, wide(whole))), given, "{whole}, {wanted}");
+        }
+        let large = 10_i128.pow(38) - 1;
+        assert_eq!(sum((large, 0), (4, 1), 0).unwrap(), large);
+        assert!(sum((large, 0), (5, 1), 0).is_err());
+        assert_eq!(whole_quotient_of((1, 0), (1, 37)), Some(wide(10_i128.pow(37))));
+        assert_eq!(whole_quotient_of((1, 0), (0, 0)), None);
     }
 
     #[test]

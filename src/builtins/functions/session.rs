@@ -135,7 +135,7 @@ impl AsyncScalarUDFImpl for Sleep {
             Some(value) => value.clone().into_array(rows)?,
             None => return Err(Error::internal("pg_sleep without seconds").into_datafusion()),
         };
-        let seconds = arrow::compute::cast(&seconds, &DataType::Float64)?;
+        let seconds = crate::encode::cast(&seconds, &DataType::Float64)?;
         let total: f64 = arrow::array::AsArray::as_primitive::<arrow::datatypes::Float64Type>(&seconds)
             .iter()
             .flatten()

@@ -123,7 +123,7 @@ impl Default for Moments {
 }
 
 fn decimals(values: &ArrayRef) -> Result<Decimal128Array> {
-    let exact = arrow::compute::cast(values, &decimal_type(values.data_type()))?;
+    let exact = crate::encode::cast(values, &decimal_type(values.data_type()))?;
     Ok(exact.as_primitive::<Decimal128Type>().clone())
 }
 

@@ -162,7 +162,7 @@ impl Totals {
     /// The input as decimals of the state's scale.
     fn decimals(&self, values: &ArrayRef) -> DataFusionResult<Decimal128Array> {
         let exact = decimal_type(values.data_type());
-        let array = if *values.data_type() == exact { values.clone() } else { arrow::compute::cast(values, &exact)? };
+        let array = if *values.data_type() == exact { values.clone() } else { crate::encode::cast(values, &exact)? };
         Ok(array.as_primitive::<Decimal128Type>().clone())
     }
 

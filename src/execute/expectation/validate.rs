@@ -242,8 +242,7 @@ fn batch(results: &[RuleResult]) -> Result<RecordBatch> {
         text(&|result| result.samples.clone()),
     ];
     let fields: Vec<Field> = COLUMNS.iter().map(|(name, ty)| Field::new(*name, arrow_type(*ty), true)).collect();
-    let values =
-        values.into_iter().zip(&fields).map(|(values, field)| arrow::compute::cast(&values, field.data_type()));
+    let values = values.into_iter().zip(&fields).map(|(values, field)| crate::encode::cast(&values, field.data_type()));
     let values = values.collect::<std::result::Result<Vec<_>, _>>()?;
     Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), values)?)
 }

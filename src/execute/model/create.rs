@@ -23,7 +23,7 @@ use crate::execute::output::{BatchStream, Output};
 use crate::execute::road::Road;
 use crate::lake;
 use crate::models::dataset::{Builder, Plan};
-use crate::models::header::{Header, Label, Rows, TransformItem};
+use crate::models::header::{Header, Label, Rows, SETTINGS, TransformItem};
 use crate::models::options::Options;
 use crate::models::{Feature, ModelType, Task};
 use crate::plan::{self, settled};
@@ -117,6 +117,7 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &CreateModel) -> Result<
         transform,
         inputs,
         label_inputs,
+        settings: settings(road, statement)?,
         query: query_text,
         search_path: road.context.search_path.clone(),
         sources,
@@ -452,7 +453,7 @@ fn inputs(
         .collect())
 }
 
-/// The expressions of TRANSFORM as they are kept: no setting changes what they mean.
+/// The expressions of TRANSFORM as they are kept: no setting changes what their literals mean.
 fn transform(road: &Road<'_>, statement: &CreateModel, inputs: &[Feature]) -> Result<Vec<TransformItem>> {
     let relations = plan::model::inputs_as_relation(inputs);
     let mut items = Vec::with_capacity(statement.transform.len());
@@ -481,6 +482,15 @@ fn with_values(road: &Road<'_>, text: &str) -> Result<String> {
         literals.push(format!("{literal}::{}", format_type(ty)));
     }
     Ok(sql::with_parameters(text, &literals))
+}
+
+/// With a transform: the settings that its expressions read when they are computed.
+fn settings(road: &Road<'_>, statement: &CreateModel) -> Result<BTreeMap<String, String>> {
+    if statement.transform.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let value = |(name, _): (&str, &str)| Ok((name.to_owned(), road.context.session.setting(name)?));
+    SETTINGS.into_iter().map(value).collect()
 }
 
 fn hinted(error: Error) -> Error {

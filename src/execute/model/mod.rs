@@ -125,6 +125,11 @@ pub(super) fn described((entry, model): &(ModelVersion, std::sync::Arc<models::M
     for item in &header.transform {
         tell("transform", format!("{} AS {}", item.expression, item.name));
     }
+    if !header.transform.is_empty() {
+        for (name, value) in header.all_settings() {
+            tell("setting", format!("{name} = {value}"));
+        }
+    }
     for (name, value) in &header.options.values {
         tell("option", format!("{name} = {}", models::options::shown(value)));
     }

@@ -192,7 +192,7 @@ impl ScalarUDFImpl for CompareWithArray {
             DataType::Null => return Ok(ColumnarValue::Array(Arc::new(BooleanArray::new_null(values.len())))),
             other => {
                 let Some(element) = list_element(other) else { return exec_err!("an array expected") };
-                arrow::compute::cast(lists, &DataType::new_list(element, true))?
+                crate::encode::cast(lists, &DataType::new_list(element, true))?
             }
         };
         let lists = lists.as_list::<i32>();
@@ -224,7 +224,17 @@ impl CompareWithArray {
         let first = offsets.first().copied().unwrap_or_default() as usize;
         let elements = lists.values().slice(first, rows.len());
         let left = take::take(values, &UInt32Array::from(rows), None)?;
-        let elements = arrow::compute::cast(&elements, left.data_type())?;
+        // Of two scales the finer one: rounding could make equal what differs.
+        let common = match (left.data_type(), elements.data_type()) {
+            (DataType::Decimal128(p1, s1), DataType::Decimal128(p2, s2)) => {
+                let whole = (i16::from(*p1) - i16::from(*s1)).max(i16::from(*p2) - i16::from(*s2));
+                let scale = *s1.max(s2);
+                DataType::Decimal128((whole + i16::from(scale)).clamp(1, 38) as u8, scale)
+            }
+            (left, _) => left.clone(),
+        };
+        let left = crate::encode::cast(&left, &common)?;
+        let elements = crate::encode::cast(&elements, &common)?;
         let (left, right): (&dyn arrow::array::Datum, &dyn arrow::array::Datum) = (&left, &elements);
         Ok(match self.comparison {
             Comparison::Eq => cmp::eq(left, right)?,

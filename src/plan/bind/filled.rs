@@ -154,6 +154,7 @@ pub(in crate::plan) fn fixed_zone(typing: &TypingContext) -> TypingContext {
         parameters_allowed: false,
         contextual: std::cell::Cell::new(false),
         literals: std::cell::RefCell::default(),
+        pinned: std::cell::RefCell::default(),
     }
 }
 

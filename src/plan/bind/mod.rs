@@ -228,10 +228,11 @@ pub(super) fn plan_columns(plan: &LogicalPlan) -> Vec<Expr> {
 
 /// Whether the type of a value is still to be settled by its use.
 fn is_unsettled(value: &Typed) -> bool {
-    value.ty.oid == PgType::UNKNOWN.oid && matches!(value.expr, Expr::Literal(..) | Expr::Placeholder(_))
+    typing::is_wide(value)
+        || (value.ty.oid == PgType::UNKNOWN.oid && matches!(value.expr, Expr::Literal(..) | Expr::Placeholder(_)))
 }
 
 /// Settles what a use did not: unknown becomes text.
 fn settle(typing: &TypingContext, value: Typed) -> Result<Typed> {
-    if value.ty.oid == PgType::UNKNOWN.oid { typing::settle(typing, value) } else { Ok(value) }
+    typing::settle(typing, value)
 }

@@ -63,7 +63,7 @@ impl Gathered {
         let mut columns = Vec::new();
         for (name, ty, array) in self.columns {
             let carrier = arrow_type(ty);
-            arrays.push(arrow::compute::cast(&array, &carrier)?);
+            arrays.push(crate::encode::cast(&array, &carrier)?);
             fields.push(Field::new(&name, carrier, true));
             columns.push((name, ty));
         }

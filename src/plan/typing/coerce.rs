@@ -8,7 +8,7 @@ use datafusion::logical_expr::Expr;
 
 use super::candidates::common_of;
 use super::categories::{Pathway, category, pathway};
-use super::{Coercion, Typed, TypingContext, parameter};
+use super::{Coercion, Typed, TypingContext, literal, parameter};
 use crate::builtins::functions::casts;
 use crate::encode::TextStyle;
 use crate::encode::to_text;
@@ -19,6 +19,7 @@ pub(super) fn coerce(ctx: &TypingContext, value: Typed, target: PgType, coercion
     if target.oid == oid::ANY || target.oid == oid::UNKNOWN {
         return if target.oid == oid::ANY { settle(ctx, value) } else { Ok(value) };
     }
+    let value = if literal::takes_wide(target) { value } else { literal::narrowed(value)? };
     if value.ty.oid == oid::UNKNOWN {
         return from_unknown(ctx, value, target, coercion);
     }
@@ -31,6 +32,7 @@ pub(super) fn coerce(ctx: &TypingContext, value: Typed, target: PgType, coercion
 
 pub(super) fn cast(ctx: &TypingContext, value: Typed, target: PgType, position: Option<u32>) -> Result<Typed> {
     let start = value.position.or(position);
+    let value = if literal::takes_wide(target) { value } else { literal::narrowed(value)? };
     let mut result = if value.ty.oid == oid::UNKNOWN {
         from_unknown(ctx, value, target, Coercion::Explicit)?
     } else {
@@ -109,7 +111,10 @@ pub(super) fn coerce_to_boolean(ctx: &TypingContext, value: Typed, clause: &str)
 }
 
 pub(super) fn settle(ctx: &TypingContext, value: Typed) -> Result<Typed> {
-    if value.ty.oid == oid::UNKNOWN { from_unknown(ctx, value, PgType::TEXT, Coercion::Implicit) } else { Ok(value) }
+    if value.ty.oid == oid::UNKNOWN {
+        return from_unknown(ctx, value, PgType::TEXT, Coercion::Implicit);
+    }
+    literal::narrowed(value)
 }
 
 pub(super) fn common_type(_ctx: &TypingContext, values: &[Typed], construct: &str) -> Result<PgType> {

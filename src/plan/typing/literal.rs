@@ -4,8 +4,9 @@ use datafusion::common::ScalarValue;
 use datafusion::logical_expr::Expr;
 
 use super::{Typed, ast};
+use crate::builtins::functions::numeric;
 use crate::encode::input::numeric_unbound;
-use crate::encode::types::PgType;
+use crate::encode::types::{PgType, oid};
 use crate::error::{Error, Result};
 
 pub(super) fn literal(value: &ast::Value, position: Option<u32>) -> Result<Typed> {
@@ -40,7 +41,7 @@ fn number(text: &str) -> Result<(ScalarValue, PgType)> {
             Err(_) => (ScalarValue::Int64(Some(value)), PgType::INT8),
         });
     }
-    // Too large or too small for 38 digits: a float holds it until its use decides, which mostly is beside floats.
+    // See [`wide`].
     let float = || digits.parse::<f64>().ok().filter(|value| value.is_finite());
     let (value, precision, scale) = match (numeric_unbound(&digits), float()) {
         (Ok((0, ..)) | Err(_), Some(value)) if value != 0.0 => {
@@ -49,6 +50,39 @@ fn number(text: &str) -> Result<(ScalarValue, PgType)> {
         (found, _) => found?,
     };
     Ok((ScalarValue::Decimal128(Some(value), precision, scale), PgType::NUMERIC))
+}
+
+/// A constant that is too large or too small for the digits of a numeric. PostgreSQL's type for it is numeric, but mostly it
+/// stands beside floats: a float holds it until its use says what it is.
+pub(super) fn wide(value: &Typed) -> Option<f64> {
+    match &value.expr {
+        Expr::Literal(ScalarValue::Float64(Some(float)), _) if value.ty.oid == oid::NUMERIC => Some(*float),
+        _ => None,
+    }
+}
+
+/// Whether a use as this type reads a wide constant as it stands.
+pub(super) fn takes_wide(target: PgType) -> bool {
+    match target.oid {
+        oid::FLOAT4 | oid::FLOAT8 | oid::INT2 | oid::INT4 | oid::INT8 | oid::UNKNOWN => true,
+        // Its precision is the error's to name.
+        oid::NUMERIC => target.typmod >= 0,
+        _ => false,
+    }
+}
+
+/// What becomes of a wide constant where a numeric is wanted: 22003 for a large one, nothing for one that has no digit among
+/// those that there are.
+pub(super) fn narrowed(value: Typed) -> Result<Typed> {
+    match wide(&value) {
+        None => Ok(value),
+        Some(float) if float.abs() >= 1.0 => Err(numeric::overflow()),
+        Some(_) => {
+            let digits = numeric::DIGITS_MAX;
+            let zero = ScalarValue::Decimal128(Some(0), digits, digits as i8);
+            Ok(Typed { expr: Expr::Literal(zero, None), ..value })
+        }
+    }
 }
 
 /// Decimal, or after `0x`, `0o`, `0b` in that base.

@@ -24,9 +24,11 @@ use crate::builtins::Context;
 use crate::builtins::functions::Function;
 use crate::encode::types::{PgType, oid, type_words};
 use crate::error::{Error, Result, SqlState};
+use crate::session::settings::zone_named;
 
 /// An expression with its PostgreSQL type. A string literal whose type is not yet settled has [`PgType::UNKNOWN`] and is a
-/// `Literal(Utf8)`; a parameter whose type is not yet settled is a `Placeholder` of UNKNOWN.
+/// `Literal(Utf8)`; a parameter whose type is not yet settled is a `Placeholder` of UNKNOWN. A `Literal(Float64)` of NUMERIC
+/// is a constant that no numeric holds: beside floats it is one, elsewhere 22003.
 #[derive(Debug, Clone)]
 pub struct Typed {
     pub expr: Expr,
@@ -54,6 +56,9 @@ pub struct TypingContext {
     pub contextual: std::cell::Cell<bool>,
     /// Literals whose reading depends on settings, by position, in a form that every session reads alike; where they are wanted.
     pub literals: RefCell<Option<BTreeMap<u32, String>>>,
+    /// Contexts with the settings that something was defined under: one for each in a statement, since calls with different
+    /// contexts are different expressions.
+    pub pinned: RefCell<Vec<(BTreeMap<String, String>, Arc<Context>)>>,
 }
 
 impl TypingContext {
@@ -61,6 +66,33 @@ impl TypingContext {
     pub fn context(&self) -> &Arc<Context> {
         self.contextual.set(true);
         &self.context
+    }
+
+    /// For expressions without parameters that mean what they meant under other settings.
+    ///
+    /// # Errors
+    /// 22023 for a time zone that is not known.
+    pub fn pinned(&self, settings: &BTreeMap<&'static str, &str>) -> Result<Self> {
+        let key: BTreeMap<String, String> =
+            settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let mut pinned = self.pinned.borrow_mut();
+        let context = match pinned.iter().find(|(known, _)| *known == key) {
+            Some((_, context)) => Arc::clone(context),
+            None => {
+                let zone = zone_named(settings.get("TimeZone").copied().unwrap_or_default())?;
+                let context = Arc::new(self.context.pinned(settings, zone));
+                pinned.push((key, Arc::clone(&context)));
+                context
+            }
+        };
+        Ok(Self {
+            context,
+            parameters: RefCell::default(),
+            parameters_allowed: false,
+            contextual: std::cell::Cell::new(false),
+            literals: RefCell::default(),
+            pinned: RefCell::default(),
+        })
     }
 }
 
@@ -99,9 +131,14 @@ pub fn coerce_to_boolean(ctx: &TypingContext, value: Typed, clause: &str) -> Res
     coerce::coerce_to_boolean(ctx, value, clause)
 }
 
-/// Makes what is still of unknown type `text`, as in a SELECT list.
+/// Makes what is still of unknown type `text`, as in a SELECT list. 22003 for a constant with too many digits for a numeric.
 pub fn settle(ctx: &TypingContext, value: Typed) -> Result<Typed> {
     coerce::settle(ctx, value)
+}
+
+/// Whether the value is a constant of type numeric with more digits than a numeric has.
+pub fn is_wide(value: &Typed) -> bool {
+    literal::wide(value).is_some()
 }
 
 /// The common type of CASE, UNION, VALUES, ARRAY, COALESCE …; `construct` is the word for the error (`CASE`, `UNION`).

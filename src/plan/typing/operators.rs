@@ -9,7 +9,7 @@ use datafusion::logical_expr::{Expr, lit};
 
 use super::candidates::{Bindings, Choice, choose};
 use super::coerce::coerce;
-use super::{Coercion, DFSchema, Typed, TypingContext};
+use super::{Coercion, DFSchema, Typed, TypingContext, literal};
 use crate::encode::types::{PgType, element_of, oid, type_words};
 use crate::error::{Error, Result, SqlState};
 pub(super) use comparison::{document_key, interval_span};
@@ -35,6 +35,12 @@ pub(super) fn binary(
     if [operator.left, operator.right].iter().any(|declared| bindings.resolve(*declared) == oid::UNKNOWN) {
         // Two literals tell no element type, and PostgreSQL has more types with this operator than we have.
         return Err(ambiguous(op, [left.ty.oid, right.ty.oid]).at(position));
+    }
+    if matches!(operator.kind, table::Kind::Compare)
+        && operator.left == oid::NUMERIC
+        && let Some(expr) = comparison::with_wide(ctx, operator.name, wanted, (&left, &right), schema)?
+    {
+        return Ok(Typed { expr, ty: PgType::BOOL, position: start });
     }
     let written = (left.clone(), right.clone());
     let left = coerce(ctx, left, PgType::of(bindings.resolve(operator.left)), Coercion::Implicit)?;
@@ -78,6 +84,10 @@ pub(super) fn unary(
     schema: &DFSchema,
 ) -> Result<Typed> {
     let operator = find(op, [0, argument.ty.oid]).map_err(|error| error.at(position))?;
+    if let (Some(float), "+" | "-") = (literal::wide(&argument), op) {
+        let float = if op == "-" { -float } else { float };
+        return Ok(Typed { expr: lit(float), ty: argument.ty, position });
+    }
     let argument = coerce(ctx, argument, PgType::of(operator.right), Coercion::Implicit)?;
     let expr = build::unary(ctx, operator, argument, schema).map_err(|error| error.at(position))?;
     Ok(Typed { expr, ty: PgType::of(operator.result), position })

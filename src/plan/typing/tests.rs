@@ -85,6 +85,7 @@ fn typing_context() -> TypingContext {
         parameters_allowed: true,
         contextual: Default::default(),
         literals: std::cell::RefCell::default(),
+        pinned: std::cell::RefCell::default(),
     }
 }
 

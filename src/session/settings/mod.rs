@@ -22,6 +22,7 @@ pub use accessors::{Logged, isolation_name};
 pub use definition::{Definition, Kind, Scope, TextRule, Unit};
 pub use stack::Mark;
 pub use table::{DEFINITIONS, SERVER_VERSION, SERVER_VERSION_NUM};
+pub use time_zone::zone_named;
 pub use value::Value;
 
 use crate::builtins::SettingRow;

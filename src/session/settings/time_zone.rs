@@ -22,6 +22,11 @@ pub(super) struct NamedZone {
     pub zone: TextTimeZone,
 }
 
+/// The zone that a value of TimeZone names. 22023 for another text.
+pub fn zone_named(text: &str) -> Result<TextTimeZone> {
+    parse(text).map(|named| named.zone)
+}
+
 /// Reads a zone. 22023 for what PostgreSQL does not know either.
 pub(super) fn parse(text: &str) -> Result<NamedZone> {
     if let Some(seconds) = interval_seconds(text) {

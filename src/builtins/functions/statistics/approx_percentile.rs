@@ -64,7 +64,7 @@ struct Sampling {
 }
 
 fn floats(array: &ArrayRef) -> DataFusionResult<Float64Array> {
-    Ok(arrow::compute::cast(array, &DataType::Float64)?.as_primitive::<Float64Type>().clone())
+    Ok(crate::encode::cast(array, &DataType::Float64)?.as_primitive::<Float64Type>().clone())
 }
 
 impl Sampling {

@@ -87,9 +87,9 @@ enum Values {
 impl Values {
     fn new(array: &ArrayRef) -> Result<Self> {
         Ok(if array.data_type().is_numeric() {
-            Self::Numbers(arrow::compute::cast(array, &DataType::Float64)?.as_primitive::<Float64Type>().clone())
+            Self::Numbers(crate::encode::cast(array, &DataType::Float64)?.as_primitive::<Float64Type>().clone())
         } else {
-            Self::Texts(arrow::compute::cast(array, &DataType::Utf8)?.as_string::<i32>().clone())
+            Self::Texts(crate::encode::cast(array, &DataType::Utf8)?.as_string::<i32>().clone())
         })
     }
 
@@ -149,7 +149,7 @@ impl Counting {
         let numbers = Values::new(array)?;
         let baselines = match values.get(1) {
             Some(texts) if !self.is_constant => {
-                Some(arrow::compute::cast(texts, &DataType::Utf8)?.as_string::<i32>().clone())
+                Some(crate::encode::cast(texts, &DataType::Utf8)?.as_string::<i32>().clone())
             }
             _ => None,
         };
@@ -170,7 +170,7 @@ impl Counting {
 
     fn merge(&mut self, states: &[ArrayRef]) -> Result<()> {
         let [texts, lists] = states else { return Ok(()) };
-        let texts = arrow::compute::cast(texts, &DataType::Utf8)?;
+        let texts = crate::encode::cast(texts, &DataType::Utf8)?;
         let (texts, lists) = (texts.as_string::<i32>(), lists.as_list::<i32>());
         for row in 0..texts.len() {
             if texts.is_null(row) || lists.is_null(row) {

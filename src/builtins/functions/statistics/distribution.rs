@@ -191,7 +191,7 @@ impl Describing {
         }
         match &mut self.values {
             Values::Numbers(numbers) => {
-                let floats = arrow::compute::cast(array, &DataType::Float64)?;
+                let floats = crate::encode::cast(array, &DataType::Float64)?;
                 for value in floats.as_primitive::<Float64Type>() {
                     match value.filter(|value| value.is_finite()) {
                         Some(value) => numbers.add(value),
@@ -200,7 +200,7 @@ impl Describing {
                 }
             }
             Values::Categories(tally) => {
-                let texts = arrow::compute::cast(&counted_alike(array), &DataType::Utf8)?;
+                let texts = crate::encode::cast(&counted_alike(array), &DataType::Utf8)?;
                 for text in texts.as_string::<i32>() {
                     match text {
                         Some(text) => tally.add(text, 1),
@@ -304,7 +304,7 @@ impl Accumulator for Describing {
 
     fn merge_batch(&mut self, states: &[ArrayRef]) -> DataFusionResult<()> {
         let Some(states) = states.first() else { return Ok(()) };
-        let states = arrow::compute::cast(states, &DataType::Binary)?;
+        let states = crate::encode::cast(states, &DataType::Binary)?;
         for bytes in states.as_binary::<i32>().iter().flatten() {
             let state = serde_json::from_slice(bytes).map_err(|error| Error::internal(error.to_string()));
             self.merge(state.map_err(Error::into_datafusion)?);

@@ -89,7 +89,8 @@ impl Binder<'_> {
         let mut all = vec![value.clone()];
         all.extend(items.iter().cloned());
         let expr = match typing::common_type(self.typing, &all, "IN") {
-            Ok(ty) if ty.oid != PgType::RECORD.oid => {
+            // Which of them a constant without room in a numeric equals is each comparison's to say.
+            Ok(ty) if ty.oid != PgType::RECORD.oid && !all.iter().any(typing::is_wide) => {
                 self.one_type_list(value, items, ty, negated, position, context)?
             }
             _ => self.each_equal(&value, items, negated, position, context)?,

@@ -1,5 +1,6 @@
 //! `predict('m', t.*)` and its kin: the model's features found among the arguments by name, or by their order.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use datafusion::logical_expr::Expr;
@@ -313,19 +314,26 @@ impl Binder<'_> {
         };
         let mut scope = Scope::empty(&super::super::scope::Environment::default());
         scope.items.push(item);
-        // What the expressions refer to was noted where the arguments were bound.
-        let uses = self.uses.borrow().len();
+        // They mean what they meant in training. What they refer to was noted where the arguments were bound.
+        let typing = self.typing.pinned(&header.all_settings())?;
+        let binder = Binder {
+            next: Rc::clone(&self.next),
+            depth: Rc::clone(&self.depth),
+            ..Binder::new(&typing, self.relations, "")
+        };
         let mut bound = Vec::with_capacity(header.transform.len());
         for feature in wanted {
             let item = header.transform.iter().find(|item| item.name == feature.name);
             let item = item.ok_or_else(|| Error::internal("a feature without its expression"))?;
             let expr = crate::sql::parse_expression(&item.expression)?;
-            let value = self.settled(&expr, &Context::new(&scope, super::Clause::Select));
+            let value = binder.settled(&expr, &Context::new(&scope, super::Clause::Select));
             let value = value.map_err(Error::without_position)?;
-            let value = typing::cast(self.typing, value, feature.ty(), None).map_err(Error::without_position)?;
+            let value = typing::cast(&typing, value, feature.ty(), None).map_err(Error::without_position)?;
             bound.push(value.expr);
         }
-        self.uses.borrow_mut().truncate(uses);
+        if typing.contextual.get() {
+            self.typing.contextual.set(true);
+        }
         Ok(bound)
     }
 }

@@ -88,6 +88,7 @@ pub(super) fn typing() -> TypingContext {
         parameters_allowed: false,
         contextual: Default::default(),
         literals: std::cell::RefCell::default(),
+        pinned: std::cell::RefCell::default(),
     }
 }
 

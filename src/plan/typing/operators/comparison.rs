@@ -3,16 +3,17 @@
 
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::ScalarValue;
-use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Operator as Engine};
+use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Operator as Engine, lit};
 
 use super::Wanted;
 use crate::builtins::functions::kernel::{Kernel, Returns, Run};
-use crate::builtins::functions::{Volatility, casts, date_arithmetic, json_order};
+use crate::builtins::functions::{Volatility, casts, date_arithmetic, json_order, numeric};
 use crate::encode::TextTimeZone;
 use crate::encode::calendar::{MICROS_PER_DAY, MICROS_PER_SECOND, offset_at, offset_at_local};
 use crate::encode::types::{PgType, oid};
-use crate::error::Result;
-use crate::plan::typing::{DFSchema, Typed, TypingContext};
+use crate::error::{Error, Result};
+use crate::plan::typing::coerce::coerce;
+use crate::plan::typing::{Coercion, DFSchema, Typed, TypingContext, literal};
 
 /// `written` are the operands before they were cast to the operator's types, `cast` after.
 pub(super) fn build(
@@ -52,6 +53,46 @@ pub(super) fn build(
     }
     let (left, right) = alike(ctx, left, right)?;
     Ok(compare(left, op, right))
+}
+
+/// A comparison of numerics, one of them a constant that has no room in a numeric: it lies beyond all of them, or between
+/// zero and its neighbours, so that the others are compared with a bound. `None` without such a constant.
+pub(super) fn with_wide(
+    ctx: &TypingContext,
+    name: &'static str,
+    wanted: Wanted,
+    (left, right): (&Typed, &Typed),
+    schema: &DFSchema,
+) -> Result<Option<Expr>> {
+    let op = engine(name, wanted);
+    let (other, float, op) = match (literal::wide(left), literal::wide(right)) {
+        (None, None) => return Ok(None),
+        // Floats of different values are in the order of the constants; of equal ones it is not known.
+        (Some(a), Some(b)) if a == b => return Err(numeric::overflow()),
+        (Some(a), Some(b)) => return Ok(Some(compare(lit(a), op, lit(b)))),
+        (None, Some(float)) => (left, float, Some(op)),
+        (Some(float), None) => (right, float, op.swap()),
+    };
+    let op = op.ok_or_else(|| Error::internal("a comparison that has no mirror"))?;
+    let other = coerce(ctx, other.clone(), PgType::NUMERIC, Coercion::Implicit)?.expr;
+    let scale = numeric::scale_of(&other.get_type(schema)?);
+    let greatest = 10_i128.pow(u32::from(numeric::DIGITS_MAX)) - 1;
+    // The constant is next to this value, on the side away from zero.
+    let neighbour = if float.abs() < 1.0 { 0 } else { greatest * if float > 0.0 { 1 } else { -1 } };
+    let (op, bound) = match (op, float > 0.0) {
+        (Engine::Lt | Engine::LtEq, true) => (Engine::LtEq, neighbour),
+        (Engine::Gt | Engine::GtEq, true) => (Engine::Gt, neighbour),
+        (Engine::Lt | Engine::LtEq, false) => (Engine::Lt, neighbour),
+        (Engine::Gt | Engine::GtEq, false) => (Engine::GtEq, neighbour),
+        // Nothing is equal, and of NULL that is not known.
+        (Engine::Eq, _) => (Engine::Gt, greatest),
+        (Engine::NotEq, _) => (Engine::LtEq, greatest),
+        (Engine::IsDistinctFrom, _) => return Ok(Some(lit(true))),
+        (Engine::IsNotDistinctFrom, _) => return Ok(Some(lit(false))),
+        _ => return Ok(None),
+    };
+    let bound = ScalarValue::Decimal128(Some(bound), numeric::DIGITS_MAX, scale);
+    Ok(Some(compare(other, op, Expr::Literal(bound, None))))
 }
 
 /// The constant beside a `char(n)` column as the column would hold it, so that the column stays bare.
