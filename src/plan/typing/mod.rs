@@ -45,6 +45,9 @@ pub enum Coercion {
     Explicit,
 }
 
+/// Settings, and a statement's context with these in the place of the session's.
+pub type Pinned = (BTreeMap<String, String>, Arc<Context>);
+
 /// What resolution needs beside the expressions: the statement's context and the parameters' types as they become known.
 pub struct TypingContext {
     pub context: Arc<Context>,
@@ -58,7 +61,7 @@ pub struct TypingContext {
     pub literals: RefCell<Option<BTreeMap<u32, String>>>,
     /// Contexts with the settings that something was defined under: one for each in a statement, since calls with different
     /// contexts are different expressions.
-    pub pinned: RefCell<Vec<(BTreeMap<String, String>, Arc<Context>)>>,
+    pub pinned: RefCell<Vec<Pinned>>,
 }
 
 impl TypingContext {

@@ -375,6 +375,7 @@ mod tests {
 
     use super::*;
     use crate::encode::types::PgType;
+    use crate::error::SqlState;
     use crate::models::Feature;
     use crate::models::kind::ModelType;
     use crate::models::watch::{Stopped, Watch};
