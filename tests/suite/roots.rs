@@ -18,7 +18,7 @@ fn statements(location: &str) -> Vec<String> {
     ]
 }
 
-/// Ways to write a path, each with what stands for its last folder.
+/// Ways to write one path.
 fn spellings(folder: &str, file: &str) -> Vec<String> {
     vec![
         format!("{folder}/{file}"),
