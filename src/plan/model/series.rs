@@ -204,7 +204,9 @@ impl Gathered {
         let runs: UInt64Array =
             (0_u64..).zip(&self.runs).flat_map(|(run, (_, rows))| std::iter::repeat_n(run, *rows)).collect();
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(schema.fields().len());
-        for (id, (field, feature)) in schema.fields().iter().zip(walk.model.features()).enumerate().take(set.ids) {
+        for (id, (field, feature)) in
+            schema.fields().iter().zip(walk.model.features().iter().skip(1)).enumerate().take(set.ids)
+        {
             let of_runs = self.runs.iter().map(|(place, _)| set.series().get(*place)?.texts(texts).nth(id)?);
             let of_runs = cast(&values(of_runs, feature.ty())?, field.data_type())?;
             columns.push(take(&of_runs, &runs, None)?);
