@@ -161,7 +161,7 @@ fn a_constant_column_is_the_intercept_where_there_is_none() {
     let with = fit(Column::Numeric(&one), true);
     close(weights(&with), &[3.0, 2.0], 1e-9);
     assert_eq!(with.weights().len(), 2);
-    assert_eq!(with.notes, ["feature \"x0\" has one value only and was left out"]);
+    assert_eq!(with.notes, ["features that have one value only were left out: \"x0\""]);
 }
 
 #[test]
