@@ -238,12 +238,12 @@ impl Builder {
     pub fn finish(self, threads: usize) -> Result<Dataset> {
         let Self { plan, columns, label, weights, held_out, hashes, skipped, memory } = self;
         let rows = hashes.len();
-        // Beside what is there: rows with their hashes, and the columns that move.
-        let order_bytes = rows * size_of::<Place>() + rows * 8 * threads.clamp(1, columns.len().max(1));
+        // Beside what is there: rows with their hashes, twice while they are sorted, and the columns that move.
+        let order_bytes = rows * 2 * size_of::<Place>() + rows * 8 * threads.clamp(1, columns.len().max(1));
         memory.try_grow(order_bytes)?;
-        let is_held_out = |row: u32| match &plan.split {
+        let is_held_out = |hash: u64, row: u32| match &plan.split {
             Some(_) => held_out.get(row as usize).copied().unwrap_or(false),
-            None => plan.eval_fraction > 0.0 && hash::share(hash_of(&hashes, row)) < plan.eval_fraction,
+            None => plan.eval_fraction > 0.0 && hash::share(hash) < plan.eval_fraction,
         };
         let (order, train_rows) = ordered(&hashes, is_held_out, threads);
         drop(hashes);
@@ -271,32 +271,54 @@ type Place = (u64, u32);
 
 /// The rows to train with by their hashes, then those held out, and the number of the former.
 ///
-/// Rows are dealt into buckets by the first bits of their hashes, and each bucket is sorted alone: what is sorted stays in the
-/// cache, and threads share the buckets.
-fn ordered(hashes: &[u64], is_held_out: impl Fn(u32) -> bool, threads: usize) -> (Vec<u32>, usize) {
-    const BUCKET_ROWS: usize = 4096;
-    let bits = (hashes.len() / BUCKET_ROWS).max(2).ilog2().min(16);
-    let buckets = 1_usize << bits;
-    let bucket =
-        |row: u32, hash: u64| (hash >> (u64::BITS - bits)) as usize + if is_held_out(row) { buckets } else { 0 };
-    let rows = || (0_u32..).zip(hashes);
-    let mut ends = vec![0_usize; 2 * buckets];
-    for (row, hash) in rows() {
-        if let Some(count) = ends.get_mut(bucket(row, *hash)) {
-            *count += 1;
+/// Of equal rows each has a hash of its own, by its number among them: they may stand for each other, and are held out and spread as others
+/// are. Together they would be all to train with or all held out.
+fn ordered(hashes: &[u64], is_held_out: impl Fn(u64, u32) -> bool, threads: usize) -> (Vec<u32>, usize) {
+    let mut places = sorted(hashes.iter().copied().zip(0..), hashes.len(), threads);
+    let (mut before, mut number, mut any) = (None, 0, false);
+    for (hash, _) in &mut places {
+        if before == Some(*hash) {
+            (number, any) = (number + 1, true);
+            *hash = hash::with(*hash, number);
+        } else {
+            (before, number) = (Some(*hash), 0);
         }
     }
-    let train_rows = ends.iter().take(buckets).sum();
-    let sizes = ends.clone();
-    let mut start = 0;
-    for end in &mut ends {
-        start += std::mem::replace(end, start);
+    if any {
+        places = sorted(places.iter().copied(), places.len(), threads);
     }
-    let mut places: Vec<Place> = vec![(0, 0); hashes.len()];
-    for (row, hash) in rows() {
-        if let Some(next) = ends.get_mut(bucket(row, *hash)) {
+    let (mut order, mut rest) = (Vec::with_capacity(places.len()), Vec::new());
+    for (hash, row) in places {
+        if is_held_out(hash, row) { rest.push(row) } else { order.push(row) }
+    }
+    let train_rows = order.len();
+    order.append(&mut rest);
+    (order, train_rows)
+}
+
+/// Rows by their hashes. They are dealt into buckets by the first bits, and each bucket is sorted alone: what is sorted stays in the cache,
+/// and threads share the buckets.
+fn sorted(rows: impl Iterator<Item = Place> + Clone, count: usize, threads: usize) -> Vec<Place> {
+    const BUCKET_ROWS: usize = 4096;
+    let bits = (count / BUCKET_ROWS).max(2).ilog2().min(16);
+    let bucket = |hash: u64| (hash >> (u64::BITS - bits)) as usize;
+    let mut sizes = vec![0_usize; 1 << bits];
+    for (hash, _) in rows.clone() {
+        if let Some(size) = sizes.get_mut(bucket(hash)) {
+            *size += 1;
+        }
+    }
+    let mut nexts: Vec<usize> = Vec::with_capacity(sizes.len());
+    let mut start = 0;
+    for size in &sizes {
+        nexts.push(start);
+        start += size;
+    }
+    let mut places: Vec<Place> = vec![(0, 0); count];
+    for (hash, row) in rows {
+        if let Some(next) = nexts.get_mut(bucket(hash)) {
             if let Some(place) = places.get_mut(*next) {
-                *place = (*hash, row);
+                *place = (hash, row);
             }
             *next += 1;
         }
@@ -309,11 +331,7 @@ fn ordered(hashes: &[u64], is_held_out: impl Fn(u32) -> bool, threads: usize) ->
         rest = others;
     }
     parallel::each(threads, parts, <[Place]>::sort_unstable);
-    (places.into_iter().map(|(_, row)| row).collect(), train_rows)
-}
-
-fn hash_of(hashes: &[u64], row: u32) -> u64 {
-    hashes.get(row as usize).copied().unwrap_or(0)
+    places
 }
 
 fn at(batch: &RecordBatch, place: usize) -> Result<&ArrayRef> {

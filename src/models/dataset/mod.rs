@@ -3,8 +3,8 @@
 //! ```text
 //! batches ─ Builder ─→ columns in order of arrival, a hash a row ─ finish ─→ Dataset: rows sorted by their hash, split by it
 //! ```
-//! Equal rows have equal hashes and may stand for each other, so the same rows give the same dataset, whatever the order of
-//! files and the number of threads. What it holds is reserved in the memory pool: 53200 when that is full.
+//! Equal rows have equal hashes, to which their number among them is added, and may stand for each other: so the same rows give
+//! the same dataset, whatever the order of files and the number of threads. What it holds is reserved in the memory pool: 53200 when that is full.
 
 mod builder;
 mod dictionary;

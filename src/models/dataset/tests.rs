@@ -62,6 +62,18 @@ fn the_order_of_arrival_changes_nothing() {
 }
 
 #[test]
+fn equal_rows_are_spread_and_split_as_others_are() {
+    let few = |count: usize| rows((0..count).map(|number| number % 12 + 1));
+    let (whole, parts) = (dataset(&[few(6000)]), dataset(&[few(2400), few(2400), few(1200)]));
+    assert_eq!(texts(&whole), texts(&parts));
+    let of = texts(&whole);
+    let (train, held_out) = of.split_at(whole.train_rows);
+    let distinct = |rows: &[String]| rows.iter().collect::<std::collections::BTreeSet<_>>().len();
+    assert_eq!([distinct(train), distinct(held_out), distinct(&of[..200])], [11; 3]);
+    assert!((0.22..0.28).contains(&(held_out.len() as f64 / of.len() as f64)), "{}", held_out.len());
+}
+
+#[test]
 fn texts_are_coded_by_frequency_and_classes_in_their_order() {
     let dataset = dataset(&[rows(0..500)]);
     let Values::Codes { texts, codes } = &dataset.columns[1] else { panic!("no codes") };

@@ -210,8 +210,7 @@ fn blocks(rows: Range<usize>, dataset: &Dataset, learned: &Learned) -> impl Iter
     rows.step_by(size).map(move |start| start..(start + size).min(end))
 }
 
-/// At most so many rows at equal distances. Rows stand in the order of their hashes, where equal ones are neighbours: the first of them may
-/// be all the same.
+/// At most so many rows, at equal distances.
 pub(super) fn spaced(rows: Range<usize>, count: usize) -> impl Iterator<Item = usize> {
     let count = count.min(rows.len());
     let (start, all) = (rows.start, rows.len());
