@@ -43,7 +43,7 @@ pub struct Asked<'a> {
 
 impl FileAccess {
     /// The place that a path or URL means, for whoever may go there: a statement opens what it gets from here, never the text.
-    /// A place on the server's disk is refused to a role that is no superuser, and one outside the allowed roots to everybody.
+    /// A place on the server's disk or in its memory is refused to a role that is no superuser, and one outside the allowed roots to everybody.
     /// Those of object stores are governed by the server's credentials and pass, those of the warehouse for superusers.
     ///
     /// # Errors
@@ -57,6 +57,11 @@ impl FileAccess {
     /// What decides is the place, because a text has many spellings.
     fn check(&self, place: &Resolved, location: &str, asked: Asked<'_>) -> Result<()> {
         if !place.is_local() {
+            if place.location.scheme() == "memory" && !asked.superuser {
+                let message = format!("permission denied for location \"{location}\"");
+                return Err(Error::new(SqlState::InsufficientPrivilege, message)
+                    .with_detail("It is the server's memory, which only superusers read and write."));
+            }
             if asked.superuser || !self.is_of_warehouse(place) {
                 return Ok(());
             }
@@ -163,7 +168,6 @@ mod tests {
                     " s3://bucket/lake/public",
                     "s3a://bucket/lake/",
                     "s3a://BUCKET/lake/",
-                    "s3://user@bucket/lake/x",
                     "s3://bucket:9000/lake/x",
                     "s3://bucket/l%61ke/x",
                     "s3://bucket/in/../lake/x",
@@ -200,6 +204,48 @@ mod tests {
                 assert_eq!(code(&access, &stores, url, false, false), "00000", "{url}");
             }
         }
+    }
+
+    #[test]
+    fn no_other_name_stands_for_a_bucket() {
+        let stores = stores("az://bucket/lake");
+        let access = FileAccess { warehouse: stores.warehouse().ok(), ..FileAccess::default() };
+        for url in [
+            "azure://x@bucket/lake/x",
+            "adl://x@bucket/lake/x",
+            "az://x@bucket/lake/x",
+            "abfss://x:y@bucket.dfs.core.windows.net/lake/x",
+            "s3://user@bucket/lake/x",
+            "gs://user:word@bucket/lake/x",
+            "warehouse:../lake/x",
+            "warehouse:x/%2E%2e/y",
+            "warehouse:..\\x",
+        ] {
+            assert_eq!(code(&access, &stores, url, true, false), "22023", "{url}");
+        }
+    }
+
+    #[test]
+    fn a_virtual_hosted_endpoint_is_one_bucket() {
+        let options = [
+            ("aws_region", "eu-west-1"),
+            ("aws_access_key_id", "k"),
+            ("aws_secret_access_key", "s"),
+            ("aws_endpoint", "https://bucket.example.com"),
+            ("aws_virtual_hosted_style_request", "true"),
+        ];
+        let options = options.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let stores = Stores::new("s3://bucket/lake", options.into()).unwrap();
+        let access = FileAccess { warehouse: stores.warehouse().ok(), ..FileAccess::default() };
+        assert_eq!(code(&access, &stores, "s3://bucket/in/x", false, false), "00000");
+        assert_eq!(code(&access, &stores, "s3a://other/lake/x", false, false), "22023");
+    }
+
+    #[test]
+    fn memory_is_for_superusers() {
+        let (access, stores) = (FileAccess::default(), stores("memory://lake"));
+        assert_eq!(code(&access, &stores, "memory://other/x", false, true), "42501");
+        assert_eq!(code(&access, &stores, "memory://other/x", true, true), "00000");
     }
 
     #[test]

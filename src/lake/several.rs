@@ -41,6 +41,8 @@ const LAST: &str = "lakegate.transaction";
 const RECORDS: &str = "_lakegate/transactions";
 /// Key in a commit's info that tells the applied commit from others.
 const APPLIED_KEY: &str = "lakegate.applied";
+/// Key in a recorded commit's info with the place of its table: a log that somebody else wrote may ask for another table's commit.
+const TABLE_KEY: &str = "lakegate.table";
 
 /// A writer waits so long for the decision of another server before it decides itself.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -94,7 +96,11 @@ impl Table {
         if self.private.is_some() {
             return None;
         }
-        self.properties().get(PENDING)?.split_once('/')
+        let (id, number) = self.properties().get(PENDING)?.split_once('/')?;
+        // Anybody may have written the log, and both become parts of a path.
+        let is_id = uuid::Uuid::try_parse(id).is_ok_and(|parsed| parsed.to_string() == id);
+        let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+        (is_id && is_number).then_some((id, number))
     }
 
     /// Whether the version was reserved by that transaction and not written yet.
@@ -185,7 +191,8 @@ impl Lake {
         commit::check_stands(&base).await?;
         for attempt in 0..ATTEMPTS_MAX {
             base = decision.unless_abandoned(self.settled_for_writing(base)).await??;
-            let commit = recorded(&location, &target, &base, pending, &operation).await?;
+            let place = self.stores.portable(location.location.as_str());
+            let commit = recorded((&location, &place), &target, &base, pending, &operation).await?;
             let record = self.record(pending)?;
             record.store.put(&record.path, PutPayload::from_bytes(commit)).await?;
             let version = base.version() + 1;
@@ -257,9 +264,9 @@ impl Lake {
         if !self.outcomes()?.is_committed(id).await? {
             return Ok(table);
         }
-        match self.write_recorded(table).await? {
+        match self.write_recorded(Arc::clone(&table)).await? {
             Applied::Done(table) => Ok(table),
-            Applied::Lost => Err(Error::internal("a table was not freed")),
+            Applied::Lost => commit::newer(&table).await,
         }
     }
 
@@ -312,7 +319,12 @@ impl Lake {
             }
             Err(error) => return Err(error.into()),
         };
-        let removed = removed_files(&commit)?;
+        let Recorded { place, removed } = Recorded::read(&commit)?;
+        if place.as_deref() != Some(self.stores.portable(table.location()).as_str()) {
+            tracing::error!(table = table.location(), transaction = id, "a table asks for another table's commit");
+            self.free(table, &id).await?;
+            return Ok(Applied::Lost);
+        }
         for attempt in 0..ATTEMPTS_MAX {
             if !table.awaits(&id) {
                 return Ok(Applied::Done(table));
@@ -416,7 +428,7 @@ fn applied_mark(pending: &str) -> String {
 
 /// The commit that takes the reservation away and makes the transaction's changes.
 async fn recorded(
-    location: &Resolved,
+    (location, place): (&Resolved, &str),
     target: &Target,
     base: &Arc<Table>,
     pending: &str,
@@ -433,19 +445,34 @@ async fn recorded(
     actions.insert(0, commit::commit_info(operation, &described, Some(base)));
     let mut info = commit::info(id, operation);
     info.insert(APPLIED_KEY.to_owned(), applied_mark(pending).into());
+    info.insert(TABLE_KEY.to_owned(), place.into());
     let bytes = CommitData::new(actions, described, info, Vec::new()).get_bytes();
     bytes.map_err(|error| deltalake::DeltaTableError::from(error).into())
 }
 
-/// The names of the files that a commit takes away.
-fn removed_files(commit: &Bytes) -> Result<Vec<String>> {
-    let mut names = Vec::new();
-    for line in commit.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-        let action: Action = serde_json::from_slice(line)
-            .map_err(|error| Error::internal(format!("a recorded commit cannot be read: {error}")))?;
-        if let Action::Remove(remove) = action {
-            names.push(remove.path);
+/// What is looked at in a recorded commit.
+struct Recorded {
+    /// Of its table.
+    place: Option<String>,
+    /// The names of the files that it takes away.
+    removed: Vec<String>,
+}
+
+impl Recorded {
+    fn read(commit: &Bytes) -> Result<Self> {
+        let (mut place, mut removed) = (None, Vec::new());
+        for line in commit.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            // Not what the line holds: it is told to whoever meets the table.
+            let action =
+                serde_json::from_slice(line).map_err(|_| Error::internal("a recorded commit cannot be read"))?;
+            match action {
+                Action::Remove(remove) => removed.push(remove.path),
+                Action::CommitInfo(told) => {
+                    place = told.info.get(TABLE_KEY).and_then(|place| place.as_str()).map(str::to_owned).or(place);
+                }
+                _ => {}
+            }
         }
+        Ok(Self { place, removed })
     }
-    Ok(names)
 }

@@ -75,6 +75,27 @@ async fn load_once(connection: &mut Connection, bucket: &str) {
         .await;
 }
 
+/// A role that is no superuser exports and imports models beside the warehouse.
+async fn exchange(server: &Server, connection: &mut Connection, bucket: &str) {
+    for sql in [
+        "CREATE MODEL small OPTIONS (model_type = 'linear_regression', label = 'id') AS SELECT id, id * 2 AS twice FROM t",
+        "CREATE ROLE plain LOGIN",
+        "CREATE SCHEMA of_plain AUTHORIZATION plain",
+        "GRANT EXECUTE ON MODEL small TO plain",
+    ] {
+        connection.command(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+    let parameters = [("user", "plain"), ("database", "lakegate")];
+    let mut plain = Connection::start(server.address(), &parameters).await.unwrap();
+    for sql in [
+        format!("EXPORT MODEL small TO '{bucket}/models/small.lgmodel'"),
+        format!("IMPORT MODEL of_plain.mine FROM '{bucket}/models/small.lgmodel'"),
+    ] {
+        plain.command(&sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+    assert_eq!(plain.value("SELECT round(predict('of_plain.mine', twice => 6))").await.unwrap(), "3");
+}
+
 /// Writers of two servers append to one table at once: a lost race of put-if-absent must lose no row.
 async fn race(servers: &[Server; 2], table: &str) {
     let writers = (0..WRITERS).map(|writer| {
@@ -135,6 +156,7 @@ async fn a_warehouse_lives_in(emulator: &Emulator, bucket: &str) {
     let mut one = start(emulator, &warehouse);
     let mut connection = Connection::superuser(one.address()).await.unwrap();
     fill(&mut connection, bucket).await;
+    exchange(&one, &mut connection, bucket).await;
     connection.command("DROP TABLE copied").await.unwrap();
     one.kill();
 

@@ -100,7 +100,7 @@ fn decimals(ty: &DataType) -> Option<(u8, i8)> {
 }
 
 /// The decimal type that holds the values of all of these, when they differ.
-fn common_decimal<'t>(types: impl Iterator<Item = &'t DataType>) -> Option<DataType> {
+pub fn common_decimal<'t>(types: impl Iterator<Item = &'t DataType>) -> Option<DataType> {
     let found: Vec<(u8, i8)> = types.filter_map(decimals).collect();
     let first = found.first()?;
     if found.iter().all(|other| other == first) {

@@ -73,7 +73,7 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &CreateModel) -> Result<
     users::check_default(road, (&schema, &name), |now| {
         let features = roles.plan.features.iter().map(|(_, feature)| feature.clone()).collect();
         let (transform, inputs) = (transform.clone(), inputs.clone());
-        // Classes are what training finds; most often they are those of before.
+        // Classes are what training finds; most often they are those of before. They are looked at again when they are known.
         let classes = now.header.label.clone();
         let label = roles.label.clone().map(|feature| match classes {
             Some(label) => Label { feature, ..label },
@@ -132,6 +132,10 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &CreateModel) -> Result<
         trials: outcome.trials,
         notes: outcome.notes,
     };
+    // Now the classes are known.
+    users::check_default(road, (&schema, &name), |now| Arc::new(now.to_bind(header.clone())))
+        .await
+        .map_err(|error| error.at(super::place(&statement.name)))?;
     for note in &header.notes {
         road.notice(Error::notice(Severity::Notice, SqlState::SuccessfulCompletion, note.clone()));
     }

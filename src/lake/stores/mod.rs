@@ -21,7 +21,7 @@ use datafusion::datasource::object_store::ObjectStoreUrl;
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::execution::object_store::ObjectStoreRegistry;
 use datafusion::execution::runtime_env::RuntimeEnv;
-use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut};
 use object_store::azure::MicrosoftAzureBuilder;
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::memory::InMemory;
@@ -161,8 +161,16 @@ impl Stores {
         self.resolve_url(self.warehouse.clone())
     }
 
-    /// A place inside the warehouse, e.g. `tables/16384-…`.
+    /// A place inside the warehouse, e.g. `tables/16384-…`; its path is a URL's.
+    ///
+    /// # Errors
+    /// 22023 for a path that would lead out of it.
     pub fn in_warehouse(&self, relative: &str) -> Result<Resolved> {
+        // A URL takes `%2e` for a dot, and of a disk a backslash for a slash.
+        let is_step = |part: &str| matches!(part.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..");
+        if relative.contains(|char: char| char == '\\' || char.is_ascii_control()) || relative.split('/').any(is_step) {
+            return Err(invalid(&format!("{IN_WAREHOUSE}{relative}"), "its path leads out of the warehouse"));
+        }
         let mut url = self.warehouse.clone();
         let base = url.path().trim_end_matches('/').to_owned();
         url.set_path(&format!("{base}/{relative}"));
@@ -268,7 +276,23 @@ impl Stores {
         let builder = AmazonS3Builder::from_env().with_retry(retries());
         let builder = builder.with_conditional_put(S3ConditionalPut::ETagMatch);
         let builder = self.configured().fold(builder, |builder, (key, value)| builder.with_config(key, value));
+        self.check_virtual_host(&builder, url)?;
         Ok(Arc::new(builder.with_url(url.as_str()).build()?))
+    }
+
+    /// A virtual-hosted endpoint stands for one bucket, and requests do not name theirs: by any other name it would be the warehouse, past its
+    /// rights.
+    fn check_virtual_host(&self, builder: &AmazonS3Builder, url: &Url) -> Result<()> {
+        let value = |key| builder.get_config_value(&key);
+        let is_on = |text: String| matches!(text.to_ascii_lowercase().as_str(), "1" | "true" | "on" | "yes" | "y");
+        let alone = value(AmazonS3ConfigKey::VirtualHostedStyleRequest).is_some_and(is_on)
+            && value(AmazonS3ConfigKey::Endpoint).is_some();
+        let is_s3 = |url: &Url| matches!(url.scheme(), "s3" | "s3a");
+        if alone && is_s3(&self.warehouse) && self.warehouse.host_str() != url.host_str() {
+            let why = "with a virtual-hosted endpoint no other bucket than the warehouse's is reached";
+            return Err(invalid(url.as_str(), why));
+        }
+        Ok(())
     }
 
     fn gcs(&self, url: &Url) -> Result<Arc<dyn ObjectStore>> {
@@ -360,7 +384,16 @@ fn check_bucket(url: &Url) -> Result<()> {
         "file" | "memory" if !url.cannot_be_a_base() => return Ok(()),
         _ if url.cannot_be_a_base() => "it is not a path in a store",
         _ if !host.is_empty() && !is_plain(host) => "that is no name of a bucket",
-        _ if !url.username().is_empty() && !is_plain(url.username()) => "that is no name of a container",
+        _ if url.password().is_some() => "a store takes no password here",
+        // Elsewhere the client library looks at the host alone: what stands before it would hide which bucket is meant.
+        "az" | "abfs" | "abfss" if !url.username().is_empty() && !host.contains('.') => {
+            "after a container comes an account's host"
+        }
+        "az" | "abfs" | "abfss" if !url.username().is_empty() && !is_plain(url.username()) => {
+            "that is no name of a container"
+        }
+        "az" | "abfs" | "abfss" => return Ok(()),
+        _ if !url.username().is_empty() => "before its bucket stands a name",
         _ => return Ok(()),
     };
     Err(invalid(url.as_str(), why))

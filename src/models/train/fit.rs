@@ -1,6 +1,7 @@
 //! One model of a dataset with options that are all known.
 
 mod encoded;
+mod logged;
 mod series;
 mod trees;
 

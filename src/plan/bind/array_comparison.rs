@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::array::{Array as _, ArrayRef, AsArray as _, BooleanArray, BooleanBuilder, UInt32Array};
 use arrow::compute::kernels::{cmp, comparison, take};
 use arrow::datatypes::DataType;
+use datafusion::common::tree_node::{Transformed, TreeNode as _};
 use datafusion::common::{DFSchema, ScalarValue, exec_err};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::{
@@ -16,7 +17,8 @@ use sqlparser::ast::Spanned as _;
 
 use super::Binder;
 use super::expression::Context;
-use crate::encode::types::{PgType, array_of, arrow_type, element_of};
+use crate::builtins::functions::kernel::common_decimal;
+use crate::encode::types::{PgType, array_of, arrow_type, element_of, oid};
 use crate::error::{Error, Result, SqlState};
 use crate::plan::typing::{self, Coercion, Typed};
 
@@ -31,7 +33,7 @@ impl Binder<'_> {
         context: &Context<'_, '_>,
     ) -> Result<Typed> {
         let position = self.source.operator_after(operand.span());
-        let value = self.expr(operand, context)?;
+        let mut value = self.expr(operand, context)?;
         let start = value.position;
         let array = self.array_operand(&value, array, context, position)?;
         let Some(element) = element_of(array.ty.oid) else {
@@ -41,9 +43,19 @@ impl Binder<'_> {
         let element = PgType { oid: element, typmod: array.ty.typmod };
         // The operator is resolved against one element; a stand-in column shows what it is cast to.
         let stand_in = self.unique("element");
-        let field = arrow::datatypes::Field::new(&stand_in, arrow_type(element), true);
-        let elements = DFSchema::try_from(arrow::datatypes::Schema::new(vec![field]))?;
-        let schema = context.scope.schema.join(&elements)?;
+        let mut fields = vec![arrow::datatypes::Field::new(&stand_in, arrow_type(element), true)];
+        // A constant has one too: beside a column it would be rounded to the column's digits, which are not those of the elements.
+        let mut constant = None;
+        if let Expr::Literal(literal, _) = &value.expr
+            && keeps_its_meaning(value.ty, literal)
+        {
+            let name = self.unique("constant");
+            fields.push(arrow::datatypes::Field::new(&name, literal.data_type(), true));
+            let column = Expr::Column(datafusion::common::Column::from_name(&name));
+            constant = Some((column.clone(), std::mem::replace(&mut value.expr, column)));
+        }
+        let stand_ins = DFSchema::try_from(arrow::datatypes::Schema::new(fields))?;
+        let schema = context.scope.schema.join(&stand_ins)?;
         let column = Expr::Column(datafusion::common::Column::from_name(&stand_in));
         let probe = Typed { expr: column.clone(), ty: element, position };
         let compared = typing::binary(self.typing, op, value, probe, position, &schema)?;
@@ -51,6 +63,15 @@ impl Binder<'_> {
             return Err(Error::unsupported(format!("the operator {op} with ANY or ALL")).at(position));
         };
         let array = cast_elements(array.expr, &right, &column, &schema)?;
+        let left = match constant {
+            Some((stand_in, constant)) => {
+                let back = |expr| {
+                    Ok(if expr == stand_in { Transformed::yes(constant.clone()) } else { Transformed::no(expr) })
+                };
+                left.transform(back)?.data
+            }
+            None => left,
+        };
         let expr = match literal_elements(&array) {
             Some(list) if comparison == Comparison::Eq && !all && !list.is_empty() => left.in_list(list, false),
             Some(list) if comparison == Comparison::NotEq && all && !list.is_empty() => left.in_list(list, true),
@@ -91,6 +112,13 @@ enum Comparison {
     NotLike,
     ILike,
     NotILike,
+}
+
+/// Whether a column of its type compares as the constant does. Untyped constants take the type of what is beside them, padded ones its width, and
+/// numerics without room are floats.
+fn keeps_its_meaning(ty: PgType, constant: &ScalarValue) -> bool {
+    let float = matches!(constant, ScalarValue::Float64(_));
+    ty.oid != PgType::UNKNOWN.oid && ty.oid != oid::BPCHAR && !(float && ty.oid == oid::NUMERIC)
 }
 
 fn parts_of(expr: Expr) -> Option<(Expr, Comparison, Expr)> {
@@ -211,6 +239,12 @@ fn list_element(list: &DataType) -> Option<DataType> {
     }
 }
 
+/// Of two integers or floats the wider type, for those are compared as they are; else the first.
+fn wider([left, right]: [&DataType; 2]) -> &DataType {
+    let alike = left.is_integer() && right.is_integer() || left.is_floating() && right.is_floating();
+    if alike && left.primitive_width() < right.primitive_width() { right } else { left }
+}
+
 impl CompareWithArray {
     /// Each row's value against each element of the row's array, one after the other.
     fn compare(&self, values: &ArrayRef, lists: &arrow::array::ListArray) -> DfResult<BooleanArray> {
@@ -225,14 +259,8 @@ impl CompareWithArray {
         let elements = lists.values().slice(first, rows.len());
         let left = take::take(values, &UInt32Array::from(rows), None)?;
         // Of two scales the finer one: rounding could make equal what differs.
-        let common = match (left.data_type(), elements.data_type()) {
-            (DataType::Decimal128(p1, s1), DataType::Decimal128(p2, s2)) => {
-                let whole = (i16::from(*p1) - i16::from(*s1)).max(i16::from(*p2) - i16::from(*s2));
-                let scale = *s1.max(s2);
-                DataType::Decimal128((whole + i16::from(scale)).clamp(1, 38) as u8, scale)
-            }
-            (left, _) => left.clone(),
-        };
+        let types = [left.data_type(), elements.data_type()];
+        let common = common_decimal(types.into_iter()).unwrap_or_else(|| wider(types).clone());
         let left = crate::encode::cast(&left, &common)?;
         let elements = crate::encode::cast(&elements, &common)?;
         let (left, right): (&dyn arrow::array::Datum, &dyn arrow::array::Datum) = (&left, &elements);

@@ -9,7 +9,7 @@ use datafusion::logical_expr::expr::{WindowFunction, WindowFunctionParams};
 use datafusion::logical_expr::utils::find_window_exprs;
 use datafusion::logical_expr::{
     Expr, ExprSchemable as _, LogicalPlan, LogicalPlanBuilder, SortExpr, WindowFrame, WindowFrameBound,
-    WindowFrameUnits, WindowFunctionDefinition, lit,
+    WindowFrameUnits, WindowFunctionDefinition, cast, lit,
 };
 use sqlparser::ast;
 
@@ -18,6 +18,7 @@ use super::expression::{Clause, Context};
 use super::names::fold;
 use super::scope::Scope;
 use super::{Binder, plan_columns};
+use crate::builtins::functions::kernel::common_decimal;
 use crate::builtins::functions::{Body, collected, statistics};
 use crate::encode::types::PgType;
 use crate::error::{Error, Result, SqlState};
@@ -59,6 +60,13 @@ impl Binder<'_> {
         {
             let what = format!("an argument of {} that is no constant", call.function.name);
             return Err(Error::unsupported(what).at(position));
+        }
+        if let (true, [value, _, default]) = (matches!(call.function.name, "lag" | "lead"), args.as_mut_slice()) {
+            let schema = &context.scope.schema;
+            // The engine's function gives the value's type: a default with more digits would be rounded to it.
+            if let Some(wide) = common_decimal([value.get_type(schema)?, default.get_type(schema)?].iter()) {
+                *value = cast(std::mem::replace(value, lit(0)), wide);
+            }
         }
         if let Some(refused) = refused_count(call.function.name, &args) {
             return Err(refused);

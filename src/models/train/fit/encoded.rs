@@ -1,18 +1,17 @@
 //! Learners over encoded columns.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
 
 use super::super::super::cluster::{KMeans, KMeansOptions};
 use super::super::super::components::{Keep, Pca, PcaOptions};
 use super::super::super::dataset::{Dataset, Target, Values};
 use super::super::super::encoder::{Column, EncoderOptions, Features, moment_bytes};
-use super::super::super::header::LogEntry;
 use super::super::super::learned::{Learned, refused};
 use super::super::super::linear::logistic::LogisticModel;
 use super::super::super::linear::{LinearModel, LinearOptions};
 use super::super::super::options::Options;
 use super::super::{Control, Fitted};
+use super::logged::Logged;
 use super::{label_numbers, row_weights};
 use crate::error::{Error, Result};
 
@@ -61,26 +60,17 @@ fn options_of(options: &Options, control: &Control<'_>) -> LinearOptions {
     }
 }
 
-fn step(started: Instant, iterations: usize, loss: f64) -> Vec<LogEntry> {
-    vec![LogEntry {
-        iteration: iterations as u64,
-        train_loss: loss.is_finite().then_some(loss),
-        eval_loss: None,
-        ms: started.elapsed().as_secs_f64() * 1e3,
-    }]
-}
-
 pub(super) fn linear(dataset: &Dataset, options: &Options, control: &Control<'_>) -> Result<Fitted> {
     let (features, names) = features(dataset);
     let labels = label_numbers(dataset);
     let weights = row_weights(dataset, options)?;
     let own = options_of(options, control);
     let _memory = control.reserve(bytes(&features, own.categories_max, 0))?;
-    let started = Instant::now();
-    let model = LinearModel::fit(&features, &names, &labels, weights.as_deref(), &own, control.watch);
+    let logged = Logged::new(control.watch);
+    let model = LinearModel::fit(&features, &names, &labels, weights.as_deref(), &own, &logged);
     let model = model.map_err(refused)?;
     Ok(Fitted {
-        log: step(started, model.iterations, model.loss),
+        log: logged.log(),
         importance: Vec::new(),
         notes: model.notes.clone(),
         metrics: BTreeMap::new(),
@@ -98,8 +88,8 @@ pub(super) fn logistic(dataset: &Dataset, options: &Options, control: &Control<'
     let weights = row_weights(dataset, options)?;
     let own = options_of(options, control);
     let _memory = control.reserve(bytes(&features, own.categories_max, classes.len()))?;
-    let started = Instant::now();
-    let model = LogisticModel::fit(&features, &names, labels, classes.len(), weights.as_deref(), &own, control.watch);
+    let logged = Logged::new(control.watch);
+    let model = LogisticModel::fit(&features, &names, labels, classes.len(), weights.as_deref(), &own, &logged);
     let model = model.map_err(refused)?;
     let mut notes = model.notes.clone();
     let absent: Vec<String> =
@@ -111,7 +101,7 @@ pub(super) fn logistic(dataset: &Dataset, options: &Options, control: &Control<'
         notes.push(format!("classes that no row to train with is of have the probability 0: {told}{more}"));
     }
     Ok(Fitted {
-        log: step(started, model.iterations, model.loss),
+        log: logged.log(),
         importance: Vec::new(),
         notes,
         metrics: BTreeMap::new(),
@@ -137,15 +127,15 @@ pub(super) fn kmeans(dataset: &Dataset, options: &Options, control: &Control<'_>
     };
     let columns = columns(&features, own.categories_max);
     let _memory = control.reserve(KMeans::training_bytes(dataset.train_rows, columns, &own))?;
-    let started = Instant::now();
-    let model = KMeans::fit(&features, &names, None, &own, control.watch).map_err(refused)?;
+    let logged = Logged::new(control.watch);
+    let model = KMeans::fit(&features, &names, None, &own, &logged).map_err(refused)?;
     let mut metrics = BTreeMap::from([("inertia".to_owned(), model.inertia)]);
     if let Some(found) = &model.metrics {
         let named = [("silhouette", found.silhouette), ("davies_bouldin_index", found.davies_bouldin)];
         metrics.extend(named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
     }
     Ok(Fitted {
-        log: step(started, model.iterations, model.inertia),
+        log: logged.log(),
         importance: Vec::new(),
         notes: model.notes.clone(),
         metrics,
@@ -169,8 +159,8 @@ pub(super) fn components(dataset: &Dataset, options: &Options, control: &Control
         ..default
     };
     let _memory = control.reserve(bytes(&features, own.categories_max, 0))?;
-    let started = Instant::now();
-    let model = Pca::fit(&features, &names, None, &own, control.watch).map_err(refused)?;
+    let logged = Logged::new(control.watch);
+    let model = Pca::fit(&features, &names, None, &own, &logged).map_err(refused)?;
     let ratios = model.ratios();
     let mut metrics = BTreeMap::from([
         ("total_variance".to_owned(), model.total_variance),
@@ -178,7 +168,7 @@ pub(super) fn components(dataset: &Dataset, options: &Options, control: &Control
     ]);
     metrics.retain(|_, value| value.is_finite());
     Ok(Fitted {
-        log: step(started, 1, f64::NAN),
+        log: logged.log(),
         importance: Vec::new(),
         notes: model.notes.clone(),
         metrics,

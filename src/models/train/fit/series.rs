@@ -1,7 +1,6 @@
 //! Exponential smoothing of each series of a dataset: its features are the time, and after it what tells series apart.
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::Instant;
 
 use chrono::DateTime;
 
@@ -10,12 +9,12 @@ use super::super::super::feature::FeatureKind;
 use super::super::super::forecast::{
     DAY, ErrorKind, Ets, ForecastOptions, Grid, HOUR, MINUTE, Period, SECOND, STEPS_MAX, Season, Step, Trend,
 };
-use super::super::super::header::LogEntry;
 use super::super::super::learned::{Learned, refused};
 use super::super::super::options::Options;
 use super::super::super::refusal::Refusal;
 use super::super::super::series::{Series, SeriesSet};
 use super::super::{Control, Fitted, observe};
+use super::logged::Logged;
 use crate::error::{Error, Result, SqlState};
 
 /// Series of a model at most.
@@ -105,7 +104,7 @@ fn shape_options(options: &Options, step: Step) -> ForecastOptions {
 }
 
 pub(super) fn smoothing(dataset: &Dataset, options: &Options, control: &Control<'_>) -> Result<Fitted> {
-    let started = Instant::now();
+    let logged = Logged::new(control.watch);
     let rows = Rows::new(dataset)?;
     // The order of rows, and the values of all series beside the dataset's.
     let memory = control.reserve(dataset.train_rows * ROW_BYTES)?;
@@ -135,7 +134,7 @@ pub(super) fn smoothing(dataset: &Dataset, options: &Options, control: &Control<
     }
     let own: Vec<(&[f64], ForecastOptions)> =
         placed.iter().map(|series| (series.values.as_slice(), shape_options(options, series.grid.step))).collect();
-    let fitted = Ets::fit_all(&own, control.threads, control.watch).map_err(refused)?;
+    let fitted = Ets::fit_all(&own, control.threads, &logged).map_err(refused)?;
     drop((work, own));
     // A series knows no name of its values.
     let label = options.text("label").unwrap_or("value");
@@ -172,10 +171,15 @@ pub(super) fn smoothing(dataset: &Dataset, options: &Options, control: &Control<
         metrics.insert("period".to_owned(), *period as f64);
         metrics.retain(|_, value| value.is_finite());
     }
-    let log =
-        vec![LogEntry { iteration: 1, train_loss: None, eval_loss: None, ms: started.elapsed().as_secs_f64() * 1e3 }];
     let set = SeriesSet::new(rows.ids.len(), rows.unit, given.is_some(), series);
-    Ok(Fitted { learned: Learned::Series(set), importance: Vec::new(), log, notes, metrics, memory: None })
+    Ok(Fitted {
+        learned: Learned::Series(set),
+        importance: Vec::new(),
+        log: logged.log(),
+        notes,
+        metrics,
+        memory: None,
+    })
 }
 
 impl<'a> Rows<'a> {

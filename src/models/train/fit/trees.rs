@@ -18,6 +18,7 @@ use super::super::super::tree::{
 };
 use super::super::super::trees::{Trees, Watched, number_of, refused};
 use super::super::{Control, Fitted, observe};
+use super::logged::Logged;
 use super::{class_weights, label_numbers, row_weights};
 use crate::error::{Error, Result};
 
@@ -143,8 +144,8 @@ pub(super) fn forest(
         threads: control.threads,
     };
     let memory = control.reserve(tree::forest_bytes(rows, dataset.features.len(), classes, &own))?;
-    let watched = Watched::new(control.watch, &memory);
-    let started = Instant::now();
+    let logged = Logged::new(control.watch);
+    let watched = Watched::new(&logged, &memory);
     let trained: Forest = match &dataset.target {
         Target::Classes { codes, classes } => {
             let labels: Vec<u16> = codes.iter().take(rows).map(|code| *code as u16).collect();
@@ -179,12 +180,7 @@ pub(super) fn forest(
         let found = observe::evaluation_of(dataset, &scores, width, positive);
         metrics.extend(found.into_iter().map(|(name, value)| (format!("oob_{name}"), value)));
     }
-    let log = vec![LogEntry {
-        iteration: own.trees as u64,
-        train_loss: None,
-        eval_loss: None,
-        ms: started.elapsed().as_secs_f64() * 1e3,
-    }];
+    let log = logged.log();
     let (learned, memory) = held(trained.ensemble, classes, f64::INFINITY, memory)?;
     Ok(Fitted {
         importance: importance(dataset, &learned.ensemble),
@@ -240,24 +236,19 @@ pub(super) fn isolation(dataset: &Dataset, options: &Options, control: &Control<
             Values::Codes { .. } => numbers.as_slice(),
         })
         .collect();
-    let started = Instant::now();
-    let watched = Watched::new(control.watch, &memory);
-    let ensemble = tree::train_isolation(&columns, &features, &own, &watched).map_err(refused)?;
+    let logged = Logged::new(control.watch);
+    let ensemble =
+        tree::train_isolation(&columns, &features, &own, &Watched::new(&logged, &memory)).map_err(refused)?;
     // The columns and the scores stay a while.
     let (mut trees, kept) = held(ensemble, 0, ISOLATION_THRESHOLD, control.reserve(0)?)?;
     if let Some(share) = options.number("contamination") {
-        let mut scores = trees.answered(&columns, control.threads, &watched)?;
+        let mut scores = trees.answered(&columns, control.threads, &Watched::new(control.watch, &memory))?;
         scores.sort_unstable_by(f64::total_cmp);
         trees.threshold = between(&scores, 1.0 - share);
     }
     Ok(Fitted {
         importance: Vec::new(),
-        log: vec![LogEntry {
-            iteration: own.trees as u64,
-            train_loss: None,
-            eval_loss: None,
-            ms: started.elapsed().as_secs_f64() * 1e3,
-        }],
+        log: logged.log(),
         notes: Vec::new(),
         metrics: BTreeMap::from([("threshold".to_owned(), trees.threshold)]),
         learned: Learned::Trees(trees),
