@@ -130,6 +130,7 @@ pub async fn ground(config: &Config, metrics: Arc<Metrics>) -> Result<Ground> {
         target_bytes: config.maintenance.target_file_bytes.0.max(1),
         ..LakeOptions::default()
     };
+    stores.confine(config.files.roots.clone());
     let lake = Lake::new(stores, options);
     lake.decide_by(Decisions::new(&catalog));
     lake.count_models_in(engine.memory_pool());

@@ -6,12 +6,14 @@ use std::sync::{Arc, OnceLock};
 use arrow::datatypes::{DataType, Schema, TimeUnit};
 use datafusion::common::stats::Precision;
 use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
-use deltalake::kernel::{DeletionVectorDescriptor, LogicalFileView};
+use deltalake::kernel::{DeletionVectorDescriptor, LogicalFileView, StorageType};
 use object_store::path::Path;
 use roaring::RoaringTreemap;
 use serde_json::Value;
 
 use super::history::LoggedFile;
+use super::stores::Resolved;
+use super::stores::bounds::may_stray;
 use crate::error::{Error, Result, SqlState};
 
 /// Decimals go through a double in some writers' statistics; these digits survive it.
@@ -39,6 +41,8 @@ pub(super) struct DataFile {
     pub(super) deleted: OnceLock<Arc<RoaringTreemap>>,
     /// Whether only delta-rs can read it: it is outside the table's folder.
     pub(super) special: bool,
+    /// Whether delta-rs could look for it, or for its deletion vector, outside the table's folder.
+    pub(super) strays: bool,
 }
 
 /// What tells a file from others: its name, and its deleted rows.
@@ -48,6 +52,11 @@ pub(super) type Identity = (String, Option<String>);
 pub(super) fn identity(view: &LogicalFileView) -> Identity {
     let vector = view.deletion_vector_descriptor();
     (view.path().into_owned(), vector.as_ref().map(vector_id))
+}
+
+/// Whether the deletion vector is named by a whole URL.
+fn is_absolute(vector: &DeletionVectorDescriptor) -> bool {
+    vector.storage_type == StorageType::AbsolutePath
 }
 
 fn vector_id(vector: &DeletionVectorDescriptor) -> String {
@@ -79,15 +88,30 @@ impl DataFile {
         let vector = view.deletion_vector_descriptor();
         Ok(Self {
             path,
-            name,
             bytes: u64::try_from(view.size()).unwrap_or(0),
             modified_ms: view.modification_time(),
             partition,
             statistics: Arc::new(statistics),
             special: absolute,
+            strays: may_stray(&name) || vector.as_ref().is_some_and(is_absolute),
             vector,
+            name,
             deleted: OnceLock::new(),
         })
+    }
+
+    /// Refuses a deletion vector, and a file that delta-rs opens, outside of the table's folder where the log's writer need not have had rights.
+    ///
+    /// # Errors
+    /// 42501.
+    pub(super) fn check_place(&self, table: &Resolved, by_delta_rs: bool) -> Result<()> {
+        if by_delta_rs {
+            table.bounds.check(table, &self.name)?;
+        }
+        match &self.vector {
+            Some(vector) if is_absolute(vector) => table.bounds.check(table, &vector.path_or_inline_dv),
+            _ => Ok(()),
+        }
     }
 
     /// A file that an action names, of which nothing more is known than its size, with constants behind its partition's values.
@@ -113,6 +137,7 @@ impl DataFile {
             vector: None,
             deleted: OnceLock::new(),
             special: false,
+            strays: false,
         })
     }
 

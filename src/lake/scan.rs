@@ -332,7 +332,32 @@ impl LakeScan {
         let projection = projection.collect::<std::result::Result<Vec<_>, _>>()?;
         // Filters would be used for pruning at most, and theirs may not take our types: they run above the scan anyway.
         let plan = provider.scan(state, Some(&projection), &[], None).await?;
+        self.check_places(&plan)?;
         noted(self.decode(state, plan, wanted)?, wanted)
+    }
+}
+
+impl LakeScan {
+    /// delta-rs has read the log once more, and it may be another one by now.
+    fn check_places(&self, plan: &Arc<dyn ExecutionPlan>) -> Result<()> {
+        let location = &self.table.location;
+        let scan =
+            plan.downcast_ref::<DataSourceExec>().and_then(DataSourceExec::downcast_to_file_source::<ParquetSource>);
+        if let Some((config, _)) = scan {
+            for file in config.file_groups.iter().flat_map(FileGroup::iter) {
+                let path = &file.object_meta.location;
+                if config.object_store_url == location.url && path.prefix_matches(&location.path) {
+                    continue;
+                }
+                let mut url = url::Url::parse(config.object_store_url.as_str())
+                    .map_err(|error| DataFusionError::External(Box::new(error)))?;
+                if let Ok(mut segments) = url.path_segments_mut() {
+                    segments.clear().extend(path.parts());
+                }
+                location.bounds.check(location, url.as_str()).map_err(Error::into_datafusion)?;
+            }
+        }
+        plan.children().into_iter().try_for_each(|child| self.check_places(child))
     }
 }
 

@@ -91,6 +91,10 @@ impl Table {
         let files = read_all(snapshot.try_log_data()?.iter(), &layout, before.map_or(&[], |before| &before.files))?;
         let mapped = maps_columns(&properties);
         let special = mapped || files.iter().any(|file| file.special);
+        // Files of other tables are opened by us, below the folder; their deletion vectors may have whole URLs.
+        for file in files.iter().filter(|file| file.strays) {
+            file.check_place(&location, special)?;
+        }
         Ok(Self {
             version: state.version(),
             mark,

@@ -6,6 +6,7 @@
 //! Whoever asks first for a bucket makes its store; everybody else gets the same one. [`Stores`] is also DataFusion's registry,
 //! so that a scan finds the store of its URL.
 
+pub(in crate::lake) mod bounds;
 pub mod counted;
 #[cfg(test)]
 pub mod faulty;
@@ -14,6 +15,7 @@ pub mod overlay;
 pub mod probe;
 
 use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +34,7 @@ use url::Url;
 
 use super::live::Live;
 use crate::error::{Error, Result, SqlState};
+use bounds::Bounds;
 use counted::{Counted, Counters};
 use local::LocalDisk;
 pub use probe::probe_put_if_absent;
@@ -56,6 +59,8 @@ pub struct Resolved {
     pub location: Url,
     /// The files of the process's tables that are in use.
     pub(in crate::lake) live: Arc<Live>,
+    /// What its log may name elsewhere.
+    pub(in crate::lake) bounds: Arc<Bounds>,
     /// A transaction's own view of the table's log.
     pub log: Option<Arc<overlay::Overlay>>,
 }
@@ -76,18 +81,7 @@ impl Resolved {
 
     /// Whether a bucket of that name, of whichever account and under whichever of its store's schemes, may be the place's.
     pub fn may_share_bucket(&self, other: &Self) -> bool {
-        let bucket = |place: &Self| {
-            let (container, host) = (place.location.username(), place.location.host_str().unwrap_or_default());
-            let kind = match place.location.scheme() {
-                "s3" | "s3a" => "s3",
-                "az" | "azure" | "abfs" | "abfss" | "adl" => "az",
-                other => other,
-            };
-            // Azure's long form has the container before its account.
-            let name = if kind == "az" && !container.is_empty() { container } else { host };
-            (kind.to_owned(), name.to_ascii_lowercase())
-        };
-        bucket(self) == bucket(other)
+        bounds::bucket(&self.location) == bounds::bucket(&other.location)
     }
 }
 
@@ -110,6 +104,7 @@ pub struct Stores {
     trusted: Mutex<HashSet<String>>,
     counters: Arc<Counters>,
     live: Arc<Live>,
+    bounds: Arc<Bounds>,
     /// Whether what is committed on a local disk is flushed to it.
     fsync: bool,
 }
@@ -142,9 +137,11 @@ impl Stores {
                 .with_hint("Options have the names of the object_store crate, e.g. aws_region or allow_http."));
         }
         let path = Path::from_url_path(url.path()).map_err(|error| invalid(url.as_str(), &error.to_string()))?;
+        // What lies in it is known by this text at the beginning of its own.
+        let warehouse = normal(url, &path)?;
         let stores = Self {
-            // What lies in it is known by this text at the beginning of its own.
-            warehouse: normal(url, &path)?,
+            bounds: Arc::new(Bounds::new(warehouse.clone())),
+            warehouse,
             options,
             by_bucket: Mutex::default(),
             trusted: Mutex::default(),
@@ -154,6 +151,11 @@ impl Stores {
         };
         stores.warehouse()?;
         Ok(stores)
+    }
+
+    /// The folders of the server's disk that files must lie in; none means anywhere. Told once.
+    pub fn confine(&self, roots: Vec<PathBuf>) {
+        self.bounds.confine(roots);
     }
 
     /// The root of the warehouse.
@@ -247,7 +249,15 @@ impl Stores {
         let path = Path::from_url_path(url.path()).map_err(|error| invalid(url.as_str(), &error.to_string()))?;
         let store_url = ObjectStoreUrl::parse(&bucket).map_err(|error| invalid(&bucket, &error.to_string()))?;
         let location = normal(url, &path)?;
-        Ok(Resolved { store, path, url: store_url, location, live: Arc::clone(&self.live), log: None })
+        Ok(Resolved {
+            store,
+            path,
+            url: store_url,
+            location,
+            live: Arc::clone(&self.live),
+            bounds: Arc::clone(&self.bounds),
+            log: None,
+        })
     }
 
     fn store(&self, bucket: &str, url: &Url) -> Result<Arc<dyn ObjectStore>> {

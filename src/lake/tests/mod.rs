@@ -2,6 +2,7 @@
 
 mod commits;
 mod formats;
+mod outside;
 mod scans;
 mod several;
 mod versions;

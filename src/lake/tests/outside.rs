@@ -1,0 +1,69 @@
+//! Logs that name files outside of their tables' folders.
+
+use super::*;
+
+/// A log that somebody else wrote, with one file.
+async fn log_with(store: &Arc<dyn ObjectStore>, folder: &str, file: &str, mapped: bool) {
+    let schema = r#"{\"type\":\"struct\",\"fields\":[{\"name\":\"a\",\"type\":\"integer\",\"nullable\":true,\"metadata\":{\"delta.columnMapping.id\":1,\"delta.columnMapping.physicalName\":\"a\"}}]}"#;
+    let configuration = if mapped { r#"{"delta.columnMapping.mode":"name"}"# } else { "{}" };
+    let log = format!(
+        "{{\"protocol\":{{\"minReaderVersion\":2,\"minWriterVersion\":5}}}}\n\
+         {{\"metaData\":{{\"id\":\"5fba94ed-9794-4965-ba6e-6ee3c0d22af9\",\"format\":{{\"provider\":\"parquet\",\"options\":{{}}}},\
+         \"schemaString\":\"{schema}\",\"partitionColumns\":[],\"configuration\":{configuration},\"createdTime\":1}}}}\n\
+         {{\"add\":{{\"path\":\"{file}\",\"partitionValues\":{{}},\"size\":100,\"modificationTime\":1,\"dataChange\":true}}}}\n"
+    );
+    let path = object_store::path::Path::from(format!("{folder}/_delta_log/00000000000000000000.json"));
+    store.put(&path, log.into()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_names_no_file_that_its_writer_may_not_read() {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let stores = Stores::new("memory://lake/w", HashMap::new()).unwrap();
+    stores.insert("memory://lake/", Arc::clone(&store));
+    let lake = Lake::new(Arc::new(stores), LakeOptions::default());
+    let refused = [
+        "file:///etc/x.parquet",
+        "/w/public/s/x.parquet",
+        "//lake/w/x.parquet",
+        "memory://lake/w/public/s/x.parquet",
+        "memory://lake/in/../w/public/s/x.parquet",
+        "memory://lake/in%3F/../../w/x.parquet",
+        "MEMORY://lake/w/x.parquet",
+        "http://127.0.0.1/x.parquet",
+        "s3://lake/w/../x.parquet",
+    ];
+    for (number, file) in refused.into_iter().enumerate() {
+        for mapped in [false, true] {
+            let folder = format!("in/{number}{mapped}");
+            log_with(&store, &folder, file, mapped).await;
+            let error = lake.table(&format!("memory://lake/{folder}"), Freshness::Latest).await.unwrap_err();
+            assert_eq!(error.sqlstate(), SqlState::InsufficientPrivilege, "{file}: {error}");
+        }
+    }
+    // Names that delta-rs alone would follow.
+    for (number, file) in
+        ["../../w/x.parquet", "%2e%2e/%2e%2e/w/x.parquet", "a/..%5C../w/x.parquet"].into_iter().enumerate()
+    {
+        let folder = format!("in/mapped{number}");
+        log_with(&store, &folder, file, true).await;
+        let error = lake.table(&format!("memory://lake/{folder}"), Freshness::Latest).await.unwrap_err();
+        assert_eq!(error.sqlstate(), SqlState::InsufficientPrivilege, "{file}: {error}");
+    }
+    // What its writer may read, and odd names in the folder.
+    for (number, file) in
+        ["memory://lake/in/other/x.parquet", "/in/other/x.parquet", "a%3Ab=1%252F2/x%20y.parquet", "x..y.parquet"]
+            .into_iter()
+            .enumerate()
+    {
+        for mapped in [false, true] {
+            let folder = format!("in/good{number}{mapped}");
+            log_with(&store, &folder, file, mapped).await;
+            let table = lake.table(&format!("memory://lake/{folder}"), Freshness::Latest).await;
+            assert!(table.is_ok(), "{file}: {table:?}");
+        }
+    }
+    // The server's own logs may: a clone in the warehouse has its origin's files.
+    log_with(&store, "w/public/clone", "memory://lake/w/public/s/x.parquet", false).await;
+    lake.table("memory://lake/w/public/clone", Freshness::Latest).await.unwrap();
+}
