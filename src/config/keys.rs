@@ -126,7 +126,7 @@ sections! {
 
     /// Files that statements read and write.
     FilesConfig("files") {
-        roots: Vec<PathBuf> = Vec::new(), "Folders of the server's disk that COPY, read_csv and its kin, LOCATION and exports must stay in; empty for anywhere.";
+        roots: Vec<PathBuf> = Vec::new(), "Folders of the server's disk that COPY, read_csv and its kin, LOCATION and exports must stay in, also through symbolic links; empty for anywhere. No other user of the machine may write in them.";
         model_bytes_max: Bytes = Bytes(1 << 30), "The largest model that IMPORT MODEL reads.";
     }
 

@@ -122,7 +122,7 @@ async fn to_file(road: &mut Road<'_>, statement: &CopyTo, bound: BoundQuery, loc
     let options = export_options(statement, location, &bound.columns)?;
     let plan = sorted(bound.plan, &options.partition_by)?;
     let (name, is_folder) = (location.to_owned(), location.ends_with('/'));
-    let target = ExportTarget { store: resolved.store, path: resolved.path, name, is_folder };
+    let target = ExportTarget { store: resolved.store, url: resolved.url, path: resolved.path, name, is_folder };
     let style = road.style();
     let columns = bound.columns.clone();
     let (plan, context) = road.physical(plan).await?;

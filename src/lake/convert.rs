@@ -1,6 +1,6 @@
 //! Parquet files in place become a Delta table: their footers are read, and a log is written beside them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
@@ -15,7 +15,7 @@ use object_store::{ObjectMeta, ObjectStore};
 
 use super::columns::{ColumnSpec, delta_field};
 use super::statistics::{FloatBounds, to_json};
-use super::stores::Resolved;
+use super::stores::{Resolved, list_linked};
 use super::{Freshness, Lake, log};
 use crate::error::{Error, Result, SqlState};
 
@@ -37,7 +37,7 @@ impl Lake {
     ///
     /// # Errors
     /// 42P07 when there is a Delta table already, 58P01 when there are no Parquet files, 42P16 for folders that do not name the
-    /// partition columns, 42804 when columns differ; the store's errors.
+    /// partition columns, 42804 when columns differ, 42501 for files that a link leads to out of the folder; the store's.
     pub async fn convert(&self, (resolved, location): (&Resolved, &str), partitions: &[ColumnSpec]) -> Result<()> {
         self.stores().trust(resolved).await?;
         if log::load(resolved).await?.is_some() {
@@ -45,6 +45,7 @@ impl Lake {
             return Err(Error::new(SqlState::DuplicateTable, message));
         }
         let files = parquet_files(resolved).await?;
+        check_within(resolved, location, &files).await?;
         if files.is_empty() {
             let message = format!("there are no Parquet files under \"{location}\"");
             return Err(Error::new(SqlState::UndefinedFile, message));
@@ -78,10 +79,26 @@ async fn parquet_files(resolved: &Resolved) -> Result<Vec<ObjectMeta>> {
         file.location.extension() == Some("parquet")
             && !file.location.parts().skip(depth).any(|part| hidden(part.as_ref()))
     };
-    let listed = resolved.store.list(prefix).try_filter(|file| futures::future::ready(is_wanted(file)));
+    let listed =
+        list_linked(&resolved.store, &resolved.url, prefix).try_filter(|file| futures::future::ready(is_wanted(file)));
     let mut files: Vec<ObjectMeta> = listed.try_collect().await?;
     files.sort_by(|left, right| left.location.cmp(&right.location));
     Ok(files)
+}
+
+/// Refuses files that links lead to out of the folder: they are not the table's to keep, and without a word about them it would
+/// miss rows that `read_parquet` finds there.
+async fn check_within(resolved: &Resolved, location: &str, files: &[ObjectMeta]) -> Result<()> {
+    if !resolved.is_local() {
+        return Ok(());
+    }
+    let listed = resolved.store.list(Some(&resolved.path)).map_ok(|file| file.location);
+    let within: HashSet<Path> = listed.try_collect().await?;
+    let Some(outside) = files.iter().find(|file| !within.contains(&file.location)) else { return Ok(()) };
+    let message = format!("path \"/{}\" is outside \"{location}\"", outside.location);
+    Err(Error::new(SqlState::InsufficientPrivilege, message)
+        .with_detail("A symbolic link leads out of the folder.")
+        .with_hint("A table's files lie in its folder: move them there, or remove the link."))
 }
 
 /// Reads a file's footer. It owns what it needs: a future over borrowed files could not be sent between threads.

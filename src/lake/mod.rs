@@ -289,7 +289,7 @@ impl Lake {
     /// Whether nothing is stored under the folder.
     async fn is_free(&self, folder: &Resolved) -> Result<bool> {
         use futures::TryStreamExt;
-        let mut listed = folder.store.list(Some(&folder.path));
+        let mut listed = stores::list_linked(&folder.store, &folder.url, Some(&folder.path));
         Ok(listed.try_next().await?.is_none())
     }
 

@@ -14,7 +14,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use parking_lot::Mutex;
 
 use super::history::{self, Commit};
-use super::stores::Resolved;
+use super::stores::{Resolved, list_linked};
 use super::table::Table;
 use super::{Lake, log};
 use crate::error::{Error, Result, SqlState};
@@ -270,7 +270,8 @@ pub(super) async fn missing(location: &Resolved, files: impl Iterator<Item = &Pa
 
 /// The files in a table's folder.
 async fn stored(location: &Resolved) -> Result<HashSet<Path>> {
-    Ok(location.store.list(Some(&location.path)).map_ok(|meta| meta.location).try_collect().await?)
+    let listed = list_linked(&location.store, &location.url, Some(&location.path));
+    Ok(listed.map_ok(|meta| meta.location).try_collect().await?)
 }
 
 /// The oldest version whose files are all there, looked for from the newest one back.

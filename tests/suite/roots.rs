@@ -99,6 +99,64 @@ async fn no_spelling_of_a_path_is_another_place() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_removed_or_written_behind_links_that_lead_out() {
+    let home = Home::new();
+    let (inside, outside) = (home.path().join("inside"), home.path().join("outside"));
+    for folder in [inside.join("out"), inside.join("by"), inside.join("files"), outside.clone()] {
+        std::fs::create_dir_all(folder).unwrap();
+    }
+    let theirs = outside.join("a.csv");
+    std::fs::write(&theirs, "i\n1\n").unwrap();
+    let link = |target: &std::path::Path, name: &str| std::os::unix::fs::symlink(target, inside.join(name)).unwrap();
+    let roots = format!("files.roots={}", inside.display());
+    let server = Server::start_in(&home, &["--set", &roots]);
+    let mut superuser = Connection::superuser(server.address()).await.unwrap();
+    let folder = inside.display().to_string();
+
+    link(&outside, "out/link");
+    link(&theirs, "out/b.csv");
+    std::fs::write(inside.join("out/old.csv"), "i\n0\n").unwrap();
+    let sql = format!("COPY (SELECT 2 AS i) TO '{folder}/out/' WITH (FORMAT csv, HEADER");
+    let error = superuser.command(&format!("{sql})")).await.expect_err("there are files");
+    assert_eq!(error.code(), "58P02", "{error}");
+    superuser.command(&format!("{sql}, OVERWRITE)")).await.unwrap();
+    assert!(theirs.exists() && !inside.join("out/old.csv").exists(), "OVERWRITE removes what is in the folder");
+
+    link(&outside, "by/d=1");
+    for existing in ["OVERWRITE", "APPEND"] {
+        let sql = format!(
+            "COPY (SELECT g AS d, 2 AS i FROM generate_series(0, 1) g) TO '{folder}/by/' WITH (FORMAT csv, PARTITION BY (d), {existing})"
+        );
+        let error = superuser.command(&sql).await.expect_err(&sql);
+        assert_eq!(error.code(), "42501", "{sql}: {error}");
+        assert!(error.to_string().contains(&format!("{folder}/by/d=1/part-")), "{error}");
+    }
+
+    for sql in [
+        format!("CREATE TABLE placed (i int) LOCATION '{folder}/placed'"),
+        "INSERT INTO placed VALUES (1)".to_owned(),
+        "SET lakegate.retention_check = off".to_owned(),
+    ] {
+        superuser.command(&sql).await.unwrap();
+    }
+    link(&outside, "placed/link");
+    std::fs::write(inside.join("placed/litter.parquet"), "").unwrap();
+    superuser.command("VACUUM placed RETAIN 0 HOURS").await.unwrap();
+    assert!(theirs.exists() && !inside.join("placed/litter.parquet").exists(), "VACUUM removes what is in the folder");
+    assert_eq!(superuser.value("SELECT i FROM placed").await.unwrap(), "1");
+    assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 1, "something was written");
+
+    superuser.command(&format!("COPY (SELECT 1 AS i) TO '{folder}/files/a.parquet'")).await.unwrap();
+    std::fs::copy(inside.join("files/a.parquet"), outside.join("b.parquet")).unwrap();
+    link(&outside, "files/link");
+    let convert = format!("CONVERT TO DELTA parquet.'{folder}/files'");
+    let error = superuser.command(&convert).await.expect_err("a file is elsewhere");
+    assert_eq!(error.code(), "42501", "{error}");
+    std::fs::remove_file(inside.join("files/link")).unwrap();
+    superuser.command(&convert).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_warehouse_is_not_written_by_other_names_of_it() {
     let home = Home::new();
     let server = Server::start_in(&home, &[]);

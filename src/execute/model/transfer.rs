@@ -47,7 +47,7 @@ pub(super) async fn export(road: &mut Road<'_>, statement: &ExportModel) -> Resu
         }
     };
     let name = statement.location.clone();
-    let target = ExportTarget { store: place.store, path: place.path, name, is_folder: false };
+    let target = ExportTarget { store: place.store, url: place.url, path: place.path, name, is_folder: false };
     files::write_whole(&target, bytes).await?;
     Ok(Output::Done("EXPORT MODEL".into()))
 }

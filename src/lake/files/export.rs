@@ -19,15 +19,18 @@ use arrow::datatypes::{DataType, Schema, SchemaRef};
 use async_compression::tokio::write::{GzipEncoder, ZstdEncoder};
 use bytes::Bytes;
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::object_store::ObjectStoreUrl;
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::ObjectStore;
 use object_store::path::Path;
 
 use super::format::Compression;
+use super::roots::check_below;
 use crate::encode::TextStyle;
 use crate::encode::copy::{Format, Options};
 use crate::encode::types::OutputColumn;
 use crate::error::{Error, Result, SqlState};
+use crate::lake::stores::{is_local_disk, list_linked};
 use folders::Folders;
 use upload::{File, PART_BYTES, Squeeze, Upload};
 use writer::Writer;
@@ -90,6 +93,8 @@ impl ExportOptions {
 #[derive(Debug, Clone)]
 pub struct ExportTarget {
     pub store: Arc<dyn ObjectStore>,
+    /// The store's own: scheme and bucket.
+    pub url: ObjectStoreUrl,
     pub path: Path,
     /// As the statement names it.
     pub name: String,
@@ -97,10 +102,22 @@ pub struct ExportTarget {
     pub is_folder: bool,
 }
 
+impl ExportTarget {
+    /// Refuses a file of a partition whose folder is a link that leads out of the target's, where the statement may write.
+    async fn check_below(&self, file: &Path) -> Result<()> {
+        if !is_local_disk(&self.url) {
+            return Ok(());
+        }
+        let disk = std::path::Path::new("/");
+        check_below(disk.join(self.path.as_ref()), disk.join(file.as_ref())).await
+    }
+}
+
 /// Writes all rows; how many they were. An empty result makes one file without rows.
 ///
 /// Errors: the stream's and the store's; 0A000 for a compression or type that the format lacks; 58P02 for a folder that is not
-/// empty. After an error, and when the future is dropped, nothing was written.
+/// empty; 42501 for a partition's folder that is a link out of the target. After an error, and when the future is dropped,
+/// nothing was written.
 pub async fn write(
     mut rows: SendableRecordBatchStream,
     columns: Vec<OutputColumn>,
@@ -185,18 +202,22 @@ async fn before(target: &ExportTarget, options: &ExportOptions) -> Result<Vec<Pa
     if !target.is_folder {
         return Ok(Vec::new());
     }
-    let mut listed = target.store.list(Some(&target.path)).map_ok(|meta| meta.location);
     match options.existing {
         Existing::Kept => Ok(Vec::new()),
-        Existing::Replaced => Ok(listed.try_collect().await?),
-        Existing::Refused => match listed.try_next().await? {
-            None => Ok(Vec::new()),
-            Some(_) => {
-                let message = format!("directory \"{}\" is not empty", target.name);
-                Err(Error::new(SqlState::DuplicateFile, message)
-                    .with_hint("OVERWRITE removes the files that are there, APPEND keeps them."))
+        // What links lead out to is not the folder's, and stays.
+        Existing::Replaced => {
+            Ok(target.store.list(Some(&target.path)).map_ok(|meta| meta.location).try_collect().await?)
+        }
+        Existing::Refused => {
+            // Who reads the folder would find that too.
+            let mut listed = list_linked(&target.store, &target.url, Some(&target.path));
+            if listed.try_next().await?.is_none() {
+                return Ok(Vec::new());
             }
-        },
+            let message = format!("directory \"{}\" is not empty", target.name);
+            Err(Error::new(SqlState::DuplicateFile, message)
+                .with_hint("OVERWRITE removes the files that are there, APPEND keeps them."))
+        }
     }
 }
 
@@ -286,6 +307,9 @@ impl Export<'_> {
             return Err(Error::new(SqlState::ProgramLimitExceeded, message));
         }
         let path = self.next_path(&folder)?;
+        if !folder.is_empty() {
+            self.target.check_below(&path).await?;
+        }
         let compression = self.compression(&path)?;
         let squeeze = match (&self.options.format, compression) {
             (ExportFormat::Parquet | ExportFormat::Avro, _) | (_, Compression::None) => Squeeze::None,

@@ -13,6 +13,7 @@ use regex::Regex;
 
 use super::table::FileSet;
 use crate::error::{Error, Result, SqlState};
+use crate::lake::stores::{is_local_disk, list_linked};
 
 /// Files that one path may mean.
 const FILES_MAX: usize = 1_000_000;
@@ -27,7 +28,7 @@ impl FileSet {
     /// 58P01 when there is none, 22023 for a malformed glob, 54000 for too many, and the store's own.
     pub async fn find(store: Arc<dyn ObjectStore>, url: ObjectStoreUrl, path_or_glob: &str) -> Result<Self> {
         let wanted = path_or_glob.trim_start_matches('/');
-        let (files, depth) = list(&store, wanted).await?;
+        let (files, depth) = list(&store, &url, wanted).await?;
         let set = Self { store, url, files: Arc::new(files), depth };
         if set.files.is_empty() {
             return Err(not_found(&set.name(wanted)));
@@ -40,7 +41,7 @@ impl FileSet {
     /// # Errors
     /// As [`find`](Self::find), but for 58P01.
     pub async fn find_any(store: Arc<dyn ObjectStore>, url: ObjectStoreUrl, path_or_glob: &str) -> Result<Self> {
-        let (files, depth) = list(&store, path_or_glob.trim_start_matches('/')).await?;
+        let (files, depth) = list(&store, &url, path_or_glob.trim_start_matches('/')).await?;
         Ok(Self { store, url, files: Arc::new(files), depth })
     }
 
@@ -80,7 +81,7 @@ impl FileSet {
 
     /// Whether they lie on the server's own disk.
     pub fn is_local(&self) -> bool {
-        self.url.as_str() == "file:///"
+        is_local_disk(&self.url)
     }
 
     /// A file as people name it.
@@ -110,10 +111,10 @@ pub(super) fn file_name(url: &ObjectStoreUrl, key: &str) -> String {
 }
 
 /// The files, sorted, and how deep the folder lies that they were looked for in.
-async fn list(store: &Arc<dyn ObjectStore>, wanted: &str) -> Result<(Vec<ObjectMeta>, usize)> {
+async fn list(store: &Arc<dyn ObjectStore>, url: &ObjectStoreUrl, wanted: &str) -> Result<(Vec<ObjectMeta>, usize)> {
     let (mut files, folder) = match wanted.find(['*', '?', '[', '{']) {
-        Some(first) => (list_glob(store, wanted, first).await?, folder_before(wanted, first)),
-        None => (list_plain(store, wanted).await?, wanted),
+        Some(first) => (list_glob(store, url, wanted, first).await?, folder_before(wanted, first)),
+        None => (list_plain(store, url, wanted).await?, wanted),
     };
     files.sort_by(|left, right| left.location.cmp(&right.location));
     Ok((files, path_of(folder)?.parts().count()))
@@ -135,27 +136,32 @@ fn path_of(text: &str) -> Result<Path> {
     })
 }
 
-async fn list_plain(store: &Arc<dyn ObjectStore>, wanted: &str) -> Result<Vec<ObjectMeta>> {
+async fn list_plain(store: &Arc<dyn ObjectStore>, url: &ObjectStoreUrl, wanted: &str) -> Result<Vec<ObjectMeta>> {
     let path = path_of(wanted)?;
     if !wanted.ends_with('/') && !wanted.is_empty() {
         match store.head(&path).await {
             Ok(file) => return Ok(vec![file]),
             Err(object_store::Error::NotFound { .. }) => {}
             // A local folder is no file and is said so in other words.
-            Err(_) if !list_folder(store, &path).await?.is_empty() => {}
+            Err(_) if !list_folder(store, url, &path).await?.is_empty() => {}
             Err(error) => return Err(error.into()),
         }
     }
-    list_folder(store, &path).await
+    list_folder(store, url, &path).await
 }
 
-async fn list_folder(store: &Arc<dyn ObjectStore>, folder: &Path) -> Result<Vec<ObjectMeta>> {
+async fn list_folder(store: &Arc<dyn ObjectStore>, url: &ObjectStoreUrl, folder: &Path) -> Result<Vec<ObjectMeta>> {
     let depth = folder.parts().count();
     let visible = |file: &ObjectMeta| !file.location.parts().skip(depth).any(|part| is_hidden(part.as_ref()));
-    collect(store, folder, visible).await
+    collect(store, url, folder, visible).await
 }
 
-async fn list_glob(store: &Arc<dyn ObjectStore>, glob: &str, first: usize) -> Result<Vec<ObjectMeta>> {
+async fn list_glob(
+    store: &Arc<dyn ObjectStore>,
+    url: &ObjectStoreUrl,
+    glob: &str,
+    first: usize,
+) -> Result<Vec<ObjectMeta>> {
     let folder = folder_before(glob, first);
     let pattern = glob_regex(glob)?;
     let base = path_of(folder)?;
@@ -166,17 +172,18 @@ async fn list_glob(store: &Arc<dyn ObjectStore>, glob: &str, first: usize) -> Re
         pattern.is_match(file.location.as_ref())
             && (shows_hidden || !file.location.parts().skip(depth).any(|part| is_hidden(part.as_ref())))
     };
-    collect(store, &base, matching).await
+    collect(store, url, &base, matching).await
 }
 
 async fn collect(
     store: &Arc<dyn ObjectStore>,
+    url: &ObjectStoreUrl,
     folder: &Path,
     wanted: impl Fn(&ObjectMeta) -> bool,
 ) -> Result<Vec<ObjectMeta>> {
     let prefix = (!folder.as_ref().is_empty()).then_some(folder);
     let mut found = Vec::new();
-    let mut files = store.list(prefix);
+    let mut files = list_linked(store, url, prefix);
     while let Some(file) = files.try_next().await? {
         if !wanted(&file) {
             continue;

@@ -1,4 +1,6 @@
 //! Folders of the server's disk that files must lie in, whatever links lead out of them.
+//!
+//! A path is checked before it is opened: that nobody puts a link there in between is for the folders' permissions to see to.
 
 use std::path::{Path, PathBuf};
 
@@ -16,6 +18,24 @@ pub fn check_within(roots: &[PathBuf], path: &Path) -> Result<()> {
     let message = format!("path \"{}\" is outside the allowed folders", path.display());
     Err(Error::new(SqlState::InsufficientPrivilege, message)
         .with_hint("The setting files.roots lists the folders that may be read and written."))
+}
+
+/// Refuses a file that would be made out of a folder, because a link in the folder leads out of it.
+///
+/// # Errors
+/// 42501.
+pub(super) async fn check_below(folder: PathBuf, file: PathBuf) -> Result<()> {
+    let checked = tokio::task::spawn_blocking(move || {
+        // What is not there yet has no links in it.
+        let is_new = folder.symlink_metadata().is_err();
+        if is_new || file.parent().is_some_and(|parent| lies_within(parent, &folder)) {
+            return Ok(());
+        }
+        let message = format!("path \"{}\" is outside \"{}\"", file.display(), folder.display());
+        Err(Error::new(SqlState::InsufficientPrivilege, message)
+            .with_detail("A symbolic link leads out of the folder."))
+    });
+    checked.await.map_err(|_| Error::internal("the check of a file failed"))?
 }
 
 /// Whether the path lies in the folder, after symbolic links are resolved as far as the path exists.

@@ -102,6 +102,26 @@ async fn globs_find_their_files() -> Result<()> {
 }
 
 #[tokio::test]
+async fn files_behind_links_are_found() -> Result<()> {
+    let home = tempfile::tempdir().expect("a folder");
+    let (folder, elsewhere) = (home.path().join("in"), home.path().join("elsewhere"));
+    for folder in [&folder, &elsewhere] {
+        std::fs::create_dir(folder)?;
+        std::fs::write(folder.join("a.csv"), "i\n1\n")?;
+    }
+    std::os::unix::fs::symlink(&elsewhere, folder.join("link"))?;
+    let stores = crate::lake::Stores::new("memory://lake", std::collections::HashMap::new())?;
+    for named in ["", "*.csv", "**/*.csv"] {
+        let place = stores.resolve(&format!("{}/{named}", folder.display()))?;
+        let found = FileSet::find(place.store, place.url, place.path.as_ref()).await?;
+        assert_eq!(found.files.len(), if named == "*.csv" { 1 } else { 2 }, "{named}");
+        let refused = found.check_within(std::slice::from_ref(&folder)).await.err().map(|error| error.sqlstate());
+        assert_eq!(refused, (named != "*.csv").then_some(SqlState::InsufficientPrivilege), "{named}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn csv_types_and_header_are_found() -> Result<()> {
     let text = "id,name,price,day,at,zoned,ok,zip,empty\n\
                 1,a,1.5,2020-01-02,2020-01-02 03:04:05,2020-01-02T03:04:05Z,true,01234,\n\
@@ -202,7 +222,8 @@ async fn write_numbers(store: &Arc<dyn ObjectStore>, path: &str, options: &Expor
     let batches = stream::iter(vec![Ok(batch.clone()), Ok(batch.clone())]);
     let rows = Box::pin(RecordBatchStreamAdapter::new(batch.schema(), batches));
     let is_folder = path.ends_with('/');
-    let target = ExportTarget { store: store.clone(), path: Path::from(path), name: path.to_owned(), is_folder };
+    let target =
+        ExportTarget { store: store.clone(), url: url(), path: Path::from(path), name: path.to_owned(), is_folder };
     write(rows, columns, TextStyle::default(), &target, options).await
 }
 
@@ -249,6 +270,7 @@ async fn a_failed_export_leaves_nothing() -> Result<()> {
     let rows = Box::pin(RecordBatchStreamAdapter::new(batch.schema(), batches));
     let target = ExportTarget {
         store: store.clone(),
+        url: url(),
         path: Path::from("o.parquet"),
         name: "o.parquet".to_owned(),
         is_folder: false,
@@ -268,8 +290,13 @@ async fn parquet_schemas_are_merged_by_name() -> Result<()> {
         let batch =
             RecordBatch::try_from_iter(columns.into_iter().map(|(name, array, _)| (name, array))).expect("batch");
         let rows = Box::pin(RecordBatchStreamAdapter::new(batch.schema(), stream::iter(vec![Ok(batch)])));
-        let target =
-            ExportTarget { store: store.clone(), path: Path::from(path), name: path.to_owned(), is_folder: false };
+        let target = ExportTarget {
+            store: store.clone(),
+            url: url(),
+            path: Path::from(path),
+            name: path.to_owned(),
+            is_folder: false,
+        };
         let options = ExportOptions::new(ExportFormat::Parquet);
         write(rows, output, TextStyle::default(), &target, &options).await
     };

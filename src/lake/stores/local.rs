@@ -5,8 +5,12 @@
 //! before it gets its name, and its folder after. Data files need that only once a commit names them: [`flush`].
 //!
 //! Files are staged beside their place under object_store's own name for such files (`name#number`), which listings hide.
+//!
+//! A listing stays in its folder: what symbolic links lead out to is left out. A name is followed wherever links lead, to be
+//! read, written and deleted: it has no folder to stay in, and who takes names from others checks them.
 
 mod staged;
+mod within;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -28,6 +32,11 @@ use staged::{StagedFile, sync_folder};
 
 /// Files and folders of one commit that are flushed at a time.
 const FLUSHES_MAX: usize = 8;
+
+/// All that can be read below a prefix, also what lies behind links that lead out of it.
+pub(super) fn list_linked(prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+    LocalFileSystem::new().list(prefix)
+}
 
 /// The local disk, from its root.
 #[derive(Debug)]
@@ -97,15 +106,15 @@ impl ObjectStore for LocalDisk {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list(prefix)
+        within::files(self.inner.list(prefix), prefix)
     }
 
     fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list_with_offset(prefix, offset)
+        within::files(self.inner.list_with_offset(prefix, offset), prefix)
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.inner.list_with_delimiter(prefix).await
+        within::level(self.inner.list_with_delimiter(prefix).await?, prefix).await
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
