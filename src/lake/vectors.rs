@@ -95,7 +95,7 @@ fn relative(location: &Resolved, text: &str) -> Result<Path> {
     Ok(location.path.parts().chain(folder).chain([object_store::path::PathPart::from(name)]).collect())
 }
 
-/// The path of a URL in the table's own store.
+/// The path of a URL in the table's own folder. A log does not open what else the server may read.
 fn absolute(location: &Resolved, url: &str) -> Result<Path> {
     let elsewhere = || Error::unsupported("a deletion vector in another store than its table");
     let url = url::Url::parse(url).map_err(|_| elsewhere())?;
@@ -103,7 +103,11 @@ fn absolute(location: &Resolved, url: &str) -> Result<Path> {
     if url.scheme() != here.scheme() || url.host_str() != here.host_str() {
         return Err(elsewhere());
     }
-    Path::from_url_path(url.path()).map_err(|_| elsewhere())
+    let path = Path::from_url_path(url.path()).map_err(|_| elsewhere())?;
+    if !path.prefix_matches(&location.path) {
+        return Err(damaged("it lies outside of the table's folder"));
+    }
+    Ok(path)
 }
 
 fn decode_z85(text: &str) -> Option<Vec<u8>> {
@@ -207,6 +211,16 @@ mod tests {
         assert_eq!(uuid.to_string(), "61d16c75-6994-46b7-a15b-8b538852e50e");
         assert_eq!(decode_z85("abc"), None);
         assert_eq!(decode_z85("\u{e9}bcd"), None);
+    }
+
+    #[test]
+    fn a_vector_lies_in_its_tables_folder() {
+        let stores = crate::lake::Stores::new("memory://lake", HashMap::new()).unwrap();
+        let place = stores.resolve("memory://lake/t").unwrap();
+        assert_eq!(absolute(&place, "memory://lake/t/a/v.bin").unwrap(), Path::from("t/a/v.bin"));
+        let code = |url| absolute(&place, url).unwrap_err().sqlstate();
+        assert_eq!(code("memory://lake/u/v.bin"), SqlState::DataCorrupted);
+        assert_eq!(code("memory://other/t/v.bin"), SqlState::FeatureNotSupported);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! Whoever asks first for a bucket makes its store; everybody else gets the same one. [`Stores`] is also DataFusion's registry,
 //! so that a scan finds the store of its URL.
 
+pub(super) mod confined;
 pub mod counted;
 #[cfg(test)]
 pub mod faulty;
