@@ -12,8 +12,13 @@ const LAYERS: &[&str] = &[
 ];
 
 /// Crates that only one module may name.
-const FENCES: &[(&str, &[&str])] =
-    &[("rustls", &["server", "protocol"]), ("axum", &["console"]), ("clap", &["cli"]), ("prost", &["models"])];
+const FENCES: &[(&str, &[&str])] = &[
+    ("rustls", &["server", "protocol"]),
+    ("axum", &["console"]),
+    ("clap", &["cli"]),
+    ("delta_kernel", &["lake"]),
+    ("prost", &["models"]),
+];
 
 fn source_files(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {

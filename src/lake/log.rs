@@ -1,5 +1,8 @@
 //! The Delta log of one table: open it, ask for a newer version, put a commit.
 
+mod confined;
+mod engine;
+
 use std::sync::Arc;
 
 use deltalake::DeltaTable;
@@ -10,20 +13,25 @@ use deltalake::logstore::{
 use object_store::ObjectStoreExt;
 use object_store::prefix::PrefixStore;
 
+use self::confined::ConfinedLog;
 use super::stores::Resolved;
+use super::stores::confined::ConfinedStore;
 use crate::error::{Error, Result, SqlState};
 
 /// Attempts of a put whose outcome is not known.
 const PUT_ATTEMPTS_MAX: u32 = 4;
 
-/// delta-rs' way to the log of the table at that place.
+/// delta-rs' way to the log of the table at that place, and to nothing else.
 pub(super) fn log_store(location: &Resolved) -> LogStoreRef {
+    // A prefix confines too; the other store takes whole keys.
     let prefixed = PrefixStore::new(location.log_store(), location.path.clone());
+    let rooted = ConfinedStore::new(location.log_store(), location.path.clone());
     let mut url = location.location.clone();
     // The kernel joins names to this URL, which works on a folder only.
     let folder = format!("{}/", url.path().trim_end_matches('/'));
     url.set_path(&folder);
-    default_logstore(Arc::new(prefixed), location.log_store(), &url, &StorageConfig::default())
+    let log = default_logstore(Arc::new(prefixed), Arc::new(rooted), &url, &StorageConfig::default());
+    Arc::new(ConfinedLog::new(log, location.path.clone()))
 }
 
 /// The newest version of the table there; `None` when there is no Delta log.

@@ -47,6 +47,7 @@ use super::columns::scanned_type;
 use super::data_file::DataFile;
 use super::interval::DecodeInterval;
 use super::live::Files;
+use super::stores::Resolved;
 use super::table::Table;
 use super::vectors::{self, Alive};
 use crate::error::Error;
@@ -324,9 +325,10 @@ impl LakeScan {
         let Some(session) = state.as_any().downcast_ref::<SessionState>() else {
             return Err(DataFusionError::Internal("this table can be scanned by a SessionState only".to_owned()));
         };
-        let delta = &self.table.delta;
-        delta.update_datafusion_session(session).map_err(|error| DataFusionError::External(Box::new(error)))?;
-        let provider = delta.table_provider().with_session(Arc::new(session.clone())).await?;
+        // delta-rs would give the session its own store for the whole bucket, in which there is this table's folder alone.
+        let Resolved { url, store, .. } = &self.table.location;
+        state.runtime_env().register_object_store(url.as_ref(), Arc::clone(store));
+        let provider = self.table.delta.table_provider().with_session(Arc::new(session.clone())).await?;
         let of = provider.schema();
         let projection = wanted.fields().iter().map(|field| of.index_of(field.name()));
         let projection = projection.collect::<std::result::Result<Vec<_>, _>>()?;

@@ -7,6 +7,7 @@
 //! so that a scan finds the store of its URL.
 
 pub(in crate::lake) mod bounds;
+pub(super) mod confined;
 pub mod counted;
 #[cfg(test)]
 pub mod faulty;

@@ -1,6 +1,7 @@
 //! Tests of the lake over memory, a temporary folder and a store that fails to order.
 
 mod commits;
+mod confined;
 mod formats;
 mod outside;
 mod scans;
