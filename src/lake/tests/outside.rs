@@ -52,7 +52,7 @@ async fn a_log_names_no_file_that_its_writer_may_not_read() {
     }
     // What its writer may read, and odd names in the folder.
     for (number, file) in
-        ["memory://lake/in/other/x.parquet", "/in/other/x.parquet", "a%3Ab=1%252F2/x%20y.parquet", "x..y.parquet"]
+        ["memory://lake/in/other/x.parquet", "/in/other/x.parquet", "a%253Ab=1%252F2/x%20y.parquet", "x..y.parquet"]
             .into_iter()
             .enumerate()
     {

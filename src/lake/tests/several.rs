@@ -208,14 +208,21 @@ async fn a_forged_mark_leads_nowhere() {
 async fn a_forged_mark_gets_no_other_tables_commit() {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     let (lakes, decided) = servers(Arc::clone(&store)).await;
-    let reserved = reserved(&lakes[0], ONE, 5..8).await;
+    let mut tables = Vec::new();
+    for place in PLACES {
+        let private = lakes[0].table(place, Freshness::Latest).await.unwrap().private().unwrap();
+        let written = lakes[0].write(request(WriteMode::Append(private), vec![ints(5..8)])).await.unwrap();
+        tables.push(written.table.unwrap());
+    }
+    let reserved = lakes[0].reserve(ONE, tables, &Operation::new("TRANSACTION")).await.unwrap();
     decided.committed.lock().insert(ONE.to_owned());
     reserved.keep_files();
     drop(reserved);
-    // The first table's log asks for the second one's commit.
+    assert_eq!(rows(&lakes[0], PLACES[0]).await, [0, 1, 5, 6, 7]);
+    // The log of the first table asks for the commit of the second one, which nobody has met yet.
     forge(&store, lakes[0].table(PLACES[0], Freshness::Latest).await.unwrap().version() + 1, &format!("{ONE}/1")).await;
-    assert_eq!(rows(&lakes[1], PLACES[0]).await, [0, 1]);
+    assert_eq!(rows(&lakes[1], PLACES[0]).await, [0, 1, 5, 6, 7]);
     append(&lakes[1], PLACES[0], 2..3).await.unwrap();
-    assert_eq!(rows(&lakes[0], PLACES[0]).await, [0, 1, 2]);
-    assert_eq!(rows(&lakes[0], PLACES[1]).await, [5, 6, 7]);
+    assert_eq!(rows(&lakes[0], PLACES[0]).await, [0, 1, 2, 5, 6, 7]);
+    assert_eq!(rows(&lakes[0], PLACES[1]).await, [0, 1, 5, 6, 7]);
 }
