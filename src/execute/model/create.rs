@@ -25,7 +25,7 @@ use crate::lake;
 use crate::models::dataset::{Builder, Plan};
 use crate::models::header::{Header, Label, Rows, SETTINGS, TransformItem};
 use crate::models::options::Options;
-use crate::models::{Feature, ModelType, Task};
+use crate::models::{Feature, ModelType, OfOption, Task};
 use crate::plan::{self, settled};
 use crate::sql::{self, CreateModel};
 
@@ -91,16 +91,17 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &CreateModel) -> Result<
     let started = std::time::Instant::now();
     let builder = Builder::new(roles.plan.clone(), road.ground.engine.memory_pool());
     let rows = road.start(bound.plan).await?;
-    let builder = gathered(road, builder, rows, &progress).await?;
+    let told = |error: Error| told(error, &options, statement);
+    let builder = gathered(road, builder, rows, &progress, &told).await?;
     let threads = training::threads(road, &options);
-    let dataset = road.ground.engine.compute(async move { builder.finish(threads) }).await?;
+    let dataset = road.ground.engine.compute(async move { builder.finish(threads) }).await.map_err(told)?;
     let features = dataset.features.clone();
     let counted = Rows {
         train: dataset.train_rows as u64,
         eval: (dataset.rows - dataset.train_rows) as u64,
         skipped: dataset.skipped.iter().map(|(reason, count)| ((*reason).to_owned(), *count)).collect(),
     };
-    let outcome = train(road, dataset, &options, &progress).await?;
+    let outcome = train(road, dataset, &options, &progress).await.map_err(told)?;
     options.values.extend(outcome.chosen);
     let header = Header {
         id: uuid::Uuid::now_v7().to_string(),
@@ -152,16 +153,17 @@ async fn gathered(
     mut builder: Builder,
     mut rows: BatchStream,
     progress: &Progress,
+    told: &impl Fn(Error) -> Error,
 ) -> Result<Builder> {
     let mut next = rows.next().await.transpose()?;
     while let Some(batch) = next {
         let push = road.ground.engine.compute(async move {
-            builder.push(&batch).map_err(hinted)?;
+            builder.push(&batch)?;
             Ok(builder)
         });
         // Both to their ends: of two errors it is always the earlier row's.
         let (pushed, read) = tokio::join!(push, rows.next());
-        builder = pushed?;
+        builder = pushed.map_err(told)?;
         progress.read(builder.rows());
         next = read.transpose()?;
     }
@@ -497,11 +499,17 @@ fn settings(road: &Road<'_>, statement: &CreateModel) -> Result<BTreeMap<String,
     SETTINGS.into_iter().map(value).collect()
 }
 
-fn hinted(error: Error) -> Error {
-    match error.sqlstate() {
-        SqlState::OutOfMemory if error.hint().is_none() => error.with_hint(
-            "The rows to learn from are held in memory: train on a sample of them, on fewer columns or with smaller or fewer trees (max_depth, num_trees), or raise the memory limit.",
-        ),
-        _ => error,
+/// An error of training as the statement tells it: at the option that it is about, or at the model's name where that is not
+/// written.
+fn told(error: Error, options: &Options, statement: &CreateModel) -> Error {
+    let error = match OfOption::of(&error) {
+        Some(name) => error.at(at_option(name, options, statement).or(super::place(&statement.name))),
+        None => error,
+    };
+    if error.sqlstate() != SqlState::OutOfMemory {
+        return error;
     }
+    error.with_hint(
+        "The rows to learn from and what is learned are held in memory: train on a sample of the rows, on fewer columns or with fewer or smaller trees (num_trees, max_depth), or raise memory.pool_bytes.",
+    )
 }
