@@ -442,8 +442,9 @@ fn inputs(
     if statement.transform.is_empty() {
         return Ok(Vec::new());
     }
-    let bound =
-        plan::bind_query(&statement.query, &road.context, relations, &road.source, &mut plan::Parameters::none())?;
+    // They have their types since the whole query was bound.
+    let mut parameters = road.parameters.clone();
+    let bound = plan::bind_query(&statement.query, &road.context, relations, &road.source, &mut parameters)?;
     let mut named = std::collections::BTreeSet::new();
     for item in &statement.transform {
         named.extend(sql::column_names(&item.expression.expression));
