@@ -25,7 +25,7 @@ use crate::lake;
 use crate::models::dataset::{Builder, Plan};
 use crate::models::header::{Header, Label, Rows, SETTINGS, TransformItem};
 use crate::models::options::Options;
-use crate::models::{Feature, ModelType, OfOption, Task};
+use crate::models::{self, Feature, ModelType, OfOption, Task};
 use crate::plan::{self, settled};
 use crate::sql::{self, CreateModel};
 
@@ -48,6 +48,7 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &CreateModel) -> Result<
         }
         require_owner((road.session.superuser, road.role_oid()), model.owner, "model", &name)?;
     }
+    let at_name = |error: Error| error.at(super::place(&statement.name));
     let mut options = read_options(&statement.options)?;
     for item in &statement.transform {
         plan::model::check_transform(&item.expression.expression, &road.source)?;
@@ -70,21 +71,29 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &CreateModel) -> Result<
     };
     let label_inputs = made_of(&|name| roles.label.as_ref().is_some_and(|label| label.name == name));
     let inputs = made_of(&|name| roles.plan.features.iter().any(|(_, feature)| feature.name == name));
+    let settings = settings(road, statement)?;
     users::check_default(road, (&schema, &name), |now| {
         let features = roles.plan.features.iter().map(|(_, feature)| feature.clone()).collect();
-        let (transform, inputs) = (transform.clone(), inputs.clone());
-        // Classes are what training finds; most often they are those of before. They are looked at again when they are known.
+        // What training finds, such as classes, most often is what it was. It is looked at when it is known.
         let classes = now.header.label.clone();
         let label = roles.label.clone().map(|feature| match classes {
             Some(label) => Label { feature, ..label },
             None => Label { feature, classes: Vec::new(), positive: None },
         });
-        let id = "to bind".to_owned();
-        let header = Header { id, options: options.clone(), features, label, transform, inputs, ..now.header.clone() };
-        Arc::new(now.to_bind(header))
+        Arc::new(now.to_bind(Header {
+            id: "to bind".to_owned(),
+            options: options.clone(),
+            features,
+            label,
+            transform: transform.clone(),
+            inputs: inputs.clone(),
+            label_inputs: label_inputs.clone(),
+            settings: settings.clone(),
+            ..now.header.clone()
+        }))
     })
     .await
-    .map_err(|error| error.at(super::place(&statement.name)))?;
+    .map_err(at_name)?;
     let sources = sources(road, &relations)?;
     let query_text = with_values(road, &statement.query_text)?;
     let progress = Progress::start(road);
@@ -118,7 +127,7 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &CreateModel) -> Result<
         transform,
         inputs,
         label_inputs,
-        settings: settings(road, statement)?,
+        settings,
         query: query_text,
         search_path: road.context.search_path.clone(),
         sources,
@@ -133,15 +142,13 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &CreateModel) -> Result<
         trials: outcome.trials,
         notes: outcome.notes,
     };
-    // Now the classes are known.
-    users::check_default(road, (&schema, &name), |now| Arc::new(now.to_bind(header.clone())))
-        .await
-        .map_err(|error| error.at(super::place(&statement.name)))?;
-    for note in &header.notes {
+    let model = Arc::new(models::Model::new(header, outcome.categories, outcome.learned)?);
+    users::check_default(road, (&schema, &name), |_| Arc::clone(&model)).await.map_err(at_name)?;
+    for note in &model.header.notes {
         road.notice(Error::notice(Severity::Notice, SqlState::SuccessfulCompletion, note.clone()));
     }
     progress.phase("storing");
-    let entry = store(road, header, (outcome.categories, outcome.learned)).await?;
+    let entry = store(road, &model).await?;
     drop(outcome.memory);
     name_it(road, (schema, name), entry, (statement.or_replace, statement.if_not_exists)).await?;
     Ok(Output::Done("CREATE MODEL".into()))
@@ -195,13 +202,8 @@ impl Entry {
 }
 
 /// Writes the artifact.
-async fn store(
-    road: &mut Road<'_>,
-    header: Header,
-    (categories, learned): (crate::models::inputs::Categories, crate::models::Learned),
-) -> Result<Entry> {
-    let model = Arc::new(crate::models::Model::new(header, categories, learned)?);
-    let encoded = Arc::clone(&model);
+async fn store(road: &mut Road<'_>, model: &Arc<models::Model>) -> Result<Entry> {
+    let encoded = Arc::clone(model);
     let bytes = road.ground.engine.compute(async move { encoded.encode() }).await?;
     let stored = road.ground.lake.store_model(&model.header.id, bytes.into()).await?;
     Ok(Entry::new(&model.header, stored))

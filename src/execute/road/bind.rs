@@ -73,8 +73,8 @@ impl Road<'_> {
         bound.map_err(Error::without_position)
     }
 
-    /// What of a view would be another with this model as the default version of the model with that OID: an error, or a
-    /// column. `None` also for a view that cannot be read as it is.
+    /// What of a view would be another with this model as the default version of the model with that OID: an error, or one of
+    /// the view's columns. `None` also for a view that cannot be read as it is.
     pub(crate) async fn changed_by_model(
         &mut self,
         (schema, name): (&str, &str),
@@ -97,18 +97,7 @@ impl Road<'_> {
             Ok(after) => after,
             Err(error) => return Ok(Some(error.message().to_owned())),
         };
-        let mut pairs = before.columns.iter().zip(&after.columns);
-        let other = pairs.find(|(before, after)| before.name != after.name || before.ty != after.ty);
-        Ok(match other {
-            Some((before, after)) if before.name != after.name => {
-                Some(format!("its column \"{}\" would become \"{}\"", before.name, after.name))
-            }
-            Some((column, after)) => {
-                Some(format!("its column \"{}\" would become {}", column.name, format_type(after.ty)))
-            }
-            None if before.columns.len() != after.columns.len() => Some("it would have other columns".to_owned()),
-            None => None,
-        })
+        Ok(changed_column(relation, &before.columns, &after.columns))
     }
 
     /// The table that this statement reads for a relation; `None` for a relation that is no table of the catalog.
@@ -369,5 +358,30 @@ impl Road<'_> {
             bound.push((name, text.map_err(Error::without_position)?));
         }
         Ok(bound)
+    }
+}
+
+/// The first column of a view that would be neither what its query gives now nor what it was made with. A view shows its own
+/// columns, whatever comes behind them; a materialized view is filled with all.
+fn changed_column(relation: &CatalogRelation, now: &[OutputColumn], becomes: &[OutputColumn]) -> Option<String> {
+    let made = relation.columns.as_slice();
+    let fits = |columns: &[OutputColumn]| match relation.kind {
+        RelationKind::View(_) => columns.len() >= made.len(),
+        RelationKind::Table(_) => columns.len() == made.len(),
+    };
+    if !fits(now) {
+        return None;
+    }
+    for ((made, now), becomes) in made.iter().zip(now).zip(becomes) {
+        if becomes.name != now.name && becomes.name != made.name {
+            return Some(format!("its column \"{}\" would become \"{}\"", made.name, becomes.name));
+        }
+        if becomes.ty != now.ty && becomes.ty != made.ty() {
+            return Some(format!("its column \"{}\" would become {}", made.name, format_type(becomes.ty)));
+        }
+    }
+    match made.get(becomes.len()) {
+        Some(missing) => Some(format!("it would lack its column \"{}\"", missing.name)),
+        None => (!fits(becomes)).then(|| "it would have other columns".to_owned()),
     }
 }
