@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt as _;
 use sqlparser::ast::{self, SelectItem, Spanned as _};
@@ -12,7 +13,7 @@ use super::given::{at_option, read_options};
 use super::series;
 use super::sources::sources;
 use super::training::{self, Progress, train};
-use super::users;
+use super::users::{self, Checked};
 use crate::catalog::{Document, Model, ModelVersion};
 use crate::encode::TextStyle;
 use crate::encode::column::ColumnWriter;
@@ -143,14 +144,19 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &CreateModel) -> Result<
         notes: outcome.notes,
     };
     let model = Arc::new(models::Model::new(header, outcome.categories, outcome.learned)?);
-    users::check_default(road, (&schema, &name), |_| Arc::clone(&model)).await.map_err(at_name)?;
+    if !road.staged {
+        // Training takes its time: others may have made views meanwhile.
+        let newest = road.ground.catalog.fresh(Duration::ZERO).await?;
+        road.see(newest);
+    }
+    let checked = users::check_default(road, (&schema, &name), |_| Arc::clone(&model)).await.map_err(at_name)?;
     for note in &model.header.notes {
         road.notice(Error::notice(Severity::Notice, SqlState::SuccessfulCompletion, note.clone()));
     }
     progress.phase("storing");
     let entry = store(road, &model).await?;
     drop(outcome.memory);
-    name_it(road, (schema, name), entry, (statement.or_replace, statement.if_not_exists)).await?;
+    name_it(road, (schema, name), (entry, checked), (statement.or_replace, statement.if_not_exists)).await?;
     Ok(Output::Done("CREATE MODEL".into()))
 }
 
@@ -209,17 +215,20 @@ async fn store(road: &mut Road<'_>, model: &Arc<models::Model>) -> Result<Entry>
     Ok(Entry::new(&model.header, stored))
 }
 
-/// Enters a version into the catalog, as the default.
+/// Enters a version into the catalog, as the default that views were checked with.
 pub(super) async fn name_it(
     road: &mut Road<'_>,
     (schema, name): (String, String),
-    entry: Entry,
+    (entry, checked): (Entry, Checked),
     (or_replace, if_not_exists): (bool, bool),
 ) -> Result<()> {
     let (owner, superuser) = (road.role_oid(), road.session.superuser);
     // Whole: a transaction holds the artifact as long as it may run this again.
     let entry = Arc::new(entry);
     let skipped = road.define(move |document: &mut Document| {
+        if let Some(model) = document.model(&schema, &name).filter(|_| or_replace) {
+            checked.still_holds(document, model.oid)?;
+        }
         let oid = document.take_oid();
         let Some(definition) = document.schemas.get_mut(&schema) else {
             return Err(Error::new(SqlState::InvalidSchemaName, format!("schema \"{schema}\" does not exist")));

@@ -6,7 +6,9 @@ use datafusion::logical_expr::LogicalPlan;
 use sqlparser::ast;
 
 use super::{Road, Target, relation_columns};
-use crate::catalog::{self, ModelRead, ReadColumn, Relation as CatalogRelation, RelationKind, View, ViewRead};
+use crate::catalog::{
+    self, ModelRead, ReadColumn, ReadVersion, Relation as CatalogRelation, RelationKind, View, ViewRead,
+};
 use crate::encode::types::{OutputColumn, PgType, format_type};
 use crate::error::{Error, Result, SqlState};
 use crate::execute::ground::Asked;
@@ -229,10 +231,7 @@ impl Road<'_> {
             }
         }
         reads.sort_by(|one, other| (&one.schema, &one.name).cmp(&(&other.schema, &other.name)));
-        let read = |used: &plan::model::UsedModel| ModelRead { name: used.written.clone(), oid: used.oid };
-        let mut models: Vec<ModelRead> = relations.models.values().map(read).collect();
-        models.sort_by(|one, other| one.name.cmp(&other.name));
-        models.dedup();
+        let models = models_read(&relations);
         Ok((bound, Reads { relations: reads, models }, kept))
     }
 
@@ -359,6 +358,19 @@ impl Road<'_> {
         }
         Ok(bound)
     }
+}
+
+/// The models that a query was bound with, in the order of their names.
+fn models_read(relations: &Relations) -> Vec<ModelRead> {
+    let read = |(text, used): (&String, &plan::model::UsedModel)| {
+        let is_named = plan::model::parse_model(text).is_ok_and(|(_, version)| version.is_some());
+        let version = if is_named { ReadVersion::Named(used.version) } else { ReadVersion::Default(used.version) };
+        ModelRead { name: used.written.clone(), oid: used.oid, version: Some(version) }
+    };
+    let mut models: Vec<ModelRead> = relations.models.iter().map(read).collect();
+    models.sort_by(|one, other| (&one.name, one.version).cmp(&(&other.name, other.version)));
+    models.dedup();
+    models
 }
 
 /// The first column of a view that would be neither what its query gives now nor what it was made with. A view shows its own
