@@ -299,6 +299,19 @@ pub struct ModelRead {
     /// As the query has it, without a version.
     pub name: String,
     pub oid: u32,
+    /// What the query was bound with; not known of a view that an earlier program made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<ReadVersion>,
+}
+
+/// The version of a model that a view was made with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReadVersion {
+    /// The query names it.
+    Named(u32),
+    /// The query names none, and this was the default.
+    Default(u32),
 }
 
 /// A relation that a view's query names.
@@ -383,20 +396,22 @@ impl Document {
     }
 
     /// Refuses schemas, relations and models that were made or changed since `before` to need what is not there any more:
-    /// somebody else dropped it.
+    /// somebody else dropped it, or made another version of a model its default.
     ///
     /// # Errors
     /// 40001.
     pub fn check_references(&self, before: &Self) -> Result<()> {
         let (known, now) = (before.by_oid(), self.by_oid());
         for relation in now.values() {
+            let old = known.get(&relation.oid).copied();
             let needs = relation.kind.needs();
-            let needed = known.get(&relation.oid).map(|old| old.kind.needs()).unwrap_or_default();
+            let needed = old.map(|old| old.kind.needs()).unwrap_or_default();
             let is_lost =
                 |oid: &u32| *oid >= FIRST_USER_OID && !now.contains_key(oid) && self.model_by_oid(*oid).is_none();
             if needs != needed && needs.iter().any(is_lost) {
                 return Err(lost("A relation"));
             }
+            self.check_models(before, relation, old)?;
         }
         let (known, roles) = (before.role_needs(), self.roles.values().map(|role| role.oid).collect::<BTreeSet<_>>());
         for (oid, (owner, users)) in self.role_needs() {
@@ -407,6 +422,35 @@ impl Document {
             let is_new = |user: &&u32| **user != EVERYBODY && old_users.is_none_or(|old| !old.contains(*user));
             if users.into_iter().flatten().filter(is_new).any(|user| !roles.contains(user)) {
                 return Err(lost("A role"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses a view that was made or replaced since `before` with versions of models that it would not be made with now.
+    fn check_models(&self, before: &Self, relation: &Relation, old: Option<&Relation>) -> Result<()> {
+        let Some(view) = relation.kind.query().filter(|view| !view.models.is_empty()) else { return Ok(()) };
+        let old = old.and_then(|old| old.kind.query());
+        if old.is_some_and(|old| old.query == view.query && old.models == view.models) {
+            return Ok(());
+        }
+        for read in &view.models {
+            match read.version {
+                None => {}
+                Some(ReadVersion::Named(version)) => {
+                    let model = self.model_by_oid(read.oid);
+                    if !model.is_some_and(|(_, _, model)| model.versions.contains_key(&version)) {
+                        return Err(lost("A version of a model"));
+                    }
+                }
+                Some(ReadVersion::Default(version)) => {
+                    let default =
+                        |document: &Self| document.model_by_oid(read.oid).map(|(_, _, model)| model.default_version);
+                    // Where this very change has made another one the default, it has looked at the view.
+                    if default(self) != Some(version) && default(before) != Some(version) {
+                        return Err(overtaken("Another transaction changed the default version of a model."));
+                    }
+                }
             }
         }
         Ok(())
@@ -466,7 +510,11 @@ impl Document {
 }
 
 fn lost(what: &str) -> Error {
+    overtaken(format!("{what} that the statement needs was dropped by another transaction."))
+}
+
+fn overtaken(detail: impl Into<String>) -> Error {
     Error::new(SqlState::SerializationFailure, "could not serialize access due to concurrent update")
-        .with_detail(format!("{what} that the statement needs was dropped by another transaction."))
+        .with_detail(detail)
         .with_hint("Try the statement again.")
 }

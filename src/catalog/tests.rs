@@ -112,6 +112,19 @@ async fn unknown_fields_are_read_over() {
     assert_eq!(open(&store).await.snapshot().version, 2);
 }
 
+#[test]
+fn views_of_earlier_programs_do_not_tell_the_versions_of_their_models() {
+    let early: ModelRead = serde_json::from_str(r#"{"name":"m","oid":20000}"#).unwrap();
+    assert_eq!(early.version, None);
+    for (version, told) in [(ReadVersion::Default(2), r#"{"default":2}"#), (ReadVersion::Named(3), r#"{"named":3}"#)] {
+        let read = ModelRead { version: Some(version), ..early.clone() };
+        let text = serde_json::to_string(&read).unwrap();
+        assert_eq!(text, format!(r#"{{"name":"m","oid":20000,"version":{told}}}"#));
+        let again: ModelRead = serde_json::from_str(&text).unwrap();
+        assert_eq!(again, read);
+    }
+}
+
 #[tokio::test]
 async fn a_put_that_took_effect_but_failed_is_applied_once() {
     let inner = memory();

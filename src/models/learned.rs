@@ -9,7 +9,7 @@ use super::inputs::{Categories, Input, Inputs};
 use super::kind::{ModelType, Task};
 use super::linear::LinearModel;
 use super::linear::logistic::LogisticModel;
-use super::refusal::Refusal;
+use super::refusal::{OfOption, Refusal};
 use super::series::SeriesSet;
 use super::tree::Feature as TreeFeature;
 use super::trees::Trees;
@@ -52,6 +52,9 @@ pub fn refused(refusal: Refusal) -> Error {
         Refusal::Overflow(_) | Refusal::Infinite { .. } => {
             Error::new(SqlState::NumericValueOutOfRange, refusal.to_string())
                 .with_hint("Leave such rows out in the query.")
+        }
+        Refusal::Option { name, .. } => {
+            Error::new(SqlState::InvalidParameterValue, refusal.to_string()).with_source(OfOption(name))
         }
         _ => Error::new(SqlState::InvalidParameterValue, refusal.to_string()),
     }

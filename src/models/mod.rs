@@ -38,6 +38,6 @@ pub use feature::{Feature, FeatureKind, class_values, numbers, texts, values};
 pub use kind::{ModelType, Task};
 pub use learned::{Learned, Weight};
 pub use model::{Answer, Model};
-pub use refusal::Refusal;
+pub use refusal::{OfOption, Refusal};
 pub use series::{Asked, Expected, Known, Series, SeriesSet};
 pub use train::{Control, Outcome, train};

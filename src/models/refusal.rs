@@ -39,6 +39,19 @@ pub enum Refusal {
     Damaged(&'static str),
 }
 
+/// The option that an error of training is about. It is the error's source, for whoever knows where the option was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("option \"{0}\"")]
+pub struct OfOption(pub &'static str);
+
+impl OfOption {
+    /// The option's own name.
+    pub fn of(error: &crate::error::Error) -> Option<&'static str> {
+        let source = std::error::Error::source(error)?;
+        source.downcast_ref::<Self>().map(|option| option.0)
+    }
+}
+
 impl From<Stopped> for Refusal {
     fn from(_: Stopped) -> Self {
         Self::Stopped

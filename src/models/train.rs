@@ -16,6 +16,7 @@ use super::inputs::Categories;
 use super::kind::Task;
 use super::learned::Learned;
 use super::options::{Options, Value};
+use super::refusal::OfOption;
 use super::watch::Watch;
 use crate::error::{Error, Result, SqlState};
 
@@ -121,7 +122,6 @@ pub fn train(dataset: &Dataset, options: &Options, control: &Control<'_>) -> Res
 }
 
 fn check(dataset: &Dataset, options: &Options, classes: &[String]) -> Result<()> {
-    let refuse = |message: String| Err(Error::new(SqlState::InvalidParameterValue, message));
     if dataset.train_rows == 0 {
         let message = "there are no rows to train a model with".to_owned();
         let error = Error::new(SqlState::InvalidParameterValue, message);
@@ -145,7 +145,8 @@ fn check(dataset: &Dataset, options: &Options, classes: &[String]) -> Result<()>
     }
     if seen.iter().filter(|seen| **seen).count() < 2 {
         let only = classes.iter().zip(&seen).find(|(_, seen)| **seen).map_or("", |(class, _)| class);
-        return refuse(format!("all rows to train with have the same label, \"{only}\""));
+        let message = format!("all rows to train with have the same label, \"{only}\"");
+        return Err(Error::new(SqlState::InvalidParameterValue, message).with_source(OfOption("label")));
     }
     Ok(())
 }
@@ -153,16 +154,17 @@ fn check(dataset: &Dataset, options: &Options, classes: &[String]) -> Result<()>
 /// Of two classes the one that probabilities are about: the option's, or the larger one.
 fn positive(options: &Options, classes: &[String]) -> Result<Option<usize>> {
     let Some(name) = options.text("positive") else { return Ok((classes.len() == 2).then_some(1)) };
+    let refused =
+        |message: String| Error::new(SqlState::InvalidParameterValue, message).with_source(OfOption("positive"));
     if classes.len() != 2 {
         let message = format!("option \"positive\" is for two classes, the label has {}", classes.len());
-        return Err(Error::new(SqlState::InvalidParameterValue, message));
+        return Err(refused(message));
     }
     match classes.iter().position(|class| class == name) {
         Some(place) => Ok(Some(place)),
         None => {
             let message = format!("the label has no class \"{name}\"");
-            Err(Error::new(SqlState::InvalidParameterValue, message)
-                .with_detail(format!("Its classes are {}.", classes.join(", "))))
+            Err(refused(message).with_detail(format!("Its classes are {}.", classes.join(", "))))
         }
     }
 }

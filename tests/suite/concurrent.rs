@@ -192,3 +192,48 @@ async fn models_and_schemas_have_roles_that_are_there() {
     run(&mut one, &["CREATE ROLE heir", "GRANT EXECUTE ON MODEL m TO heir", "ALTER MODEL m RENAME TO n"]).await;
     assert_eq!(other.value("SELECT string_agg(model_owner, ',') FROM lakegate.models").await.unwrap(), "lakegate");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_has_the_version_of_a_model_that_it_was_made_with() {
+    let (_server, mut one, mut other) = two().await;
+    let again = format!("CREATE OR REPLACE MODEL m {MODEL}");
+    run(&mut one, &[&again, &again, &again]).await;
+    // A version goes.
+    run(&mut one, &["BEGIN", "CREATE VIEW v AS SELECT predict('m@1', x => 3) AS p"]).await;
+    run(&mut other, &["DROP MODEL m VERSION 1"]).await;
+    refused(&mut one, "COMMIT", "40001").await;
+    run(&mut one, &["BEGIN", "DROP MODEL m VERSION 2"]).await;
+    run(&mut other, &["CREATE VIEW v AS SELECT predict('m@2', x => 3) AS p"]).await;
+    refused(&mut one, "COMMIT", "2BP01").await;
+    run(&mut other, &["DROP VIEW v"]).await;
+    // Another becomes the default.
+    let wider = MODEL.replace("SELECT g AS x,", "SELECT g AS x, g % 3 AS z,");
+    let wider = format!("CREATE OR REPLACE MODEL m {wider}");
+    for change in ["ALTER MODEL m SET DEFAULT VERSION 2", &wider] {
+        run(&mut one, &["BEGIN", "CREATE VIEW v AS SELECT predict('m', x => 3) AS p"]).await;
+        run(&mut other, &[change]).await;
+        refused(&mut one, "COMMIT", "40001").await;
+    }
+    assert_eq!(other.value("SELECT default_version FROM lakegate.models").await.unwrap(), "4");
+    run(&mut other, &["ALTER MODEL m SET DEFAULT VERSION 3"]).await;
+    for change in ["ALTER MODEL m SET DEFAULT VERSION 4", &wider] {
+        run(&mut one, &["BEGIN", change]).await;
+        run(&mut other, &["CREATE VIEW v AS SELECT predict('m', x => 3) AS p"]).await;
+        refused(&mut one, "COMMIT", "40001").await;
+        assert_eq!(other.value("SELECT round(p) FROM v").await.unwrap(), "6");
+        run(&mut other, &["DROP VIEW v"]).await;
+    }
+    // What one transaction does by itself fits.
+    run(&mut one, &["BEGIN", "CREATE VIEW v AS SELECT predict('m', x => 3) AS p", &again, "COMMIT"]).await;
+    run(&mut one, &["BEGIN", &again, "CREATE OR REPLACE VIEW v AS SELECT predict('m', x => 4) AS p", "COMMIT"]).await;
+    assert_eq!(other.value("SELECT round(p) FROM v").await.unwrap(), "8");
+    // A view that takes another's place.
+    run(&mut one, &["BEGIN", "CREATE OR REPLACE VIEW v AS SELECT predict('m', x => 5) AS p"]).await;
+    run(&mut other, &["ALTER MODEL m SET DEFAULT VERSION 3"]).await;
+    refused(&mut one, "COMMIT", "40001").await;
+    run(&mut one, &["BEGIN", "ALTER MODEL m SET DEFAULT VERSION 2"]).await;
+    run(&mut other, &["CREATE OR REPLACE VIEW v AS SELECT predict('m', x => 5) AS p"]).await;
+    refused(&mut one, "COMMIT", "40001").await;
+    run(&mut one, &["ALTER MODEL m SET DEFAULT VERSION 2"]).await;
+    assert_eq!(other.value("SELECT round(p) FROM v").await.unwrap(), "10");
+}

@@ -6,7 +6,7 @@ mod unnamed;
 
 use std::time::{Duration, Instant};
 
-use crate::protocol::Connection;
+use crate::protocol::{Connection, Failure};
 use crate::server::{Home, Server};
 
 const ROWS: &str = "CREATE TABLE rows AS SELECT i AS id, (i * 37 % 1009)::float8 AS x, (i * 53 % 997)::float8 AS y, \
@@ -87,9 +87,20 @@ async fn training_stops_when_it_is_asked_to() {
 async fn rows_that_do_not_fit_into_memory_are_refused() {
     let server = Server::start(&["--set", "memory.pool_bytes=24MB"]);
     let mut connection = Connection::superuser(server.address()).await.unwrap();
-    let refused = "CREATE MODEL m OPTIONS (model_type = 'random_forest_classifier', label = 'high') AS \
-         SELECT i AS a, i * 2 AS b, i * 3 AS c, i % 2 = 0 AS high FROM generate_series(1, 3000000) AS s(i)";
-    assert_eq!(connection.command(refused).await.unwrap_err().code(), "53200");
+    // While they are read, while they are put in order, while trees grow.
+    for rows in [3_000_000, 300_000, 100_000] {
+        let refused = format!(
+            "CREATE MODEL m OPTIONS (model_type = 'random_forest_classifier', label = 'high', threads = 2) AS \
+             SELECT i AS a, i * 2 AS b, i * 3 AS c, i % 2 = 0 AS high FROM generate_series(1, {rows}) AS s(i)"
+        );
+        match connection.command(&refused).await {
+            Err(Failure::Refused(told)) => {
+                assert_eq!(told.code(), "53200", "{rows}: {told}");
+                assert!(told.field('H').contains("train on a sample of the rows"), "{rows}: {told}");
+            }
+            other => panic!("{rows} rows: {other:?}"),
+        }
+    }
     connection.command(ROWS).await.unwrap();
     connection.command(&format!("CREATE MODEL m {SMALL}")).await.unwrap();
     assert_eq!(connection.value("SELECT count(*) FROM rows WHERE predict('m', rows.*) IS NULL").await.unwrap(), "0");

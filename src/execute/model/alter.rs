@@ -24,12 +24,15 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &AlterModel) -> Result<O
     match &statement.change {
         ModelChange::DefaultVersion(version, position) => {
             let (version, position) = (*version, *position);
-            users::check_version(road, oid, version).await.map_err(|error| error.at(position))?;
+            let checked = users::check_version(road, oid, version).await.map_err(|error| error.at(position))?;
             road.define(move |document| {
                 let model = place_of(document, oid, &name)?;
                 let known = known_version(version, model);
-                model.default_version =
-                    known.ok_or_else(|| missing_version(&name.name, version, model).at(position))?;
+                let known = known.ok_or_else(|| missing_version(&name.name, version, model).at(position))?;
+                if model.default_version != known {
+                    checked.still_holds(document, oid)?;
+                    place_of(document, oid, &name)?.default_version = known;
+                }
                 Ok(())
             })
             .await?;

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt as _;
 use sqlparser::ast::{self, SelectItem, Spanned as _};
@@ -12,7 +13,7 @@ use super::given::{at_option, read_options};
 use super::series;
 use super::sources::sources;
 use super::training::{self, Progress, train};
-use super::users;
+use super::users::{self, Checked};
 use crate::catalog::{Document, Model, ModelVersion};
 use crate::encode::TextStyle;
 use crate::encode::column::ColumnWriter;
@@ -25,7 +26,7 @@ use crate::lake;
 use crate::models::dataset::{Builder, Plan};
 use crate::models::header::{Header, Label, Rows, SETTINGS, TransformItem};
 use crate::models::options::Options;
-use crate::models::{Feature, ModelType, Task};
+use crate::models::{self, Feature, ModelType, OfOption, Task};
 use crate::plan::{self, settled};
 use crate::sql::{self, CreateModel};
 
@@ -48,6 +49,7 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &CreateModel) -> Result<
         }
         require_owner((road.session.superuser, road.role_oid()), model.owner, "model", &name)?;
     }
+    let at_name = |error: Error| error.at(super::place(&statement.name));
     let mut options = read_options(&statement.options)?;
     for item in &statement.transform {
         plan::model::check_transform(&item.expression.expression, &road.source)?;
@@ -70,37 +72,46 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &CreateModel) -> Result<
     };
     let label_inputs = made_of(&|name| roles.label.as_ref().is_some_and(|label| label.name == name));
     let inputs = made_of(&|name| roles.plan.features.iter().any(|(_, feature)| feature.name == name));
+    let settings = settings(road, statement)?;
     users::check_default(road, (&schema, &name), |now| {
         let features = roles.plan.features.iter().map(|(_, feature)| feature.clone()).collect();
-        let (transform, inputs) = (transform.clone(), inputs.clone());
-        // Classes are what training finds; most often they are those of before. They are looked at again when they are known.
+        // What training finds, such as classes, most often is what it was. It is looked at when it is known.
         let classes = now.header.label.clone();
         let label = roles.label.clone().map(|feature| match classes {
             Some(label) => Label { feature, ..label },
             None => Label { feature, classes: Vec::new(), positive: None },
         });
-        let id = "to bind".to_owned();
-        let header = Header { id, options: options.clone(), features, label, transform, inputs, ..now.header.clone() };
-        Arc::new(now.to_bind(header))
+        Arc::new(now.to_bind(Header {
+            id: "to bind".to_owned(),
+            options: options.clone(),
+            features,
+            label,
+            transform: transform.clone(),
+            inputs: inputs.clone(),
+            label_inputs: label_inputs.clone(),
+            settings: settings.clone(),
+            ..now.header.clone()
+        }))
     })
     .await
-    .map_err(|error| error.at(super::place(&statement.name)))?;
+    .map_err(at_name)?;
     let sources = sources(road, &relations)?;
     let query_text = with_values(road, &statement.query_text)?;
     let progress = Progress::start(road);
     let started = std::time::Instant::now();
     let builder = Builder::new(roles.plan.clone(), road.ground.engine.memory_pool());
     let rows = road.start(bound.plan).await?;
-    let builder = gathered(road, builder, rows, &progress).await?;
+    let told = |error: Error| told(error, &options, statement);
+    let builder = gathered(road, builder, rows, &progress, &told).await?;
     let threads = training::threads(road, &options);
-    let dataset = road.ground.engine.compute(async move { builder.finish(threads) }).await?;
+    let dataset = road.ground.engine.compute(async move { builder.finish(threads) }).await.map_err(told)?;
     let features = dataset.features.clone();
     let counted = Rows {
         train: dataset.train_rows as u64,
         eval: (dataset.rows - dataset.train_rows) as u64,
         skipped: dataset.skipped.iter().map(|(reason, count)| ((*reason).to_owned(), *count)).collect(),
     };
-    let outcome = train(road, dataset, &options, &progress).await?;
+    let outcome = train(road, dataset, &options, &progress).await.map_err(told)?;
     options.values.extend(outcome.chosen);
     let header = Header {
         id: uuid::Uuid::now_v7().to_string(),
@@ -117,7 +128,7 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &CreateModel) -> Result<
         transform,
         inputs,
         label_inputs,
-        settings: settings(road, statement)?,
+        settings,
         query: query_text,
         search_path: road.context.search_path.clone(),
         sources,
@@ -132,17 +143,20 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &CreateModel) -> Result<
         trials: outcome.trials,
         notes: outcome.notes,
     };
-    // Now the classes are known.
-    users::check_default(road, (&schema, &name), |now| Arc::new(now.to_bind(header.clone())))
-        .await
-        .map_err(|error| error.at(super::place(&statement.name)))?;
-    for note in &header.notes {
+    let model = Arc::new(models::Model::new(header, outcome.categories, outcome.learned)?);
+    if !road.staged {
+        // Training takes its time: others may have made views meanwhile.
+        let newest = road.ground.catalog.fresh(Duration::ZERO).await?;
+        road.see(newest);
+    }
+    let checked = users::check_default(road, (&schema, &name), |_| Arc::clone(&model)).await.map_err(at_name)?;
+    for note in &model.header.notes {
         road.notice(Error::notice(Severity::Notice, SqlState::SuccessfulCompletion, note.clone()));
     }
     progress.phase("storing");
-    let entry = store(road, header, (outcome.categories, outcome.learned)).await?;
+    let entry = store(road, &model).await?;
     drop(outcome.memory);
-    name_it(road, (schema, name), entry, (statement.or_replace, statement.if_not_exists)).await?;
+    name_it(road, (schema, name), (entry, checked), (statement.or_replace, statement.if_not_exists)).await?;
     Ok(Output::Done("CREATE MODEL".into()))
 }
 
@@ -152,16 +166,17 @@ async fn gathered(
     mut builder: Builder,
     mut rows: BatchStream,
     progress: &Progress,
+    told: &impl Fn(Error) -> Error,
 ) -> Result<Builder> {
     let mut next = rows.next().await.transpose()?;
     while let Some(batch) = next {
         let push = road.ground.engine.compute(async move {
-            builder.push(&batch).map_err(hinted)?;
+            builder.push(&batch)?;
             Ok(builder)
         });
         // Both to their ends: of two errors it is always the earlier row's.
         let (pushed, read) = tokio::join!(push, rows.next());
-        builder = pushed?;
+        builder = pushed.map_err(told)?;
         progress.read(builder.rows());
         next = read.transpose()?;
     }
@@ -193,29 +208,27 @@ impl Entry {
 }
 
 /// Writes the artifact.
-async fn store(
-    road: &mut Road<'_>,
-    header: Header,
-    (categories, learned): (crate::models::inputs::Categories, crate::models::Learned),
-) -> Result<Entry> {
-    let model = Arc::new(crate::models::Model::new(header, categories, learned)?);
-    let encoded = Arc::clone(&model);
+async fn store(road: &mut Road<'_>, model: &Arc<models::Model>) -> Result<Entry> {
+    let encoded = Arc::clone(model);
     let bytes = road.ground.engine.compute(async move { encoded.encode() }).await?;
     let stored = road.ground.lake.store_model(&model.header.id, bytes.into()).await?;
     Ok(Entry::new(&model.header, stored))
 }
 
-/// Enters a version into the catalog, as the default.
+/// Enters a version into the catalog, as the default that views were checked with.
 pub(super) async fn name_it(
     road: &mut Road<'_>,
     (schema, name): (String, String),
-    entry: Entry,
+    (entry, checked): (Entry, Checked),
     (or_replace, if_not_exists): (bool, bool),
 ) -> Result<()> {
     let (owner, superuser) = (road.role_oid(), road.session.superuser);
     // Whole: a transaction holds the artifact as long as it may run this again.
     let entry = Arc::new(entry);
     let skipped = road.define(move |document: &mut Document| {
+        if let Some(model) = document.model(&schema, &name).filter(|_| or_replace) {
+            checked.still_holds(document, model.oid)?;
+        }
         let oid = document.take_oid();
         let Some(definition) = document.schemas.get_mut(&schema) else {
             return Err(Error::new(SqlState::InvalidSchemaName, format!("schema \"{schema}\" does not exist")));
@@ -440,8 +453,9 @@ fn inputs(
     if statement.transform.is_empty() {
         return Ok(Vec::new());
     }
-    let bound =
-        plan::bind_query(&statement.query, &road.context, relations, &road.source, &mut plan::Parameters::none())?;
+    // They have their types since the whole query was bound.
+    let mut parameters = road.parameters.clone();
+    let bound = plan::bind_query(&statement.query, &road.context, relations, &road.source, &mut parameters)?;
     let mut named = std::collections::BTreeSet::new();
     for item in &statement.transform {
         named.extend(sql::column_names(&item.expression.expression));
@@ -497,11 +511,17 @@ fn settings(road: &Road<'_>, statement: &CreateModel) -> Result<BTreeMap<String,
     SETTINGS.into_iter().map(value).collect()
 }
 
-fn hinted(error: Error) -> Error {
-    match error.sqlstate() {
-        SqlState::OutOfMemory if error.hint().is_none() => error.with_hint(
-            "The rows to learn from are held in memory: train on a sample of them, on fewer columns or with smaller or fewer trees (max_depth, num_trees), or raise the memory limit.",
-        ),
-        _ => error,
+/// An error of training as the statement tells it: at the option that it is about, or at the model's name where that is not
+/// written.
+fn told(error: Error, options: &Options, statement: &CreateModel) -> Error {
+    let error = match OfOption::of(&error) {
+        Some(name) => error.at(at_option(name, options, statement).or(super::place(&statement.name))),
+        None => error,
+    };
+    if error.sqlstate() != SqlState::OutOfMemory {
+        return error;
     }
+    error.with_hint(
+        "The rows to learn from and what is learned are held in memory: train on a sample of the rows, on fewer columns or with fewer or smaller trees (num_trees, max_depth), or raise memory.pool_bytes.",
+    )
 }

@@ -75,12 +75,12 @@ pub(super) async fn import(road: &mut Road<'_>, statement: &ImportModel) -> Resu
         if is_damage { Error::new(SqlState::DataCorrupted, message).with_detail(detail) } else { error }
     })?;
     let model = Arc::new(model);
-    users::check_default(road, (&schema, &name), |_| Arc::clone(&model))
+    let checked = users::check_default(road, (&schema, &name), |_| Arc::clone(&model))
         .await
         .map_err(|error| error.at(super::place(&statement.name)))?;
     let stored = road.ground.lake.store_model(&uuid::Uuid::now_v7().to_string(), bytes).await?;
     let entry = create::Entry::new(&model.header, stored);
-    create::name_it(road, (schema, name), entry, (statement.or_replace, false)).await?;
+    create::name_it(road, (schema, name), (entry, checked), (statement.or_replace, false)).await?;
     Ok(Output::Done("IMPORT MODEL".into()))
 }
 

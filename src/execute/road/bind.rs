@@ -6,7 +6,9 @@ use datafusion::logical_expr::LogicalPlan;
 use sqlparser::ast;
 
 use super::{Road, Target, relation_columns};
-use crate::catalog::{self, ModelRead, ReadColumn, Relation as CatalogRelation, RelationKind, View, ViewRead};
+use crate::catalog::{
+    self, ModelRead, ReadColumn, ReadVersion, Relation as CatalogRelation, RelationKind, View, ViewRead,
+};
 use crate::encode::types::{OutputColumn, PgType, format_type};
 use crate::error::{Error, Result, SqlState};
 use crate::execute::ground::Asked;
@@ -73,8 +75,8 @@ impl Road<'_> {
         bound.map_err(Error::without_position)
     }
 
-    /// What of a view would be another with this model as the default version of the model with that OID: an error, or a
-    /// column. `None` also for a view that cannot be read as it is.
+    /// What of a view would be another with this model as the default version of the model with that OID: an error, or one of
+    /// the view's columns. `None` also for a view that cannot be read as it is.
     pub(crate) async fn changed_by_model(
         &mut self,
         (schema, name): (&str, &str),
@@ -97,18 +99,7 @@ impl Road<'_> {
             Ok(after) => after,
             Err(error) => return Ok(Some(error.message().to_owned())),
         };
-        let mut pairs = before.columns.iter().zip(&after.columns);
-        let other = pairs.find(|(before, after)| before.name != after.name || before.ty != after.ty);
-        Ok(match other {
-            Some((before, after)) if before.name != after.name => {
-                Some(format!("its column \"{}\" would become \"{}\"", before.name, after.name))
-            }
-            Some((column, after)) => {
-                Some(format!("its column \"{}\" would become {}", column.name, format_type(after.ty)))
-            }
-            None if before.columns.len() != after.columns.len() => Some("it would have other columns".to_owned()),
-            None => None,
-        })
+        Ok(changed_column(relation, &before.columns, &after.columns))
     }
 
     /// The table that this statement reads for a relation; `None` for a relation that is no table of the catalog.
@@ -240,10 +231,7 @@ impl Road<'_> {
             }
         }
         reads.sort_by(|one, other| (&one.schema, &one.name).cmp(&(&other.schema, &other.name)));
-        let read = |used: &plan::model::UsedModel| ModelRead { name: used.written.clone(), oid: used.oid };
-        let mut models: Vec<ModelRead> = relations.models.values().map(read).collect();
-        models.sort_by(|one, other| one.name.cmp(&other.name));
-        models.dedup();
+        let models = models_read(&relations);
         Ok((bound, Reads { relations: reads, models }, kept))
     }
 
@@ -369,5 +357,43 @@ impl Road<'_> {
             bound.push((name, text.map_err(Error::without_position)?));
         }
         Ok(bound)
+    }
+}
+
+/// The models that a query was bound with, in the order of their names.
+fn models_read(relations: &Relations) -> Vec<ModelRead> {
+    let read = |(text, used): (&String, &plan::model::UsedModel)| {
+        let is_named = plan::model::parse_model(text).is_ok_and(|(_, version)| version.is_some());
+        let version = if is_named { ReadVersion::Named(used.version) } else { ReadVersion::Default(used.version) };
+        ModelRead { name: used.written.clone(), oid: used.oid, version: Some(version) }
+    };
+    let mut models: Vec<ModelRead> = relations.models.iter().map(read).collect();
+    models.sort_by(|one, other| (&one.name, one.version).cmp(&(&other.name, other.version)));
+    models.dedup();
+    models
+}
+
+/// The first column of a view that would be neither what its query gives now nor what it was made with. A view shows its own
+/// columns, whatever comes behind them; a materialized view is filled with all.
+fn changed_column(relation: &CatalogRelation, now: &[OutputColumn], becomes: &[OutputColumn]) -> Option<String> {
+    let made = relation.columns.as_slice();
+    let fits = |columns: &[OutputColumn]| match relation.kind {
+        RelationKind::View(_) => columns.len() >= made.len(),
+        RelationKind::Table(_) => columns.len() == made.len(),
+    };
+    if !fits(now) {
+        return None;
+    }
+    for ((made, now), becomes) in made.iter().zip(now).zip(becomes) {
+        if becomes.name != now.name && becomes.name != made.name {
+            return Some(format!("its column \"{}\" would become \"{}\"", made.name, becomes.name));
+        }
+        if becomes.ty != now.ty && becomes.ty != made.ty() {
+            return Some(format!("its column \"{}\" would become {}", made.name, format_type(becomes.ty)));
+        }
+    }
+    match made.get(becomes.len()) {
+        Some(missing) => Some(format!("it would lack its column \"{}\"", missing.name)),
+        None => (!fits(becomes)).then(|| "it would have other columns".to_owned()),
     }
 }

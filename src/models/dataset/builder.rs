@@ -13,6 +13,7 @@ use super::{Dataset, Target, Values, hash};
 use crate::error::{Error, Result, SqlState};
 use crate::models::algebra::parallel;
 use crate::models::feature::{Feature, FeatureKind, class_values, numbers, texts, values};
+use crate::models::refusal::OfOption;
 
 /// What the columns of the batches are for, by their places.
 #[derive(Debug, Clone, Default)]
@@ -161,7 +162,8 @@ impl Builder {
             {
                 let message = format!("label \"{}\" has more than {} classes", feature.name, self.plan.classes_max);
                 return Err(Error::new(SqlState::ProgramLimitExceeded, message)
-                    .with_hint("A number is predicted by a regression."));
+                    .with_hint("A number is predicted by a regression.")
+                    .with_source(OfOption("label")));
             }
         }
         if let Some((place, feature)) = &self.plan.weight {
@@ -170,7 +172,7 @@ impl Builder {
                 let weight = array.values().get(*row as usize).copied().unwrap_or(f64::NAN);
                 if !weight.is_finite() || weight < 0.0 {
                     let message = format!("weight \"{}\" must be a number of at least 0", feature.name);
-                    return Err(Error::new(SqlState::InvalidParameterValue, message));
+                    return Err(Error::new(SqlState::InvalidParameterValue, message).with_source(OfOption("weight")));
                 }
                 *hash = hash::with(*hash, hash::of_number(weight));
                 self.weights.push(weight);
@@ -221,7 +223,8 @@ impl Builder {
             if kept.iter().any(|row| number(row).is_infinite()) {
                 let message = format!("label \"{}\" is infinite", feature.name);
                 return Err(Error::new(SqlState::NumericValueOutOfRange, message)
-                    .with_hint("Leave such rows out in the query."));
+                    .with_hint("Leave such rows out in the query.")
+                    .with_source(OfOption("label")));
             }
             kept.retain(|row| !number(row).is_nan());
         }

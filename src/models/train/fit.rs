@@ -8,6 +8,7 @@ mod trees;
 use super::super::dataset::{Dataset, Target};
 use super::super::kind::ModelType;
 use super::super::options::{Options, weights};
+use super::super::refusal::OfOption;
 use super::{Control, Fitted};
 use crate::error::{Error, Result, SqlState};
 
@@ -41,7 +42,8 @@ fn class_weights(dataset: &Dataset, options: &Options) -> Result<Option<Vec<f64>
         if let Some(unknown) = given.keys().find(|name| !classes.contains(name)) {
             let message = format!("option \"class_weights\" names class \"{unknown}\", which the label has not");
             return Err(Error::new(SqlState::InvalidParameterValue, message)
-                .with_detail(format!("Its classes are {}.", classes.join(", "))));
+                .with_detail(format!("Its classes are {}.", classes.join(", ")))
+                .with_source(OfOption("class_weights")));
         }
         return Ok(Some(classes.iter().map(|class| given.get(class).copied().unwrap_or(1.0)).collect()));
     }

@@ -11,7 +11,7 @@ use super::super::super::forecast::{
 };
 use super::super::super::learned::{Learned, refused};
 use super::super::super::options::Options;
-use super::super::super::refusal::Refusal;
+use super::super::super::refusal::{OfOption, Refusal};
 use super::super::super::series::{Series, SeriesSet};
 use super::super::{Control, Fitted, observe};
 use super::logged::Logged;
@@ -112,7 +112,7 @@ pub(super) fn smoothing(dataset: &Dataset, options: &Options, control: &Control<
     let given = step(options);
     if matches!(given, Some(Step::Micros(micros)) if micros < rows.unit) {
         let message = "option \"data_frequency\" has steps of less than a day, the column of times has days";
-        return Err(Error::new(SqlState::InvalidParameterValue, message));
+        return Err(Error::new(SqlState::InvalidParameterValue, message).with_source(OfOption("data_frequency")));
     }
     let mut placed: Vec<Placed> = Vec::new();
     let mut steps = (0, 0);
