@@ -91,7 +91,7 @@ const OF_ELEMENTS: [&str; 11] = [
 ];
 
 /// The decimals of a type: its own, or those that its lists hold.
-fn decimals(ty: &DataType) -> Option<(u8, i8)> {
+pub fn decimals(ty: &DataType) -> Option<(u8, i8)> {
     match ty {
         DataType::Decimal128(precision, scale) => Some((*precision, *scale)),
         DataType::List(field) => decimals(field.data_type()),
@@ -113,7 +113,7 @@ pub fn common_decimal<'t>(types: impl Iterator<Item = &'t DataType>) -> Option<D
 }
 
 /// The type with those decimals in place of its own.
-fn with_decimal(ty: &DataType, decimal: &DataType) -> DataType {
+pub fn with_decimal(ty: &DataType, decimal: &DataType) -> DataType {
     match ty {
         DataType::Decimal128(..) => decimal.clone(),
         DataType::List(field) => {

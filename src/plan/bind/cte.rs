@@ -3,17 +3,21 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, Schema};
+use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::catalog::cte_worktable::CteWorkTable;
 use datafusion::datasource::provider_as_source;
-use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, cast};
 use sqlparser::ast;
 use sqlparser::ast::Spanned as _;
 
-use super::from::{From, renamed};
+use super::from::From;
 use super::names::fold;
 use super::scope::{Environment, Origin};
+use super::widths::Widths;
 use super::{Binder, Bound, BoundColumn, Unknowns};
+use crate::builtins::functions::kernel::{Kernel, Returns};
+use crate::builtins::functions::{Volatility, arithmetic, numeric};
+use crate::encode::types::format_type;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::relations::{RelationNameKind, names};
 use crate::plan::typing::{self, Coercion};
@@ -23,6 +27,8 @@ use crate::plan::typing::{self, Coercion};
 pub(super) struct Cte {
     pub(super) name: String,
     bound: Bound,
+    /// Whether it stands for the rows so far in a recursive term.
+    of_term: bool,
 }
 
 impl Binder<'_> {
@@ -50,7 +56,7 @@ impl Binder<'_> {
                 let bound = self.query(&cte.query, &environment, Unknowns::Text)?;
                 self.with_column_names(bound, cte)?
             };
-            add(&mut environment, Cte { name, bound });
+            add(&mut environment, Cte { name, bound, of_term: false });
         }
         environment.pending = outer_pending;
         Ok(environment)
@@ -136,30 +142,29 @@ impl Binder<'_> {
         self.check_recursive_term(right, name)?;
         let start = self.branch(left, &inner, Unknowns::Text)?;
         let start = self.with_column_names(start, cte)?;
-        let names: Vec<&str> = start.columns.iter().map(|column| column.name.as_str()).collect();
-        let start_plan = renamed(start.plan, &names)?;
-        let table = self.unique(name);
-        let work_table = self.work_table(&table, &start_plan)?;
         let columns: Vec<BoundColumn> = start
             .columns
             .iter()
             .map(|column| BoundColumn { origin: Origin::default(), unsettled: None, ..column.clone() })
             .collect();
-        let mut step_environment = inner.clone();
-        let this = Bound { plan: work_table, columns: columns.clone() };
-        add(&mut step_environment, Cte { name: name.to_owned(), bound: this });
-        let step = self.branch(right, &step_environment, Unknowns::Wait)?;
-        let step = self.step_plan(name, step, &columns)?;
-        let plan = LogicalPlanBuilder::from(start_plan).to_recursive_query(table, step, distinct)?.build()?;
+        let names = super::names::unique(columns.iter().map(|column| column.name.as_str()));
+        let level = inner.ctes.iter().filter(|cte| cte.of_term).count();
+        let mut widths = Widths::new(&columns, start.plan.schema(), level);
+        let (table, step) = loop {
+            let table = self.unique(name);
+            let this = Bound { plan: work_table(&table, &names, &widths.types)?, columns: columns.clone() };
+            let mut step_environment = inner.clone();
+            add(&mut step_environment, Cte { name: name.to_owned(), bound: this, of_term: true });
+            let step = self.branch(right, &step_environment, Unknowns::Wait)?;
+            let step = self.step_plan(name, step, &columns)?;
+            if !widths.widen(step.schema()) {
+                break (table, step);
+            }
+        };
+        let start = carried(start.plan, &names, &widths.types)?;
+        let step = carried(step, &names, &widths.types)?;
+        let plan = LogicalPlanBuilder::from(start).to_recursive_query(table, step, distinct)?.build()?;
         Ok(Bound { plan, columns })
-    }
-
-    fn work_table(&self, name: &str, start: &LogicalPlan) -> Result<LogicalPlan> {
-        let fields: Vec<Field> =
-            start.schema().fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
-        let table = Arc::new(CteWorkTable::new(name, Arc::new(Schema::new(fields))));
-        let reference = datafusion::common::TableReference::bare(name);
-        Ok(LogicalPlanBuilder::scan(reference, provider_as_source(table), None)?.build()?)
     }
 
     /// The recursive term cast to the columns of the other one, whose types decide.
@@ -175,12 +180,12 @@ impl Binder<'_> {
             let Some(value) = step.operand(index) else { continue };
             let expected = typing::Typed { expr: value.expr.clone(), ty: column.ty, position: column.position };
             let overall = typing::common_type(self.typing, &[expected, value.clone()], "UNION")?;
-            if overall.oid != column.ty.oid {
+            if overall != column.ty {
                 let message = format!(
                     "recursive query \"{name}\" column {} has type {} in non-recursive term but type {} overall",
                     index + 1,
-                    super::insert::type_words(column.ty),
-                    super::insert::type_words(overall)
+                    format_type(column.ty),
+                    format_type(overall)
                 );
                 return Err(Error::new(SqlState::DatatypeMismatch, message)
                     .with_hint("Cast the output of the non-recursive term to the correct type.")
@@ -191,6 +196,32 @@ impl Binder<'_> {
         }
         Ok(LogicalPlanBuilder::from(step.plan).project(exprs)?.build()?)
     }
+}
+
+/// The rows so far, as the recursive term reads them.
+fn work_table(table: &str, names: &[String], types: &[DataType]) -> Result<LogicalPlan> {
+    let fields = names.iter().zip(types).map(|(name, ty)| Field::new(name, ty.clone(), true));
+    let rows = Arc::new(CteWorkTable::new(table, Arc::new(Schema::new(fields.collect::<Vec<_>>()))));
+    let reference = datafusion::common::TableReference::bare(table);
+    Ok(LogicalPlanBuilder::scan(reference, provider_as_source(rows), None)?.build()?)
+}
+
+/// The plan's columns in these types and under these names, without what tables say of theirs beside: both terms must say the
+/// same.
+fn carried(plan: LogicalPlan, names: &[String], types: &[DataType]) -> Result<LogicalPlan> {
+    let mut exprs = Vec::with_capacity(names.len());
+    let fields = plan.schema().fields().iter().zip(names.iter().zip(types));
+    for (column, (field, (name, ty))) in super::plan_columns(&plan).into_iter().zip(fields) {
+        let column = if field.data_type() == ty { column } else { cast(column, ty.clone()) };
+        let column = if field.metadata().is_empty() {
+            column
+        } else {
+            let returns = Returns::Of(numeric::same_type);
+            Kernel::new("same", 0, Volatility::Immutable, returns, arithmetic::same).call(vec![column])?
+        };
+        exprs.push(column.alias(name));
+    }
+    Ok(LogicalPlanBuilder::from(plan).project(exprs)?.build()?)
 }
 
 fn add(environment: &mut Environment<'_>, cte: Cte) {

@@ -9,7 +9,7 @@ use sqlparser::ast;
 use sqlparser::ast::Spanned as _;
 
 use super::join::cross;
-use super::names::{fold, parts, unique};
+use super::names::{fold, parts};
 use super::scope::{Environment, Item, Origin, Scope, ScopeColumn};
 use super::{Binder, Bound, Unknowns, plan_columns};
 use crate::error::{Error, Result, SqlState};
@@ -472,11 +472,4 @@ fn computed_beside(from: From, left: Option<&From>, join: JoinType) -> Result<Pl
     let mut items = left.items.clone();
     items.extend(from.items);
     Ok(Placed::Joined(From { plan, items }))
-}
-
-/// The plan with its columns under unique names.
-pub(super) fn renamed(plan: LogicalPlan, names: &[&str]) -> Result<LogicalPlan> {
-    let unique = unique(names.iter().copied());
-    let exprs = plan_columns(&plan).into_iter().zip(unique).map(|(expr, name)| expr.alias(name));
-    Ok(LogicalPlanBuilder::from(plan).project(exprs)?.build()?)
 }

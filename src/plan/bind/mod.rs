@@ -42,6 +42,7 @@ mod tests;
 mod values;
 mod version;
 mod view;
+mod widths;
 mod window;
 
 use std::cell::{Cell, RefCell};

@@ -239,7 +239,7 @@ impl Binder<'_> {
             plan = self.distinct_rows(plan, targets.iter().map(|target| target.ty))?;
         }
         if !on.is_empty() {
-            plan = distinct_on_plan(plan, on, sorts)?;
+            plan = self.distinct_on_plan(plan, &targets, on, sorts)?;
         }
         plan = sorted(plan, sorts)?;
         if visible < targets.len() {
@@ -283,6 +283,45 @@ impl Binder<'_> {
             }
         }
         Ok(LogicalPlanBuilder::from(plan).aggregate(keys, firsts)?.project(shown)?.build()?)
+    }
+
+    /// DISTINCT ON keeps the first row of each group in the query's order. Rows are grouped by columns of their own where equal
+    /// values need not be the same.
+    fn distinct_on_plan(
+        &self,
+        plan: LogicalPlan,
+        targets: &[Target],
+        on: &[usize],
+        sorts: &[SortKey],
+    ) -> Result<LogicalPlan> {
+        let columns = super::plan_columns(&plan);
+        let mut exprs = columns.clone();
+        let (mut keys, mut order) = (Vec::new(), Vec::new());
+        for index in on {
+            let ty = targets.get(*index).map_or(PgType::UNKNOWN, |target| target.ty);
+            let mut key = equal_key(&plan, *index, ty)?;
+            if !matches!(key, Expr::Column(_)) {
+                let name = self.unique("key");
+                exprs.push(key.alias(&name));
+                key = Expr::Column(Column::from_name(name));
+            }
+            let sort = sorts.iter().find(|sort| sort.target == *index);
+            order.push(sort_of(key.clone(), sort.map(|sort| sort.options).unwrap_or_default()));
+            keys.push(key);
+        }
+        // The groups' keys come first, whatever repeats them, and each other one once.
+        let mut seen: Vec<usize> = on.to_vec();
+        for (sort, expr) in sorts.iter().zip(sort_exprs(&plan, sorts)?) {
+            if !seen.contains(&sort.target) {
+                seen.push(sort.target);
+                order.push(expr);
+            }
+        }
+        let order = (!sorts.is_empty()).then_some(order);
+        let plan =
+            if exprs.len() > columns.len() { LogicalPlanBuilder::from(plan).project(exprs)?.build()? } else { plan };
+        let node = DistinctOn::try_new(keys, columns, order, Arc::new(plan))?;
+        Ok(LogicalPlan::Distinct(Distinct::On(node)))
     }
 
     /// Unique names for the plan's columns; hidden ones come last and never clash.
@@ -331,16 +370,25 @@ fn output_column(plan: &LogicalPlan, index: usize) -> Expr {
     Expr::Column(Column::from(plan.schema().qualified_field(index)))
 }
 
+/// An output column as a key of which equal values are the same.
+fn equal_key(plan: &LogicalPlan, index: usize, ty: PgType) -> Result<Expr> {
+    let key = typing::sort_key(output_column(plan, index), ty)?;
+    // Adding 0 makes -0 and 0 equal.
+    Ok(match plan.schema().field(index).data_type() {
+        DataType::Float32 => key + lit(0.0_f32),
+        DataType::Float64 => key + lit(0.0_f64),
+        _ => key,
+    })
+}
+
 fn sort_exprs(plan: &LogicalPlan, sorts: &[SortKey]) -> Result<Vec<SortExpr>> {
     let mut exprs = Vec::with_capacity(sorts.len());
     for (at, key) in sorts.iter().enumerate() {
-        let data_type = plan.schema().field(key.target).data_type().clone();
-        let column = typing::sort_key(output_column(plan, key.target), key.ty)?;
-        // Adding 0 makes -0 and 0 equal, which matters only when another key follows.
-        let column = match data_type {
-            DataType::Float32 if at + 1 < sorts.len() => column + lit(0.0_f32),
-            DataType::Float64 if at + 1 < sorts.len() => column + lit(0.0_f64),
-            _ => column,
+        // Which values are equal matters only when another key follows.
+        let column = if at + 1 < sorts.len() {
+            equal_key(plan, key.target, key.ty)?
+        } else {
+            typing::sort_key(output_column(plan, key.target), key.ty)?
         };
         exprs.push(sort_of(column, key.options));
     }
@@ -354,14 +402,4 @@ pub(super) fn sorted(plan: LogicalPlan, sorts: &[SortKey]) -> Result<LogicalPlan
     }
     let expr = sort_exprs(&plan, sorts)?;
     Ok(LogicalPlan::Sort(Sort { expr, input: Arc::new(plan), fetch: None }))
-}
-
-/// DISTINCT ON keeps the first row of each group in the query's order.
-fn distinct_on_plan(plan: LogicalPlan, on: &[usize], sorts: &[SortKey]) -> Result<LogicalPlan> {
-    let keys: Vec<Expr> = on.iter().map(|index| output_column(&plan, *index)).collect();
-    let columns: Vec<Expr> = super::plan_columns(&plan);
-    let order = sort_exprs(&plan, sorts)?;
-    let order = (!order.is_empty()).then_some(order);
-    let node = DistinctOn::try_new(keys, columns, order, Arc::new(plan))?;
-    Ok(LogicalPlan::Distinct(Distinct::On(node)))
 }

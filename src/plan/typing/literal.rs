@@ -49,7 +49,15 @@ fn number(text: &str) -> Result<(ScalarValue, PgType)> {
         }
         (found, _) => found?,
     };
+    if value == 0 && scale == numeric::DIGITS_MAX as i8 {
+        return Ok((zero(), PgType::NUMERIC));
+    }
     Ok((ScalarValue::Decimal128(Some(value), precision, scale), PgType::NUMERIC))
+}
+
+/// Nothing, without digits behind the point: with all that there are it would leave none to what it stands beside.
+fn zero() -> ScalarValue {
+    ScalarValue::Decimal128(Some(0), 1, 0)
 }
 
 /// A constant that is too large or too small for the digits of a numeric. PostgreSQL's type for it is numeric, but mostly it
@@ -77,11 +85,7 @@ pub(super) fn narrowed(value: Typed) -> Result<Typed> {
     match wide(&value) {
         None => Ok(value),
         Some(float) if float.abs() >= 1.0 => Err(numeric::overflow()),
-        Some(_) => {
-            let digits = numeric::DIGITS_MAX;
-            let zero = ScalarValue::Decimal128(Some(0), digits, digits as i8);
-            Ok(Typed { expr: Expr::Literal(zero, None), ..value })
-        }
+        Some(_) => Ok(Typed { expr: Expr::Literal(zero(), None), ..value }),
     }
 }
 

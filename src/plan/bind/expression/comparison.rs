@@ -52,6 +52,12 @@ impl Binder<'_> {
         let start = self.start(left);
         let left = self.expr(left, context)?;
         let right = self.expr(right, context)?;
+        if typing::is_wide(&left) || typing::is_wide(&right) {
+            // No comparison of two values is made of a constant without room in a numeric.
+            let op = if same { "IS NOT DISTINCT FROM" } else { "IS DISTINCT FROM" };
+            let value = typing::binary(self.typing, op, left, right, position, &context.scope.schema)?;
+            return Ok(Typed { position: start, ..value });
+        }
         let equal = typing::binary(self.typing, "=", left, right, position, &context.scope.schema)?;
         let op = if same { Operator::IsNotDistinctFrom } else { Operator::IsDistinctFrom };
         match equal.expr {

@@ -2,12 +2,12 @@
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
-use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Like, Operator as Engine};
+use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Like, Operator as Engine, ReturnFieldArgs};
 
 use super::table::{Kind, Operator};
-use crate::builtins::functions::kernel::{Kernel, Returns, Run};
+use crate::builtins::functions::kernel::{Kernel, Returns, Run, decimals};
 use crate::builtins::functions::{Volatility, casts, numeric, text, transcendental};
-use crate::encode::types::{PgType, arrow_type, oid};
+use crate::encode::types::{NUMERIC_COLUMN, PgType, arrow_type, element_of, oid};
 use crate::error::{Error, Result};
 use crate::plan::typing::{DFSchema, Typed, TypingContext};
 
@@ -60,13 +60,24 @@ fn text_operand(ctx: &TypingContext, operator: &Operator, declared: u32, operand
 
 /// Array operators make an array of what their operands hold.
 fn result_of(operator: &Operator, left: PgType, right: PgType) -> Returns {
-    match crate::encode::types::element_of(left.oid) {
-        Some(_) if operator.result != oid::BOOL => Returns::Fixed(arrow_type(PgType::of(left.oid))),
-        _ if crate::encode::types::element_of(right.oid).is_some() && operator.name == "||" => {
-            Returns::Fixed(arrow_type(PgType::of(right.oid)))
-        }
-        _ => Returns::Fixed(arrow_type(PgType::of(operator.result))),
+    let array = match (element_of(left.oid), element_of(right.oid)) {
+        (Some(_), _) if operator.result != oid::BOOL => left,
+        (_, Some(_)) if operator.name == "||" => right,
+        _ => return Returns::Fixed(arrow_type(PgType::of(operator.result))),
+    };
+    match element_of(array.oid) {
+        Some(oid::NUMERIC) => Returns::Of(numerics),
+        _ => Returns::Fixed(arrow_type(PgType::of(array.oid))),
     }
+}
+
+/// An array of plain numerics, with more digits where the operands, which are brought to one scale, have them.
+fn numerics(args: &ReturnFieldArgs) -> Result<DataType> {
+    let whole = |(precision, scale): (u8, i8)| i16::from(precision) - i16::from(scale);
+    let found = args.arg_fields.iter().find_map(|field| decimals(field.data_type()));
+    let longer = found.filter(|found| found.1 > NUMERIC_COLUMN.1 || whole(*found) > whole(NUMERIC_COLUMN));
+    let (precision, scale) = longer.unwrap_or(NUMERIC_COLUMN);
+    Ok(DataType::new_list(DataType::Decimal128(precision, scale), true))
 }
 
 fn kernel(operator: &'static Operator, run: Run, volatility: Volatility, returns: Returns) -> Kernel {
