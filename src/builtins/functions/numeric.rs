@@ -18,6 +18,9 @@ pub const DIGITS_MAX: u8 = 38;
 pub const SIGNIFICANT_DIGITS_MIN: i8 = 16;
 /// A product's scale is cut here when it would leave too few digits before the point.
 const PRODUCT_SCALE_MAX: i8 = 28;
+/// Digits that PostgreSQL takes of a `real` (FLT_DIG) and of a `double precision` (DBL_DIG).
+pub const FLOAT4_DIGITS: usize = 6;
+pub const FLOAT8_DIGITS: usize = 15;
 /// Scale of what comes from a float or a text: that of an unconstrained column.
 const INEXACT_SCALE: i8 = 10;
 
@@ -418,25 +421,44 @@ pub fn to_float(value: i128, scale: i8) -> f64 {
 
 /// A float at a scale. NaN and the infinities have no place in 38 digits: 22003.
 pub fn from_float(value: f64, scale: i8) -> Result<i128> {
-    if !value.is_finite() {
-        let message =
-            if value.is_nan() { "cannot convert NaN to numeric" } else { "cannot convert infinity to numeric" };
-        return Err(Error::new(SqlState::NumericValueOutOfRange, message));
-    }
+    check_finite(value)?;
     let scaled = value * 10_f64.powi(scale.into());
     if scaled.abs() < 9_007_199_254_740_992.0 {
         return Ok(scaled.round() as i128);
     }
-    // Fifteen digits are what PostgreSQL takes of a float.
-    let text = format!("{value:.14e}");
+    significant(value, FLOAT8_DIGITS, scale)
+}
+
+/// A float of a type that is known to have so many digits, as a cast takes it.
+pub fn cast_float(value: f64, digits: usize, scale: i8) -> Result<i128> {
+    check_finite(value)?;
+    let scaled = value * 10_f64.powi(scale.into());
+    if digits == FLOAT8_DIGITS && scaled.abs() < 1e15 {
+        return Ok(scaled.round() as i128);
+    }
+    significant(value, digits, scale)
+}
+
+fn check_finite(value: f64) -> Result<()> {
+    if value.is_finite() {
+        return Ok(());
+    }
+    let message = if value.is_nan() { "cannot convert NaN to numeric" } else { "cannot convert infinity to numeric" };
+    Err(Error::new(SqlState::NumericValueOutOfRange, message))
+}
+
+/// The float's first digits, at a scale.
+fn significant(value: f64, digits: usize, scale: i8) -> Result<i128> {
+    let behind = digits - 1;
+    let text = format!("{value:.behind$e}");
     let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
     let digits: i128 = mantissa.replace('.', "").parse().map_err(|_| overflow())?;
     let exponent: i32 = exponent.parse().map_err(|_| overflow())?;
-    let shift = exponent - 14 + i32::from(scale);
+    let shift = exponent - behind as i32 + i32::from(scale);
     match power_of_ten(shift.unsigned_abs()) {
         Some(power) if shift >= 0 => digits.checked_mul(power).ok_or_else(overflow).and_then(bounded),
         Some(power) => Ok(divide_rounded(digits, power)),
-        None if shift < 0 => Ok(0),
+        None if shift < 0 || digits == 0 => Ok(0),
         None => Err(overflow()),
     }
 }
@@ -518,6 +540,27 @@ mod tests {
         assert!(sum((large, 0), (5, 1), 0).is_err());
         assert_eq!(whole_quotient_of((1, 0), (1, 37)), Some(wide(10_i128.pow(37))));
         assert_eq!(whole_quotient_of((1, 0), (0, 0)), None);
+    }
+
+    #[test]
+    fn casts_take_the_digits_that_a_float_is_known_to_have() {
+        // (value, digits, scale, result), as PostgreSQL casts it.
+        let cases = [
+            (f64::from(0.1_f32), FLOAT4_DIGITS, 10, "1000000000"),
+            (f64::from(16_777_216_f32), FLOAT4_DIGITS, 2, "1677720000"),
+            (f64::from(-1.234568e-5_f32), FLOAT4_DIGITS, 10, "-123457"),
+            (f64::from(0.123_449_95_f32), FLOAT4_DIGITS, 4, "1235"),
+            (0.0, FLOAT4_DIGITS, 10, "0"),
+            (0.1, FLOAT8_DIGITS, 10, "1000000000"),
+            (123456.78901234567, FLOAT8_DIGITS, 10, "1234567890123460"),
+            (-123456.78901234567, FLOAT8_DIGITS, 10, "-1234567890123460"),
+            (1e-300, FLOAT8_DIGITS, 10, "0"),
+        ];
+        for (value, digits, scale, expected) in cases {
+            assert_eq!(cast_float(value, digits, scale).unwrap().to_string(), expected, "{value} at {scale}");
+        }
+        assert!(cast_float(f64::NAN, FLOAT4_DIGITS, 2).is_err());
+        assert!(cast_float(1e30, FLOAT8_DIGITS, 10).is_err());
     }
 
     #[test]
