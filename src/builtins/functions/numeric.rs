@@ -73,11 +73,14 @@ fn constants(args: &ReturnFieldArgs) -> Option<((i128, i8), (i128, i8))> {
     Some((constant(0)?, constant(1)?))
 }
 
-/// The scale that PostgreSQL gives a result, as far as 38 digits allow beside those of its whole part.
-fn fitting(wanted: i8, whole: i256) -> DataType {
+/// The scale that PostgreSQL gives a result, as far as 38 digits allow beside those of its whole part. `at` computes the
+/// result at a scale: rounded, it may have one digit more before the point.
+fn fitting(wanted: i8, whole: i256, at: impl Fn(i8) -> Result<i128>) -> DataType {
     let digits = if whole == i256::ZERO { 0 } else { whole.wrapping_abs().to_string().len() };
     let room = usize::from(DIGITS_MAX).saturating_sub(digits) as i8;
-    DataType::Decimal128(DIGITS_MAX, wanted.min(room))
+    let scale = wanted.min(room);
+    let carries = scale > 0 && scale == room && at(scale).is_err();
+    DataType::Decimal128(DIGITS_MAX, if carries { scale - 1 } else { scale })
 }
 
 /// The whole part of a sum of constants without their signs.
@@ -92,9 +95,10 @@ pub fn sum_type(args: &ReturnFieldArgs) -> Result<DataType> {
     let scale = s1.max(s2);
     let whole = (p1 as i16 - i16::from(s1)).max(p2 as i16 - i16::from(s2));
     if whole + i16::from(scale) >= i16::from(DIGITS_MAX)
-        && let Some(whole) = constants(args).and_then(|(a, b)| whole_sum(a, b))
+        && let Some((a, b)) = constants(args)
+        && let Some(whole) = whole_sum(a, b)
     {
-        return Ok(fitting(scale, whole));
+        return Ok(fitting(scale, whole, |scale| sum((a.0.abs(), a.1), (b.0.abs(), b.1), scale)));
     }
     let precision = (whole + i16::from(scale) + 1).clamp(1, i16::from(DIGITS_MAX));
     Ok(DataType::Decimal128(precision as u8, scale))
@@ -104,11 +108,11 @@ pub fn product_type(args: &ReturnFieldArgs) -> Result<DataType> {
     let ((p1, s1), (p2, s2)) = (operand(args, 0), operand(args, 1));
     let exact = s1.saturating_add(s2);
     if (exact > PRODUCT_SCALE_MAX || p1.saturating_add(p2) > DIGITS_MAX)
-        && let Some(((a, _), (b, _))) = constants(args)
+        && let Some((a, b)) = constants(args)
         && let Some(power) = wide_power_of_ten(exact.max(0).unsigned_abs().into())
-        && let Some(whole) = wide(a).checked_mul(wide(b)).and_then(|product| product.checked_div(power))
+        && let Some(whole) = wide(a.0).checked_mul(wide(b.0)).and_then(|product| product.checked_div(power))
     {
-        return Ok(fitting(exact, whole));
+        return Ok(fitting(exact, whole, |scale| product(a, b, scale)));
     }
     let scale = if exact <= PRODUCT_SCALE_MAX { exact } else { PRODUCT_SCALE_MAX.max(s1).max(s2) };
     Ok(DataType::Decimal128((u16::from(p1) + u16::from(p2)).min(u16::from(DIGITS_MAX)) as u8, scale))
@@ -119,7 +123,8 @@ pub fn quotient_type(args: &ReturnFieldArgs) -> Result<DataType> {
     let ((_, s1), (_, s2)) = (operand(args, 0), operand(args, 1));
     Ok(match constants(args) {
         Some((dividend, divisor)) => {
-            fitting(quotient_scale(dividend, divisor), whole_quotient_of(dividend, divisor).unwrap_or(i256::ZERO))
+            let whole = whole_quotient_of(dividend, divisor).unwrap_or(i256::ZERO);
+            fitting(quotient_scale(dividend, divisor), whole, |scale| quotient(dividend, divisor, scale))
         }
         None => DataType::Decimal128(DIGITS_MAX, SIGNIFICANT_DIGITS_MIN.max(s1).max(s2)),
     })
@@ -533,8 +538,11 @@ mod tests {
         // (whole part, scale wanted, scale given)
         let cases = [(0, 38, 38), (9, 38, 37), (10_i128.pow(37), 4, 0), (123, 4, 4)];
         for (whole, wanted, given) in cases {
-            assert_eq!(scale_of(&fitting(wanted, wide(whole))), given, "{whole}, {wanted}");
+            assert_eq!(scale_of(&fitting(wanted, wide(whole), |_| Ok(0))), given, "{whole}, {wanted}");
         }
+        let nines = 10_i128.pow(38) - 1;
+        let carried = fitting(38, wide(9), |scale| sum((nines, 37), (9, 38), scale));
+        assert_eq!(scale_of(&carried), 36);
         let large = 10_i128.pow(38) - 1;
         assert_eq!(sum((large, 0), (4, 1), 0).unwrap(), large);
         assert!(sum((large, 0), (5, 1), 0).is_err());
