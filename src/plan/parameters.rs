@@ -182,6 +182,11 @@ pub fn constant_value(
         _ => Error::new(error.sqlstate(), error.message().replace("EXECUTE parameter", what)).at(error.position()),
     })?;
     let Some(expr) = exprs.into_iter().next() else { return Err(Error::internal("a constant was not bound")) };
+    evaluated(expr)
+}
+
+/// The value of an expression that no row and no parameter is needed for.
+pub(super) fn evaluated(expr: Expr) -> Result<ScalarValue> {
     let schema = DFSchema::empty();
     let expr = evaluable(expr, &schema)?;
     let options = RecordBatchOptions::new().with_row_count(Some(1));

@@ -55,14 +55,14 @@ pub fn cast(context: &Arc<Context>, expr: Expr, from: PgType, to: PgType, explic
         };
     }
     if let (Expr::Literal(ScalarValue::Float64(Some(value)), _), oid::NUMERIC) = (&expr, to.oid) {
-        match float_constant(*value, 15, to) {
+        match float_constant(*value, numeric::FLOAT8_DIGITS, to) {
             // Where it does not fit the cast below says so, when it is computed.
             Err(error) if value.is_finite() && to.typmod >= 0 => drop(error),
             constant => return constant,
         }
     }
     if let (Expr::Literal(ScalarValue::Float32(Some(value)), _), oid::NUMERIC) = (&expr, to.oid) {
-        return float_constant(f64::from(*value), 6, to);
+        return float_constant(f64::from(*value), numeric::FLOAT4_DIGITS, to);
     }
     let name = if explicit { EXPLICIT } else { ASSIGNMENT };
     Kernel::new(name, from.oid, Volatility::Stable, returns(to), run)

@@ -280,9 +280,11 @@ impl Conversion<'_> {
         };
         let values: Decimal128Array = match array.data_type() {
             DataType::Float32 | DataType::Float64 => {
+                let single = *array.data_type() == DataType::Float32;
+                let digits = if single { numeric::FLOAT4_DIGITS } else { numeric::FLOAT8_DIGITS };
                 let values: Float64Array = carried(array, &DataType::Float64)?;
                 map::<_, Decimal128Type>(&values, |value| {
-                    numeric::from_float(value, scale).map_err(|error| match self.to.precision_scale() {
+                    numeric::cast_float(value, digits, scale).map_err(|error| match self.to.precision_scale() {
                         Some((precision, scale)) if value.is_finite() => numeric_overflow(precision, scale),
                         _ => error,
                     })

@@ -106,10 +106,22 @@ pub fn common_decimal<'t>(types: impl Iterator<Item = &'t DataType>) -> Option<D
     if found.iter().all(|other| other == first) {
         return None;
     }
-    let scale = found.iter().map(|(_, scale)| *scale).max()?;
-    let whole = found.iter().map(|(precision, scale)| i16::from(*precision) - i16::from(*scale)).max()?;
-    let precision = (whole + i16::from(scale)).clamp(1, i16::from(super::numeric::DIGITS_MAX));
-    Some(DataType::Decimal128(precision as u8, scale))
+    let (precision, scale) = holding(&found)?;
+    Some(DataType::Decimal128(precision.min(super::numeric::DIGITS_MAX), scale))
+}
+
+/// The type that holds the values of all these decimals where one of 128 bits does not.
+pub fn longer_decimal<'t>(types: impl Iterator<Item = &'t DataType>) -> Option<DataType> {
+    let found: Vec<(u8, i8)> = types.filter_map(decimals).collect();
+    let (precision, scale) = holding(&found)?;
+    (precision > super::numeric::DIGITS_MAX).then_some(DataType::Decimal256(precision, scale))
+}
+
+/// Precision and scale for all of these.
+fn holding(decimals: &[(u8, i8)]) -> Option<(u8, i8)> {
+    let scale = decimals.iter().map(|(_, scale)| *scale).max()?;
+    let whole = decimals.iter().map(|(precision, scale)| i16::from(*precision) - i16::from(*scale)).max()?;
+    Some(((whole + i16::from(scale)).max(1) as u8, scale))
 }
 
 /// The type with those decimals in place of its own.

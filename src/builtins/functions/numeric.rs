@@ -18,6 +18,9 @@ pub const DIGITS_MAX: u8 = 38;
 pub const SIGNIFICANT_DIGITS_MIN: i8 = 16;
 /// A product's scale is cut here when it would leave too few digits before the point.
 const PRODUCT_SCALE_MAX: i8 = 28;
+/// Digits that PostgreSQL takes of a `real` (FLT_DIG) and of a `double precision` (DBL_DIG).
+pub const FLOAT4_DIGITS: usize = 6;
+pub const FLOAT8_DIGITS: usize = 15;
 /// Scale of what comes from a float or a text: that of an unconstrained column.
 const INEXACT_SCALE: i8 = 10;
 
@@ -70,11 +73,14 @@ fn constants(args: &ReturnFieldArgs) -> Option<((i128, i8), (i128, i8))> {
     Some((constant(0)?, constant(1)?))
 }
 
-/// The scale that PostgreSQL gives a result, as far as 38 digits allow beside those of its whole part.
-fn fitting(wanted: i8, whole: i256) -> DataType {
+/// The scale that PostgreSQL gives a result, as far as 38 digits allow beside those of its whole part. `at` computes the
+/// result at a scale: rounded, it may have one digit more before the point.
+fn fitting(wanted: i8, whole: i256, at: impl Fn(i8) -> Result<i128>) -> DataType {
     let digits = if whole == i256::ZERO { 0 } else { whole.wrapping_abs().to_string().len() };
     let room = usize::from(DIGITS_MAX).saturating_sub(digits) as i8;
-    DataType::Decimal128(DIGITS_MAX, wanted.min(room))
+    let scale = wanted.min(room);
+    let carries = scale > 0 && scale == room && at(scale).is_err();
+    DataType::Decimal128(DIGITS_MAX, if carries { scale - 1 } else { scale })
 }
 
 /// The whole part of a sum of constants without their signs.
@@ -89,9 +95,10 @@ pub fn sum_type(args: &ReturnFieldArgs) -> Result<DataType> {
     let scale = s1.max(s2);
     let whole = (p1 as i16 - i16::from(s1)).max(p2 as i16 - i16::from(s2));
     if whole + i16::from(scale) >= i16::from(DIGITS_MAX)
-        && let Some(whole) = constants(args).and_then(|(a, b)| whole_sum(a, b))
+        && let Some((a, b)) = constants(args)
+        && let Some(whole) = whole_sum(a, b)
     {
-        return Ok(fitting(scale, whole));
+        return Ok(fitting(scale, whole, |scale| sum((a.0.abs(), a.1), (b.0.abs(), b.1), scale)));
     }
     let precision = (whole + i16::from(scale) + 1).clamp(1, i16::from(DIGITS_MAX));
     Ok(DataType::Decimal128(precision as u8, scale))
@@ -101,11 +108,11 @@ pub fn product_type(args: &ReturnFieldArgs) -> Result<DataType> {
     let ((p1, s1), (p2, s2)) = (operand(args, 0), operand(args, 1));
     let exact = s1.saturating_add(s2);
     if (exact > PRODUCT_SCALE_MAX || p1.saturating_add(p2) > DIGITS_MAX)
-        && let Some(((a, _), (b, _))) = constants(args)
+        && let Some((a, b)) = constants(args)
         && let Some(power) = wide_power_of_ten(exact.max(0).unsigned_abs().into())
-        && let Some(whole) = wide(a).checked_mul(wide(b)).and_then(|product| product.checked_div(power))
+        && let Some(whole) = wide(a.0).checked_mul(wide(b.0)).and_then(|product| product.checked_div(power))
     {
-        return Ok(fitting(exact, whole));
+        return Ok(fitting(exact, whole, |scale| product(a, b, scale)));
     }
     let scale = if exact <= PRODUCT_SCALE_MAX { exact } else { PRODUCT_SCALE_MAX.max(s1).max(s2) };
     Ok(DataType::Decimal128((u16::from(p1) + u16::from(p2)).min(u16::from(DIGITS_MAX)) as u8, scale))
@@ -116,7 +123,8 @@ pub fn quotient_type(args: &ReturnFieldArgs) -> Result<DataType> {
     let ((_, s1), (_, s2)) = (operand(args, 0), operand(args, 1));
     Ok(match constants(args) {
         Some((dividend, divisor)) => {
-            fitting(quotient_scale(dividend, divisor), whole_quotient_of(dividend, divisor).unwrap_or(i256::ZERO))
+            let whole = whole_quotient_of(dividend, divisor).unwrap_or(i256::ZERO);
+            fitting(quotient_scale(dividend, divisor), whole, |scale| quotient(dividend, divisor, scale))
         }
         None => DataType::Decimal128(DIGITS_MAX, SIGNIFICANT_DIGITS_MIN.max(s1).max(s2)),
     })
@@ -418,25 +426,44 @@ pub fn to_float(value: i128, scale: i8) -> f64 {
 
 /// A float at a scale. NaN and the infinities have no place in 38 digits: 22003.
 pub fn from_float(value: f64, scale: i8) -> Result<i128> {
-    if !value.is_finite() {
-        let message =
-            if value.is_nan() { "cannot convert NaN to numeric" } else { "cannot convert infinity to numeric" };
-        return Err(Error::new(SqlState::NumericValueOutOfRange, message));
-    }
+    check_finite(value)?;
     let scaled = value * 10_f64.powi(scale.into());
     if scaled.abs() < 9_007_199_254_740_992.0 {
         return Ok(scaled.round() as i128);
     }
-    // Fifteen digits are what PostgreSQL takes of a float.
-    let text = format!("{value:.14e}");
+    significant(value, FLOAT8_DIGITS, scale)
+}
+
+/// A float of a type that is known to have so many digits, as a cast takes it.
+pub fn cast_float(value: f64, digits: usize, scale: i8) -> Result<i128> {
+    check_finite(value)?;
+    let scaled = value * 10_f64.powi(scale.into());
+    if digits == FLOAT8_DIGITS && scaled.abs() < 1e15 {
+        return Ok(scaled.round() as i128);
+    }
+    significant(value, digits, scale)
+}
+
+fn check_finite(value: f64) -> Result<()> {
+    if value.is_finite() {
+        return Ok(());
+    }
+    let message = if value.is_nan() { "cannot convert NaN to numeric" } else { "cannot convert infinity to numeric" };
+    Err(Error::new(SqlState::NumericValueOutOfRange, message))
+}
+
+/// The float's first digits, at a scale.
+fn significant(value: f64, digits: usize, scale: i8) -> Result<i128> {
+    let behind = digits - 1;
+    let text = format!("{value:.behind$e}");
     let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
     let digits: i128 = mantissa.replace('.', "").parse().map_err(|_| overflow())?;
     let exponent: i32 = exponent.parse().map_err(|_| overflow())?;
-    let shift = exponent - 14 + i32::from(scale);
+    let shift = exponent - behind as i32 + i32::from(scale);
     match power_of_ten(shift.unsigned_abs()) {
         Some(power) if shift >= 0 => digits.checked_mul(power).ok_or_else(overflow).and_then(bounded),
         Some(power) => Ok(divide_rounded(digits, power)),
-        None if shift < 0 => Ok(0),
+        None if shift < 0 || digits == 0 => Ok(0),
         None => Err(overflow()),
     }
 }
@@ -511,13 +538,37 @@ mod tests {
         // (whole part, scale wanted, scale given)
         let cases = [(0, 38, 38), (9, 38, 37), (10_i128.pow(37), 4, 0), (123, 4, 4)];
         for (whole, wanted, given) in cases {
-            assert_eq!(scale_of(&fitting(wanted, wide(whole))), given, "{whole}, {wanted}");
+            assert_eq!(scale_of(&fitting(wanted, wide(whole), |_| Ok(0))), given, "{whole}, {wanted}");
         }
+        let nines = 10_i128.pow(38) - 1;
+        let carried = fitting(38, wide(9), |scale| sum((nines, 37), (9, 38), scale));
+        assert_eq!(scale_of(&carried), 36);
         let large = 10_i128.pow(38) - 1;
         assert_eq!(sum((large, 0), (4, 1), 0).unwrap(), large);
         assert!(sum((large, 0), (5, 1), 0).is_err());
         assert_eq!(whole_quotient_of((1, 0), (1, 37)), Some(wide(10_i128.pow(37))));
         assert_eq!(whole_quotient_of((1, 0), (0, 0)), None);
+    }
+
+    #[test]
+    fn casts_take_the_digits_that_a_float_is_known_to_have() {
+        // (value, digits, scale, result), as PostgreSQL casts it.
+        let cases = [
+            (f64::from(0.1_f32), FLOAT4_DIGITS, 10, "1000000000"),
+            (f64::from(16_777_216_f32), FLOAT4_DIGITS, 2, "1677720000"),
+            (f64::from(-1.234568e-5_f32), FLOAT4_DIGITS, 10, "-123457"),
+            (f64::from(0.123_449_95_f32), FLOAT4_DIGITS, 4, "1235"),
+            (0.0, FLOAT4_DIGITS, 10, "0"),
+            (0.1, FLOAT8_DIGITS, 10, "1000000000"),
+            (123456.78901234567, FLOAT8_DIGITS, 10, "1234567890123460"),
+            (-123456.78901234567, FLOAT8_DIGITS, 10, "-1234567890123460"),
+            (1e-300, FLOAT8_DIGITS, 10, "0"),
+        ];
+        for (value, digits, scale, expected) in cases {
+            assert_eq!(cast_float(value, digits, scale).unwrap().to_string(), expected, "{value} at {scale}");
+        }
+        assert!(cast_float(f64::NAN, FLOAT4_DIGITS, 2).is_err());
+        assert!(cast_float(1e30, FLOAT8_DIGITS, 10).is_err());
     }
 
     #[test]

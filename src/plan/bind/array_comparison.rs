@@ -9,15 +9,15 @@ use datafusion::common::tree_node::{Transformed, TreeNode as _};
 use datafusion::common::{DFSchema, ScalarValue, exec_err};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::{
-    BinaryExpr, ColumnarValue, Expr, Like, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-    Volatility,
+    BinaryExpr, ColumnarValue, Expr, ExprSchemable as _, Like, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
+    Signature, Volatility,
 };
 use sqlparser::ast;
 use sqlparser::ast::Spanned as _;
 
 use super::Binder;
 use super::expression::Context;
-use crate::builtins::functions::kernel::common_decimal;
+use crate::builtins::functions::kernel::{common_decimal, longer_decimal};
 use crate::encode::types::{PgType, array_of, arrow_type, element_of, oid};
 use crate::error::{Error, Result, SqlState};
 use crate::plan::typing::{self, Coercion, Typed};
@@ -72,9 +72,9 @@ impl Binder<'_> {
             }
             None => left,
         };
-        let expr = match literal_elements(&array) {
-            Some(list) if comparison == Comparison::Eq && !all && !list.is_empty() => left.in_list(list, false),
-            Some(list) if comparison == Comparison::NotEq && all && !list.is_empty() => left.in_list(list, true),
+        let among = matches!((comparison, all), (Comparison::Eq, false) | (Comparison::NotEq, true));
+        let expr = match literal_elements(&array).filter(|list| among && !list.is_empty()) {
+            Some(list) if have_one_decimal(&left, &list, &schema) => left.in_list(list, all),
             _ => compare_function(comparison, all).call(vec![left, array]),
         };
         Ok(Typed { expr, ty: PgType::BOOL, position: start })
@@ -160,7 +160,6 @@ fn parts_of(expr: Expr) -> Option<(Expr, Comparison, Expr)> {
 
 /// The array with the cast that the operator puts on an element.
 fn cast_elements(array: Expr, right: &Expr, column: &Expr, schema: &DFSchema) -> Result<Expr> {
-    use datafusion::logical_expr::ExprSchemable as _;
     if right == column {
         return Ok(array);
     }
@@ -185,6 +184,13 @@ fn literal_elements(array: &Expr) -> Option<Vec<Expr>> {
         Expr::ScalarFunction(call) if call.name() == "make_array" => Some(call.args.clone()),
         _ => None,
     }
+}
+
+/// Whether there is a decimal that holds them all, if they are decimals: the engine compares a list in its items' common type.
+fn have_one_decimal(value: &Expr, list: &[Expr], schema: &DFSchema) -> bool {
+    let types: Vec<DataType> =
+        std::iter::once(value).chain(list).filter_map(|expr| expr.get_type(schema).ok()).collect();
+    longer_decimal(types.iter()).is_none()
 }
 
 fn compare_function(comparison: Comparison, all: bool) -> ScalarUDF {
@@ -260,7 +266,8 @@ impl CompareWithArray {
         let left = take::take(values, &UInt32Array::from(rows), None)?;
         // Of two scales the finer one: rounding could make equal what differs.
         let types = [left.data_type(), elements.data_type()];
-        let common = common_decimal(types.into_iter()).unwrap_or_else(|| wider(types).clone());
+        let decimal = longer_decimal(types.into_iter()).or_else(|| common_decimal(types.into_iter()));
+        let common = decimal.unwrap_or_else(|| wider(types).clone());
         let left = crate::encode::cast(&left, &common)?;
         let elements = crate::encode::cast(&elements, &common)?;
         let (left, right): (&dyn arrow::array::Datum, &dyn arrow::array::Datum) = (&left, &elements);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
+use datafusion::common::tree_node::TreeNode as _;
 use datafusion::functions::core::expr_fn::coalesce;
 use datafusion::functions_window::expr_fn::{rank, row_number};
 use datafusion::logical_expr::{
@@ -20,6 +21,7 @@ use super::window::constant;
 use super::{Binder, Bound, Unknowns, settle};
 use crate::encode::types::PgType;
 use crate::error::{Error, Result, SqlState};
+use crate::plan::parameters::evaluated;
 use crate::plan::typing::{self, Coercion};
 
 impl Binder<'_> {
@@ -377,7 +379,18 @@ impl Binder<'_> {
             let message = format!("argument of {} must be type bigint, not type {given}", clause.name());
             Error::new(SqlState::DatatypeMismatch, message).at(position)
         })?;
-        let Some(constant) = constant(&value.expr) else { return Ok(Some(value.expr)) };
+        let constant = match constant(&value.expr) {
+            Some(constant) => constant,
+            None if value.expr.exists(|part| Ok(matches!(part, Expr::Placeholder(_))))? => {
+                return Ok(Some(value.expr));
+            }
+            None => {
+                if value.expr.is_volatile() {
+                    self.typing.contextual.set(true);
+                }
+                evaluated(value.expr)?
+            }
+        };
         match constant.cast_to(&DataType::Int64)? {
             ScalarValue::Int64(Some(rows)) if rows < 0 => {
                 Err(Error::new(state, format!("{} must not be negative", clause.name())))

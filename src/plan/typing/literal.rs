@@ -41,9 +41,7 @@ fn number(text: &str) -> Result<(ScalarValue, PgType)> {
             Err(_) => (ScalarValue::Int64(Some(value)), PgType::INT8),
         });
     }
-    // See [`wide`].
-    let float = || digits.parse::<f64>().ok().filter(|value| value.is_finite());
-    let (value, precision, scale) = match (numeric_unbound(&digits), float()) {
+    let (value, precision, scale) = match (numeric_unbound(&digits), nearest_float(&digits)) {
         (Ok((0, ..)) | Err(_), Some(value)) if value != 0.0 => {
             return Ok((ScalarValue::Float64(Some(value)), PgType::NUMERIC));
         }
@@ -58,6 +56,14 @@ fn number(text: &str) -> Result<(ScalarValue, PgType)> {
 /// Nothing, without digits behind the point: with all that there are it would leave none to what it stands beside.
 fn zero() -> ScalarValue {
     ScalarValue::Decimal128(Some(0), 1, 0)
+}
+
+/// For [`wide`]: the float, which is not zero unless the constant is.
+fn nearest_float(digits: &str) -> Option<f64> {
+    let value = digits.parse::<f64>().ok().filter(|value| value.is_finite())?;
+    let is_zero = !digits.split(['e', 'E']).next()?.contains(|digit: char| matches!(digit, '1'..='9'));
+    let smallest = f64::from_bits(1);
+    Some(if value == 0.0 && !is_zero { smallest } else { value })
 }
 
 /// A constant that is too large or too small for the digits of a numeric. PostgreSQL's type for it is numeric, but mostly it

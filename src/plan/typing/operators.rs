@@ -10,6 +10,7 @@ use datafusion::logical_expr::{Expr, lit};
 use super::candidates::{Bindings, Choice, choose};
 use super::coerce::coerce;
 use super::{Coercion, DFSchema, Typed, TypingContext, literal};
+use crate::builtins::functions::numeric;
 use crate::encode::types::{PgType, element_of, oid, type_words};
 use crate::error::{Error, Result, SqlState};
 pub(super) use comparison::{document_key, interval_span};
@@ -41,6 +42,10 @@ pub(super) fn binary(
         && let Some(expr) = comparison::with_wide(ctx, operator.name, wanted, (&left, &right), schema)?
     {
         return Ok(Typed { expr, ty: PgType::BOOL, position: start });
+    }
+    if operator.left == oid::NUMERIC && matches!(operator.name, "/" | "%") && literal::wide(&right).is_some() {
+        // Less than the last digit that there is would be taken for zero.
+        return Err(numeric::overflow());
     }
     let written = (left.clone(), right.clone());
     let left = coerce(ctx, left, PgType::of(bindings.resolve(operator.left)), Coercion::Implicit)?;
