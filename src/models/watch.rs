@@ -1,8 +1,16 @@
 //! How a long computation is stopped and seen: every learner asks a `Watch` at least every few milliseconds of work.
 
+use crate::error::{Error, SqlState};
+
 /// What a learner returns when it was told to stop: nothing of its work is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stopped;
+
+impl From<Stopped> for Error {
+    fn from(_: Stopped) -> Self {
+        Self::new(SqlState::QueryCanceled, "canceling statement due to user request")
+    }
+}
 
 /// The learner's line to whoever runs it. Called from several threads at once.
 pub trait Watch: Sync {

@@ -92,8 +92,8 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &CreateModel) -> Result<
     let builder = Builder::new(roles.plan.clone(), road.ground.engine.memory_pool());
     let rows = road.start(bound.plan).await?;
     let builder = gathered(road, builder, rows, &progress).await?;
-    let threads = training::threads(road, &options);
-    let dataset = road.ground.engine.compute(async move { builder.finish(threads) }).await?;
+    let (threads, watch) = (training::threads(road, &options), progress.watch());
+    let dataset = road.ground.engine.compute(async move { builder.finish(threads, &watch) }).await?;
     let features = dataset.features.clone();
     let counted = Rows {
         train: dataset.train_rows as u64,
