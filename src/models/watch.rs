@@ -31,3 +31,31 @@ impl Watch for Unwatched {
 
     fn progress(&self, _done: usize, _total: usize, _loss: Option<f64>) {}
 }
+
+/// Stops after so many questions.
+#[cfg(test)]
+#[derive(Debug)]
+pub struct StopAfter(std::sync::atomic::AtomicUsize);
+
+#[cfg(test)]
+impl StopAfter {
+    pub fn new(questions: usize) -> Self {
+        Self(questions.into())
+    }
+
+    /// Questions that are left.
+    pub fn left(self) -> usize {
+        self.0.into_inner()
+    }
+}
+
+#[cfg(test)]
+impl Watch for StopAfter {
+    fn check(&self) -> Result<(), Stopped> {
+        use std::sync::atomic::Ordering::Relaxed;
+        let left = self.0.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1));
+        left.map(|_| ()).map_err(|_| Stopped)
+    }
+
+    fn progress(&self, _done: usize, _total: usize, _loss: Option<f64>) {}
+}

@@ -1,5 +1,4 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::array::{ArrayRef, BooleanArray, Date32Array, Float64Array, StringArray};
 use arrow::record_batch::RecordBatch;
@@ -8,7 +7,7 @@ use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool, Unbounded
 use super::*;
 use crate::encode::types::PgType;
 use crate::error::SqlState;
-use crate::models::watch::{Stopped, Unwatched, Watch};
+use crate::models::watch::{StopAfter, Unwatched};
 
 fn plan() -> Plan {
     let feature = |place, name, ty| (place, Feature::new(name, ty).unwrap());
@@ -136,28 +135,16 @@ fn columns_move_as_the_pool_has_room_for_them() {
     assert_eq!(wide(5000, 30, 1).map(|_| ()), Err(SqlState::OutOfMemory));
 }
 
-/// Says stop at a question.
-struct StopAt(AtomicUsize);
-
-impl Watch for StopAt {
-    fn check(&self) -> Result<(), Stopped> {
-        let left = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
-        left.map(|_| ()).map_err(|_| Stopped)
-    }
-
-    fn progress(&self, _done: usize, _total: usize, _loss: Option<f64>) {}
-}
-
 #[test]
 fn whoever_puts_rows_in_order_can_be_stopped() {
     let finish = |questions: usize| {
         let pool: Arc<dyn MemoryPool> = Arc::new(UnboundedMemoryPool::default());
         let mut builder = Builder::new(plan(), &pool);
         builder.push(&rows(0..20_000)).unwrap();
-        let watch = StopAt(questions.into());
+        let watch = StopAfter::new(questions);
         let finished = builder.finish(1, &watch).map(|dataset| dataset.rows).map_err(|error| error.sqlstate());
         assert_eq!(pool.reserved(), 0);
-        (finished, questions - watch.0.into_inner())
+        (finished, questions - watch.left())
     };
     let (rows, asked) = finish(1000);
     // For each of four buckets, twice as rows are equal, and for each column.
