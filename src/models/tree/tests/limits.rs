@@ -161,6 +161,23 @@ fn a_stopped_training_ends_with_an_error() {
 }
 
 #[test]
+fn each_leaf_of_a_quantile_asks_whether_to_go_on() {
+    let data = Data::new(2000, 24);
+    let boost = |questions: usize| {
+        let watch = StopAt(questions.into());
+        let options = BoostOptions { iterations: 1, leaves_max: 16, ..BoostOptions::default() };
+        let target = Target { labels: &data.number, weights: None };
+        let (matrix, bins, objective) = (&data.matrix, &data.bins, Objective::Quantile { alpha: 0.7 });
+        let boosted = train_boosting(matrix, bins, target, None, objective, &options, &watch, &mut |_, _| {});
+        (boosted.map(|boosted| boosted.ensemble.trees[0].leaves()), questions - watch.0.into_inner())
+    };
+    let (leaves, asked) = boost(1000);
+    let leaves = leaves.unwrap();
+    assert!(leaves > 8 && asked > leaves, "{leaves} {asked}");
+    assert_eq!(boost(asked - 1).0, Err(Error::Stopped));
+}
+
+#[test]
 fn nothing_to_learn_is_no_failure() {
     let constant = vec![vec![1.0; 50], vec![f64::NAN; 50]];
     let bins: Vec<Bins> = constant.iter().map(|column| Bins::numeric(&mut column.clone(), 254, 3)).collect();
@@ -241,4 +258,6 @@ fn memory_is_asked_for_as_rows_can_use_it() {
     };
     assert_eq!(bytes(65_536), bytes(500));
     assert!(bytes(100) < bytes(500));
+    let of = |objective| boost_bytes(10_000, 0, 10, objective, &BoostOptions::default());
+    assert_eq!(of(Objective::Quantile { alpha: 0.5 }), of(Objective::Squared) + 10_000 * 16);
 }
