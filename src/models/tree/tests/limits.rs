@@ -44,6 +44,38 @@ fn damaged_models_are_errors_and_never_panic() {
     assert!(refused > 400 && passed > 0, "{refused} {passed}");
 }
 
+#[test]
+fn a_class_of_next_to_no_weight_does_no_harm() {
+    let data = Data::new(2000, 25);
+    let labels = data.binary();
+    for class_weights in [[1.0, 1e-17], [1e-17, 1.0], [1e-300, 1.0], [1.0, 1e-13]] {
+        let options = ForestOptions { features_per_node: FeaturesPerNode::Share(1.0), ..options(10, 2) };
+        let weights = Some(class_weights.as_slice());
+        let forest = train_forest_classifier(&data.matrix, &data.bins, &labels, 2, None, weights, &options, &Unwatched);
+        let ensemble = forest.unwrap().ensemble;
+        ensemble.validate().unwrap();
+        let shares = Predictor::new(&ensemble).unwrap().predict(&data.slices(), 1, &Unwatched).unwrap();
+        assert!(shares.iter().all(|share| (0.0..=1.0 + 1e-9).contains(share)), "{class_weights:?}");
+    }
+}
+
+#[test]
+fn labels_of_rows_without_weight_do_not_coarsen_what_is_out_of_bag() {
+    let data = Data::new(1000, 26);
+    let weights: Vec<f64> = (0..1000).map(|row| if row < 900 { 1.0 } else { 0.0 }).collect();
+    let unseen = |beyond: f64| {
+        let labels: Vec<f64> = (0..1000).map(|row| if row < 900 { data.number[row] } else { beyond }).collect();
+        let options = ForestOptions { out_of_bag: true, ..options(20, 1) };
+        train_forest_regressor(&data.matrix, &data.bins, &labels, Some(&weights), &options, &Unwatched)
+            .unwrap()
+            .out_of_bag
+            .unwrap()
+    };
+    // As numbers, of which some are NaN.
+    let bits = |numbers: Vec<f64>| numbers.into_iter().map(f64::to_bits).collect::<Vec<u64>>();
+    assert_eq!(bits(unseen(1e200)), bits(unseen(0.0)));
+}
+
 /// Stops at its `n`-th question.
 struct StopAt(std::sync::atomic::AtomicUsize);
 
