@@ -117,6 +117,15 @@ impl Gathering {
         }
     }
 
+    /// The most bytes that so many rows take, as far as it can be told.
+    pub fn bytes_max(&self, rows: usize) -> usize {
+        match self {
+            Self::Classes { found, .. } => found.bytes_max(rows),
+            Self::Numbers(found) => found.bytes_max(rows),
+            Self::Distances(..) | Self::Nothing => 0,
+        }
+    }
+
     pub fn add(&mut self, truth: Truth, scores: &[f64], weight: f64) {
         match (self, truth) {
             (Self::Classes { found, .. }, Truth::Class(class)) => found.add(class, scores, weight),

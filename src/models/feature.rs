@@ -172,21 +172,47 @@ fn is_plain_numeric(ty: PgType) -> bool {
     ty.oid == oid::NUMERIC && ty.typmod < 0
 }
 
-/// What [`texts`] wrote, as an array of the type's carrier.
+/// What [`texts`] wrote, as an array of their [`carrier`].
 ///
 /// # Errors
 /// The input function's for a text that is no value of the type.
 pub fn values<'a>(texts: impl IntoIterator<Item = Option<&'a str>>, ty: PgType) -> Result<ArrayRef> {
     // No text that was written hangs on the time.
     let context = InputContext::utc(chrono::DateTime::default());
-    let own = if is_plain_numeric(ty) { PgType::numeric(NUMERIC_COLUMN.0, NUMERIC_COLUMN.1) } else { ty };
-    let null = null_scalar(ty)?;
-    let value = |text: Option<&str>| text.map_or_else(|| Ok(null.clone()), |text| parse_scalar(text, own, &context));
-    let values = texts.into_iter().map(value).collect::<Result<Vec<ScalarValue>>>()?;
+    let texts: Vec<Option<&str>> = texts.into_iter().collect();
+    let own = read_as(texts.iter().flatten().copied(), ty);
+    let null = null_scalar(own)?;
+    let value = |text: &Option<&str>| text.map_or_else(|| Ok(null.clone()), |text| parse_scalar(text, own, &context));
+    let values = texts.iter().map(value).collect::<Result<Vec<ScalarValue>>>()?;
     if values.is_empty() {
-        return Ok(new_empty_array(&arrow_type(ty)));
+        return Ok(new_empty_array(&arrow_type(own)));
     }
     Ok(ScalarValue::iter_to_array(values)?)
+}
+
+/// The Arrow type that carries what [`texts`] wrote: the type's own, or a decimal with more digits before the point.
+pub fn carrier<'a>(texts: impl IntoIterator<Item = &'a str>, ty: PgType) -> DataType {
+    arrow_type(read_as(texts, ty))
+}
+
+/// The type that these texts are read as: of a plain numeric the one that tables store or, where they are too long for that, one with
+/// as many digits behind the point as they have.
+fn read_as<'a>(texts: impl IntoIterator<Item = &'a str>, ty: PgType) -> PgType {
+    if !is_plain_numeric(ty) {
+        return ty;
+    }
+    let (mut whole_max, mut fraction_max) = (0, 0);
+    for text in texts {
+        let digits = text.trim_start_matches('-');
+        let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+        (whole_max, fraction_max) = (whole.len().max(whole_max), fraction.len().max(fraction_max));
+    }
+    let (precision, scale) = NUMERIC_COLUMN;
+    let free = usize::from(precision).saturating_sub(whole_max);
+    if free >= usize::from(scale.unsigned_abs()) {
+        return PgType::numeric(precision, scale);
+    }
+    PgType::numeric(precision, fraction_max.min(free) as i8)
 }
 
 #[cfg(test)]
@@ -216,5 +242,20 @@ mod tests {
         check(Arc::new(numerics(2)), PgType::numeric(38, 2), &["1.50", "10.00"]);
         check(Arc::new(StringArray::from(vec!["a  ", ""])), PgType { oid: oid::BPCHAR, typmod: 7 }, &["a", ""]);
         check(Arc::new(StringArray::from(vec!["a  "])), PgType::TEXT, &["a  "]);
+    }
+
+    #[test]
+    fn long_numerics_are_read_with_the_digits_that_they_need() {
+        let (long, longest) = ("10000000000000000000000000000", "-99999999999999999999999999999999999999");
+        let usual = "9999999999999999999999999999";
+        for (given, scale) in [([long, "2"], 0), ([longest, "7"], 0), ([long, "-1.25"], 2), ([usual, "1.5"], 10)] {
+            let read = values(given.map(Some), PgType::NUMERIC).unwrap();
+            assert_eq!(read.data_type(), &DataType::Decimal128(38, scale));
+            assert_eq!(read.data_type(), &carrier(given, PgType::NUMERIC));
+            let written = texts(&read, PgType::NUMERIC).unwrap();
+            assert_eq!(written.iter().flatten().collect::<Vec<_>>(), given);
+        }
+        assert!(values([Some("1e30")], PgType::NUMERIC).is_err());
+        assert_eq!(carrier([], PgType::NUMERIC), arrow_type(PgType::NUMERIC));
     }
 }

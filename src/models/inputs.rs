@@ -1,6 +1,7 @@
 //! Columns of a batch as a model reads them.
 
 use std::hash::{BuildHasher as _, RandomState};
+use std::ops::Range;
 
 use arrow::array::{Array as _, ArrayRef, Float64Array};
 
@@ -191,6 +192,16 @@ pub enum Input {
     Numbers(Float64Array),
     /// [`MISSING`] is NULL; texts that were not seen in training have the code after the last one.
     Codes(Vec<u32>),
+}
+
+impl Input {
+    /// Some of the rows, which are there.
+    pub fn part(&self, rows: Range<usize>) -> Self {
+        match self {
+            Self::Numbers(values) => Self::Numbers(values.slice(rows.start, rows.len())),
+            Self::Codes(codes) => Self::Codes(codes.get(rows).unwrap_or_default().to_vec()),
+        }
+    }
 }
 
 /// Columns of one length.

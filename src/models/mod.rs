@@ -34,7 +34,7 @@ pub mod tree;
 mod trees;
 pub mod watch;
 
-pub use feature::{Feature, FeatureKind, class_values, numbers, texts, values};
+pub use feature::{Feature, FeatureKind, carrier, class_values, numbers, texts, values};
 pub use kind::{ModelType, Task};
 pub use learned::{Learned, Weight};
 pub use model::{Answer, Model};

@@ -9,7 +9,7 @@ use arrow::datatypes::DataType;
 
 use super::anomaly;
 use super::artifact::{Sections, damaged};
-use super::feature::{Feature, FeatureKind, texts, values};
+use super::feature::{Feature, FeatureKind, carrier, texts, values};
 use super::header::{Header, Label};
 use super::inputs::{Categories, Inputs};
 use super::kind::Task;
@@ -123,6 +123,16 @@ impl Model {
             (Answer::Probabilities, _) => PgType::JSONB,
             (Answer::Predicted | Answer::Probability(_) | Answer::Score(_) | Answer::Nearest, _) => PgType::FLOAT8,
         }
+    }
+
+    /// The Arrow type that carries an answer: numerics as classes may have more digits before the point than a table's.
+    pub fn answer_carrier(&self, answer: Answer) -> DataType {
+        let ty = self.answer_type(answer);
+        if let (Answer::Predicted, Task::Classification, Some(label)) = (answer, self.task(), &self.header.label) {
+            let known = self.classes.as_ref().map(|classes| classes.data_type().clone());
+            return known.unwrap_or_else(|| carrier(label.classes.iter().map(String::as_str), ty));
+        }
+        arrow_type(ty)
     }
 
     /// The classes at these places, as values of the label's type.

@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
 
-use super::algebra::parallel::each;
 use super::dataset::{Dataset, Target, Values};
 use super::header::{Evaluation, FeatureStatistics, Importance, LogEntry, Trial};
 use super::inputs::Categories;
@@ -33,6 +32,18 @@ impl Control<'_> {
         let memory = MemoryConsumer::new("training").register(self.pool);
         memory.try_grow(bytes)?;
         Ok(memory)
+    }
+
+    /// Takes so many bytes as many times as is wanted, or half as many times and so on where the pool has no room; once at least.
+    fn reserve_times(&self, bytes: usize, wanted: usize) -> Result<(MemoryReservation, usize)> {
+        let mut times = wanted.max(1);
+        loop {
+            match self.reserve(bytes.saturating_mul(times)) {
+                Ok(memory) => return Ok((memory, times)),
+                Err(full) if times == 1 => return Err(full),
+                Err(_) => times /= 2,
+            }
+        }
     }
 }
 
@@ -110,7 +121,7 @@ pub fn train(dataset: &Dataset, options: &Options, control: &Control<'_>) -> Res
         classes,
         positive,
         metrics,
-        statistics: each(control.threads, dataset.columns.iter().collect(), observe::statistics),
+        statistics: observe::statistics(dataset, control)?,
         evaluation,
         importance,
         log,

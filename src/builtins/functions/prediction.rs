@@ -7,7 +7,6 @@ use arrow::datatypes::DataType;
 use datafusion::error::Result;
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 
-use crate::encode::types::arrow_type;
 use crate::error::{Error, SqlState};
 use crate::models::{Answer, Model};
 
@@ -59,7 +58,7 @@ impl ScalarUDFImpl for Prediction {
     }
 
     fn return_type(&self, _arguments: &[DataType]) -> Result<DataType> {
-        Ok(arrow_type(self.model.answer_type(self.answer)))
+        Ok(self.model.answer_carrier(self.answer))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {

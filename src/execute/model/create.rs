@@ -103,8 +103,8 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &CreateModel) -> Result<
     let rows = road.start(bound.plan).await?;
     let told = |error: Error| told(error, &options, statement);
     let builder = gathered(road, builder, rows, &progress, &told).await?;
-    let threads = training::threads(road, &options);
-    let dataset = road.ground.engine.compute(async move { builder.finish(threads) }).await.map_err(told)?;
+    let (threads, watch) = (training::threads(road, &options), progress.watch());
+    let dataset = road.ground.engine.compute(async move { builder.finish(threads, &watch) }).await.map_err(told)?;
     let features = dataset.features.clone();
     let counted = Rows {
         train: dataset.train_rows as u64,

@@ -35,6 +35,11 @@ impl Progress {
     pub(super) fn read(&self, rows: usize) {
         self.session.tell(|progress| progress.rows = rows as u64);
     }
+
+    /// What work away from this thread asks whether it is still wanted.
+    pub(super) fn watch(&self) -> Watching {
+        Watching { session: Arc::clone(&self.session), ended: self.ended.clone() }
+    }
 }
 
 impl Drop for Progress {
@@ -43,7 +48,8 @@ impl Drop for Progress {
     }
 }
 
-struct Watching {
+/// The statement's watch over its training.
+pub(super) struct Watching {
     session: Arc<Entry>,
     ended: CancellationToken,
 }
@@ -72,7 +78,7 @@ pub(super) async fn train(
     progress: &Progress,
 ) -> Result<Outcome> {
     progress.phase("training");
-    let watch = Watching { session: Arc::clone(&progress.session), ended: progress.ended.clone() };
+    let watch = progress.watch();
     let pool = Arc::clone(road.ground.engine.memory_pool());
     let threads = threads(road, options);
     let options = options.clone();

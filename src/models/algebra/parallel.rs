@@ -50,15 +50,24 @@ pub fn in_order<R: Send, E: Send>(
     Ok(done.into_iter().map(|(_, result)| result).collect())
 }
 
-/// What `work` makes of each item, on at most `threads` threads, in the items' order.
-pub fn each<T: Send, R: Send>(threads: usize, items: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
+/// What `work` makes of each item, on at most `threads` threads, in the items' order. The first error ends the rest.
+pub fn try_each<T: Send, R: Send, E: Send>(
+    threads: usize,
+    items: Vec<T>,
+    work: impl Fn(T) -> Result<R, E> + Sync,
+) -> Result<Vec<R>, E> {
     let items: Vec<Mutex<Option<T>>> = items.into_iter().map(|item| Mutex::new(Some(item))).collect();
     let done = in_order(threads, items.len(), |index| {
         let item = items.get(index).and_then(|item| item.lock().unwrap_or_else(PoisonError::into_inner).take());
-        Ok::<_, std::convert::Infallible>(item.map(&work))
-    });
-    let Ok(done) = done;
-    done.into_iter().flatten().collect()
+        item.map(&work).transpose()
+    })?;
+    Ok(done.into_iter().flatten().collect())
+}
+
+/// The same of work that cannot fail.
+pub fn each<T: Send, R: Send>(threads: usize, items: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
+    let Ok(done) = try_each(threads, items, |item| Ok::<_, std::convert::Infallible>(work(item)));
+    done
 }
 
 /// `rows` cut into at most `count` segments of nearly equal length, each a multiple of `step` but the last.
@@ -81,6 +90,9 @@ mod tests {
             let squares = in_order(threads, 100, |index| Ok::<_, Refusal>(index * index)).unwrap();
             assert_eq!(squares, (0..100).map(|index| index * index).collect::<Vec<_>>());
             assert_eq!(each(threads, squares.clone(), |square| square), squares);
+            let below = |square: usize| if square < 9801 { Ok(square) } else { Err(Refusal::NoRows) };
+            assert_eq!(try_each(threads, squares.clone(), below), Err(Refusal::NoRows));
+            assert_eq!(try_each(threads, squares[..99].to_vec(), below).unwrap(), squares[..99]);
         }
         assert_eq!(
             in_order(3, 9, |index| if index == 4 { Err(Refusal::NoRows) } else { Ok(()) }),

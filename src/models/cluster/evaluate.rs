@@ -6,9 +6,8 @@ use super::fit::Rows;
 use super::model::{KMeans, nearest};
 use crate::models::algebra::parallel::in_order;
 use crate::models::algebra::random::Random;
-use crate::models::encoder::{Features, Pass};
+use crate::models::encoder::Pass;
 use crate::models::refusal::Refusal;
-use crate::models::watch::Watch;
 
 /// Rows up to which silhouettes are exact; beyond, of so many rows chosen by the seed (fewer when rows are wide).
 const SILHOUETTE_ROWS_MAX: usize = 4000;
@@ -30,24 +29,7 @@ pub struct ClusterMetrics {
 }
 
 impl KMeans {
-    /// The metrics of any rows. `seed` chooses the rows of the silhouette. Errors: other columns than in training, no rows, `Stopped`.
-    pub fn evaluate(
-        &self,
-        features: &Features<'_>,
-        weights: Option<&[f64]>,
-        seed: u64,
-        threads: usize,
-        watch: &dyn Watch,
-    ) -> Result<ClusterMetrics, Refusal> {
-        crate::models::encoder::check_weights(weights, features.rows)?;
-        if features.rows == 0 {
-            return Err(Refusal::NoRows);
-        }
-        let design = self.encoder.bind(features)?;
-        Ok(self.measure(&Rows { design: &design, weights, pass: Pass { threads, watch } }, seed)?.0)
-    }
-
-    /// With the metrics and radii of the training rows.
+    /// With the metrics and radii of the training rows. `seed` chooses the rows of the silhouette. Errors: `Stopped`.
     pub(super) fn evaluated(mut self, rows: &Rows<'_>, seed: u64) -> Result<Self, Refusal> {
         let (metrics, radii) = self.measure(rows, seed)?;
         (self.metrics, self.radii) = (Some(metrics), radii);
@@ -78,7 +60,7 @@ impl KMeans {
             rows: rows.design.rows(),
             sizes: sums.iter().map(|sum| sum[0]).collect(),
             mean_squared_distance: sums.iter().map(|sum| sum[2]).sum::<f64>() / weight,
-            davies_bouldin: self.davies_bouldin(&sums),
+            davies_bouldin: self.davies_bouldin(&sums, rows.pass)?,
             silhouette,
             silhouette_rows: chosen.len(),
         };
@@ -86,16 +68,24 @@ impl KMeans {
         Ok((metrics, sums.iter().map(radius).collect()))
     }
 
-    fn davies_bouldin(&self, sums: &[[f64; 3]]) -> Option<f64> {
+    fn davies_bouldin(&self, sums: &[[f64; 3]], pass: Pass<'_>) -> Result<Option<f64>, Refusal> {
         let filled: Vec<usize> = (0..sums.len()).filter(|cluster| sums[*cluster][0] > 0.0).collect();
+        if filled.len() < 2 {
+            return Ok(None);
+        }
         let spread = |cluster: usize| sums[cluster][1] / sums[cluster][0];
         let likeness = |a: usize, b: usize| {
             let apart = distance(&self.centroids[a], &self.centroids[b]);
             // Of centroids at one place, as scikit-learn.
             if apart > 0.0 { (spread(a) + spread(b)) / apart } else { 0.0 }
         };
-        let worst = |a: &usize| filled.iter().filter(|b| *b != a).map(|b| likeness(*a, *b)).fold(0.0, f64::max);
-        (filled.len() > 1).then(|| filled.iter().map(worst).sum::<f64>() / filled.len() as f64)
+        let worst = in_order(pass.threads, filled.len(), |index| {
+            pass.watch.check()?;
+            let a = filled[index];
+            let others = filled.iter().filter(|b| **b != a);
+            Ok::<_, Refusal>(others.map(|b| likeness(a, *b)).fold(0.0, f64::max))
+        })?;
+        Ok(Some(worst.iter().sum::<f64>() / filled.len() as f64))
     }
 
     fn chosen(&self, rows: &Rows<'_>, seed: u64) -> Vec<Vec<f64>> {
@@ -125,7 +115,10 @@ fn silhouette(rows: &[Vec<f64>], centroids: &[Vec<f64>], pass: Pass<'_>) -> Resu
         let distances = centroids.iter().map(|centroid| distance(row, centroid));
         distances.enumerate().min_by(|a, b| a.1.total_cmp(&b.1)).map_or(0, |(cluster, _)| cluster)
     };
-    let clusters: Vec<usize> = rows.iter().map(near).collect();
+    let clusters = in_order(pass.threads, rows.len(), |index| {
+        pass.watch.check()?;
+        Ok::<_, Refusal>(near(&rows[index]))
+    })?;
     let mut sizes = vec![0_usize; centroids.len()];
     clusters.iter().for_each(|cluster| sizes[*cluster] += 1);
     if sizes.iter().filter(|size| **size > 0).count() < 2 {

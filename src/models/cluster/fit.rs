@@ -77,10 +77,11 @@ impl KMeans {
         }
         let design = encoder.bind(features)?;
         let rows = Rows { design: &design, weights, pass: Pass { threads: options.threads, watch } };
-        let moves_max = options.tolerance * variance(&rows)?;
+        let (variance, squares) = variance(&rows)?;
+        let moves_max = options.tolerance * variance;
         let mut best: Option<End> = None;
         for restart in 0..options.restarts {
-            let end = lloyd(&rows, options, restart, moves_max)?;
+            let end = lloyd(&rows, options, restart, (moves_max, squares))?;
             watch.progress(restart + 1, options.restarts, Some(end.inertia));
             if best.as_ref().is_none_or(|best| end.inertia < best.inertia) {
                 best = Some(end);
@@ -99,8 +100,8 @@ impl KMeans {
     }
 }
 
-/// The mean variance of the encoded columns.
-fn variance(rows: &Rows<'_>) -> Result<f64, Refusal> {
+/// The mean variance of the encoded columns, and the weighted sum of the rows' squares.
+fn variance(rows: &Rows<'_>) -> Result<(f64, f64), Refusal> {
     let add = |(weight, sums, squares): &mut (f64, Vec<f64>, f64), block: &Block, range: std::ops::Range<usize>| {
         let weights = weights_of(rows.weights, range.clone());
         block.add_combination(&weights, sums);
@@ -119,14 +120,19 @@ fn variance(rows: &Rows<'_>) -> Result<f64, Refusal> {
         squares += part.2;
     }
     let of_means: f64 = sums.iter().map(|sum| (sum / weight).powi(2)).sum();
-    Ok((squares / weight - of_means) / width as f64)
+    Ok(((squares / weight - of_means) / width as f64, squares))
 }
 
-fn lloyd(rows: &Rows<'_>, options: &KMeansOptions, restart: usize, moves_max: f64) -> Result<End, Refusal> {
+fn lloyd(
+    rows: &Rows<'_>,
+    options: &KMeansOptions,
+    restart: usize,
+    (moves_max, squares): (f64, f64),
+) -> Result<End, Refusal> {
     let mut random = Random::new(options.seed, restart as u64);
     let mut centroids = match options.by_chance {
         true => start::drawn(rows, options.clusters, &mut random)?,
-        false => start::centroids(rows, options.clusters, &mut random)?,
+        false => start::centroids(rows, options.clusters, squares, &mut random)?,
     };
     let (mut iterations, mut converged) = (0, false);
     while iterations < options.iterations_max && !converged {

@@ -138,6 +138,53 @@ mod tests {
     }
 
     #[test]
+    fn starts_by_chance_find_the_rows_that_differ_among_many_equal_ones() {
+        let columns: Vec<f64> = (0..5000).map(|row| if row % 500 == 7 { f64::from(row) } else { 0.0 }).collect();
+        let features = Features { rows: 5000, columns: vec![Column::Numeric(&columns)] };
+        for (clusters, notes) in [(11, 0), (12, 1)] {
+            let options = KMeansOptions { clusters, by_chance: true, restarts: 1, ..KMeansOptions::default() };
+            let model = fit(&features, &options).unwrap();
+            assert_eq!((model.centroids.len(), model.notes.len()), (11, notes), "{:?}", model.notes);
+        }
+    }
+
+    #[test]
+    fn small_distances_are_distances() {
+        // By a power of two, which rounds nothing.
+        let small: Vec<f64> = X.iter().map(|x| x * 0.5_f64.powi(50)).collect();
+        let options = KMeansOptions { clusters: 4, standardize: false, ..KMeansOptions::default() };
+        let [usual, small] = [X.as_slice(), small.as_slice()].map(|columns| {
+            let features = Features { rows: 8, columns: vec![Column::Numeric(columns)] };
+            let model = fit(&features, &options).unwrap();
+            assert_eq!((model.centroids.len(), model.notes.len()), (4, 0), "{:?}", model.notes);
+            model.assign(&features).unwrap().iter().map(|row| row.cluster).collect::<Vec<_>>()
+        });
+        assert_eq!(usual, small);
+    }
+
+    #[test]
+    fn an_evaluation_asks_for_each_cluster_and_row() {
+        /// Counts the questions since the last start.
+        struct Since(std::sync::atomic::AtomicUsize);
+        impl Watch for Since {
+            fn check(&self) -> Result<(), Stopped> {
+                self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                Ok(())
+            }
+            fn progress(&self, _done: usize, _total: usize, _loss: Option<f64>) {
+                self.0.store(0, std::sync::atomic::Ordering::Relaxed);
+            }
+        }
+        let features = Features { rows: 8, columns: vec![Column::Numeric(&X), Column::Numeric(&Y)] };
+        let names = ["x0".to_owned(), "x1".to_owned()];
+        let watch = Since(0.into());
+        let options = KMeansOptions { clusters: 3, ..KMeansOptions::default() };
+        KMeans::fit(&features, &names, None, &options, &watch).unwrap();
+        // A pass over a block of rows, three clusters, and eight rows twice.
+        assert_eq!(watch.0.into_inner(), 1 + 3 + 8 + 8);
+    }
+
+    #[test]
     fn equal_rows_make_fewer_clusters() {
         let columns = [1.0, 1.0, 2.0, 2.0];
         let features = Features { rows: 4, columns: vec![Column::Numeric(&columns)] };

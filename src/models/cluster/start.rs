@@ -8,8 +8,16 @@ use crate::models::algebra::random::Random;
 use crate::models::encoder::Block;
 use crate::models::refusal::Refusal;
 
-/// At most `clusters` centroids; fewer when there are not so many different rows.
-pub(super) fn centroids(rows: &Rows<'_>, clusters: usize, random: &mut Random) -> Result<Vec<Vec<f64>>, Refusal> {
+/// Squared distances below this share of the rows' own squares are what rounding leaves of none.
+const ROUNDING: f64 = f64::EPSILON * f64::EPSILON;
+
+/// At most `clusters` centroids; fewer when there are not so many different rows. `squares` is the weighted sum of those of all rows.
+pub(super) fn centroids(
+    rows: &Rows<'_>,
+    clusters: usize,
+    squares: f64,
+    random: &mut Random,
+) -> Result<Vec<Vec<f64>>, Refusal> {
     let count = rows.design.rows();
     let mut potential: Vec<f64> = (0..count).map(|row| rows.weight(row)).collect();
     let mut nearest = vec![f64::INFINITY; count];
@@ -21,8 +29,7 @@ pub(super) fn centroids(rows: &Rows<'_>, clusters: usize, random: &mut Random) -
         let weighted = |row: usize| rows.weight(row) * nearest[row];
         potential.iter_mut().enumerate().for_each(|(row, place)| *place = weighted(row));
         let total: f64 = potential.iter().sum();
-        // What rounding leaves of distances between equal rows is no distance.
-        if total.is_nan() || total <= 1e-20 {
+        if total.is_nan() || total <= squares * ROUNDING {
             break;
         }
         let candidates: Vec<Vec<f64>> = (0..trials).map(|_| rows.encoded(draw(&potential, random))).collect();
@@ -34,19 +41,16 @@ pub(super) fn centroids(rows: &Rows<'_>, clusters: usize, random: &mut Random) -
     Ok(chosen)
 }
 
-/// Different rows, drawn without repetition; fewer than `clusters` when most rows are equal.
+/// Different rows, drawn without repetition; fewer than `clusters` when there are not so many that have a weight.
 pub(super) fn drawn(rows: &Rows<'_>, clusters: usize, random: &mut Random) -> Result<Vec<Vec<f64>>, Refusal> {
     let count = rows.design.rows();
     let mut chances = Chances::new((0..count).map(|row| rows.weight(row)).collect());
     let mut chosen: Vec<Vec<f64>> = Vec::with_capacity(clusters.min(count));
     let mut known = HashSet::with_capacity(clusters.min(count));
     let mut block = rows.design.block();
-    for _ in 0..clusters.saturating_mul(10).min(count) {
-        if chosen.len() == clusters {
-            break;
-        }
+    while chosen.len() < clusters {
         rows.pass.watch.check()?;
-        let row = chances.take(random);
+        let Some(row) = chances.take(random) else { break };
         let centroid = rows.encoded_in(&mut block, row);
         // Adding 0 makes the two zeros one.
         if known.insert(centroid.iter().map(|value| (value + 0.0).to_bits()).collect::<Vec<u64>>()) {
@@ -78,8 +82,8 @@ impl Chances {
         Self { chances, sums, total }
     }
 
-    /// A row, with probability proportional to its chance, which is 0 from then on.
-    fn take(&mut self, random: &mut Random) -> usize {
+    /// A row, with probability proportional to its chance, which is 0 from then on; `None` when no row has one.
+    fn take(&mut self, random: &mut Random) -> Option<usize> {
         let mut left = random.unit() * self.total;
         let (mut before, mut step) = (0, self.sums.len().next_power_of_two());
         while step > 0 {
@@ -90,8 +94,8 @@ impl Chances {
             }
             step /= 2;
         }
-        // Rounding may lead beyond the last row.
-        let row = before.min(self.chances.len() - 1);
+        // Rounding may lead beyond the last row, or to one that was taken: it is the next one then.
+        let row = (before..self.chances.len()).chain(0..before).find(|row| self.chances[*row] > 0.0)?;
         let chance = std::mem::take(&mut self.chances[row]);
         self.total -= chance;
         let mut place = row + 1;
@@ -99,7 +103,7 @@ impl Chances {
             self.sums[place] -= chance;
             place += place & place.wrapping_neg();
         }
-        row
+        Some(row)
     }
 }
 
@@ -165,7 +169,18 @@ mod tests {
         for _ in 0..800 {
             let row = draw(&left, &mut slow);
             left[row] = 0.0;
-            assert_eq!(taken.take(&mut random), row);
+            assert_eq!(taken.take(&mut random), Some(row));
         }
+        assert_eq!(taken.take(&mut random), None);
+    }
+
+    #[test]
+    fn rows_of_any_weights_are_all_taken() {
+        let chances: Vec<f64> = (0..500).map(|row| 10_f64.powi(row % 40 - 20)).collect();
+        let (mut random, mut taken) = (Random::new(7, 2), Chances::new(chances));
+        let mut rows: Vec<usize> = std::iter::from_fn(|| taken.take(&mut random)).collect();
+        rows.sort_unstable();
+        assert_eq!(rows, (0..500).collect::<Vec<_>>());
+        assert_eq!(Chances::new(Vec::new()).take(&mut random), None);
     }
 }

@@ -14,6 +14,10 @@ use crate::error::{Error, Result, SqlState};
 use crate::models::algebra::parallel;
 use crate::models::feature::{Feature, FeatureKind, class_values, numbers, texts, values};
 use crate::models::refusal::OfOption;
+use crate::models::watch::{Stopped, Watch};
+
+/// Rows that are moved between two questions whether to go on.
+const WATCHED_ROWS: usize = 1 << 18;
 
 /// What the columns of the batches are for, by their places.
 #[derive(Debug, Clone, Default)]
@@ -99,24 +103,34 @@ impl Growing {
         Ok(())
     }
 
-    fn settled(self, order: &[u32]) -> Values {
-        match self {
-            Self::Numbers(numbers) => Values::Numbers(gathered(&numbers, order, f64::NAN)),
+    fn settled(self, order: &[u32], watch: &dyn Watch) -> Result<Values, Stopped> {
+        Ok(match self {
+            Self::Numbers(numbers) => Values::Numbers(gathered(&numbers, order, f64::NAN, watch)?),
             Self::Codes(codes, dictionary) => {
                 let (texts, places) = dictionary.settled(true);
-                Values::Codes { codes: renamed(&codes, &places, order), texts }
+                Values::Codes { codes: renamed(&codes, &places, order, watch)?, texts }
             }
-        }
+        })
     }
 }
 
-fn gathered<T: Copy>(values: &[T], order: &[u32], absent: T) -> Vec<T> {
-    order.iter().map(|row| values.get(*row as usize).copied().unwrap_or(absent)).collect()
+fn gathered<T: Copy>(values: &[T], order: &[u32], absent: T, watch: &dyn Watch) -> Result<Vec<T>, Stopped> {
+    moved(order, watch, |row| values.get(row).copied().unwrap_or(absent))
 }
 
-fn renamed(codes: &[u32], places: &[u32], order: &[u32]) -> Vec<u32> {
+fn renamed(codes: &[u32], places: &[u32], order: &[u32], watch: &dyn Watch) -> Result<Vec<u32>, Stopped> {
     let place = |code: u32| places.get(code as usize).copied().unwrap_or(MISSING);
-    order.iter().map(|row| place(codes.get(*row as usize).copied().unwrap_or(MISSING))).collect()
+    moved(order, watch, |row| place(codes.get(row).copied().unwrap_or(MISSING)))
+}
+
+/// What stands in these rows, in their order.
+fn moved<T>(order: &[u32], watch: &dyn Watch, value: impl Fn(usize) -> T) -> Result<Vec<T>, Stopped> {
+    let mut values = Vec::with_capacity(order.len());
+    for rows in order.chunks(WATCHED_ROWS) {
+        watch.check()?;
+        values.extend(rows.iter().map(|row| value(*row as usize)));
+    }
+    Ok(values)
 }
 
 impl Builder {
@@ -237,33 +251,41 @@ impl Builder {
     /// Puts the rows into their order: those to train with, then those held out, each by hash.
     ///
     /// # Errors
-    /// 53200 when the pool is full.
-    pub fn finish(self, threads: usize) -> Result<Dataset> {
+    /// 53200 when the pool is full, 57014 when the watch says so.
+    pub fn finish(self, threads: usize, watch: &dyn Watch) -> Result<Dataset> {
         let Self { plan, columns, label, weights, held_out, hashes, skipped, memory } = self;
         let rows = hashes.len();
-        // Beside what is there: rows with their hashes, twice while they are sorted, and the columns that move.
-        let order_bytes = rows * 2 * size_of::<Place>() + rows * 8 * threads.clamp(1, columns.len().max(1));
-        memory.try_grow(order_bytes)?;
+        let kept_bytes = memory.size().saturating_sub(hashes.capacity() * 8);
+        // Beside what is there: rows with their hashes, twice while they are sorted.
+        memory.try_grow(rows * 2 * size_of::<Place>())?;
         let is_held_out = |hash: u64, row: u32| match &plan.split {
             Some(_) => held_out.get(row as usize).copied().unwrap_or(false),
             None => plan.eval_fraction > 0.0 && hash::share(hash) < plan.eval_fraction,
         };
-        let (order, train_rows) = ordered(&hashes, is_held_out, threads);
+        let (order, train_rows) = ordered(&hashes, is_held_out, threads, watch)?;
         drop(hashes);
-        let columns: Vec<Values> = parallel::each(threads, columns, |column| column.settled(&order));
+        // A column is there twice while it moves: as many move at once as the pool has room for. What comes out is the same.
+        let mut moving = threads.clamp(1, columns.len().max(1));
+        while let Err(full) = memory.try_resize(kept_bytes + rows * (4 + 8 * moving)) {
+            if moving == 1 {
+                return Err(full.into());
+            }
+            moving /= 2;
+        }
+        let columns: Vec<Values> = parallel::try_each(moving, columns, |column| column.settled(&order, watch))?;
         let target = match (label, &plan.label) {
-            (Some(Growing::Numbers(numbers)), _) => Target::Numbers(gathered(&numbers, &order, f64::NAN)),
+            (Some(Growing::Numbers(numbers)), _) => Target::Numbers(gathered(&numbers, &order, f64::NAN, watch)?),
             (Some(Growing::Codes(codes, dictionary)), Some((_, feature))) => {
                 let (texts, places) = dictionary.settled(false);
                 let (classes, sorted) = in_order_of(texts, feature)?;
                 let places: Vec<u32> =
                     places.iter().map(|place| sorted.get(*place as usize).copied().unwrap_or(0)).collect();
-                Target::Classes { codes: renamed(&codes, &places, &order), classes }
+                Target::Classes { codes: renamed(&codes, &places, &order, watch)?, classes }
             }
             _ => Target::None,
         };
-        let weights = plan.weight.is_some().then(|| gathered(&weights, &order, 0.0));
-        memory.try_shrink(order_bytes.min(memory.size()))?;
+        let weights = plan.weight.is_some().then(|| gathered(&weights, &order, 0.0, watch)).transpose()?;
+        memory.try_resize(kept_bytes)?;
         let features = plan.features.into_iter().map(|(_, feature)| feature).collect();
         Ok(Dataset { features, columns, target, weights, rows, train_rows, skipped, memory: Some(memory) })
     }
@@ -276,37 +298,56 @@ type Place = (u64, u32);
 ///
 /// Of equal rows each has a hash of its own, by its number among them: they may stand for each other, and are held out and spread as others
 /// are. Together they would be all to train with or all held out.
-fn ordered(hashes: &[u64], is_held_out: impl Fn(u64, u32) -> bool, threads: usize) -> (Vec<u32>, usize) {
-    let mut places = sorted(hashes.iter().copied().zip(0..), hashes.len(), threads);
+fn ordered(
+    hashes: &[u64],
+    is_held_out: impl Fn(u64, u32) -> bool,
+    threads: usize,
+    watch: &dyn Watch,
+) -> Result<(Vec<u32>, usize), Stopped> {
+    let mut places = sorted(hashes.iter().copied().zip(0..), hashes.len(), threads, watch)?;
     let (mut before, mut number, mut any) = (None, 0, false);
-    for (hash, _) in &mut places {
-        if before == Some(*hash) {
-            (number, any) = (number + 1, true);
-            *hash = hash::with(*hash, number);
-        } else {
-            (before, number) = (Some(*hash), 0);
+    for places in places.chunks_mut(WATCHED_ROWS) {
+        watch.check()?;
+        for (hash, _) in places {
+            if before == Some(*hash) {
+                (number, any) = (number + 1, true);
+                *hash = hash::with(*hash, number);
+            } else {
+                (before, number) = (Some(*hash), 0);
+            }
         }
     }
     if any {
-        places = sorted(places.iter().copied(), places.len(), threads);
+        places = sorted(places.iter().copied(), places.len(), threads, watch)?;
     }
     let (mut order, mut rest) = (Vec::with_capacity(places.len()), Vec::new());
-    for (hash, row) in places {
-        if is_held_out(hash, row) { rest.push(row) } else { order.push(row) }
+    for places in places.chunks(WATCHED_ROWS) {
+        watch.check()?;
+        for (hash, row) in places {
+            if is_held_out(*hash, *row) { rest.push(*row) } else { order.push(*row) }
+        }
     }
     let train_rows = order.len();
     order.append(&mut rest);
-    (order, train_rows)
+    Ok((order, train_rows))
 }
 
 /// Rows by their hashes. They are dealt into buckets by the first bits, and each bucket is sorted alone: what is sorted stays in the cache,
 /// and threads share the buckets.
-fn sorted(rows: impl Iterator<Item = Place> + Clone, count: usize, threads: usize) -> Vec<Place> {
+fn sorted(
+    rows: impl Iterator<Item = Place> + Clone,
+    count: usize,
+    threads: usize,
+    watch: &dyn Watch,
+) -> Result<Vec<Place>, Stopped> {
     const BUCKET_ROWS: usize = 4096;
     let bits = (count / BUCKET_ROWS).max(2).ilog2().min(16);
     let bucket = |hash: u64| (hash >> (u64::BITS - bits)) as usize;
     let mut sizes = vec![0_usize; 1 << bits];
-    for (hash, _) in rows.clone() {
+    for (number, (hash, _)) in rows.clone().enumerate() {
+        if number.is_multiple_of(WATCHED_ROWS) {
+            watch.check()?;
+        }
         if let Some(size) = sizes.get_mut(bucket(hash)) {
             *size += 1;
         }
@@ -318,7 +359,10 @@ fn sorted(rows: impl Iterator<Item = Place> + Clone, count: usize, threads: usiz
         start += size;
     }
     let mut places: Vec<Place> = vec![(0, 0); count];
-    for (hash, row) in rows {
+    for (number, (hash, row)) in rows.enumerate() {
+        if number.is_multiple_of(WATCHED_ROWS) {
+            watch.check()?;
+        }
         if let Some(next) = nexts.get_mut(bucket(hash)) {
             if let Some(place) = places.get_mut(*next) {
                 *place = (hash, row);
@@ -333,8 +377,12 @@ fn sorted(rows: impl Iterator<Item = Place> + Clone, count: usize, threads: usiz
         parts.push(part);
         rest = others;
     }
-    parallel::each(threads, parts, <[Place]>::sort_unstable);
-    places
+    parallel::try_each(threads, parts, |part| {
+        watch.check()?;
+        part.sort_unstable();
+        Ok::<_, Stopped>(())
+    })?;
+    Ok(places)
 }
 
 fn at(batch: &RecordBatch, place: usize) -> Result<&ArrayRef> {

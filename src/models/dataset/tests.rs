@@ -7,6 +7,7 @@ use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool, Unbounded
 use super::*;
 use crate::encode::types::PgType;
 use crate::error::SqlState;
+use crate::models::watch::{StopAfter, Unwatched};
 
 fn plan() -> Plan {
     let feature = |place, name, ty| (place, Feature::new(name, ty).unwrap());
@@ -34,7 +35,7 @@ fn dataset(batches: &[RecordBatch]) -> Dataset {
     let pool: Arc<dyn MemoryPool> = Arc::new(UnboundedMemoryPool::default());
     let mut builder = Builder::new(plan(), &pool);
     batches.iter().for_each(|batch| builder.push(batch).unwrap());
-    builder.finish(batches.len()).unwrap()
+    builder.finish(batches.len(), &Unwatched).unwrap()
 }
 
 fn texts(dataset: &Dataset) -> Vec<String> {
@@ -94,12 +95,71 @@ fn a_full_pool_refuses() {
     assert_eq!(pool.reserved(), 0);
 }
 
+/// Rows of twenty features in a pool that is theirs, with so many bytes to spare for each row.
+fn wide(rows: usize, spare: usize, threads: usize) -> Result<Dataset, SqlState> {
+    let plan = Plan {
+        features: (0..20).map(|place| (place, Feature::new(&format!("x{place}"), PgType::FLOAT8).unwrap())).collect(),
+        label: None,
+        ..plan()
+    };
+    let column = |place: usize| -> ArrayRef {
+        Arc::new((0..rows).map(|row| Some((row * (place + 3) % 1009) as f64)).collect::<Float64Array>())
+    };
+    let batch = RecordBatch::try_from_iter((0..20).map(|place| (format!("x{place}"), column(place)))).unwrap();
+    let pushed = |pool: &Arc<dyn MemoryPool>| {
+        let mut builder = Builder::new(plan.clone(), pool);
+        builder.push(&batch).unwrap();
+        builder
+    };
+    let unbounded: Arc<dyn MemoryPool> = Arc::new(UnboundedMemoryPool::default());
+    let builder = pushed(&unbounded);
+    let pool: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(unbounded.reserved() + rows * spare));
+    drop(builder);
+    let finished = pushed(&pool).finish(threads, &Unwatched).map_err(|error| error.sqlstate());
+    assert_eq!(pool.reserved(), finished.as_ref().map_or(0, Dataset::bytes));
+    finished
+}
+
+#[test]
+fn columns_move_as_the_pool_has_room_for_them() {
+    let numbers = |dataset: &Dataset| {
+        let column = |values: &Values| match values {
+            Values::Numbers(numbers) => numbers.clone(),
+            Values::Codes { .. } => panic!("no numbers"),
+        };
+        dataset.columns.iter().map(column).collect::<Vec<_>>()
+    };
+    let (few, many) = (wide(5000, 34, 20).unwrap(), wide(5000, 500, 20).unwrap());
+    assert_eq!(numbers(&few), numbers(&many));
+    assert_eq!(numbers(&few), numbers(&wide(5000, 34, 1).unwrap()));
+    assert_eq!(wide(5000, 30, 1).map(|_| ()), Err(SqlState::OutOfMemory));
+}
+
+#[test]
+fn whoever_puts_rows_in_order_can_be_stopped() {
+    let finish = |questions: usize| {
+        let pool: Arc<dyn MemoryPool> = Arc::new(UnboundedMemoryPool::default());
+        let mut builder = Builder::new(plan(), &pool);
+        builder.push(&rows(0..20_000)).unwrap();
+        let watch = StopAfter::new(questions);
+        let finished = builder.finish(1, &watch).map(|dataset| dataset.rows).map_err(|error| error.sqlstate());
+        assert_eq!(pool.reserved(), 0);
+        (finished, questions - watch.left())
+    };
+    let (rows, asked) = finish(1000);
+    // For each of four buckets, twice as rows are equal, and for each column.
+    assert!(rows.is_ok() && asked >= 2 * 4 + 3, "{asked}");
+    for questions in 0..asked {
+        assert_eq!(finish(questions).0, Err(SqlState::QueryCanceled));
+    }
+}
+
 #[test]
 fn another_seed_holds_out_other_rows() {
     let pool: Arc<dyn MemoryPool> = Arc::new(UnboundedMemoryPool::default());
     let mut builder = Builder::new(Plan { seed: 7, ..plan() }, &pool);
     builder.push(&rows(0..2000)).unwrap();
-    assert_ne!(texts(&builder.finish(1).unwrap()), texts(&dataset(&[rows(0..2000)])));
+    assert_ne!(texts(&builder.finish(1, &Unwatched).unwrap()), texts(&dataset(&[rows(0..2000)])));
 }
 
 #[test]
@@ -114,7 +174,7 @@ fn numbers_as_classes_have_one_zero_and_no_nan() {
         [("x", Arc::new(x)), ("y", Arc::new((0..60).map(label).collect::<Float64Array>()))];
     let mut builder = Builder::new(plan, &pool);
     builder.push(&RecordBatch::try_from_iter(columns).unwrap()).unwrap();
-    let dataset = builder.finish(2).unwrap();
+    let dataset = builder.finish(2, &Unwatched).unwrap();
     let Target::Classes { classes, .. } = &dataset.target else { panic!("no classes") };
     assert_eq!((classes.as_slice(), dataset.rows), (["0".to_owned(), "1.5".to_owned()].as_slice(), 30));
     assert_eq!(dataset.skipped, [("label is NaN", 20), ("label is null", 10)].into());
@@ -127,7 +187,8 @@ fn classes_stand_in_the_order_of_their_values() {
         let pool: Arc<dyn MemoryPool> = Arc::new(UnboundedMemoryPool::default());
         let mut builder = Builder::new(plan, &pool);
         builder.push(&RecordBatch::try_from_iter([("y", array)]).unwrap()).unwrap();
-        let Target::Classes { classes, .. } = builder.finish(1).unwrap().target else { panic!("no classes") };
+        let dataset = builder.finish(1, &Unwatched).unwrap();
+        let Target::Classes { classes, .. } = dataset.target else { panic!("no classes") };
         classes
     };
     let numbers = Float64Array::from(vec![10.0, 9.0, -1.5, -0.0, 0.0]);

@@ -51,6 +51,12 @@ impl Classification {
         }
     }
 
+    /// The most bytes that it takes for so many rows.
+    pub fn bytes_max(&self, rows: usize) -> usize {
+        let [held, ranked] = self.rankings.first().map_or([0; 2], |ranking| ranking.bytes_max(rows));
+        self.confusion.len() * 16 + self.rankings.len() * held + ranked
+    }
+
     /// `probabilities` has one finite number a class. Rows of an unknown label (`label` ≥ classes) are not counted.
     pub fn add(&mut self, label: usize, probabilities: &[f64], weight: f64) {
         if weight <= 0.0 || label >= self.classes || probabilities.len() != self.classes {

@@ -22,6 +22,13 @@ impl Default for Median {
 }
 
 impl Median {
+    /// The most bytes that so many numbers take as long as they are exact; bins are as many as the numbers differ.
+    pub(super) fn bytes_max(&self, rows: usize) -> usize {
+        let exact = rows.min(self.exact_max).next_power_of_two() * size_of::<(f64, f64)>();
+        // With a copy, and what it is sorted by.
+        exact * 2 + exact / 2
+    }
+
     /// `value` ≥ 0 and finite.
     pub(super) fn add(&mut self, value: f64, weight: f64) {
         if weight <= 0.0 {

@@ -84,6 +84,20 @@ impl Ranking {
         }
     }
 
+    /// The most bytes that it holds of so many rows, and the most beside them when they are ranked.
+    pub(super) fn bytes_max(&self, rows: usize) -> [usize; 2] {
+        // A vector grows by doubling.
+        let exact = rows.min(self.exact_max + 1).next_power_of_two() * size_of::<Scored>();
+        if rows <= self.exact_max {
+            // A copy, what it is sorted by, and groups of one row.
+            return [exact, 3 * exact];
+        }
+        let bins = 2 * (OCTAVES * self.octave + 1);
+        let groups = bins.next_power_of_two() * size_of::<Group>();
+        // One ranking after the other puts its rows into bins.
+        [exact.max(bins * size_of::<[f64; 2]>()), exact.max(groups)]
+    }
+
     /// `score` must be in [0, 1]; a row whose score is not a number counts as 0.
     pub fn add(&mut self, score: f64, positive: bool, weight: f64) {
         let scored = Scored { score: if score.is_nan() { 0.0 } else { score.clamp(0.0, 1.0) }, weight, positive };

@@ -62,6 +62,11 @@ pub struct RegressionMetrics {
 }
 
 impl Regression {
+    /// The most bytes that it takes for so many rows, but for bins of a median.
+    pub fn bytes_max(&self, rows: usize) -> usize {
+        self.median.bytes_max(rows)
+    }
+
     /// `label` and `prediction` are finite.
     pub fn add(&mut self, label: f64, prediction: f64, weight: f64) {
         if weight <= 0.0 {

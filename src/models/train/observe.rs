@@ -14,22 +14,29 @@ use super::super::learned::Learned;
 use super::super::notes::listed;
 use super::super::options::Options;
 use super::Control;
-use crate::error::{Error, Result, SqlState};
+use crate::error::{Error, Result};
 
 /// Rows that are predicted at a time.
 const ROWS: usize = 65_536;
 /// Values of features or scores at a time: wide rows come in smaller blocks.
 const VALUES: usize = 1 << 22;
 /// Answers of single trees between two questions whether to go on.
-const ANSWERS: usize = 1 << 24;
+const ANSWERS: usize = if cfg!(test) { 1 << 14 } else { 1 << 24 };
 /// Rows whose sums are taken together.
 const STATISTICS_ROWS: usize = 1_024;
 /// Rows and features up to which permutation importance is taken.
 const PERMUTED_ROWS_MAX: usize = 5_000;
 const PERMUTED_FEATURES_MAX: usize = 100;
 
-/// The values of a feature, of all rows.
-pub(super) fn statistics(values: &Values) -> FeatureStatistics {
+/// The values of each feature, of all rows.
+pub(super) fn statistics(dataset: &Dataset, control: &Control<'_>) -> Result<Vec<FeatureStatistics>> {
+    in_order(control.threads, dataset.columns.len(), |at| {
+        go_on(control)?;
+        Ok::<_, Error>(dataset.columns.get(at).map(of_values).unwrap_or_default())
+    })
+}
+
+fn of_values(values: &Values) -> FeatureStatistics {
     match values {
         Values::Codes { codes, texts } => FeatureStatistics {
             nulls: codes.iter().filter(|code| **code == MISSING).count() as u64,
@@ -131,6 +138,15 @@ fn inputs(dataset: &Dataset, rows: Range<usize>) -> Inputs {
     Inputs { rows: rows.len(), columns: columns.collect() }
 }
 
+/// The most bytes that an answer takes for each row: inputs, codes as numbers too, and scores with what they are made of.
+fn row_bytes(dataset: &Dataset, learned: &Learned) -> usize {
+    let input = |values: &Values| match values {
+        Values::Numbers(_) => 8,
+        Values::Codes { .. } => 12,
+    };
+    dataset.columns.iter().map(input).sum::<usize>() + learned.width() * 16 + 32
+}
+
 /// Adds rows of the dataset with what a model answers.
 fn add(gathered: &mut Gathering, dataset: &Dataset, rows: Range<usize>, scores: &[f64], width: usize) {
     for (row, scores) in rows.zip(scores.chunks_exact(width.max(1))) {
@@ -167,36 +183,54 @@ pub(super) fn evaluation(
     if matches!(gathered, Gathering::Nothing) {
         return Ok(gathered.finish());
     }
-    let blocks: Vec<Range<usize>> = blocks(evaluated(dataset), dataset, learned).collect();
-    // Some at a time, so that no more is held; they are merged in their order, whoever was first.
-    for blocks in blocks.chunks(control.threads.max(1)) {
-        let found = in_order(control.threads, blocks.len(), |at| {
+    let rows = evaluated(dataset);
+    let _gathered = control.reserve(gathered.bytes_max(rows.len()))?;
+    let blocks: Vec<Range<usize>> = blocks(rows, dataset, learned).collect();
+    let block_bytes = blocks.first().map_or(0, |rows| rows.len()) * row_bytes(dataset, learned);
+    let (_blocks, at_once) = control.reserve_times(block_bytes, control.threads.min(blocks.len()))?;
+    // Answers are made by several threads and gathered by one, in the order of the rows: what is gathered of many classes is large.
+    for blocks in blocks.chunks(at_once) {
+        let answered = in_order(at_once, blocks.len(), |at| {
             go_on(control)?;
-            let rows = blocks.get(at).cloned().unwrap_or_default();
-            let scores = learned.scores(&inputs(dataset, rows.clone()), categories)?;
-            let mut gathered = gathering(dataset, positive);
-            add(&mut gathered, dataset, rows, &scores, learned.width());
-            Ok::<_, Error>(gathered)
+            learned.scores(&inputs(dataset, blocks.get(at).cloned().unwrap_or_default()), categories)
         });
-        found?.into_iter().for_each(|found| gathered.merge(found));
+        for (rows, scores) in blocks.iter().zip(answered?) {
+            go_on(control)?;
+            add(&mut gathered, dataset, rows.clone(), &scores, learned.width());
+        }
     }
     Ok(gathered.finish())
 }
 
-/// The same of scores that are known, one row of them for each row of training; rows whose scores are NaN do not count.
+/// The same of scores that are known, so many for each row of training; rows whose scores are NaN do not count.
 pub(super) fn evaluation_of(
     dataset: &Dataset,
     scores: &[f64],
     width: usize,
     positive: Option<usize>,
-) -> BTreeMap<String, f64> {
+    control: &Control<'_>,
+) -> Result<BTreeMap<String, f64>> {
     let mut gathered = gathering(dataset, positive);
-    for (row, scores) in (0..dataset.train_rows).zip(scores.chunks_exact(width.max(1))) {
-        if scores.iter().all(|score| score.is_finite()) {
-            add(&mut gathered, dataset, row..row + 1, scores, width);
+    let _gathered = control.reserve(gathered.bytes_max(dataset.train_rows))?;
+    let width = width.max(1);
+    let size = ROWS.min(VALUES / width).max(1);
+    for (row, scores) in (0..dataset.train_rows).zip(scores.chunks_exact(width)) {
+        if row.is_multiple_of(size) {
+            go_on(control)?;
+        }
+        if !scores.iter().all(|score| score.is_finite()) {
+            continue;
+        }
+        let rows = row..row + 1;
+        match (&dataset.target, scores) {
+            // Of two classes it is the second one's.
+            (Target::Classes { .. }, [score]) => add(&mut gathered, dataset, rows, &[1.0 - score, *score], 2),
+            (Target::Classes { .. } | Target::Numbers(_) | Target::None, scores) => {
+                add(&mut gathered, dataset, rows, scores, width);
+            }
         }
     }
-    gathered.finish().0
+    Ok(gathered.finish().0)
 }
 
 fn evaluated(dataset: &Dataset) -> Range<usize> {
@@ -218,7 +252,7 @@ pub(super) fn spaced(rows: Range<usize>, count: usize) -> impl Iterator<Item = u
 }
 
 pub(super) fn go_on(control: &Control<'_>) -> Result<()> {
-    control.watch.check().map_err(|_| Error::new(SqlState::QueryCanceled, "canceling statement due to user request"))
+    Ok(control.watch.check()?)
 }
 
 /// How odd the rows are, as the header keeps it; nothing of models that do not know anomalies.
@@ -233,7 +267,8 @@ pub(super) fn oddities(
         Task::Clustering | Task::Components | Task::Anomalies => {}
         Task::Classification | Task::Regression | Task::Forecast => return Ok(Vec::new()),
     }
-    let _memory = control.reserve(dataset.train_rows * 8)?;
+    let block_rows = blocks(0..dataset.train_rows, dataset, learned).next().map_or(0, |rows| rows.len());
+    let _memory = control.reserve(dataset.train_rows * 8 + block_rows * row_bytes(dataset, learned))?;
     let mut measures = Vec::with_capacity(dataset.train_rows);
     for rows in blocks(0..dataset.train_rows, dataset, learned) {
         go_on(control)?;
@@ -287,8 +322,10 @@ pub(super) fn permutation(
     if dataset.features.len() > PERMUTED_FEATURES_MAX || rows.len() < 2 {
         return Ok(());
     }
-    let of =
-        |inputs: &Inputs| Ok::<_, Error>(score(dataset, &rows, &learned.scores(inputs, categories)?, learned.width()));
+    // What is permuted, and on each thread its answers.
+    let bytes = rows.len() * row_bytes(dataset, learned);
+    let _permuted = control.reserve(bytes)?;
+    let (_answers, threads) = control.reserve_times(bytes, control.threads.min(dataset.features.len()))?;
     let columns = dataset.columns.iter().map(|values| match values {
         Values::Numbers(numbers) => {
             Input::Numbers(rows.iter().filter_map(|row| numbers.get(*row)).copied().collect::<Vec<_>>().into())
@@ -297,22 +334,37 @@ pub(super) fn permutation(
     });
     let whole = Inputs { rows: rows.len(), columns: columns.collect() };
     // Not all metrics: those about the order of rows cost more than the answers.
-    let Some(before) = of(&whole)? else { return Ok(()) };
+    let score_with = |changed: Option<(usize, &Input)>| {
+        let mut scores = Vec::with_capacity(rows.len() * learned.width());
+        for block in blocks(0..rows.len(), dataset, learned) {
+            go_on(control)?;
+            let columns = whole.columns.iter().enumerate().map(|(at, column)| match changed {
+                Some((other, moved)) if other == at => moved.part(block.clone()),
+                _ => column.part(block.clone()),
+            });
+            let inputs = Inputs { rows: block.len(), columns: columns.collect() };
+            scores.extend(learned.scores(&inputs, categories)?);
+        }
+        Ok::<_, Error>(score(dataset, &rows, &scores, learned.width()))
+    };
+    let Some(before) = score_with(None)? else { return Ok(()) };
     // Rows stand in the order of their hashes, so a shift by half of them is as good as a shuffle.
     let shift = rows.len() / 2;
-    let lost = in_order(control.threads, dataset.features.len(), |at| {
-        go_on(control)?;
-        let mut changed = whole.clone();
-        match changed.columns.get_mut(at) {
-            Some(Input::Numbers(values)) => {
+    let lost = in_order(threads, dataset.features.len(), |at| {
+        let moved = whole.columns.get(at).map(|column| match column {
+            Input::Numbers(values) => {
                 let mut moved = values.values().to_vec();
                 moved.rotate_left(shift);
-                *values = moved.into();
+                Input::Numbers(moved.into())
             }
-            Some(Input::Codes(codes)) => codes.rotate_left(shift),
-            None => {}
-        }
-        Ok::<_, Error>(of(&changed)?.map(|after| before - after))
+            Input::Codes(codes) => {
+                let mut moved = codes.clone();
+                moved.rotate_left(shift);
+                Input::Codes(moved)
+            }
+        });
+        let after = score_with(moved.as_ref().map(|moved| (at, moved)))?;
+        Ok::<_, Error>(after.map(|after| before - after))
     });
     for (feature, lost) in dataset.features.iter().zip(lost?) {
         match importance.iter_mut().find(|known| known.feature == feature.name) {
@@ -326,4 +378,155 @@ pub(super) fn permutation(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool};
+
+    use super::*;
+    use crate::encode::types::PgType;
+    use crate::error::SqlState;
+    use crate::models::Feature;
+    use crate::models::tree::{self, Ensemble, LEAF, Link, NO_SET, Tree};
+    use crate::models::trees::Trees;
+    use crate::models::watch::{StopAfter, Unwatched, Watch};
+
+    fn x(row: usize) -> f64 {
+        (row * 37 % 1009) as f64
+    }
+
+    fn dataset(rows: usize, target: Target) -> Dataset {
+        Dataset {
+            features: vec![Feature::new("x", PgType::FLOAT8).unwrap()],
+            columns: vec![Values::Numbers((0..rows).map(x).collect())],
+            target,
+            weights: None,
+            rows,
+            train_rows: rows,
+            skipped: BTreeMap::new(),
+            memory: None,
+        }
+    }
+
+    /// Trees whose mean is 1 or 2.
+    fn learned(trees: usize) -> Learned {
+        let tree = Tree {
+            output: 0,
+            width: 1,
+            feature: vec![0, LEAF, LEAF],
+            threshold: vec![500.0, 0.0, 0.0],
+            set: vec![NO_SET; 3],
+            default_left: vec![false; 3],
+            left: vec![1, 0, 1],
+            right: vec![2, 0, 0],
+            gain: vec![1.0, 0.0, 0.0],
+            cover: vec![2.0, 1.0, 1.0],
+            sets: Vec::new(),
+            values: vec![1.0, 2.0],
+        };
+        let ensemble = Ensemble {
+            features: vec![tree::Feature::Numeric],
+            outputs: 1,
+            base: vec![0.0],
+            scale: 1.0 / trees as f64,
+            link: Link::Identity,
+            trees: vec![tree; trees],
+        };
+        Learned::Trees(Trees::new(ensemble, 0, f64::INFINITY).unwrap())
+    }
+
+    /// With so many bytes in the pool, all of which are given back.
+    fn with<T>(
+        watch: &dyn Watch,
+        bytes: usize,
+        threads: usize,
+        work: impl FnOnce(&Control<'_>) -> Result<T>,
+    ) -> Result<T, SqlState> {
+        let pool: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(bytes));
+        let done = work(&Control { watch, pool: &pool, threads });
+        assert_eq!(pool.reserved(), 0);
+        done.map_err(|error| error.sqlstate())
+    }
+
+    #[test]
+    fn as_many_blocks_are_answered_at_once_as_there_is_room_for() {
+        let rows = 60_000;
+        let dataset = dataset(rows, Target::Numbers((0..rows).map(|row| (row % 13) as f64 / 7.0).collect()));
+        let learned = learned(1);
+        let evaluated = |bytes: usize, threads: usize| {
+            with(&Unwatched, bytes, threads, |control| {
+                Ok(evaluation(&dataset, &learned, &Categories::default(), None, control)?.0)
+            })
+        };
+        let gathered = gathering(&dataset, None).bytes_max(rows);
+        let sizes: Vec<usize> = blocks(0..rows, &dataset, &learned).map(|rows| rows.len()).collect();
+        let block = sizes[0] * row_bytes(&dataset, &learned);
+        let whole = evaluated(usize::MAX, 1).unwrap();
+        assert!(sizes.len() > 3 && whole.len() == 7, "{sizes:?} {whole:?}");
+        for (bytes, threads) in [(usize::MAX, 8), (gathered + 3 * block, 8), (gathered + block, 8)] {
+            assert_eq!(evaluated(bytes, threads), Ok(whole.clone()));
+        }
+        for bytes in [gathered + block - 1, gathered - 1] {
+            assert_eq!(evaluated(bytes, 8), Err(SqlState::OutOfMemory));
+        }
+    }
+
+    #[test]
+    fn what_is_gathered_of_many_classes_is_counted() {
+        let classes = |count: usize| {
+            let classes = (0..count).map(|class| class.to_string()).collect();
+            gathering(&dataset(1, Target::Classes { codes: vec![0], classes }), None)
+        };
+        // 24 bytes of each row and class.
+        assert!((1 << 13) * 24 * 100 < classes(100).bytes_max(8_000));
+        assert!(classes(2).bytes_max(1 << 13) <= (1 << 13) * 24 * 4 + 64);
+        // Beyond their bound rankings grow no more.
+        assert_eq!(classes(1000).bytes_max(10_000), classes(1000).bytes_max(10_000_000));
+    }
+
+    #[test]
+    fn known_scores_are_gathered_until_told_to_stop() {
+        let codes = (0..1000).map(|row| row % 2).collect();
+        let dataset = dataset(1000, Target::Classes { codes, classes: vec!["a".to_owned(), "b".to_owned()] });
+        let scores: Vec<f64> = (0..1000).map(|row| if row == 7 { f64::NAN } else { (row % 4) as f64 / 4.0 }).collect();
+        let found = |watch: &dyn Watch, bytes: usize| {
+            with(watch, bytes, 1, |control| evaluation_of(&dataset, &scores, 1, Some(1), control))
+        };
+        let area = found(&Unwatched, usize::MAX).unwrap().get("roc_auc").copied().unwrap();
+        assert!((area - 0.75).abs() < 0.01, "{area}");
+        assert_eq!(found(&Unwatched, 1000), Err(SqlState::OutOfMemory));
+        assert_eq!(found(&StopAfter::new(0), usize::MAX), Err(SqlState::QueryCanceled));
+    }
+
+    #[test]
+    fn permutations_ask_between_blocks_of_answers() {
+        let rows = 2000;
+        let labels = (0..rows).map(|row| if x(row) > 500.0 { 2.0 } else { 1.0 }).collect();
+        let dataset = dataset(rows, Target::Numbers(labels));
+        let learned = learned(20);
+        let permuted = |watch: &dyn Watch| {
+            let mut importance = Vec::new();
+            with(watch, usize::MAX, 1, |control| {
+                permutation(&dataset, &learned, &Categories::default(), control, &mut importance)?;
+                Ok(importance.iter().filter_map(|feature| feature.permutation).collect::<Vec<f64>>())
+            })
+        };
+        let watch = StopAfter::new(100);
+        assert!(permuted(&watch).unwrap()[0] > 0.0);
+        // Before and after, of three blocks each.
+        let asked = 100 - watch.left();
+        assert_eq!(asked, 6);
+        assert_eq!(permuted(&StopAfter::new(asked - 1)), Err(SqlState::QueryCanceled));
+    }
+
+    #[test]
+    fn statistics_end_when_told() {
+        let dataset = dataset(10, Target::None);
+        let taken = |watch: &dyn Watch| with(watch, 0, 1, |control| statistics(&dataset, control));
+        assert_eq!(taken(&Unwatched).unwrap()[0].nulls, 0);
+        assert_eq!(taken(&StopAfter::new(0)).map(|_| ()), Err(SqlState::QueryCanceled));
+    }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::ArrayRef;
 use arrow::compute::cast;
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 
 use crate::encode::types::{PgType, arrow_type};
@@ -24,6 +24,15 @@ impl Added {
         let kept_fields = kept.iter().map(|field| field.clone().with_nullable(true));
         let added = names.iter().zip(types).map(|(name, ty)| Field::new(name, arrow_type(*ty), true));
         Self { kept: kept.len(), schema: Arc::new(Schema::new(kept_fields.chain(added).collect::<Vec<_>>())) }
+    }
+
+    /// The same where the added column of this number is carried otherwise than its type is in tables.
+    pub fn carried(self, number: usize, carrier: DataType) -> Self {
+        let fields = self.schema.fields().iter().enumerate().map(|(at, field)| {
+            let field = field.as_ref().clone();
+            if at == self.kept + number { field.with_data_type(carrier.clone()) } else { field }
+        });
+        Self { kept: self.kept, schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())) }
     }
 
     /// The columns after those that stay.

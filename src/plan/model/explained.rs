@@ -48,6 +48,7 @@ impl Explaining {
             serde_json::to_string(&feature.name).map_err(|error| Error::internal(error.to_string()))
         };
         let names = model.features().iter().map(name).collect::<Result<_>>()?;
+        let added = added.carried(0, model.answer_carrier(Answer::Predicted));
         Ok(Self { model, top, names, added })
     }
 

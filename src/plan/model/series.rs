@@ -12,10 +12,10 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::PartitionStream;
 
 use super::anomalies::{anomaly_columns, of_series};
-use crate::encode::types::{PgType, arrow_type};
+use crate::encode::types::PgType;
 use crate::error::{Error, Result, SqlState};
 use crate::models::forecast::{DAY, Following, Forecast};
-use crate::models::{Expected, Learned, Model, Series, SeriesSet, Task, values};
+use crate::models::{Expected, Learned, Model, Series, SeriesSet, Task, carrier, values};
 
 /// Rows of a batch at most.
 const ROWS: usize = 8_192;
@@ -74,7 +74,12 @@ struct Gathered {
 
 impl SeriesRows {
     pub fn new(model: Arc<Model>, told: Ahead) -> Self {
-        let fields = columns(&model, told).into_iter().map(|(name, ty)| Field::new(name, arrow_type(ty), true));
+        let ids = model.features().len().saturating_sub(1);
+        let fields = columns(&model, told).into_iter().enumerate().map(|(at, (name, ty))| {
+            // What tells series apart comes first.
+            let texts: &[String] = if at < ids { model.categories.of(at + 1) } else { &[] };
+            Field::new(name, carrier(texts.iter().map(String::as_str), ty), true)
+        });
         // Names may be those of the user's columns.
         let fields = fields.enumerate().map(|(at, field)| field.with_name(format!("column:{at}")));
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));

@@ -62,8 +62,8 @@ fn options_of(options: &Options, control: &Control<'_>) -> LinearOptions {
 
 pub(super) fn linear(dataset: &Dataset, options: &Options, control: &Control<'_>) -> Result<Fitted> {
     let (features, names) = features(dataset);
-    let labels = label_numbers(dataset);
-    let weights = row_weights(dataset, options)?;
+    let labels = label_numbers(dataset, 0..dataset.train_rows, control)?;
+    let weights = row_weights(dataset, options, control)?;
     let own = options_of(options, control);
     let _memory = control.reserve(bytes(&features, own.categories_max, 0))?;
     let logged = Logged::new(control.watch);
@@ -85,7 +85,7 @@ pub(super) fn logistic(dataset: &Dataset, options: &Options, control: &Control<'
     };
     let (features, names) = features(dataset);
     let labels = codes.get(..dataset.train_rows).unwrap_or_default();
-    let weights = row_weights(dataset, options)?;
+    let weights = row_weights(dataset, options, control)?;
     let own = options_of(options, control);
     let _memory = control.reserve(bytes(&features, own.categories_max, classes.len()))?;
     let logged = Logged::new(control.watch);

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use datafusion::execution::memory_pool::MemoryReservation;
 
-use super::super::super::algebra::parallel::{each, in_order};
+use super::super::super::algebra::parallel::in_order;
 use super::super::super::anomaly::between;
 use super::super::super::dataset::{Dataset, Target, Values};
 use super::super::super::header::{Importance, LogEntry};
@@ -28,6 +28,8 @@ const SAMPLE_ROWS: usize = 200_000;
 const ISOLATION_THRESHOLD: f64 = 0.5;
 /// Splits on a path where no option says otherwise.
 const DEPTH_MAX: usize = 64;
+/// Values that become codes between two questions whether to go on.
+const CODED_ROWS: usize = 65_536;
 
 /// The features in one-byte codes.
 struct Coded {
@@ -64,7 +66,7 @@ impl Coded {
                     Bins::categories(&counts, categories_max)
                 }
             };
-            let codes = coded(values, &bins, 0..dataset.train_rows);
+            let codes = coded(values, &bins, 0..dataset.train_rows, control)?;
             Ok::<_, Error>((bins, codes))
         });
         let (bins, columns) = coded?.into_iter().unzip();
@@ -73,18 +75,21 @@ impl Coded {
 }
 
 /// The codes of some rows of a feature.
-fn coded(values: &Values, bins: &Bins, rows: Range<usize>) -> Vec<u8> {
+fn coded(values: &Values, bins: &Bins, rows: Range<usize>, control: &Control<'_>) -> Result<Vec<u8>> {
     let mut codes = Vec::with_capacity(rows.len());
-    match values {
-        Values::Numbers(numbers) => bins.encode(numbers.get(rows).unwrap_or_default(), &mut codes),
-        Values::Codes { codes: given, .. } => {
-            for chunk in given.get(rows).unwrap_or_default().chunks(65_536) {
-                let numbers: Vec<f64> = chunk.iter().map(|code| number_of(*code)).collect();
-                bins.encode(&numbers, &mut codes);
+    let end = rows.end;
+    for start in rows.step_by(CODED_ROWS) {
+        observe::go_on(control)?;
+        let rows = start..(start + CODED_ROWS).min(end);
+        match values {
+            Values::Numbers(numbers) => bins.encode(numbers.get(rows).unwrap_or_default(), &mut codes),
+            Values::Codes { codes: given, .. } => {
+                let given = given.get(rows).unwrap_or_default();
+                bins.encode(&given.iter().map(|code| number_of(*code)).collect::<Vec<f64>>(), &mut codes);
             }
         }
     }
-    codes
+    Ok(codes)
 }
 
 fn importance(dataset: &Dataset, ensemble: &Ensemble) -> Vec<Importance> {
@@ -148,6 +153,7 @@ pub(super) fn forest(
     let watched = Watched::new(&logged, &memory);
     let trained: Forest = match &dataset.target {
         Target::Classes { codes, classes } => {
+            let _labels = control.reserve(rows * size_of::<u16>())?;
             let labels: Vec<u16> = codes.iter().take(rows).map(|code| *code as u16).collect();
             let of_classes = class_weights(dataset, options)?;
             let weights = dataset.weights.as_ref().map(|weights| weights.get(..rows).unwrap_or_default());
@@ -163,7 +169,7 @@ pub(super) fn forest(
             )
         }
         Target::Numbers(_) => {
-            let labels = label_numbers(dataset);
+            let labels = label_numbers(dataset, 0..rows, control)?;
             let weights = dataset.weights.as_ref().map(|weights| weights.get(..rows).unwrap_or_default());
             tree::train_forest_regressor(&coded.train, &coded.bins, &labels, weights, &own, &watched)
         }
@@ -171,17 +177,16 @@ pub(super) fn forest(
     }
     .map_err(|error| watched.refused(error))?;
     drop(coded);
+    let Forest { ensemble, out_of_bag } = trained;
     let mut metrics = BTreeMap::new();
-    if let Some(scores) = &trained.out_of_bag {
-        let (scores, width) = match classes {
-            2 => (scores.iter().flat_map(|positive| [1.0 - positive, *positive]).collect(), 2),
-            classes => (scores.clone(), classes.max(1)),
-        };
-        let found = observe::evaluation_of(dataset, &scores, width, positive);
+    if let Some(scores) = out_of_bag {
+        // All else that trees are grown with is gone.
+        memory.try_resize(ensemble.bytes() + scores.len() * 8)?;
+        let found = observe::evaluation_of(dataset, &scores, ensemble.outputs as usize, positive, control)?;
         metrics.extend(found.into_iter().map(|(name, value)| (format!("oob_{name}"), value)));
     }
     let log = logged.log();
-    let (learned, memory) = held(trained.ensemble, classes, f64::INFINITY, memory)?;
+    let (learned, memory) = held(ensemble, classes, f64::INFINITY, memory)?;
     Ok(Fitted {
         importance: importance(dataset, &learned.ensemble),
         learned: Learned::Trees(learned),
@@ -303,15 +308,19 @@ pub(super) fn boosted(dataset: &Dataset, options: &Options, control: &Control<'_
     let bytes = tree::boost_bytes(rows, held_out_rows, dataset.features.len(), objective, &own);
     let memory = control.reserve(bytes)?;
     let watched = Watched::new(control.watch, &memory);
-    let labels = label_numbers(dataset);
-    let weights = row_weights(dataset, options)?;
+    let labels = label_numbers(dataset, 0..rows, control)?;
+    let weights = row_weights(dataset, options, control)?;
     let held_out = if held_out_rows > 0 {
-        let codes = dataset.columns.iter().zip(&coded_rows.bins);
-        let codes = each(control.threads, codes.collect(), |(values, bins)| coded(values, bins, rows..dataset.rows));
+        let codes = in_order(control.threads, dataset.columns.len(), |at| {
+            match (dataset.columns.get(at), coded_rows.bins.get(at)) {
+                (Some(values), Some(bins)) => coded(values, bins, rows..dataset.rows, control),
+                _ => Err(Error::internal("a feature without values")),
+            }
+        });
         Some((
-            Matrix::new(codes).map_err(refused)?,
-            rest_of_labels(dataset),
-            dataset.weights.as_ref().map(|weights| weights.get(rows..).unwrap_or_default().to_vec()),
+            Matrix::new(codes?).map_err(refused)?,
+            label_numbers(dataset, rows..dataset.rows, control)?,
+            dataset.weights.as_ref().map(|weights| weights.get(rows..).unwrap_or_default()),
         ))
     } else {
         None
@@ -327,9 +336,7 @@ pub(super) fn boosted(dataset: &Dataset, options: &Options, control: &Control<'_
         });
     };
     let target = tree::Target { labels: &labels, weights: weights.as_deref() };
-    let eval = held_out
-        .as_ref()
-        .map(|(matrix, labels, weights)| (matrix, tree::Target { labels, weights: weights.as_deref() }));
+    let eval = held_out.as_ref().map(|(matrix, labels, weights)| (matrix, tree::Target { labels, weights: *weights }));
     let boosted =
         tree::train_boosting(&coded_rows.train, &coded_rows.bins, target, eval, objective, &own, &watched, &mut note)
             .map_err(|error| watched.refused(error))?;
@@ -348,15 +355,6 @@ pub(super) fn boosted(dataset: &Dataset, options: &Options, control: &Control<'_
     })
 }
 
-/// The labels of the rows held out.
-fn rest_of_labels(dataset: &Dataset) -> Vec<f64> {
-    match &dataset.target {
-        Target::Numbers(labels) => labels.get(dataset.train_rows..).unwrap_or_default().to_vec(),
-        Target::Classes { codes, .. } => codes.iter().skip(dataset.train_rows).map(|code| f64::from(*code)).collect(),
-        Target::None => Vec::new(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -369,7 +367,7 @@ mod tests {
     use crate::error::SqlState;
     use crate::models::Feature;
     use crate::models::kind::ModelType;
-    use crate::models::watch::{Stopped, Watch};
+    use crate::models::watch::{StopAfter, Stopped, Watch};
 
     /// Stops when all trees are grown.
     struct AfterTrees(AtomicBool);
@@ -381,6 +379,27 @@ mod tests {
 
         fn progress(&self, done: usize, total: usize, _loss: Option<f64>) {
             self.0.fetch_or(done == total, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn values_become_codes_until_told_to_stop() {
+        let rows = 3 * CODED_ROWS + 7;
+        let numbers = Values::Numbers((0..rows).map(|row| (row % 50) as f64).collect());
+        let texts = (0..50).map(|text: u32| text.to_string()).collect();
+        let codes = Values::Codes { codes: (0..rows).map(|row| (row % 50) as u32).collect(), texts };
+        let bins = Bins::numeric(&mut (0..50).map(f64::from).collect(), tree::BINS_MAX, 1);
+        let pool: Arc<dyn MemoryPool> = Arc::new(UnboundedMemoryPool::default());
+        for (values, bins) in [(numbers, bins), (codes, Bins::categories(&[1; 50], tree::BINS_MAX))] {
+            let of = |rows: Range<usize>, questions: usize| {
+                let watch = StopAfter::new(questions);
+                let found = coded(&values, &bins, rows, &Control { watch: &watch, pool: &pool, threads: 1 });
+                found.map_err(|error| error.sqlstate())
+            };
+            let whole = of(0..rows, 4).unwrap();
+            assert!(whole.len() == rows && whole.iter().enumerate().all(|(row, code)| usize::from(*code) == row % 50));
+            assert_eq!(of(5..rows, 4).unwrap(), whole[5..]);
+            assert_eq!(of(0..rows, 3), Err(SqlState::QueryCanceled));
         }
     }
 

@@ -16,7 +16,7 @@ mod split;
 use std::sync::atomic::AtomicBool;
 
 use super::codes::{CodeTree, Columns};
-use super::control::Meter;
+use super::control::{Meter, Pulse, Stopped};
 use super::rng::Rng;
 use super::team::Team;
 use super::{Bins, Ensemble, Error, Feature, Link, Matrix, Tree, Watch};
@@ -136,7 +136,7 @@ pub fn train_boosting(
     }
     let team = Team::new(options.threads);
     let blocks = Blocks::new(matrix, &team);
-    let base = objective.start(target.labels, target.weights);
+    let base = objective.start(target.labels, target.weights, Pulse::new(watch, &AtomicBool::new(false)))?;
     let training = Training { matrix, bins, target, objective, options, base, watch };
     training.run(&team, &blocks, held_out, on_iteration)
 }
@@ -155,8 +155,10 @@ pub fn boost_bytes(
     let histograms = leaves + options.threads;
     // Per row: score and gradient of every output; row numbers, their partition, the bag.
     let row = outputs * 16 + 3 * 4;
+    // What is left to explain, with weights.
+    let residual = if let Objective::Quantile { .. } = objective { 16 } else { 0 };
     blocks::bytes(rows, features)
-        + rows * row
+        + rows * (row + residual)
         + held_out_rows * (outputs * 8 + 4)
         + histograms * features * histogram::CELLS * 8
 }
@@ -255,7 +257,8 @@ impl Training<'_> {
                 if leaves.len() == 1 {
                     leaves[0].value = 0.0;
                 }
-                self.value_leaves(&mut tree, output, &mut leaves, &rows, &scores);
+                tree.output = output as u32;
+                self.value_leaves(&mut tree, &mut leaves, &rows, &scores, team, &mut meter)?;
                 meter.spend(self.matrix.rows() * 2)?;
                 scores.add_leaves(output, &leaves, options.learning_rate, &rows, team);
                 if bag.len() < self.matrix.rows() {
@@ -295,15 +298,31 @@ impl Training<'_> {
     }
 
     /// Gives the tree its leaves' values, times the learning rate.
-    fn value_leaves(&self, tree: &mut Tree, output: usize, leaves: &mut [Leaf], rows: &[u32], scores: &Scores<'_>) {
-        tree.output = output as u32;
+    fn value_leaves(
+        &self,
+        tree: &mut Tree,
+        leaves: &mut [Leaf],
+        rows: &[u32],
+        scores: &Scores<'_>,
+        team: &Team,
+        meter: &mut Meter<'_>,
+    ) -> Result<(), Stopped> {
+        if let Objective::Quantile { alpha } = self.objective {
+            // The gradient says only the direction: the best step is the residuals' quantile (as LightGBM renews leaves).
+            meter.spend(rows.len() * 16)?;
+            let pulse = meter.pulse;
+            let jobs: Vec<&mut Leaf> = leaves.iter_mut().collect();
+            team.each(jobs, |leaf| {
+                if let Ok(value) = scores.residual_quantile(&rows[leaf.start..leaf.end], alpha, pulse) {
+                    leaf.value = value;
+                }
+            });
+            pulse.stopped()?;
+        }
         for leaf in leaves {
-            if let Objective::Quantile { alpha } = self.objective {
-                // The gradient says only the direction: the best step is the residuals' quantile (as LightGBM renews leaves).
-                leaf.value = scores.residual_quantile(&rows[leaf.start..leaf.end], alpha);
-            }
             tree.set_leaf(leaf.node, &[leaf.value * self.options.learning_rate]);
         }
+        Ok(())
     }
 
     fn ensemble(&self, trees: Vec<Tree>) -> Ensemble {

@@ -2,6 +2,7 @@
 
 use super::exp::exp;
 use super::histogram::pack;
+use crate::models::tree::control::{Pulse, Stopped};
 use crate::models::tree::rng::Rng;
 
 /// The loss that trees are boosted against. LightGBM's names: `regression`, `quantile`, `binary`, `multiclass`.
@@ -161,7 +162,8 @@ impl Objective {
     }
 
     /// Where all rows start. Weights are not all zero.
-    pub(super) fn start(self, labels: &[f64], weights: Option<&[f64]>) -> Vec<f64> {
+    pub(super) fn start(self, labels: &[f64], weights: Option<&[f64]>, pulse: Pulse<'_>) -> Result<Vec<f64>, Stopped> {
+        pulse.check()?;
         let weight = |row: usize| weights.map_or(1.0, |weights| weights[row]);
         let total: f64 = (0..labels.len()).map(weight).sum();
         // Of each class, in one pass: a label may have a thousand of them.
@@ -174,17 +176,19 @@ impl Objective {
             }
             sums.into_iter().map(move |sum: f64| (sum / total).clamp(1e-15, 1.0 - 1e-15))
         };
-        match self {
+        Ok(match self {
             Self::Squared => {
                 vec![labels.iter().enumerate().map(|(row, label)| label * (weight(row) / total)).sum()]
             }
-            Self::Quantile { alpha } => {
-                let mut pairs: Vec<_> = labels.iter().enumerate().map(|(row, &label)| (label, weight(row))).collect();
-                vec![quantile(&mut pairs, alpha)]
-            }
+            Self::Quantile { alpha } => vec![match weights {
+                Some(weights) => {
+                    weighted_quantile(labels.iter().copied().zip(weights.iter().copied()).collect(), alpha, pulse)?
+                }
+                None => quantile(&mut labels.to_vec(), alpha),
+            }],
             Self::Logistic => shares(2).skip(1).map(|share| (share / (1.0 - share)).ln()).collect(),
             Self::Softmax { classes } => shares(classes).map(f64::ln).collect(),
-        }
+        })
     }
 
     /// The loss of one row: squared error, pinball loss, log loss.
@@ -253,10 +257,26 @@ fn quantise(
     totals.hessian += sum_hessian.iter().sum::<f64>();
 }
 
-/// The value below which `alpha` of the weight lies, between neighbours in proportion; 0 of nothing. Sorts the (value, weight) pairs.
-pub(super) fn quantile(pairs: &mut [(f64, f64)], alpha: f64) -> f64 {
-    pairs.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
-    let (Some(first), Some(last)) = (pairs.first(), pairs.last()) else { return 0.0 };
+/// The value below which `alpha` of them lie, between neighbours in proportion; 0 of nothing. It is that of weights of 1, to the last bit.
+pub(super) fn quantile(values: &mut [f64], alpha: f64) -> f64 {
+    let last = match &*values {
+        [] => return 0.0,
+        [only] => return *only,
+        several => several.len() - 1,
+    };
+    let wanted = alpha * last as f64;
+    let low = (wanted.ceil() as usize).clamp(1, last) - 1;
+    let (below, above, _) = values.select_nth_unstable_by(low + 1, f64::total_cmp);
+    let (below, above) = (below.iter().copied().max_by(f64::total_cmp).unwrap_or(*above), *above);
+    below + (above - below) * (wanted - low as f64)
+}
+
+/// The value below which `alpha` of the weight lies, between neighbours in proportion; 0 of nothing. A pair is a value and its weight.
+pub(super) fn weighted_quantile(mut pairs: Vec<(f64, f64)>, alpha: f64, pulse: Pulse<'_>) -> Result<f64, Stopped> {
+    // They would stand between others as if they were there.
+    pairs.retain(|pair| pair.1 > 0.0);
+    sort(&mut pairs, pulse)?;
+    let (Some(first), Some(last)) = (pairs.first(), pairs.last()) else { return Ok(0.0) };
     // Each value stands in the middle of its weight, the first at 0 and the last at 1.
     let total: f64 = pairs.iter().map(|pair| pair.1).sum();
     let span = total - first.1 / 2.0 - last.1 / 2.0;
@@ -265,24 +285,93 @@ pub(super) fn quantile(pairs: &mut [(f64, f64)], alpha: f64) -> f64 {
     for pair in pairs.windows(2) {
         let step = (pair[0].1 + pair[1].1) / 2.0;
         if at + step >= wanted && step > 0.0 {
-            return pair[0].0 + (pair[1].0 - pair[0].0) * ((wanted - at) / step);
+            return Ok(pair[0].0 + (pair[1].0 - pair[0].0) * ((wanted - at) / step));
         }
         at += step;
     }
-    last.0
+    Ok(last.0)
+}
+
+/// Pairs that are sorted between two questions whether to go on.
+const SORTED_MAX: usize = if cfg!(test) { 64 } else { 1 << 18 };
+
+/// Sorts by value, then by weight: halves that are parted at their median, until they are small.
+fn sort(pairs: &mut [(f64, f64)], pulse: Pulse<'_>) -> Result<(), Stopped> {
+    let order = |a: &(f64, f64), b: &(f64, f64)| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1));
+    pulse.check()?;
+    if pairs.len() <= SORTED_MAX {
+        pairs.sort_unstable_by(order);
+        return Ok(());
+    }
+    let middle = pairs.len() / 2;
+    let (below, _, above) = pairs.select_nth_unstable_by(middle, order);
+    sort(below, pulse)?;
+    sort(above, pulse)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicBool;
+
     use super::*;
+    use crate::models::tree::Unwatched;
     use crate::models::tree::boost::histogram::unpack;
+
+    fn start(objective: Objective, labels: &[f64], weights: Option<&[f64]>) -> Vec<f64> {
+        objective.start(labels, weights, Pulse::new(&Unwatched, &AtomicBool::new(false))).unwrap()
+    }
 
     #[test]
     fn scores_start_at_the_shares_of_classes() {
         let labels = [0.0, 2.0, 2.0, 1.0];
-        let start = Objective::Softmax { classes: 4 }.start(&labels, Some(&[1.0, 1.0, 3.0, 5.0]));
-        assert_eq!(start, [0.1_f64, 0.5, 0.4, 1e-15].map(f64::ln));
-        assert_eq!(Objective::Logistic.start(&[0.0, 1.0, 1.0, 1.0], None), [3.0_f64.ln()]);
+        let softmax = start(Objective::Softmax { classes: 4 }, &labels, Some(&[1.0, 1.0, 3.0, 5.0]));
+        assert_eq!(softmax, [0.1_f64, 0.5, 0.4, 1e-15].map(f64::ln));
+        assert_eq!(start(Objective::Logistic, &[0.0, 1.0, 1.0, 1.0], None), [3.0_f64.ln()]);
+    }
+
+    /// The quantile of all pairs in their order.
+    fn slow(mut pairs: Vec<(f64, f64)>, alpha: f64) -> f64 {
+        pairs.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
+        let Some(last) = pairs.last() else { return 0.0 };
+        let total: f64 = pairs.iter().map(|pair| pair.1).sum();
+        let wanted = alpha * (total - pairs[0].1 / 2.0 - last.1 / 2.0);
+        let mut at = 0.0;
+        for pair in pairs.windows(2) {
+            let step = (pair[0].1 + pair[1].1) / 2.0;
+            if at + step >= wanted {
+                return pair[0].0 + (pair[1].0 - pair[0].0) * ((wanted - at) / step);
+            }
+            at += step;
+        }
+        last.0
+    }
+
+    #[test]
+    fn quantiles_are_those_of_all_rows_in_order() {
+        let mut rng = Rng::new(5, &[]);
+        let go_on = AtomicBool::new(false);
+        for count in [0, 1, 2, 3, 10, 1000] {
+            // Some are equal, and some weigh nothing.
+            let values: Vec<f64> = (0..count).map(|_| (rng.unit() * 200.0).round() / 7.0 - 5.0).collect();
+            let pairs: Vec<(f64, f64)> = values.iter().map(|value| (*value, f64::from(rng.below(4)) * 0.3)).collect();
+            for alpha in [1e-9, 0.1, 0.5, 0.9, 0.999_999] {
+                let ones = values.iter().map(|value| (*value, 1.0)).collect();
+                assert_eq!(quantile(&mut values.clone(), alpha).to_bits(), slow(ones, alpha).to_bits());
+                let weighted = weighted_quantile(pairs.clone(), alpha, Pulse::new(&Unwatched, &go_on)).unwrap();
+                let there = pairs.iter().copied().filter(|pair| pair.1 > 0.0).collect();
+                assert_eq!(weighted.to_bits(), slow(there, alpha).to_bits());
+            }
+        }
+    }
+
+    #[test]
+    fn rows_of_no_weight_do_not_move_the_start() {
+        let quantile = Objective::Quantile { alpha: 0.5 };
+        let (labels, weights) = ([1.0, 2.0, 3.0, 100.0, 200.0], [1.0, 1.0, 1.0, 0.0, 0.0]);
+        assert_eq!(start(quantile, &labels, Some(&weights)), [2.0]);
+        assert_eq!(start(quantile, &labels[..3], None), [2.0]);
+        let stopped = quantile.start(&labels, Some(&weights), Pulse::new(&Unwatched, &AtomicBool::new(true)));
+        assert_eq!(stopped, Err(Stopped));
     }
 
     /// The sums in units of rows that all have this gradient and a hessian of 1, each with a weight.

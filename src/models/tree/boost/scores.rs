@@ -1,9 +1,10 @@
 //! The running predictions of a set of rows, and the gradients at them.
 
 use super::grow::Leaf;
-use super::objective::{LIMIT, Objective, ROWS, Rounding, Scale, Totals, quantile};
+use super::objective::{LIMIT, Objective, ROWS, Rounding, Scale, Totals, quantile, weighted_quantile};
 use super::split::Units;
 use super::{CodeTree, Columns, Target};
+use crate::models::tree::control::{Pulse, Stopped};
 use crate::models::tree::rng::Rng;
 use crate::models::tree::team::Team;
 use crate::models::tree::{Bins, Error, Matrix, Tree};
@@ -157,13 +158,14 @@ impl<'a> Scores<'a> {
     }
 
     /// The quantile of what is left to explain in these rows.
-    pub(super) fn residual_quantile(&self, rows: &[u32], alpha: f64) -> f64 {
-        let residual = |&row: &u32| {
-            let row = row as usize;
-            let weight = self.target.weights.map_or(1.0, |weights| weights[row]);
-            (self.target.labels[row] - self.scores[0][row], weight)
-        };
-        quantile(&mut rows.iter().map(residual).collect::<Vec<_>>(), alpha)
+    pub(super) fn residual_quantile(&self, rows: &[u32], alpha: f64, pulse: Pulse<'_>) -> Result<f64, Stopped> {
+        pulse.check()?;
+        let residual = |row: usize| self.target.labels[row] - self.scores[0][row];
+        let rows = rows.iter().map(|&row| row as usize);
+        match self.target.weights {
+            Some(weights) => weighted_quantile(rows.map(|row| (residual(row), weights[row])).collect(), alpha, pulse),
+            None => Ok(quantile(&mut rows.map(residual).collect::<Vec<f64>>(), alpha)),
+        }
     }
 
     /// The weighted mean loss of up to `rows_max` evenly spaced rows; sums of chunks are added in their order.

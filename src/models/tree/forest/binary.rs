@@ -1,6 +1,6 @@
 //! Gini impurity of two classes in whole numbers: a cell is one `u64`, rows in the low half and rows of the second class in the high half.
 
-use super::criterion::{Best, Criterion, Entry, TOGETHER};
+use super::criterion::{Best, Criterion, Entry, ROUNDING, TOGETHER};
 
 pub(super) struct Binary<'a> {
     pub(super) labels: &'a [u16],
@@ -104,6 +104,8 @@ impl Criterion for Binary<'_> {
         let mut left = missing.map_or(0, |cell| cell[0]);
         let rows_max = u64::from(total[0] as u32).saturating_sub(rows_min);
         let (all, all_ones) = self.weighted(total[0]);
+        // A side below this is the sums' rounding, where one class weighs next to nothing.
+        let least = all * ROUNDING;
         for (place, &bin) in order.iter().enumerate() {
             left += cells[usize::from(bin)];
             let rows = u64::from(left as u32);
@@ -114,7 +116,7 @@ impl Criterion for Binary<'_> {
             let (weight, ones) = self.weighted(left);
             let distance = ones * all - all_ones * weight;
             let gain = 2.0 * distance * distance / (all * weight * (all - weight));
-            if gain > best.gain {
+            if gain > best.gain && weight > least && all - weight > least {
                 *best = Best { gain, place, missing_left: missing.is_some() };
             }
         }

@@ -168,13 +168,15 @@ pub fn train_forest_regressor(
         }
     }
     let centred: Vec<f64> = labels.iter().map(|label| label - mean).collect();
-    let range = centred.iter().fold(0.0_f64, |range, label| range.max(label.abs()));
+    let weighs = |row: usize| weights.is_none_or(|weights| weights[row] > 0.0);
+    // What no tree learns from says nothing of the leaves.
+    let learnt = centred.iter().enumerate().filter(|(row, _)| weighs(*row));
+    let range = learnt.fold(0.0_f64, |range, (_, label)| range.max(label.abs()));
     if range > 1e100 {
         return Err(Error::Invalid("labels are more than 1e100 from their mean".into()));
     }
     let out_of_bag = options.out_of_bag.then(|| OutOfBag::new(matrix.rows(), 1, mean, range));
     let job = Job { matrix, bins, options, outputs: 1, out_of_bag, watch };
-    let weighs = |row: usize| weights.is_none_or(|weights| weights[row] > 0.0);
     if weights.is_some() {
         job.train(&variance::Variance::<3> { labels: &centred, weights, mean }, weighs)
     } else {

@@ -44,6 +44,38 @@ fn damaged_models_are_errors_and_never_panic() {
     assert!(refused > 400 && passed > 0, "{refused} {passed}");
 }
 
+#[test]
+fn a_class_of_next_to_no_weight_does_no_harm() {
+    let data = Data::new(2000, 25);
+    let labels = data.binary();
+    for class_weights in [[1.0, 1e-17], [1e-17, 1.0], [1e-300, 1.0], [1.0, 1e-13]] {
+        let options = ForestOptions { features_per_node: FeaturesPerNode::Share(1.0), ..options(10, 2) };
+        let weights = Some(class_weights.as_slice());
+        let forest = train_forest_classifier(&data.matrix, &data.bins, &labels, 2, None, weights, &options, &Unwatched);
+        let ensemble = forest.unwrap().ensemble;
+        ensemble.validate().unwrap();
+        let shares = Predictor::new(&ensemble).unwrap().predict(&data.slices(), 1, &Unwatched).unwrap();
+        assert!(shares.iter().all(|share| (0.0..=1.0 + 1e-9).contains(share)), "{class_weights:?}");
+    }
+}
+
+#[test]
+fn labels_of_rows_without_weight_do_not_coarsen_what_is_out_of_bag() {
+    let data = Data::new(1000, 26);
+    let weights: Vec<f64> = (0..1000).map(|row| if row < 900 { 1.0 } else { 0.0 }).collect();
+    let unseen = |beyond: f64| {
+        let labels: Vec<f64> = (0..1000).map(|row| if row < 900 { data.number[row] } else { beyond }).collect();
+        let options = ForestOptions { out_of_bag: true, ..options(20, 1) };
+        train_forest_regressor(&data.matrix, &data.bins, &labels, Some(&weights), &options, &Unwatched)
+            .unwrap()
+            .out_of_bag
+            .unwrap()
+    };
+    // As numbers, of which some are NaN.
+    let bits = |numbers: Vec<f64>| numbers.into_iter().map(f64::to_bits).collect::<Vec<u64>>();
+    assert_eq!(bits(unseen(1e200)), bits(unseen(0.0)));
+}
+
 /// Stops at its `n`-th question.
 struct StopAt(std::sync::atomic::AtomicUsize);
 
@@ -161,6 +193,23 @@ fn a_stopped_training_ends_with_an_error() {
 }
 
 #[test]
+fn each_leaf_of_a_quantile_asks_whether_to_go_on() {
+    let data = Data::new(2000, 24);
+    let boost = |questions: usize| {
+        let watch = StopAt(questions.into());
+        let options = BoostOptions { iterations: 1, leaves_max: 16, ..BoostOptions::default() };
+        let target = Target { labels: &data.number, weights: None };
+        let (matrix, bins, objective) = (&data.matrix, &data.bins, Objective::Quantile { alpha: 0.7 });
+        let boosted = train_boosting(matrix, bins, target, None, objective, &options, &watch, &mut |_, _| {});
+        (boosted.map(|boosted| boosted.ensemble.trees[0].leaves()), questions - watch.0.into_inner())
+    };
+    let (leaves, asked) = boost(1000);
+    let leaves = leaves.unwrap();
+    assert!(leaves > 8 && asked > leaves, "{leaves} {asked}");
+    assert_eq!(boost(asked - 1).0, Err(Error::Stopped));
+}
+
+#[test]
 fn nothing_to_learn_is_no_failure() {
     let constant = vec![vec![1.0; 50], vec![f64::NAN; 50]];
     let bins: Vec<Bins> = constant.iter().map(|column| Bins::numeric(&mut column.clone(), 254, 3)).collect();
@@ -241,4 +290,6 @@ fn memory_is_asked_for_as_rows_can_use_it() {
     };
     assert_eq!(bytes(65_536), bytes(500));
     assert!(bytes(100) < bytes(500));
+    let of = |objective| boost_bytes(10_000, 0, 10, objective, &BoostOptions::default());
+    assert_eq!(of(Objective::Quantile { alpha: 0.5 }), of(Objective::Squared) + 10_000 * 16);
 }
