@@ -109,7 +109,7 @@ impl Trees {
 
     /// What explains; the passes over all nodes that it needs are made once for a model, not for each batch.
     pub fn explainer(&self) -> Explainer<'_> {
-        Explainer::outlined(&self.ensemble, self.outline.get_or_init(|| Outline::new(&self.ensemble)))
+        Explainer::new(&self.ensemble, self.outline.get_or_init(|| Outline::new(&self.ensemble)))
     }
 
     /// Of each row the sums of the trees before their link (rows × outputs), and their SHAP values (rows × outputs × features).

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
 
 /// `work(0) … work(count - 1)` on at most `threads` threads (the caller's is one of them), results in order of the index.
@@ -48,6 +48,68 @@ pub fn in_order<R: Send, E: Send>(
     })?;
     done.sort_by_key(|(index, _)| *index);
     Ok(done.into_iter().map(|(_, result)| result).collect())
+}
+
+/// As [`in_order`], but each result goes to `take` as soon as it is its turn, while others are made. At most as many results as threads
+/// are there at a time.
+pub fn in_turn<R, E: Send>(
+    threads: usize,
+    count: usize,
+    work: impl Fn(usize) -> Result<R, E> + Sync,
+    take: impl FnMut(usize, R) -> Result<(), E> + Send,
+) -> Result<(), E> {
+    let turns = Turns { next: Mutex::new(0), passed: Condvar::new() };
+    let take = Mutex::new(take);
+    in_order(threads, count, |index| {
+        let mut turn = Turn { turns: &turns, next: OVER };
+        let result = work(index)?;
+        if turns.wait(index) {
+            let mut take = take.lock().unwrap_or_else(PoisonError::into_inner);
+            (*take)(index, result)?;
+            turn.next = index + 1;
+        }
+        Ok::<_, E>(())
+    })?;
+    Ok(())
+}
+
+/// No index's turn: somebody has failed.
+const OVER: usize = usize::MAX;
+
+/// Whose turn it is.
+struct Turns {
+    next: Mutex<usize>,
+    passed: Condvar,
+}
+
+impl Turns {
+    /// Waits for the turn of an index; whether it comes.
+    fn wait(&self, index: usize) -> bool {
+        let next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let waits = |next: &mut usize| *next != index && *next != OVER;
+        let next = self.passed.wait_while(next, waits).unwrap_or_else(PoisonError::into_inner);
+        *next != OVER
+    }
+
+    fn pass(&self, to: usize) {
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        if *next != OVER {
+            *next = to;
+        }
+        self.passed.notify_all();
+    }
+}
+
+/// Work on one index. However it ends, nobody waits for it any longer.
+struct Turn<'a> {
+    turns: &'a Turns,
+    next: usize,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.turns.pass(self.next);
+    }
 }
 
 /// What `work` makes of each item, on at most `threads` threads, in the items' order. The first error ends the rest.
@@ -98,6 +160,52 @@ mod tests {
             in_order(3, 9, |index| if index == 4 { Err(Refusal::NoRows) } else { Ok(()) }),
             Err(Refusal::NoRows)
         );
+    }
+
+    #[test]
+    fn results_are_taken_in_their_turn_and_few_at_a_time() {
+        /// How many there are, and were at most.
+        #[derive(Default)]
+        struct Alive(AtomicUsize, AtomicUsize);
+        struct Made<'a>(usize, &'a Alive);
+        impl Drop for Made<'_> {
+            fn drop(&mut self) {
+                self.1.0.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+        for threads in [1, 2, 7] {
+            let alive = Alive::default();
+            let make = |index: usize| {
+                let now = alive.0.fetch_add(1, Ordering::Relaxed) + 1;
+                alive.1.fetch_max(now, Ordering::Relaxed);
+                Made(index, &alive)
+            };
+            let mut taken = Vec::new();
+            let all = in_turn(
+                threads,
+                200,
+                |index| Ok::<_, Refusal>(make(index)),
+                |index, made| {
+                    taken.push((index, made.0));
+                    Ok(())
+                },
+            );
+            assert_eq!((all, taken), (Ok(()), (0..200).map(|index| (index, index)).collect()));
+            assert!(alive.1.into_inner() <= threads);
+            // Whoever fails, nobody waits for him.
+            for fails in [0, 5, 199] {
+                let work = |index: usize| if index == fails { Err(Refusal::NoRows) } else { Ok(index) };
+                let mut count = 0;
+                let taken = in_turn(threads, 200, work, |_, _| {
+                    count += 1;
+                    Ok(())
+                });
+                assert_eq!(taken, Err(Refusal::NoRows));
+                assert!(count <= fails);
+                let take = |index: usize, _: usize| if index == fails { Err(Refusal::NoRows) } else { Ok(()) };
+                assert_eq!(in_turn(threads, 200, Ok, take), Err(Refusal::NoRows));
+            }
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use super::feature::{Feature, FeatureKind};
+use super::feature::Feature;
 
 pub use builder::{Builder, Plan};
 pub use dictionary::{MISSING, TEXTS_MAX};
@@ -81,18 +81,6 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// Distinct values of a category, 0 for other features.
-    pub fn categories(&self, feature: usize) -> usize {
-        match self.columns.get(feature) {
-            Some(Values::Codes { texts, .. }) => texts.len(),
-            _ => 0,
-        }
-    }
-
-    pub fn kinds(&self) -> Vec<FeatureKind> {
-        self.features.iter().map(|feature| feature.kind).collect()
-    }
-
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         self.memory.as_ref().map_or(0, |memory| memory.size())

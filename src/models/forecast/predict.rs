@@ -37,11 +37,6 @@ impl Ets {
     /// The next `horizon` steps after the series that the model was fitted to, with intervals that hold the true value with probability
     /// `confidence`, if errors are normal. Errors: `horizon` above [`HORIZON_MAX`], `confidence` outside [0, 1).
     pub fn forecast(&self, horizon: usize, confidence: f64) -> Result<Vec<Forecast>, Refusal> {
-        self.forecast_from(&self.end, horizon, confidence)
-    }
-
-    /// The same after a state that [`Ets::follow`] gave.
-    pub fn forecast_from(&self, state: &State, horizon: usize, confidence: f64) -> Result<Vec<Forecast>, Refusal> {
         if horizon > HORIZON_MAX {
             return Err(Refusal::option("horizon", format!("must be at most {HORIZON_MAX}")));
         }
@@ -49,7 +44,7 @@ impl Ets {
             return Err(Refusal::option("confidence_level", "must be at least 0 and below 1"));
         }
         let wide = normal_quantile(0.5 + confidence / 2.0);
-        let (bases, seasonals) = self.means(state, horizon);
+        let (bases, seasonals) = self.means(horizon);
         let variances = self.variances(&bases, &seasonals);
         let each = bases.iter().zip(&seasonals).zip(variances);
         Ok(each
@@ -63,9 +58,9 @@ impl Ets {
     }
 
     /// Level with slope, and seasonal, of the steps ahead.
-    fn means(&self, state: &State, horizon: usize) -> (Vec<f64>, Vec<f64>) {
-        let (mut level, mut slope) = (state.level, state.slope);
-        let seasonal = |step: usize| state.seasonal.get(step % self.period.max(1)).copied().unwrap_or(0.0);
+    fn means(&self, horizon: usize) -> (Vec<f64>, Vec<f64>) {
+        let (mut level, mut slope) = (self.end.level, self.end.slope);
+        let seasonal = |step: usize| self.end.seasonal.get(step % self.period.max(1)).copied().unwrap_or(0.0);
         let mut bases = Vec::with_capacity(horizon);
         for _ in 0..horizon {
             slope *= self.phi;
@@ -77,7 +72,7 @@ impl Ets {
 
     /// What is expected of the next `horizon` steps, without intervals.
     pub fn ahead(&self, horizon: usize) -> Vec<f64> {
-        let (bases, seasonals) = self.means(&self.end, horizon.min(HORIZON_MAX));
+        let (bases, seasonals) = self.means(horizon.min(HORIZON_MAX));
         bases.iter().zip(&seasonals).map(|(base, seasonal)| self.mean(*base, *seasonal)).collect()
     }
 
@@ -97,14 +92,6 @@ impl Ets {
     pub fn following(&self) -> Following {
         Following { state: self.start.clone(), step: None }
     }
-
-    /// Follows `values` from the start of the training series with the fitted parameters: what was expected at each step, and the state
-    /// after the last. The values may go on after the training's, and NaN is no value.
-    pub fn follow(&self, values: &[f64]) -> (Vec<Fitted>, State) {
-        let mut following = self.following();
-        let fitted = values.iter().map(|value| following.next(self, *value)).collect();
-        (fitted, following.state())
-    }
 }
 
 /// A walk along a series, some steps at a time.
@@ -116,7 +103,7 @@ pub struct Following {
 }
 
 impl Following {
-    /// What is expected of the next step, whose value is this.
+    /// What is expected of the next step, whose value is this; NaN is no value. Steps may go on after the training's.
     pub fn next(&mut self, model: &Ets, value: f64) -> Fitted {
         if self.step.is_none() && value.is_nan() {
             return Fitted { expected: f64::NAN, error: f64::NAN, deviation: None };
@@ -127,15 +114,6 @@ impl Following {
         let (expected, error) = (passed.mean, model.error_around(passed.mean));
         let deviation = if passed.error == 0.0 { 0.0 } else { passed.error / error };
         Fitted { expected, error, deviation: (!passed.error.is_nan()).then_some(deviation) }
-    }
-
-    /// After the last step.
-    pub fn state(mut self) -> State {
-        if !self.state.seasonal.is_empty() {
-            let turn = self.step.unwrap_or(0) % self.state.seasonal.len();
-            self.state.seasonal.rotate_left(turn);
-        }
-        self.state
     }
 
     /// In memory, about.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::super::algebra::parallel::in_order;
+use super::super::algebra::parallel::{in_order, in_turn};
 use super::super::anomaly;
 use super::super::dataset::{Dataset, MISSING, Target, Values};
 use super::super::evaluate::{Gathering, Truth};
@@ -188,17 +188,16 @@ pub(super) fn evaluation(
     let blocks: Vec<Range<usize>> = blocks(rows, dataset, learned).collect();
     let block_bytes = blocks.first().map_or(0, |rows| rows.len()) * row_bytes(dataset, learned);
     let (_blocks, at_once) = control.reserve_times(block_bytes, control.threads.min(blocks.len()))?;
-    // Answers are made by several threads and gathered by one, in the order of the rows: what is gathered of many classes is large.
-    for blocks in blocks.chunks(at_once) {
-        let answered = in_order(at_once, blocks.len(), |at| {
-            go_on(control)?;
-            learned.scores(&inputs(dataset, blocks.get(at).cloned().unwrap_or_default()), categories)
-        });
-        for (rows, scores) in blocks.iter().zip(answered?) {
-            go_on(control)?;
-            add(&mut gathered, dataset, rows.clone(), &scores, learned.width());
-        }
-    }
+    let rows = |at: usize| blocks.get(at).cloned().unwrap_or_default();
+    // Answers are made by several threads, and gathered in one place in the order of the rows: of many classes that takes much memory.
+    let answer = |at: usize| {
+        go_on(control)?;
+        learned.scores(&inputs(dataset, rows(at)), categories)
+    };
+    in_turn(at_once, blocks.len(), answer, |at, scores| {
+        add(&mut gathered, dataset, rows(at), &scores, learned.width());
+        Ok(())
+    })?;
     Ok(gathered.finish())
 }
 

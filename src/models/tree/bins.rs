@@ -44,12 +44,8 @@ impl Bins {
         Self::Numeric { bounds }
     }
 
-    /// Bins of a category that occurs `counts[category]` times in the sample. Ties go to the smaller category.
-    pub fn categorical(counts: &[u64]) -> Self {
-        Self::categories(counts, BINS_MAX)
-    }
-
-    /// The same where at most `alone_max` categories have a bin to themselves.
+    /// Bins of a category that occurs `counts[category]` times in the sample; at most `alone_max` categories have a bin to themselves. Ties
+    /// go to the smaller category.
     pub fn categories(counts: &[u64], alone_max: usize) -> Self {
         // A bin without rows would have its category go to whichever side a split has for those that it does not name.
         let mut seen: Vec<usize> = (0..counts.len()).filter(|&category| counts[category] > 0).collect();

@@ -4,7 +4,6 @@
 //! Shapley values of the game in which an unknown feature sends a row both ways, in proportion to the training rows. Time per row and tree:
 //! leaves × depth². They add up to the prediction before the link less the expected value.
 
-use std::borrow::Cow;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 
@@ -18,11 +17,11 @@ const BLOCK: usize = 64;
 #[derive(Debug)]
 pub struct Explainer<'a> {
     ensemble: &'a Ensemble,
-    outline: Cow<'a, Outline>,
+    outline: &'a Outline,
 }
 
 /// What explanations take of all nodes of an ensemble: made once, it serves any number of them.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Outline {
     expected: Vec<f64>,
     /// By tree: the most features on a path.
@@ -58,15 +57,9 @@ impl Outline {
 }
 
 impl<'a> Explainer<'a> {
-    /// An error if the ensemble is not valid ([`Ensemble::validate`]).
-    pub fn new(ensemble: &'a Ensemble) -> Result<Self, Error> {
-        ensemble.validate()?;
-        Ok(Self { ensemble, outline: Cow::Owned(Outline::new(ensemble)) })
-    }
-
-    /// The same of an ensemble whose outline is known.
-    pub fn outlined(ensemble: &'a Ensemble, outline: &'a Outline) -> Self {
-        Self { ensemble, outline: Cow::Borrowed(outline) }
+    /// `outline` is that of the ensemble.
+    pub fn new(ensemble: &'a Ensemble, outline: &'a Outline) -> Self {
+        Self { ensemble, outline }
     }
 
     /// The mean prediction over the training rows, before the link, one per output.

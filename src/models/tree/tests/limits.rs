@@ -34,7 +34,7 @@ fn damaged_models_are_errors_and_never_panic() {
                 let columns: Vec<&[f64]> = data.slices().iter().map(|column| &column[..7]).collect();
                 let columns = &columns[..damaged.features.len()];
                 predictor.predict(columns, 1, &Unwatched).unwrap();
-                Explainer::new(&damaged).unwrap().explain(columns, 1, &Unwatched).unwrap();
+                Explainer::new(&damaged, &Outline::new(&damaged)).explain(columns, 1, &Unwatched).unwrap();
                 passed += 1;
             } else {
                 refused += 1;

@@ -46,7 +46,7 @@ impl Data {
         let bins: Vec<Bins> = (0..5)
             .map(|feature| {
                 if feature == 3 {
-                    Bins::categorical(&[5; 12])
+                    Bins::categories(&[5; 12], BINS_MAX)
                 } else {
                     Bins::numeric(&mut columns[feature].clone(), 254, 1)
                 }
@@ -169,7 +169,7 @@ fn codes_and_thresholds_agree_on_every_value() {
 #[test]
 fn rare_categories_share_a_bin_and_unknown_ones_are_missing() {
     let counts: Vec<u64> = (0..1000).collect();
-    let Bins::Categorical { bin_of, bins } = Bins::categorical(&counts) else { panic!() };
+    let Bins::Categorical { bin_of, bins } = Bins::categories(&counts, BINS_MAX) else { panic!() };
     assert_eq!((bins, bin_of[999], bin_of[747], bin_of[746], bin_of[1]), (254, 0, 252, 253, 253));
     let mut codes = Vec::new();
     Bins::Categorical { bin_of, bins }.encode(&[999.0, 1000.0, -1.0, 0.5, f64::NAN, f64::INFINITY], &mut codes);
@@ -178,7 +178,7 @@ fn rare_categories_share_a_bin_and_unknown_ones_are_missing() {
     assert_eq!((bins, bin_of[999], bin_of[990], bin_of[989], bin_of[1]), (11, 0, 9, 10, 10));
     // Those that the sample has not are missing too.
     assert_eq!(bin_of[0], MISSING);
-    let few = Bins::categorical(&[0, 7, 0, 9, 1]);
+    let few = Bins::categories(&[0, 7, 0, 9, 1], BINS_MAX);
     assert_eq!(few, Bins::Categorical { bin_of: vec![MISSING, 0, MISSING, 1, 2], bins: 3 });
 }
 

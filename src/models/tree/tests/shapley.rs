@@ -46,7 +46,8 @@ fn slow_shap(ensemble: &Ensemble, row: &[f64], output: usize) -> Vec<f64> {
 fn shap_values_are_shapley_values() {
     let (data, test) = (Data::new(600, 15), Data::new(30, 16));
     for ensemble in all_models(&data, 1) {
-        let explainer = Explainer::new(&ensemble).unwrap();
+        let outline = Outline::new(&ensemble);
+        let explainer = Explainer::new(&ensemble, &outline);
         let outputs = ensemble.outputs as usize;
         let found = explainer.explain(&test.slices(), 2, &Unwatched).unwrap();
         for (number, values) in found.chunks(5 * outputs).enumerate() {
@@ -60,17 +61,5 @@ fn shap_values_are_shapley_values() {
                 values.iter().zip(&exact).for_each(|(a, b)| assert!((a - b).abs() < 1e-9, "{values:?} {exact:?}"));
             }
         }
-    }
-}
-
-#[test]
-fn an_outline_serves_all_explanations() {
-    let (data, test) = (Data::new(300, 22), Data::new(10, 23));
-    for ensemble in all_models(&data, 1) {
-        let outline = Outline::new(&ensemble);
-        let (own, lent) = (Explainer::new(&ensemble).unwrap(), Explainer::outlined(&ensemble, &outline));
-        assert_eq!(own.expected(), lent.expected());
-        let values = |explainer: &Explainer<'_>| explainer.explain(&test.slices(), 1, &Unwatched).unwrap();
-        assert_eq!(values(&own), values(&lent));
     }
 }
