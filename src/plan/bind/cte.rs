@@ -152,7 +152,7 @@ impl Binder<'_> {
         let mut widths = Widths::new(&columns, start.plan.schema(), level);
         let (table, step) = loop {
             let table = self.unique(name);
-            let this = Bound { plan: work_table(&table, &names, &widths.types)?, columns: columns.clone() };
+            let this = Bound { plan: work_table(&table, &names, &widths.types())?, columns: columns.clone() };
             let mut step_environment = inner.clone();
             add(&mut step_environment, Cte { name: name.to_owned(), bound: this, of_term: true });
             let step = self.branch(right, &step_environment, Unknowns::Wait)?;
@@ -161,8 +161,9 @@ impl Binder<'_> {
                 break (table, step);
             }
         };
-        let start = carried(start.plan, &names, &widths.types)?;
-        let step = carried(step, &names, &widths.types)?;
+        let types = widths.types();
+        let start = carried(start.plan, &names, &types)?;
+        let step = carried(step, &names, &types)?;
         let plan = LogicalPlanBuilder::from(start).to_recursive_query(table, step, distinct)?.build()?;
         Ok(Bound { plan, columns })
     }

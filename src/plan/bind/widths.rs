@@ -1,7 +1,7 @@
 //! How many digits the columns of a recursive query have: plain numerics take what the recursive term makes of them.
 //!
-//! The term is bound with the digits that are known so far, until it makes no more of them. Where it does with each step
-//! (`x * 1.1`), the column gets those of a stored one, or of the longest beside it, and the rest is rounded.
+//! The term is bound with the digits that are known so far, until it makes no more of them. A column that gets more with each
+//! step (`x * 1.1`) has those of a stored one, and the rest is rounded.
 
 use arrow::datatypes::DataType;
 use datafusion::common::DFSchema;
@@ -17,70 +17,96 @@ const ROUNDS_MAX: u32 = 4;
 /// Recursive terms inside each other that are bound so often; those further inside take digits enough at once.
 const LEVELS_MAX: usize = 2;
 
-/// What carries each column of a recursive query, as far as it is known.
+/// What carries the columns of a recursive query, as far as it is known.
 pub(super) struct Widths {
-    pub types: Vec<DataType>,
-    /// Whether the column's digits are ours to choose: numerics without a modifier, and their arrays.
-    plain: Vec<bool>,
+    columns: Vec<Width>,
     rounds: u32,
+}
+
+struct Width {
+    ty: DataType,
+    /// Digits behind the point in the non-recursive term, and how many the first step adds.
+    first: i8,
+    gained: i8,
+    /// The digits are what they are, whatever the term makes: those of other types and of numerics with a modifier; those of
+    /// a column that would get more with each step.
+    settled: bool,
 }
 
 impl Widths {
     /// As the non-recursive term has them; `level` counts the recursive terms around.
     pub(super) fn new(columns: &[BoundColumn], start: &DFSchema, level: usize) -> Self {
-        let types = start.fields().iter().map(|field| field.data_type().clone()).collect();
-        let plain = columns.iter().map(|column| column.ty.typmod < 0).collect();
-        let mut widths = Self { types, plain, rounds: 0 };
+        let columns = columns.iter().zip(start.fields());
+        let columns = columns.map(|(column, field)| Width::new(field.data_type().clone(), column.ty.typmod < 0));
+        let mut widths = Self { columns: columns.collect(), rounds: 0 };
         if level >= LEVELS_MAX {
-            widths.rounds = ROUNDS_MAX;
             widths.settle();
         }
         widths
     }
 
-    /// Takes in what the recursive term makes of columns that are as wide as these. Whether one became wider: the term is to
-    /// be bound again.
+    pub(super) fn types(&self) -> Vec<DataType> {
+        self.columns.iter().map(|column| column.ty.clone()).collect()
+    }
+
+    /// Takes in what the recursive term makes of columns that are as wide as these. Whether one became another: the term is
+    /// to be bound again.
     pub(super) fn widen(&mut self, step: &DFSchema) -> bool {
-        if self.rounds >= ROUNDS_MAX {
-            return false;
-        }
         self.rounds += 1;
-        let bound = self.scale_max();
-        let mut wider = false;
-        for ((ty, plain), field) in self.types.iter_mut().zip(&self.plain).zip(step.fields()) {
-            let (true, Some(own), Some(made)) = (*plain, decimals(ty), decimals(field.data_type())) else { continue };
-            let scale = match self.rounds {
-                _ if made.1 <= own.1 => own.1,
-                1 => made.1,
-                // What goes on becoming finer has no end.
-                _ => bound,
-            };
-            if scale > own.1 || (own.0 < DIGITS_MAX && whole(made) > whole(own)) {
-                *ty = with_decimal(ty, &DataType::Decimal128(DIGITS_MAX, scale));
-                wider = true;
+        let made: Vec<Option<(u8, i8)>> = step.fields().iter().map(|field| decimals(field.data_type())).collect();
+        // What is handed on by a column that has all its digits is held by as many.
+        let others = self.columns.iter().zip(&made).filter(|(column, made)| !column.becomes_finer(**made));
+        let others = others.filter_map(|(column, _)| column.scale());
+        let longest = others.fold(NUMERIC_COLUMN.1, i8::max);
+        let mut changed = false;
+        for (column, made) in self.columns.iter_mut().zip(made) {
+            let (false, Some(own), Some(made)) = (column.settled, decimals(&column.ty), made) else { continue };
+            let mut digits = own;
+            if made.1 > own.1 && self.rounds == 1 {
+                column.gained = made.1 - own.1;
+                digits = (DIGITS_MAX, made.1);
+            } else if made.1 > own.1 {
+                column.settled = true;
+                digits = (DIGITS_MAX, longest.max(column.first).max(column.gained));
+            } else if whole(made) > whole(own) {
+                digits.0 = DIGITS_MAX;
+            }
+            if digits != own {
+                column.ty = with_decimal(&column.ty, &DataType::Decimal128(digits.0, digits.1));
+                changed = true;
             }
         }
-        if wider && self.rounds == ROUNDS_MAX {
+        if changed && self.rounds == ROUNDS_MAX {
             self.settle();
         }
-        wider
+        changed
     }
 
-    /// Gives all columns the digits of the longest one.
+    /// Gives all columns the digits of the longest one, and no others any more.
     fn settle(&mut self) {
-        let bound = self.scale_max();
-        for (ty, plain) in self.types.iter_mut().zip(&self.plain) {
-            if *plain && decimals(ty).is_some() {
-                *ty = with_decimal(ty, &DataType::Decimal128(DIGITS_MAX, bound));
-            }
+        let open = self.columns.iter().filter(|column| !column.settled).filter_map(Width::scale);
+        let scale = open.fold(NUMERIC_COLUMN.1, i8::max);
+        for column in self.columns.iter_mut().filter(|column| !column.settled) {
+            column.ty = with_decimal(&column.ty, &DataType::Decimal128(DIGITS_MAX, scale));
+            column.settled = true;
         }
     }
+}
 
-    /// Digits behind the point of a column that would take more with each step.
-    fn scale_max(&self) -> i8 {
-        let plain = self.types.iter().zip(&self.plain).filter(|(_, plain)| **plain);
-        let scales = plain.filter_map(|(ty, _)| decimals(ty)).map(|(_, scale)| scale);
-        scales.fold(NUMERIC_COLUMN.1, i8::max)
+impl Width {
+    /// `plain`: the type has no modifier.
+    fn new(ty: DataType, plain: bool) -> Self {
+        let scale = decimals(&ty).map(|(_, scale)| scale);
+        Self { first: scale.unwrap_or(0), gained: 0, settled: !plain || scale.is_none(), ty }
+    }
+
+    fn scale(&self) -> Option<i8> {
+        decimals(&self.ty).map(|(_, scale)| scale)
+    }
+
+    fn becomes_finer(&self, made: Option<(u8, i8)>) -> bool {
+        let finer = |own: i8| made.is_some_and(|(_, scale)| scale > own);
+        !self.settled && self.scale().is_some_and(finer)
     }
 }
 
@@ -101,17 +127,20 @@ mod tests {
         DataType::Decimal128(precision, scale)
     }
 
+    fn schema(types: impl IntoIterator<Item = DataType>) -> DFSchema {
+        let fields = types.into_iter().enumerate().map(|(at, ty)| Field::new(format!("c{at}"), ty, true));
+        DFSchema::try_from(Schema::new(fields.collect::<Vec<_>>())).unwrap()
+    }
+
     /// What the columns end with, and how often the term was bound.
     fn widened(start: &[Digits], step: impl Fn(&[Digits]) -> Vec<Digits>) -> (Vec<Digits>, u32) {
-        let types = start.iter().copied().map(decimal).collect();
-        let mut widths = Widths { types, plain: vec![true; start.len()], rounds: 0 };
+        let columns = start.iter().map(|digits| Width::new(decimal(*digits), true)).collect();
+        let mut widths = Widths { columns, rounds: 0 };
         let mut bound = 0;
         loop {
-            let own: Vec<Digits> = widths.types.iter().filter_map(decimals).collect();
+            let own: Vec<Digits> = widths.types().iter().filter_map(decimals).collect();
             bound += 1;
-            let fields = step(&own).into_iter().enumerate();
-            let fields = fields.map(|(at, made)| Field::new(format!("c{at}"), decimal(made), true)).collect::<Vec<_>>();
-            if !widths.widen(&DFSchema::try_from(Schema::new(fields)).unwrap()) {
+            if !widths.widen(&schema(step(&own).into_iter().map(decimal))) {
                 return (own, bound);
             }
         }
@@ -124,13 +153,18 @@ mod tests {
         assert_eq!(widened(&[(2, 1)], |own| own.to_vec()), (vec![(2, 1)], 1));
         assert_eq!(widened(&[(1, 0)], |own| vec![plus(own[0], 0)]), (vec![(38, 0)], 2));
         assert_eq!(widened(&[(1, 0)], |own| vec![plus(own[0], 2)]), (vec![(38, 2)], 2));
+        assert_eq!(widened(&[(38, 10)], |own| vec![plus(own[0], 12)]), (vec![(38, 12)], 2));
         assert_eq!(widened(&[(2, 1)], |_| vec![(38, 16)]), (vec![(38, 16)], 2));
-        // As many as a stored column has, or as the first step makes.
+        // As many as a stored column has, whatever it starts with, or as each step adds.
         assert_eq!(widened(&[(2, 1)], |own| vec![times(own[0], 1)]), (vec![(38, 10)], 3));
-        assert_eq!(widened(&[(2, 1)], |own| vec![times(own[0], 13)]), (vec![(38, 14)], 2));
+        assert_eq!(widened(&[(38, 10)], |own| vec![times(own[0], 1)]), (vec![(38, 10)], 3));
+        assert_eq!(widened(&[(38, 10)], |own| vec![times(own[0], 10)]), (vec![(38, 10)], 3));
+        assert_eq!(widened(&[(2, 1)], |own| vec![times(own[0], 13)]), (vec![(38, 13)], 3));
         // What one column hands to the next arrives whole.
         let shift = |own: &[Digits]| vec![own[1], own[2], own[2]];
         assert_eq!(widened(&[(2, 1), (2, 1), (30, 20)], shift), (vec![(38, 20), (38, 20), (30, 20)], 3));
+        let swap = |own: &[Digits]| vec![times(own[1], 1), own[0]];
+        assert_eq!(widened(&[(2, 1), (2, 1)], swap), (vec![(38, 10), (38, 10)], 4));
     }
 
     #[test]
@@ -143,12 +177,11 @@ mod tests {
 
     #[test]
     fn other_columns_stay_as_they_are() {
-        let types = vec![DataType::Int32, decimal((6, 2)), DataType::new_list(decimal((2, 1)), true)];
-        let mut widths = Widths { types, plain: vec![true, false, true], rounds: 0 };
-        let made = [DataType::Int64, decimal((9, 5)), DataType::new_list(decimal((3, 2)), true)];
-        let fields = made.into_iter().enumerate().map(|(at, ty)| Field::new(format!("c{at}"), ty, true));
-        assert!(widths.widen(&DFSchema::try_from(Schema::new(fields.collect::<Vec<_>>())).unwrap()));
-        let list = DataType::new_list(decimal((38, 2)), true);
-        assert_eq!(widths.types, [DataType::Int32, decimal((6, 2)), list]);
+        let list = |digits: Digits| DataType::new_list(decimal(digits), true);
+        let columns =
+            vec![Width::new(DataType::Int32, true), Width::new(decimal((6, 2)), false), Width::new(list((2, 1)), true)];
+        let mut widths = Widths { columns, rounds: 0 };
+        assert!(widths.widen(&schema([DataType::Int64, decimal((9, 5)), list((3, 2))])));
+        assert_eq!(widths.types(), [DataType::Int32, decimal((6, 2)), list((38, 2))]);
     }
 }
