@@ -63,7 +63,7 @@ fn nearest_float(digits: &str) -> Option<f64> {
     let value = digits.parse::<f64>().ok().filter(|value| value.is_finite())?;
     let is_zero = !digits.split(['e', 'E']).next()?.contains(|digit: char| matches!(digit, '1'..='9'));
     let smallest = f64::from_bits(1);
-    Some(if value == 0.0 && !is_zero { smallest } else { value })
+    Some(if value == 0.0 && !is_zero { smallest.copysign(value) } else { value })
 }
 
 /// A constant that is too large or too small for the digits of a numeric. PostgreSQL's type for it is numeric, but mostly it
