@@ -176,11 +176,14 @@ impl Learned {
         }
     }
 
-    /// How many trees answer for a row; 1 where none do.
+    /// How many parts answer for a row, each from all its features: trees, centroids, classes, components.
     pub fn parts(&self) -> usize {
         match self {
             Self::Trees(trees) => trees.ensemble.trees.len(),
-            Self::Linear(_) | Self::Logistic(_) | Self::KMeans(_) | Self::Components(_) | Self::Series(_) => 1,
+            Self::KMeans(model) => model.centroids.len(),
+            Self::Logistic(model) => model.classes,
+            Self::Components(model) => model.components.len(),
+            Self::Linear(_) | Self::Series(_) => 1,
         }
     }
 

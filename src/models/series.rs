@@ -100,6 +100,11 @@ impl SeriesSet {
         self.series.iter().map(one).sum()
     }
 
+    /// The most bytes that [`metrics`](Self::metrics) takes.
+    pub fn metrics_bytes_max(&self) -> usize {
+        Regression::default().bytes_max(self.series.iter().map(|series| series.values.len()).sum())
+    }
+
     /// Metrics of what was expected of each value from those before it.
     ///
     /// # Errors

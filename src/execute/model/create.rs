@@ -149,7 +149,15 @@ pub(super) async fn run(road: &mut Road<'_>, statement: &CreateModel) -> Result<
         let newest = road.ground.catalog.fresh(Duration::ZERO).await?;
         road.see(newest);
     }
-    let checked = users::check_default(road, (&schema, &name), |_| Arc::clone(&model)).await.map_err(at_name)?;
+    // What replaces nothing leaves the views of a model that another made meanwhile as they are.
+    let checked = if statement.or_replace {
+        if let Some(model) = road.snapshot.model(&schema, &name) {
+            require_owner((road.session.superuser, road.role_oid()), model.owner, "model", &name)?;
+        }
+        users::check_default(road, (&schema, &name), |_| Arc::clone(&model)).await.map_err(at_name)?
+    } else {
+        Checked::default()
+    };
     for note in &model.header.notes {
         road.notice(Error::notice(Severity::Notice, SqlState::SuccessfulCompletion, note.clone()));
     }

@@ -71,6 +71,14 @@ impl Growing {
         }
     }
 
+    /// What it is once it is settled.
+    fn settled_bytes(&self) -> usize {
+        match self {
+            Self::Numbers(numbers) => numbers.len() * 8,
+            Self::Codes(codes, dictionary) => codes.len() * 4 + dictionary.bytes(),
+        }
+    }
+
     /// Adds the values of the rows that stay, and mixes them into the rows' hashes.
     fn push(&mut self, array: &ArrayRef, feature: &Feature, kept: &[u32], hashes: &mut [u64]) -> Result<()> {
         match self {
@@ -256,6 +264,7 @@ impl Builder {
         let Self { plan, columns, label, weights, held_out, hashes, skipped, memory } = self;
         let rows = hashes.len();
         let kept_bytes = memory.size().saturating_sub(hashes.capacity() * 8);
+        let settled_bytes = columns.iter().chain(&label).map(Growing::settled_bytes).sum::<usize>() + weights.len() * 8;
         // Beside what is there: rows with their hashes, twice while they are sorted.
         memory.try_grow(rows * 2 * size_of::<Place>())?;
         let is_held_out = |hash: u64, row: u32| match &plan.split {
@@ -285,7 +294,8 @@ impl Builder {
             _ => Target::None,
         };
         let weights = plan.weight.is_some().then(|| gathered(&weights, &order, 0.0, watch)).transpose()?;
-        memory.try_resize(kept_bytes)?;
+        // Vectors had room for more while they grew.
+        memory.try_resize(settled_bytes)?;
         let features = plan.features.into_iter().map(|(_, feature)| feature).collect();
         Ok(Dataset { features, columns, target, weights, rows, train_rows, skipped, memory: Some(memory) })
     }

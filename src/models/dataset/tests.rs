@@ -86,6 +86,20 @@ fn texts_are_coded_by_frequency_and_classes_in_their_order() {
 }
 
 #[test]
+fn what_is_held_is_what_is_there() {
+    let pool: Arc<dyn MemoryPool> = Arc::new(UnboundedMemoryPool::default());
+    let mut builder = Builder::new(plan(), &pool);
+    // Vectors grow by doubling: they have room for more than there is.
+    for start in (0..4100).step_by(100) {
+        builder.push(&rows(start..start + 100)).unwrap();
+    }
+    let dataset = builder.finish(1, &Unwatched).unwrap();
+    let texts = 2 * 1024;
+    assert!(dataset.bytes() < dataset.rows * (8 + 4 + 4) + texts, "{} {}", dataset.bytes(), dataset.rows);
+    assert_eq!(pool.reserved(), dataset.bytes());
+}
+
+#[test]
 fn a_full_pool_refuses() {
     let pool: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(10_000));
     let mut builder = Builder::new(plan(), &pool);

@@ -188,7 +188,7 @@ impl Ranked {
         }
         let pairs = above * negative;
         let error_max = if self.is_exact { 0.0 } else { tied / pairs };
-        (pairs > 0.0).then(|| Area { value: sum / pairs, error_max })
+        (pairs > 0.0).then(|| Area { value: (sum / pairs).min(1.0), error_max })
     }
 
     /// Σ (recall - recall before) · precision; `None` without positive rows.

@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 const ROWS: usize = 65_536;
 /// Values of features or scores at a time: wide rows come in smaller blocks.
 const VALUES: usize = 1 << 22;
-/// Answers of single trees between two questions whether to go on.
+/// Answers of a model's parts between two questions whether to go on.
 const ANSWERS: usize = if cfg!(test) { 1 << 14 } else { 1 << 24 };
 /// Rows whose sums are taken together.
 const STATISTICS_ROWS: usize = 1_024;
@@ -177,6 +177,7 @@ pub(super) fn evaluation(
     control: &Control<'_>,
 ) -> Result<(BTreeMap<String, f64>, Evaluation)> {
     if let Learned::Series(set) = learned {
+        let _gathered = control.reserve(set.metrics_bytes_max())?;
         return Ok((set.metrics(|| go_on(control))?, Evaluation::default()));
     }
     let mut gathered = gathering(dataset, positive);
@@ -266,14 +267,19 @@ pub(super) fn oddities(
         Task::Clustering | Task::Components | Task::Anomalies => {}
         Task::Classification | Task::Regression | Task::Forecast => return Ok(Vec::new()),
     }
-    let block_rows = blocks(0..dataset.train_rows, dataset, learned).next().map_or(0, |rows| rows.len());
-    let _memory = control.reserve(dataset.train_rows * 8 + block_rows * row_bytes(dataset, learned))?;
+    let _measures = control.reserve(dataset.train_rows * 8)?;
     let mut measures = Vec::with_capacity(dataset.train_rows);
-    for rows in blocks(0..dataset.train_rows, dataset, learned) {
+    let blocks: Vec<Range<usize>> = blocks(0..dataset.train_rows, dataset, learned).collect();
+    let block_bytes = blocks.first().map_or(0, |rows| rows.len()) * row_bytes(dataset, learned);
+    let (_blocks, at_once) = control.reserve_times(block_bytes, control.threads.min(blocks.len()))?;
+    let odd = |at: usize| {
         go_on(control)?;
-        let odd = learned.oddity(&inputs(dataset, rows), categories)?;
+        learned.oddity(&inputs(dataset, blocks.get(at).cloned().unwrap_or_default()), categories)
+    };
+    in_turn(at_once, blocks.len(), odd, |_, odd| {
         measures.extend(odd.into_iter().map(|odd| odd.measure));
-    }
+        Ok(())
+    })?;
     Ok(anomaly::kept(measures))
 }
 

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::bins::category_code;
-use super::control::Meter;
+use super::control::{Meter, Stopped};
 use super::model::{Rule, Split};
 use super::rng::Rng;
 use super::{Bins, Ensemble, Error, FEATURES_MAX, Feature, Link, MISSING, Tree, Watch};
@@ -59,7 +59,7 @@ pub fn train_isolation(
             if number >= options.trees || meter.spend(drawn * 64).is_err() {
                 return;
             }
-            let tree = grower.grow(rows, &mut Rng::new(options.seed, &[number as u64]));
+            let Ok(tree) = grower.grow(rows, &mut Rng::new(options.seed, &[number as u64]), &mut meter) else { return };
             if let Ok(mut trees) = trees.lock() {
                 trees[number] = Some(tree);
             }
@@ -114,7 +114,7 @@ struct Grower<'a> {
 }
 
 impl Grower<'_> {
-    fn grow(&self, rows: usize, rng: &mut Rng) -> Tree {
+    fn grow(&self, rows: usize, rng: &mut Rng, meter: &mut Meter<'_>) -> Result<Tree, Stopped> {
         let mut sample = sample(rows, self.drawn, rng);
         let mut features: Vec<u32> = (0..self.features.len() as u32).collect();
         let mut tree = Tree::new(0, 1);
@@ -122,7 +122,10 @@ impl Grower<'_> {
         let mut open = vec![(root, 0, sample.len(), 0)];
         while let Some((node, start, end, depth)) = open.pop() {
             let rows = &mut sample[start..end];
-            let cut = if depth < self.depth_max && rows.len() > 1 { self.cut(rows, &mut features, rng) } else { None };
+            let cut = match depth < self.depth_max && rows.len() > 1 {
+                true => self.cut(rows, &mut features, rng, meter)?,
+                false => None,
+            };
             let Some((split, threshold)) = cut else {
                 tree.set_leaf(node, &[depth as f64 + mean_path(rows.len())]);
                 continue;
@@ -135,12 +138,19 @@ impl Grower<'_> {
             open.push((left + 1, middle, end, depth + 1));
             open.push((left, start, middle, depth + 1));
         }
-        tree
+        Ok(tree)
     }
 
     /// A random cut through a random feature that has two values at least; `None` when none has.
-    fn cut(&self, rows: &[u32], features: &mut [u32], rng: &mut Rng) -> Option<(Split, f64)> {
+    fn cut(
+        &self,
+        rows: &[u32],
+        features: &mut [u32],
+        rng: &mut Rng,
+        meter: &mut Meter<'_>,
+    ) -> Result<Option<(Split, f64)>, Stopped> {
         for visited in 0..features.len() {
+            meter.spend(rows.len())?;
             rng.shuffle_front(&mut features[visited..], 1);
             let feature = features[visited];
             let values = || rows.iter().map(|&row| self.columns[feature as usize][row as usize]);
@@ -151,10 +161,10 @@ impl Grower<'_> {
                 }
             };
             if let Some((rule, default_left, threshold)) = cut {
-                return Some((Split { feature, rule, default_left, gain: 1.0 }, threshold));
+                return Ok(Some((Split { feature, rule, default_left, gain: 1.0 }, threshold)));
             }
         }
-        None
+        Ok(None)
     }
 
     fn partition(&self, rows: &mut [u32], split: &Split, threshold: f64) -> usize {

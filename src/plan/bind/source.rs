@@ -18,6 +18,9 @@ pub struct Source {
     tokens: OnceCell<Vec<Token>>,
 }
 
+/// Tokens of the longest name of a type: `schema.name(6, 2) with time zone`, with a modifier for each part.
+const TYPE_TOKENS_MAX: usize = 16;
+
 /// Words between a call's parentheses and what follows the call.
 const CALL_CLAUSES: [&str; 4] = ["over", "filter", "within", "group"];
 
@@ -124,6 +127,18 @@ impl Source {
             }
             at = self.past_operand(at)?;
         }
+    }
+
+    /// Where the type stands whose constant is at the span, as in `timestamp(0) with time zone '…'`.
+    pub fn type_before(&self, constant: Span) -> Option<u32> {
+        let constant = self.token_at(self.position(constant)?);
+        let is_type = |at: &usize| {
+            let named = self.tokens().get(*at).is_some_and(|token| matches!(token.kind, Kind::Word(_) | Kind::Quoted));
+            named && self.past_type(*at) == constant
+        };
+        // Parts of a name may look like one of their own.
+        let first = (constant.saturating_sub(TYPE_TOKENS_MAX)..constant).find(is_type)?;
+        self.place(first)
     }
 
     /// The `::` behind an operand, which may end in casts itself.

@@ -71,10 +71,11 @@ impl Gathered {
     }
 }
 
-/// The metrics that were taken in training, in one row: those of rows first, and after them those of training itself.
+/// The metrics that were taken in training, in one row: those of rows first, and after them those of training itself. Where there are
+/// none, those of rows are NULL.
 pub fn metrics(header: &Header) -> Result<Facts> {
     let of_rows = evaluate::names(header.options.model_type.task());
-    let known = of_rows.iter().copied().filter(|name| header.metrics.contains_key(*name));
+    let known = of_rows.iter().copied().filter(|name| header.metrics.is_empty() || header.metrics.contains_key(*name));
     let others = header.metrics.keys().map(String::as_str).filter(|name| !of_rows.contains(name));
     named_metrics(&known.chain(others).collect::<Vec<_>>(), &header.metrics)
 }

@@ -171,5 +171,9 @@ fn search(problem: &Problem<'_>, options: &LinearOptions, watch: &dyn Watch) -> 
     };
     end.iterations += before;
     end.separated |= free && end.loss < SEPARATED_LOSS;
+    if end.iterations == 0 {
+        // Where it starts there is nothing to gain: that is known too.
+        watch.progress(0, options.iterations_max, Some(end.loss));
+    }
     Ok(end)
 }

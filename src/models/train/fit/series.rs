@@ -172,13 +172,15 @@ pub(super) fn smoothing(dataset: &Dataset, options: &Options, control: &Control<
         metrics.retain(|_, value| value.is_finite());
     }
     let set = SeriesSet::new(rows.ids.len(), rows.unit, given.is_some(), series);
+    // As they are, as sections of the artifact and as its bytes.
+    memory.try_resize(set.bytes() * 3)?;
     Ok(Fitted {
         learned: Learned::Series(set),
         importance: Vec::new(),
         log: logged.log(),
         notes,
         metrics,
-        memory: None,
+        memory: Some(memory),
     })
 }
 

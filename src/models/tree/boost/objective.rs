@@ -257,7 +257,7 @@ fn quantise(
     totals.hessian += sum_hessian.iter().sum::<f64>();
 }
 
-/// The value below which `alpha` of them lie, between neighbours in proportion; 0 of nothing. It is that of weights of 1, to the last bit.
+/// The value below which `alpha` of them lie, between neighbours in proportion; 0 of nothing.
 pub(super) fn quantile(values: &mut [f64], alpha: f64) -> f64 {
     let last = match &*values {
         [] => return 0.0,
@@ -272,24 +272,32 @@ pub(super) fn quantile(values: &mut [f64], alpha: f64) -> f64 {
 }
 
 /// The value below which `alpha` of the weight lies, between neighbours in proportion; 0 of nothing. A pair is a value and its weight.
+///
+/// Values stand one after the other, each as wide as its weight. The quantile is the mean of a window as wide as the mean weight,
+/// which with `alpha` goes from the first values to the last: of equal weights that is [`quantile`].
 pub(super) fn weighted_quantile(mut pairs: Vec<(f64, f64)>, alpha: f64, pulse: Pulse<'_>) -> Result<f64, Stopped> {
     // They would stand between others as if they were there.
     pairs.retain(|pair| pair.1 > 0.0);
     sort(&mut pairs, pulse)?;
-    let (Some(first), Some(last)) = (pairs.first(), pairs.last()) else { return Ok(0.0) };
-    // Each value stands in the middle of its weight, the first at 0 and the last at 1.
+    let Some(last) = pairs.last() else { return Ok(0.0) };
     let total: f64 = pairs.iter().map(|pair| pair.1).sum();
-    let span = total - first.1 / 2.0 - last.1 / 2.0;
-    let wanted = alpha * span;
-    let mut at = 0.0;
-    for pair in pairs.windows(2) {
-        let step = (pair[0].1 + pair[1].1) / 2.0;
-        if at + step >= wanted && step > 0.0 {
-            return Ok(pair[0].0 + (pair[1].0 - pair[0].0) * ((wanted - at) / step));
+    let width = total / pairs.len() as f64;
+    let start = alpha * (total - width);
+    let end = start + width;
+    let (mut below, mut found, mut away) = (0.0, None, 0.0);
+    for (value, weight) in &pairs {
+        let above = below + weight;
+        let within = end.min(above) - start.max(below);
+        if within > 0.0 {
+            // Around the first value, so that equal values have it as their mean, to the last digit.
+            away += (value - *found.get_or_insert(*value)) * within;
         }
-        at += step;
+        if above >= end {
+            break;
+        }
+        below = above;
     }
-    Ok(last.0)
+    Ok(found.map_or(last.0, |first| first + away / width))
 }
 
 /// Pairs that are sorted between two questions whether to go on.
@@ -329,21 +337,12 @@ mod tests {
         assert_eq!(start(Objective::Logistic, &[0.0, 1.0, 1.0, 1.0], None), [3.0_f64.ln()]);
     }
 
-    /// The quantile of all pairs in their order.
-    fn slow(mut pairs: Vec<(f64, f64)>, alpha: f64) -> f64 {
-        pairs.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
-        let Some(last) = pairs.last() else { return 0.0 };
-        let total: f64 = pairs.iter().map(|pair| pair.1).sum();
-        let wanted = alpha * (total - pairs[0].1 / 2.0 - last.1 / 2.0);
-        let mut at = 0.0;
-        for pair in pairs.windows(2) {
-            let step = (pair[0].1 + pair[1].1) / 2.0;
-            if at + step >= wanted {
-                return pair[0].0 + (pair[1].0 - pair[0].0) * ((wanted - at) / step);
-            }
-            at += step;
-        }
-        last.0
+    /// The quantile of all values in their order.
+    fn slow(mut values: Vec<f64>, alpha: f64) -> f64 {
+        values.sort_by(f64::total_cmp);
+        let at = alpha * values.len().saturating_sub(1) as f64;
+        let value = |place: f64| values.get(place as usize).copied().unwrap_or_default();
+        value(at.floor()) + (value(at.ceil()) - value(at.floor())) * at.fract()
     }
 
     #[test]
@@ -353,15 +352,30 @@ mod tests {
         for count in [0, 1, 2, 3, 10, 1000] {
             // Some are equal, and some weigh nothing.
             let values: Vec<f64> = (0..count).map(|_| (rng.unit() * 200.0).round() / 7.0 - 5.0).collect();
-            let pairs: Vec<(f64, f64)> = values.iter().map(|value| (*value, f64::from(rng.below(4)) * 0.3)).collect();
+            let pairs: Vec<(f64, f64)> = values.iter().map(|value| (*value, f64::from(rng.below(2)) * 0.3)).collect();
             for alpha in [1e-9, 0.1, 0.5, 0.9, 0.999_999] {
-                let ones = values.iter().map(|value| (*value, 1.0)).collect();
-                assert_eq!(quantile(&mut values.clone(), alpha).to_bits(), slow(ones, alpha).to_bits());
+                let near = |found: f64, expected: f64| assert!((found - expected).abs() < 1e-9, "{found} {expected}");
+                near(quantile(&mut values.clone(), alpha), slow(values.clone(), alpha));
                 let weighted = weighted_quantile(pairs.clone(), alpha, Pulse::new(&Unwatched, &go_on)).unwrap();
-                let there = pairs.iter().copied().filter(|pair| pair.1 > 0.0).collect();
-                assert_eq!(weighted.to_bits(), slow(there, alpha).to_bits());
+                near(weighted, slow(pairs.iter().filter(|pair| pair.1 > 0.0).map(|pair| pair.0).collect(), alpha));
             }
         }
+    }
+
+    #[test]
+    fn a_heavy_row_has_its_weight_wherever_it_stands() {
+        let go_on = AtomicBool::new(false);
+        let of = |pairs: &[(f64, f64)], alpha: f64| {
+            weighted_quantile(pairs.to_vec(), alpha, Pulse::new(&Unwatched, &go_on)).unwrap()
+        };
+        let light = |from: i32| (from..from + 10).map(|value| (f64::from(value), 1.0)).collect::<Vec<_>>();
+        assert_eq!(of(&[(5.0, 1000.0), (10.0, 1.0)], 0.5), 5.0);
+        assert_eq!(of(&[(5.0, 1.0), (10.0, 1000.0)], 0.5), 10.0);
+        // Nine tenths of the weight are one value's.
+        assert_eq!(of(&[vec![(0.0, 90.0)], light(1)].concat(), 0.8), 0.0);
+        assert_eq!(of(&[light(1), vec![(11.0, 90.0)]].concat(), 0.2), 11.0);
+        assert_eq!(of(&[light(1), vec![(11.0, 90.0)], light(12)].concat(), 0.5), 11.0);
+        assert!(of(&[vec![(0.0, 90.0)], light(1)].concat(), 0.95) > 3.0);
     }
 
     #[test]

@@ -26,7 +26,8 @@ impl Binder<'_> {
             && let Some(element) = crate::encode::types::element_of(target.oid)
         {
             let element = PgType { oid: element, typmod: target.typmod };
-            return self.array_of_type(array, element, target, context, position);
+            let start = self.start(operand).or(position);
+            return self.array_of_type(array, element, target, context, start);
         }
         let value = self.expr(operand, context)?;
         let start = value.position.or(position);
@@ -40,9 +41,16 @@ impl Binder<'_> {
     }
 
     pub(super) fn typed_string(&self, typed: &ast::TypedString, position: Option<u32>) -> Result<Typed> {
-        let target = self.pg_type(&typed.data_type).map_err(|error| error.at(position))?;
+        let start = || self.source.type_before(typed.value.span).or(position);
+        let target = self.pg_type(&typed.data_type).map_err(|error| error.at(start()))?;
         let value = typing::literal(&typed.value.value, position)?;
-        typing::cast(self.typing, value, target, position)
+        let mut value = typing::cast(self.typing, value, target, position)?;
+        // PostgreSQL makes the value and cuts it to its length afterwards, which is a call where the type stands; the input of
+        // intervals does both.
+        if target.typmod >= 0 && target.oid != oid::INTERVAL {
+            value.position = start();
+        }
+        Ok(value)
     }
 
     /// `INTERVAL '1' DAY` is `INTERVAL '1 day'`.
