@@ -186,7 +186,8 @@ impl Stores {
     pub fn portable(&self, location: &str) -> String {
         let root = format!("{}/", self.warehouse.as_str().trim_end_matches('/'));
         match location.strip_prefix(&root) {
-            Some(relative) => format!("{IN_WAREHOUSE}{}", relative.trim_end_matches('/')),
+            // Only of a disk's URL backslashes are encoded already, and as they are they lead out of the warehouse.
+            Some(relative) => format!("{IN_WAREHOUSE}{}", relative.trim_end_matches('/').replace('\\', "%5C")),
             None => location.to_owned(),
         }
     }

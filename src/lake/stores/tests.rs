@@ -32,6 +32,20 @@ fn a_path_a_relative_path_and_a_file_url_are_the_same_place() {
 }
 
 #[test]
+fn a_place_in_the_warehouse_is_found_by_what_is_kept_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    for warehouse in ["memory://one/w", folder.path().to_str().unwrap()] {
+        let stores = stores(warehouse);
+        for name in ["t", "a%20b", "x%2541", "a%252Fb", "a%5Cb", "%252e%252e"] {
+            let place = stores.in_warehouse(name).unwrap();
+            let kept = stores.portable(place.location.as_str());
+            assert!(kept.starts_with(IN_WAREHOUSE), "{kept}");
+            assert_eq!(stores.resolve(&kept).unwrap().location, place.location, "{kept}");
+        }
+    }
+}
+
+#[test]
 fn what_is_no_location_is_refused() {
     let stores = stores("memory://one");
     for location in ["", "ftp://host/x", "http://[::1", "s3:///nobucket"] {
