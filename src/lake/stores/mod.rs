@@ -358,7 +358,9 @@ pub(in crate::lake) fn list_linked(
     url: &ObjectStoreUrl,
     prefix: Option<&Path>,
 ) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
-    if is_local_disk(url) { local::list_linked(prefix) } else { store.list(prefix) }
+    // The disk's own listing reads nothing before it is polled: asking for it counts this one.
+    let listed = store.list(prefix);
+    if is_local_disk(url) { local::list_linked(prefix) } else { listed }
 }
 
 fn retries() -> RetryConfig {

@@ -1,5 +1,6 @@
 use std::collections::HashMap;
 
+use futures::TryStreamExt;
 use object_store::ObjectStoreExt;
 
 use super::counted::{Operation, Outcome};
@@ -100,6 +101,19 @@ async fn requests_are_counted_by_outcome() {
     assert_eq!(counters.get(Operation::Put, Outcome::Ok), 1);
     assert_eq!(counters.get(Operation::Get, Outcome::Ok), 1);
     assert_eq!(counters.get(Operation::Get, Outcome::Missing), 1);
+}
+
+#[tokio::test]
+async fn listings_through_links_are_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("a"), "x").unwrap();
+    for warehouse in ["memory://one/w", folder.path().to_str().unwrap()] {
+        let stores = stores(warehouse);
+        let at = stores.warehouse().unwrap();
+        let listed: Vec<ObjectMeta> = list_linked(&at.store, &at.url, Some(&at.path)).try_collect().await.unwrap();
+        assert_eq!(listed.len(), usize::from(at.is_local()));
+        assert_eq!(stores.counters().total(Operation::List), 1, "{warehouse}");
+    }
 }
 
 #[tokio::test]
