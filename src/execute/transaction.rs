@@ -209,6 +209,11 @@ impl Outcomes for Decisions {
     async fn settle(&self, id: &str) -> Result<bool> {
         settle(&self.0, id).await
     }
+
+    async fn places(&self, id: &str) -> Result<Vec<String>> {
+        let now = self.0.fresh(std::time::Duration::ZERO).await?;
+        Ok(now.transaction(id).map(|one| one.tables.keys().cloned().collect()).unwrap_or_default())
+    }
 }
 
 /// Completes the transactions that a server has committed and not written to all logs before it ended.

@@ -1,6 +1,6 @@
 //! Parquet files in place become a Delta table: their footers are read, and a log is written beside them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
@@ -15,7 +15,7 @@ use object_store::{ObjectMeta, ObjectStore};
 
 use super::columns::{ColumnSpec, delta_field};
 use super::statistics::{FloatBounds, to_json};
-use super::stores::{Resolved, list_linked};
+use super::stores::{Resolved, list_linked, local};
 use super::{Freshness, Lake, log};
 use crate::error::{Error, Result, SqlState};
 
@@ -92,10 +92,9 @@ async fn check_within(resolved: &Resolved, location: &str, files: &[ObjectMeta])
     if !resolved.is_local() {
         return Ok(());
     }
-    let listed = resolved.store.list(Some(&resolved.path)).map_ok(|file| file.location);
-    let within: HashSet<Path> = listed.try_collect().await?;
-    let Some(outside) = files.iter().find(|file| !within.contains(&file.location)) else { return Ok(()) };
-    let message = format!("path \"/{}\" is outside \"{location}\"", outside.location);
+    let files = files.iter().map(|file| file.location.clone()).collect();
+    let Some(outside) = local::first_outside(&resolved.path, files).await? else { return Ok(()) };
+    let message = format!("path \"/{outside}\" is outside \"{location}\"");
     Err(Error::new(SqlState::InsufficientPrivilege, message)
         .with_detail("A symbolic link leads out of the folder.")
         .with_hint("A table's files lie in its folder: move them there, or remove the link."))

@@ -31,7 +31,7 @@ use super::table::Table;
 use super::transaction::Private;
 use super::write::Operation;
 use super::{Freshness, Lake};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SqlState};
 
 /// Table property: `<transaction>/<number of its commit>`, while the next version is that transaction's.
 const PENDING: &str = "lakegate.pendingTransaction";
@@ -41,7 +41,8 @@ const LAST: &str = "lakegate.transaction";
 const RECORDS: &str = "_lakegate/transactions";
 /// Key in a commit's info that tells the applied commit from others.
 const APPLIED_KEY: &str = "lakegate.applied";
-/// Key in a recorded commit's info with the place of its table: a log that somebody else wrote may ask for another table's commit.
+/// Key in a recorded commit's info with the place of its table, as it is kept: a log that somebody else wrote may ask for another
+/// table's commit. Older servers left it out.
 const TABLE_KEY: &str = "lakegate.table";
 
 /// A writer waits so long for the decision of another server before it decides itself.
@@ -57,6 +58,9 @@ pub trait Outcomes: fmt::Debug + Send + Sync {
 
     /// Whether it has; if not, it never will.
     async fn settle(&self, id: &str) -> Result<bool>;
+
+    /// The places of its tables as they are kept, if it has.
+    async fn places(&self, id: &str) -> Result<Vec<String>>;
 }
 
 /// Tables whose next version is reserved. Other writers of this process wait while it lives.
@@ -112,11 +116,6 @@ impl Table {
     pub fn was_changed_with_others(&self) -> bool {
         self.properties().contains_key(LAST) || self.properties().contains_key(PENDING)
     }
-}
-
-/// Whether the property is none of the user's.
-pub fn is_internal_property(key: &str) -> bool {
-    matches!(key, PENDING | LAST)
 }
 
 /// Whether transactions keep the property for themselves.
@@ -218,21 +217,24 @@ impl Lake {
     pub async fn apply(&self, reserved: Reserved) -> Result<HashMap<String, u64>> {
         reserved.keep_files();
         let (mut lost, mut versions) = (Vec::new(), HashMap::new());
-        for one in &reserved.tables {
+        for (number, one) in reserved.tables.iter().enumerate() {
             let location = &one.private.base.location;
             let base = self.cache.table(location, Freshness::AtLeast(one.version.saturating_sub(1))).await?;
             let base = commit::newer(&base).await?;
             // Somebody else may have written it, and a third one have reserved the table since.
-            if base.awaits(&reserved.id) {
-                let next = base.version() + 1;
-                match self.write_recorded(base).await? {
-                    // Later versions are somebody else's.
-                    Applied::Done(table) if table.version() == next => {
-                        versions.insert(location.location.to_string(), next);
-                    }
-                    Applied::Done(_) => {}
-                    Applied::Lost => lost.push(location.location.to_string()),
+            let ended = match base.awaits(&reserved.id) {
+                true => self.write_recorded(base).await?,
+                false => Applied::Done(base),
+            };
+            let version = match ended {
+                Applied::Done(table) => version_with(&table, one.version, (&reserved.id, number)).await?,
+                Applied::Lost => None,
+            };
+            match version {
+                Some(version) => {
+                    versions.insert(location.location.to_string(), version);
                 }
+                None => lost.push(location.location.to_string()),
             }
         }
         self.forget_records(&reserved.id).await;
@@ -296,7 +298,13 @@ impl Lake {
     }
 
     /// Puts the recorded commit of the pending transaction, which has committed, unless somebody else has done it.
-    async fn write_recorded(&self, mut table: Arc<Table>) -> Result<Applied> {
+    ///
+    /// It goes into the log at the place that it was recorded for, which may be the table's own place spelled otherwise: then the table
+    /// has it afterwards. A log that asks for another table's commit does not get it.
+    ///
+    /// # Errors
+    /// XX001 for such a log. It keeps its mark: taking away one that is honest would lose committed rows.
+    async fn write_recorded(&self, table: Arc<Table>) -> Result<Applied> {
         let Some((id, number)) = table.pending().map(|(id, number)| (id.to_owned(), number.to_owned())) else {
             return Ok(Applied::Done(table));
         };
@@ -319,30 +327,68 @@ impl Lake {
             }
             Err(error) => return Err(error.into()),
         };
-        let Recorded { place, removed } = Recorded::read(&commit)?;
-        if place.as_deref() != Some(self.stores.portable(table.location()).as_str()) {
-            tracing::error!(table = table.location(), transaction = id, "a table asks for another table's commit");
-            self.free(table, &id).await?;
-            return Ok(Applied::Lost);
+        let recorded = Recorded::read(commit)?;
+        let Some(place) = self.place_of(&recorded, &id, &number).await? else { return Err(not_its_own(&table, &id)) };
+        if place.location == table.location.location {
+            return self.put_recorded(table, (&id, &number), &recorded).await;
         }
+        if let Err(error) = Box::pin(self.put_recorded_at(&place, (&id, &number), &recorded)).await {
+            // Whoever reads this table need not learn of the other place.
+            tracing::warn!(table = table.location(), transaction = id, %error, "could not write a recorded commit");
+            let message = format!("could not write the commit that table \"{}\" waits for", table.location());
+            return Err(Error::new(SqlState::IoError, message));
+        }
+        let newest = commit::newer(&table).await?;
+        match newest.pending() == table.pending() {
+            true => Err(not_its_own(&newest, &id)),
+            false => Ok(Applied::Done(newest)),
+        }
+    }
+
+    /// The place that a commit was recorded for; `None` when nothing tells.
+    async fn place_of(&self, recorded: &Recorded, id: &str, number: &str) -> Result<Option<Resolved>> {
+        if let Some(place) = &recorded.place {
+            return self.stores.resolve(place).map(Some);
+        }
+        // The numbers are those of the places in their order.
+        let places = self.outcomes()?.places(id).await?;
+        let mut places = places.iter().map(|place| self.stores.resolve(place)).collect::<Result<Vec<Resolved>>>()?;
+        places.sort_by(|one, other| one.location.as_str().cmp(other.location.as_str()));
+        Ok(number.parse::<usize>().ok().and_then(|number| places.into_iter().nth(number)))
+    }
+
+    /// The same for the table at that place, if it waits for this commit.
+    async fn put_recorded_at(&self, place: &Resolved, pending: (&str, &str), recorded: &Recorded) -> Result<()> {
+        let table = self.cache.table(place, Freshness::Latest).await?;
+        self.put_recorded(table, pending, recorded).await.map(drop)
+    }
+
+    /// Puts a recorded commit of this very table, as long as it waits for that.
+    async fn put_recorded(
+        &self,
+        mut table: Arc<Table>,
+        (id, number): (&str, &str),
+        recorded: &Recorded,
+    ) -> Result<Applied> {
         for attempt in 0..ATTEMPTS_MAX {
-            if !table.awaits(&id) {
+            if table.pending() != Some((id, number)) {
                 return Ok(Applied::Done(table));
             }
             let there: HashSet<&str> = table.files.iter().map(|file| file.name.as_str()).collect();
-            if removed.iter().any(|name| !there.contains(name.as_str())) {
+            if recorded.removed.iter().any(|name| !there.contains(name.as_str())) {
                 tracing::error!(
                     table = table.location(),
                     transaction = id,
                     "another program changed files that a transaction had reserved: its change of this table is lost"
                 );
-                self.free(table, &id).await?;
+                self.free(table, id).await?;
                 return Ok(Applied::Lost);
             }
             let began = Instant::now();
             let version = table.version() + 1;
             let location = table.location.clone();
-            match log::put(&location, version, commit.clone(), &applied_mark(&pending)).await {
+            let mark = applied_mark(&format!("{id}/{number}"));
+            match log::put(&location, version, recorded.commit.clone(), &mark).await {
                 Put::Done => {
                     let committed = commit::finish(self, &location, Some(Arc::clone(&table)), version, began).await;
                     return match committed.table {
@@ -426,6 +472,28 @@ fn applied_mark(pending: &str) -> String {
     format!("applied {pending}")
 }
 
+/// The version with the commit of that number, after the one that had reserved it; `None` when somebody gave the commit up.
+async fn version_with(table: &Table, reserved: u64, (id, number): (&str, usize)) -> Result<Option<u64>> {
+    if table.version() == reserved + 1 && table.properties().get(LAST).is_some_and(|last| last == id) {
+        return Ok(Some(reserved + 1));
+    }
+    let (log, mark) = (log::log_store(&table.location), applied_mark(&format!("{id}/{number}")));
+    for version in reserved + 1..=table.version() {
+        let commit = log.read_commit_entry(version).await?;
+        if commit.is_some_and(|commit| memchr::memmem::find(&commit, mark.as_bytes()).is_some()) {
+            return Ok(Some(version));
+        }
+    }
+    Ok(None)
+}
+
+/// XX001 for a log that waits for a commit of another table.
+fn not_its_own(table: &Table, id: &str) -> Error {
+    tracing::warn!(table = table.location(), transaction = id, "a table asks for another table's commit");
+    let message = format!("the log of table \"{}\" waits for the commit of another table", table.location());
+    Error::new(SqlState::DataCorrupted, message).with_hint("If its folder is a copy of a table's, copy it again.")
+}
+
 /// The commit that takes the reservation away and makes the transaction's changes.
 async fn recorded(
     (location, place): (&Resolved, &str),
@@ -450,16 +518,17 @@ async fn recorded(
     bytes.map_err(|error| deltalake::DeltaTableError::from(error).into())
 }
 
-/// What is looked at in a recorded commit.
+/// A recorded commit, and what is looked at in it.
 struct Recorded {
-    /// Of its table.
+    commit: Bytes,
+    /// Of its table; `None` when an older server recorded it.
     place: Option<String>,
     /// The names of the files that it takes away.
     removed: Vec<String>,
 }
 
 impl Recorded {
-    fn read(commit: &Bytes) -> Result<Self> {
+    fn read(commit: Bytes) -> Result<Self> {
         let (mut place, mut removed) = (None, Vec::new());
         for line in commit.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             // Not what the line holds: it is told to whoever meets the table.
@@ -473,6 +542,6 @@ impl Recorded {
                 _ => {}
             }
         }
-        Ok(Self { place, removed })
+        Ok(Self { commit, place, removed })
     }
 }

@@ -116,11 +116,15 @@ async fn nothing_is_removed_or_written_behind_links_that_lead_out() {
     link(&outside, "out/link");
     link(&theirs, "out/b.csv");
     std::fs::write(inside.join("out/old.csv"), "i\n0\n").unwrap();
+    std::fs::create_dir(inside.join("out/sub")).unwrap();
+    std::fs::write(inside.join("out/sub/old.csv"), "i\n0\n").unwrap();
+    link(&inside.join("out/sub"), "out/also");
     let sql = format!("COPY (SELECT 2 AS i) TO '{folder}/out/' WITH (FORMAT csv, HEADER");
     let error = superuser.command(&format!("{sql})")).await.expect_err("there are files");
     assert_eq!(error.code(), "58P02", "{error}");
     superuser.command(&format!("{sql}, OVERWRITE)")).await.unwrap();
-    assert!(theirs.exists() && !inside.join("out/old.csv").exists(), "OVERWRITE removes what is in the folder");
+    let stays = ["out/old.csv", "out/sub/old.csv"].into_iter().find(|old| inside.join(old).exists());
+    assert!(theirs.exists() && stays.is_none(), "OVERWRITE removes what is in the folder");
 
     link(&outside, "by/d=1");
     for existing in ["OVERWRITE", "APPEND"] {

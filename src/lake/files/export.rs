@@ -256,10 +256,14 @@ impl Drop for Published {
     }
 }
 
+/// Removes files. Those that are gone already are no error: links in a folder give a file several names.
 async fn remove(target: &ExportTarget, paths: Vec<Path>) -> Result<()> {
-    if !paths.is_empty() {
-        let gone = target.store.delete_stream(stream::iter(paths.into_iter().map(Ok)).boxed());
-        gone.try_collect::<Vec<_>>().await?;
+    let mut removed = target.store.delete_stream(stream::iter(paths.into_iter().map(Ok)).boxed());
+    while let Some(result) = removed.next().await {
+        match result {
+            Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     Ok(())
 }

@@ -17,8 +17,11 @@ use object_store::{
 /// Passes on what is asked of the folder, with the store's own keys. Outside of it there is nothing: whatever is asked there
 /// is answered with `NotFound`, without a request.
 ///
-/// Nothing harder than that: where the folder's name has a space, delta-rs asks for `_last_checkpoint` under a key that it has
+/// Nothing harder than that: where the folder's name has a space or `%`, delta-rs asks for `_last_checkpoint` under a key that it has
 /// encoded once too often, and goes on without it.
+///
+/// Only the kernel lists with an offset, and it takes the keys for paths of URLs: it gets them with `%` and `\` encoded, for what it
+/// makes of them is decoded before it is opened.
 #[derive(Debug)]
 pub struct ConfinedStore {
     inner: Arc<dyn ObjectStore>,
@@ -46,6 +49,15 @@ fn check(folder: &Path, path: &Path) -> Result<()> {
         return Ok(());
     }
     Err(Error::NotFound { path: path.to_string(), source: format!("it lies outside of \"{folder}\"").into() })
+}
+
+/// The file with what `Url::set_path` leaves alone encoded in its key.
+fn as_path_of_url(mut file: ObjectMeta) -> Result<ObjectMeta> {
+    let key = file.location.as_ref();
+    if key.contains(['%', '\\']) {
+        file.location = Path::parse(key.replace('%', "%25").replace('\\', "%5C"))?;
+    }
+    Ok(file)
 }
 
 fn failed(error: Error) -> BoxStream<'static, Result<ObjectMeta>> {
@@ -97,7 +109,7 @@ impl ObjectStore for ConfinedStore {
 
     fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, Result<ObjectMeta>> {
         match self.check_prefix(prefix) {
-            Ok(()) => self.inner.list_with_offset(prefix, offset),
+            Ok(()) => self.inner.list_with_offset(prefix, offset).map(|listed| listed.and_then(as_path_of_url)).boxed(),
             Err(error) => failed(error),
         }
     }
@@ -157,5 +169,19 @@ mod tests {
         assert_eq!(inner.get(&beside).await.unwrap().bytes().await.unwrap(), "x");
         store.delete(&inside).await.unwrap();
         assert!(missing(&inner.head(&inside).await.unwrap_err()));
+    }
+
+    #[tokio::test]
+    async fn keys_listed_with_an_offset_are_paths_of_urls() {
+        let inner = Arc::new(InMemory::new());
+        let folder = Path::parse("w/t%2e%41\\b c").unwrap();
+        let file = folder.clone().join("50 %");
+        inner.put(&file, "x".into()).await.unwrap();
+        let store = ConfinedStore::new(inner as Arc<dyn ObjectStore>, folder.clone());
+        let listed: Vec<ObjectMeta> = store.list_with_offset(Some(&folder), &folder).try_collect().await.unwrap();
+        assert_eq!(listed.len(), 1);
+        let mut url = url::Url::parse("s3://lake/").unwrap();
+        url.set_path(&format!("/{}", listed[0].location));
+        assert_eq!(Path::from_url_path(url.path()).unwrap(), file);
     }
 }

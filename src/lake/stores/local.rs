@@ -29,6 +29,7 @@ use object_store::{
 };
 
 use staged::{StagedFile, sync_folder};
+pub(in crate::lake) use within::first_outside;
 
 /// Files and folders of one commit that are flushed at a time.
 const FLUSHES_MAX: usize = 8;

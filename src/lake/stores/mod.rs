@@ -186,7 +186,8 @@ impl Stores {
     pub fn portable(&self, location: &str) -> String {
         let root = format!("{}/", self.warehouse.as_str().trim_end_matches('/'));
         match location.strip_prefix(&root) {
-            Some(relative) => format!("{IN_WAREHOUSE}{}", relative.trim_end_matches('/')),
+            // Only of a disk's URL backslashes are encoded already, and as they are they lead out of the warehouse.
+            Some(relative) => format!("{IN_WAREHOUSE}{}", relative.trim_end_matches('/').replace('\\', "%5C")),
             None => location.to_owned(),
         }
     }
@@ -357,7 +358,9 @@ pub(in crate::lake) fn list_linked(
     url: &ObjectStoreUrl,
     prefix: Option<&Path>,
 ) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
-    if is_local_disk(url) { local::list_linked(prefix) } else { store.list(prefix) }
+    // The disk's own listing reads nothing before it is polled: asking for it counts this one.
+    let listed = store.list(prefix);
+    if is_local_disk(url) { local::list_linked(prefix) } else { listed }
 }
 
 fn retries() -> RetryConfig {

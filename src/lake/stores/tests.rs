@@ -1,5 +1,6 @@
 use std::collections::HashMap;
 
+use futures::TryStreamExt;
 use object_store::ObjectStoreExt;
 
 use super::counted::{Operation, Outcome};
@@ -29,6 +30,20 @@ fn a_path_a_relative_path_and_a_file_url_are_the_same_place() {
     assert_eq!((path.location, path.path), (url.location, url.path));
     assert!(stores.resolve("some/where").unwrap().location.path().ends_with("/some/where"));
     assert_eq!(stores.in_warehouse("tables/1").unwrap().location.path(), format!("{root}/tables/1"));
+}
+
+#[test]
+fn a_place_in_the_warehouse_is_found_by_what_is_kept_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    for warehouse in ["memory://one/w", folder.path().to_str().unwrap()] {
+        let stores = stores(warehouse);
+        for name in ["t", "a%20b", "x%2541", "a%252Fb", "a%5Cb", "%252e%252e"] {
+            let place = stores.in_warehouse(name).unwrap();
+            let kept = stores.portable(place.location.as_str());
+            assert!(kept.starts_with(IN_WAREHOUSE), "{kept}");
+            assert_eq!(stores.resolve(&kept).unwrap().location, place.location, "{kept}");
+        }
+    }
 }
 
 #[test]
@@ -86,6 +101,19 @@ async fn requests_are_counted_by_outcome() {
     assert_eq!(counters.get(Operation::Put, Outcome::Ok), 1);
     assert_eq!(counters.get(Operation::Get, Outcome::Ok), 1);
     assert_eq!(counters.get(Operation::Get, Outcome::Missing), 1);
+}
+
+#[tokio::test]
+async fn listings_through_links_are_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("a"), "x").unwrap();
+    for warehouse in ["memory://one/w", folder.path().to_str().unwrap()] {
+        let stores = stores(warehouse);
+        let at = stores.warehouse().unwrap();
+        let listed: Vec<ObjectMeta> = list_linked(&at.store, &at.url, Some(&at.path)).try_collect().await.unwrap();
+        assert_eq!(listed.len(), usize::from(at.is_local()));
+        assert_eq!(stores.counters().total(Operation::List), 1, "{warehouse}");
+    }
 }
 
 #[tokio::test]

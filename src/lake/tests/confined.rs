@@ -105,16 +105,31 @@ async fn a_sidecar_in_the_folder_is_read() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_folder_whose_name_a_url_encodes_has_checkpoints() {
-    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
-    let location = "memory://lake/a b/t";
-    let lake = lake_over(Arc::clone(&store));
-    checkpointed(&lake, location).await;
-    append(&lake, location, 3..5).await.unwrap();
-    for suffix in [".checkpoint.parquet", "_last_checkpoint"] {
-        assert_eq!(keys(store.as_ref(), suffix).await, 1, "{suffix}");
+    for folder in ["a b", "%C3%BC", "50%25", "x%2541", "a%252Fb", "a%5Cb", "%252e%252e", "%252525"] {
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let location = format!("memory://lake/{folder}/t");
+        let lake = lake_over(Arc::clone(&store));
+        checkpointed(&lake, &location).await;
+        append(&lake, &location, 3..5).await.unwrap();
+        for suffix in [".checkpoint.parquet", "_last_checkpoint"] {
+            assert_eq!(keys(store.as_ref(), suffix).await, 1, "{folder}: {suffix}");
+        }
+        let table = lake_over(store).table(&location, Freshness::Latest).await.unwrap();
+        assert_eq!(sorted_ints(&table).await, [0, 1, 2, 3, 4], "{folder}");
     }
-    let table = lake_over(store).table(location, Freshness::Latest).await.unwrap();
-    assert_eq!(sorted_ints(&table).await, [0, 1, 2, 3, 4]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_on_disk_may_have_any_name() {
+    let home = tempfile::tempdir().unwrap();
+    for folder in ["a b", "50%", "x%41", "a%2Fb", "a\\b", "%2e%2e", "%25"] {
+        let location = home.path().join(folder).join("t").display().to_string();
+        checkpointed(&memory_lake(), &location).await;
+        append(&memory_lake(), &location, 3..5).await.unwrap();
+        let table = memory_lake().table(&location, Freshness::Latest).await.unwrap();
+        assert_eq!(sorted_ints(&table).await, [0, 1, 2, 3, 4], "{folder}");
+        assert!(home.path().join(folder).join("t/_delta_log/_last_checkpoint").exists(), "{folder}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -54,6 +54,12 @@ pub(super) async fn level(mut listed: ListResult, prefix: Option<&Path>) -> Resu
     .await
 }
 
+/// The first of the files that really lies outside of the folder. What is gone meanwhile lies nowhere.
+pub(in crate::lake) async fn first_outside(folder: &Path, files: Vec<Path>) -> Result<Option<Path>> {
+    let Some(mut folder) = ListedFolder::of(Some(folder)) else { return Ok(None) };
+    blocking(move || Ok(files.into_iter().find(|file| !folder.holds(file) && on_disk(file).exists()))).await
+}
+
 /// The folder that is listed.
 struct ListedFolder {
     path: PathBuf,
@@ -204,6 +210,24 @@ mod tests {
         let home = linked();
         let folder = key(&home, "in/sub");
         assert_eq!(listed(list_linked(Some(&folder)), &folder).await, "b deep/c in-file out-folder/y");
+    }
+
+    #[tokio::test]
+    async fn what_lies_outside_is_told_from_what_is_gone() {
+        let home = linked();
+        for (name, is_outside) in [
+            ("in/a", false),
+            ("in/in-folder/c", false),
+            ("in/out-folder/back/c", false),
+            ("in/gone", false),
+            ("in/dangling", false),
+            ("in/out-file", true),
+            ("in/sub/out-folder/y", true),
+        ] {
+            let files = vec![key(&home, "in/sub/b"), key(&home, name)];
+            let found = first_outside(&key(&home, "in"), files).await.unwrap();
+            assert_eq!(found, is_outside.then(|| key(&home, name)), "{name}");
+        }
     }
 
     #[tokio::test]
