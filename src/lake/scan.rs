@@ -45,6 +45,7 @@ pub(super) use pruning::{cannot_fail, unqualified};
 
 use super::columns::scanned_type;
 use super::data_file::DataFile;
+use super::footers;
 use super::interval::DecodeInterval;
 use super::live::Files;
 use super::stores::Resolved;
@@ -265,16 +266,13 @@ impl LakeScan {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let runtime = state.runtime_env();
-        let url = self.table.location.url.clone();
-        runtime.register_object_store(url.as_ref(), Arc::clone(&self.table.location.store));
-        let store = runtime.object_store(&url)?;
-        let metadata = runtime.cache_manager.get_file_metadata_cache();
+        let (url, store) = (self.table.location.url.clone(), &self.table.location.store);
+        // A plan asks for it when it runs.
+        runtime.register_object_store(url.as_ref(), Arc::clone(store));
         let options = state.default_table_options().parquet;
         let footer_bytes = options.global.metadata_size_hint;
-        let readers = Readers {
-            readers: CachedParquetFileReaderFactory::new(store, metadata),
-            _held: Arc::clone(self.data_files()),
-        };
+        let readers = footers::readers(runtime, &url, Arc::clone(store));
+        let readers = Readers { readers, _held: Arc::clone(self.data_files()) };
         let mut source = ParquetSource::new(self.scanned.clone())
             .with_table_parquet_options(options)
             .with_parquet_file_reader_factory(Arc::new(readers));
