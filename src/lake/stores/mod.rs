@@ -36,7 +36,7 @@ use url::Url;
 
 use super::live::Live;
 use crate::error::{Error, Result, SqlState};
-use bounds::Bounds;
+use bounds::{Bounds, Folder};
 use counted::{Counted, Counters};
 use local::LocalDisk;
 pub use probe::probe_put_if_absent;
@@ -142,7 +142,7 @@ impl Stores {
         // What lies in it is known by this text at the beginning of its own.
         let warehouse = normal(url, &path)?;
         let stores = Self {
-            bounds: Arc::new(Bounds::new(warehouse.clone())),
+            bounds: Arc::new(Bounds::new(Folder::new(warehouse.clone(), path))),
             warehouse,
             options,
             by_bucket: Mutex::default(),
