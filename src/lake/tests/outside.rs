@@ -101,3 +101,40 @@ async fn a_deletion_vector_outside_of_the_folder_is_refused() {
         assert_eq!(table.err().map(|error| error.sqlstate()), expected, "{text}");
     }
 }
+
+/// Names with something before their host, as Azure's long form has the container.
+#[tokio::test(flavor = "multi_thread")]
+async fn delta_rs_opens_files_of_the_tables_own_store_alone() {
+    let stores = Stores::new("memory://lake@acct/w", HashMap::new()).unwrap();
+    let containers = [("lake", 0..1), ("public", 0..2)].map(|(name, rows)| {
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        stores.insert(&format!("memory://{name}%40acct/"), Arc::clone(&store));
+        (name, rows, store)
+    });
+    let lake = Lake::new(Arc::new(stores), LakeOptions::default());
+    let context = SessionContext::new();
+    for (name, rows, store) in &containers {
+        let origin = format!("memory://{name}@acct/in/o");
+        lake.create(&spec(&origin, int_spec().columns), CreateMode::New).await.unwrap();
+        append(&lake, &origin, rows.clone()).await.unwrap();
+        let table = lake.table(&origin, Freshness::Latest).await.unwrap();
+        // The same key for other rows, named by its whole URL as a shallow clone does.
+        let (from, to) = (table.files[0].path.clone(), object_store::path::Path::from("in/o/p=a b/x.parquet"));
+        store.copy(&from, &to).await.unwrap();
+        let file = format!(r#""path":"{origin}/p=a%20b/x.parquet","size":{}"#, table.files[0].bytes);
+        log_of(store, "in/t", r#""minReaderVersion":1,"minWriterVersion":2"#, "{}", &file).await;
+        let table = lake.table(&format!("memory://{name}@acct/in/t"), Freshness::Latest).await.unwrap();
+        assert!(table.special);
+        context.register_table(*name, table.provider().unwrap()).unwrap();
+    }
+    for sql in
+        ["SELECT a FROM lake UNION ALL SELECT a FROM public", "SELECT a FROM public UNION ALL SELECT a FROM lake"]
+    {
+        let rows = context.sql(sql).await.unwrap().collect().await.unwrap();
+        assert_eq!(rows.iter().map(RecordBatch::num_rows).sum::<usize>(), 3, "{sql}");
+    }
+    let [(_, _, store), _] = &containers;
+    log_with(store, "in/astray", "memory://public@acct/in/o/x.parquet", false).await;
+    let error = lake.table("memory://lake@acct/in/astray", Freshness::Latest).await.unwrap_err();
+    assert_eq!(error.sqlstate(), SqlState::FeatureNotSupported, "{error}");
+}
