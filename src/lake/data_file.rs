@@ -6,14 +6,15 @@ use std::sync::{Arc, OnceLock};
 use arrow::datatypes::{DataType, Schema, TimeUnit};
 use datafusion::common::stats::Precision;
 use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
-use deltalake::kernel::{DeletionVectorDescriptor, LogicalFileView, StorageType};
+use deltalake::kernel::{DeletionVectorDescriptor, LogicalFileView};
 use object_store::path::Path;
 use roaring::RoaringTreemap;
 use serde_json::Value;
 
 use super::history::LoggedFile;
 use super::stores::Resolved;
-use super::stores::bounds::may_stray;
+use super::stores::bounds::{Allowed, may_stray};
+use super::vectors;
 use crate::error::{Error, Result, SqlState};
 
 /// Decimals go through a double in some writers' statistics; these digits survive it.
@@ -54,11 +55,6 @@ pub(super) fn identity(view: &LogicalFileView) -> Identity {
     (view.path().into_owned(), vector.as_ref().map(vector_id))
 }
 
-/// Whether the deletion vector is named by a whole URL.
-fn is_absolute(vector: &DeletionVectorDescriptor) -> bool {
-    vector.storage_type == StorageType::AbsolutePath
-}
-
 fn vector_id(vector: &DeletionVectorDescriptor) -> String {
     format!("{}@{:?}", vector.path_or_inline_dv, vector.offset)
 }
@@ -93,7 +89,7 @@ impl DataFile {
             partition,
             statistics: Arc::new(statistics),
             special: absolute,
-            strays: may_stray(&name) || vector.as_ref().is_some_and(is_absolute),
+            strays: may_stray(&name) || vector.as_ref().is_some_and(vectors::may_stray),
             vector,
             name,
             deleted: OnceLock::new(),
@@ -101,17 +97,15 @@ impl DataFile {
     }
 
     /// Refuses a deletion vector, and a file that delta-rs opens, outside of the table's folder where the log's writer need not have had rights.
+    /// On the local disk it blocks.
     ///
     /// # Errors
-    /// 42501.
-    pub(super) fn check_place(&self, table: &Resolved, by_delta_rs: bool) -> Result<()> {
+    /// 42501, 0A000 for another store, XX001 for a vector of which nobody knows where it is.
+    pub(super) fn check_place(&self, table: &Resolved, by_delta_rs: bool, allowed: &mut Allowed) -> Result<()> {
         if by_delta_rs {
-            table.bounds.check(table, &self.name)?;
+            table.bounds.check(table, &self.name, allowed)?;
         }
-        match &self.vector {
-            Some(vector) if is_absolute(vector) => table.bounds.check(table, &vector.path_or_inline_dv),
-            _ => Ok(()),
-        }
+        self.vector.as_ref().map_or(Ok(()), |vector| vectors::check_place(table, vector, allowed))
     }
 
     /// A file that an action names, of which nothing more is known than its size, with constants behind its partition's values.

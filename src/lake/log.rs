@@ -15,13 +15,14 @@ use object_store::prefix::PrefixStore;
 
 use self::confined::ConfinedLog;
 use super::stores::Resolved;
+use super::stores::bounds::Folder;
 use super::stores::confined::ConfinedStore;
 use crate::error::{Error, Result, SqlState};
 
 /// Attempts of a put whose outcome is not known.
 const PUT_ATTEMPTS_MAX: u32 = 4;
 
-/// delta-rs' way to the log of the table at that place, and to nothing else.
+/// delta-rs' way to the log of the table at that place, and to no other log.
 pub(super) fn log_store(location: &Resolved) -> LogStoreRef {
     // A prefix confines too; the other store takes whole keys.
     let prefixed = PrefixStore::new(location.log_store(), location.path.clone());
@@ -31,7 +32,7 @@ pub(super) fn log_store(location: &Resolved) -> LogStoreRef {
     let folder = format!("{}/", url.path().trim_end_matches('/'));
     url.set_path(&folder);
     let log = default_logstore(Arc::new(prefixed), Arc::new(rooted), &url, &StorageConfig::default());
-    Arc::new(ConfinedLog::new(log, location.path.clone()))
+    Arc::new(ConfinedLog::new(log, Folder::of(location)))
 }
 
 /// The newest version of the table there; `None` when there is no Delta log.

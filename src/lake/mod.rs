@@ -24,6 +24,7 @@ mod evolve;
 mod expectation_results;
 mod feed;
 pub mod files;
+mod footers;
 mod generation;
 mod history;
 mod interval;

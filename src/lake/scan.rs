@@ -3,6 +3,7 @@
 //! Nothing is read to plan a scan: files, partition values and statistics come from the loaded log. What the plain scan
 //! cannot read (column mapping, files elsewhere) goes through delta-rs' scan. Deleted rows are filtered out.
 
+mod delegated;
 mod pruning;
 
 use std::collections::{BTreeSet, HashMap};
@@ -45,9 +46,9 @@ pub(super) use pruning::{cannot_fail, unqualified};
 
 use super::columns::scanned_type;
 use super::data_file::DataFile;
+use super::footers;
 use super::interval::DecodeInterval;
 use super::live::Files;
-use super::stores::Resolved;
 use super::table::Table;
 use super::vectors::{self, Alive};
 use crate::error::Error;
@@ -265,16 +266,13 @@ impl LakeScan {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let runtime = state.runtime_env();
-        let url = self.table.location.url.clone();
-        runtime.register_object_store(url.as_ref(), Arc::clone(&self.table.location.store));
-        let store = runtime.object_store(&url)?;
-        let metadata = runtime.cache_manager.get_file_metadata_cache();
+        let (url, store) = (self.table.location.url.clone(), &self.table.location.store);
+        // A plan asks for it when it runs.
+        runtime.register_object_store(url.as_ref(), Arc::clone(store));
         let options = state.default_table_options().parquet;
         let footer_bytes = options.global.metadata_size_hint;
-        let readers = Readers {
-            readers: CachedParquetFileReaderFactory::new(store, metadata),
-            _held: Arc::clone(self.data_files()),
-        };
+        let readers = footers::readers(runtime, &url, Arc::clone(store));
+        let readers = Readers { readers, _held: Arc::clone(self.data_files()) };
         let mut source = ParquetSource::new(self.scanned.clone())
             .with_table_parquet_options(options)
             .with_parquet_file_reader_factory(Arc::new(readers));
@@ -325,41 +323,15 @@ impl LakeScan {
         let Some(session) = state.as_any().downcast_ref::<SessionState>() else {
             return Err(DataFusionError::Internal("this table can be scanned by a SessionState only".to_owned()));
         };
-        // delta-rs would give the session its own store for the whole bucket, in which there is this table's folder alone.
-        let Resolved { url, store, .. } = &self.table.location;
-        state.runtime_env().register_object_store(url.as_ref(), Arc::clone(store));
-        let provider = self.table.delta.table_provider().with_session(Arc::new(session.clone())).await?;
+        let session = Arc::new(delegated::session(session, &self.table.location)?);
+        let provider = self.table.delta.table_provider().with_session(Arc::clone(&session)).await?;
         let of = provider.schema();
         let projection = wanted.fields().iter().map(|field| of.index_of(field.name()));
         let projection = projection.collect::<std::result::Result<Vec<_>, _>>()?;
         // Filters would be used for pruning at most, and theirs may not take our types: they run above the scan anyway.
-        let plan = provider.scan(state, Some(&projection), &[], None).await?;
-        self.check_places(&plan)?;
+        let plan = provider.scan(&*session, Some(&projection), &[], None).await?;
+        delegated::check_places(&plan, &self.table)?;
         noted(self.decode(state, plan, wanted)?, wanted)
-    }
-}
-
-impl LakeScan {
-    /// delta-rs has read the log once more, and it may be another one by now.
-    fn check_places(&self, plan: &Arc<dyn ExecutionPlan>) -> Result<()> {
-        let location = &self.table.location;
-        let scan =
-            plan.downcast_ref::<DataSourceExec>().and_then(DataSourceExec::downcast_to_file_source::<ParquetSource>);
-        if let Some((config, _)) = scan {
-            for file in config.file_groups.iter().flat_map(FileGroup::iter) {
-                let path = &file.object_meta.location;
-                if config.object_store_url == location.url && path.prefix_matches(&location.path) {
-                    continue;
-                }
-                let mut url = url::Url::parse(config.object_store_url.as_str())
-                    .map_err(|error| DataFusionError::External(Box::new(error)))?;
-                if let Ok(mut segments) = url.path_segments_mut() {
-                    segments.clear().extend(path.parts());
-                }
-                location.bounds.check(location, url.as_str()).map_err(Error::into_datafusion)?;
-            }
-        }
-        plan.children().into_iter().try_for_each(|child| self.check_places(child))
     }
 }
 

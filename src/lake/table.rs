@@ -12,12 +12,13 @@ use deltalake::kernel::EagerSnapshot;
 use deltalake::kernel::engine::arrow_conversion::TryIntoArrow;
 
 use super::columns::{ColumnSpec, TableCheck, from_delta, scanned_type, stored_type};
-use super::data_file::{Identity, Layout, read_all};
+use super::data_file::{DataFile, Identity, Layout, read_all};
 use super::generation;
 use super::live::Files;
 use super::log::{self, Mark};
 use super::scan::LakeScan;
 use super::stores::Resolved;
+use super::stores::bounds::Allowed;
 use super::transaction::Private;
 use crate::error::{Error, Result};
 
@@ -63,9 +64,12 @@ impl Table {
     pub(super) async fn read(location: Resolved, delta: DeltaTable, before: Option<&Self>) -> Result<Self> {
         let mark = log::mark(&location, delta.snapshot()?.version()).await?;
         let private = before.and_then(|before| before.private.clone());
-        Self::new(location, delta, mark, before, private)
+        let table = Self::new(location, delta, mark, before, private)?;
+        table.check_places(before).await?;
+        Ok(table)
     }
 
+    /// The same without a look at where the files are: they must be those of a version that was read.
     pub(super) fn new(
         location: Resolved,
         delta: DeltaTable,
@@ -91,10 +95,6 @@ impl Table {
         let files = read_all(snapshot.try_log_data()?.iter(), &layout, before.map_or(&[], |before| &before.files))?;
         let mapped = maps_columns(&properties);
         let special = mapped || files.iter().any(|file| file.special);
-        // Files of other tables are opened by us, below the folder; their deletion vectors may have whole URLs.
-        for file in files.iter().filter(|file| file.strays) {
-            file.check_place(&location, special)?;
-        }
         Ok(Self {
             version: state.version(),
             mark,
@@ -110,6 +110,33 @@ impl Table {
             delta,
             location,
         })
+    }
+
+    /// Refuses files where the log's writer need not have had rights. Files of tables that are not special are opened by us, below
+    /// the folder; their deletion vectors may have whole URLs.
+    async fn check_places(&self, before: Option<&Self>) -> Result<()> {
+        let files = self.unchecked(before);
+        if files.is_empty() {
+            return Ok(());
+        }
+        let (location, special) = (self.location.clone(), self.special);
+        let check = move || {
+            let mut allowed = Allowed::default();
+            files.iter().try_for_each(|file| file.check_place(&location, special, &mut allowed))
+        };
+        if !self.location.is_local() {
+            return check();
+        }
+        // It asks the disk.
+        tokio::task::spawn_blocking(check).await.map_err(|_| Error::internal("the check of a table's files failed"))?
+    }
+
+    /// Files that may lie elsewhere and were not taken over from a version that was read alike.
+    fn unchecked(&self, before: Option<&Self>) -> Vec<Arc<DataFile>> {
+        let strays = |table: &Self| table.files.iter().filter(|file| file.strays).cloned().collect::<Vec<_>>();
+        let before = before.filter(|before| before.special == self.special).map_or_else(Vec::new, strays);
+        let known: HashSet<*const DataFile> = before.iter().map(Arc::as_ptr).collect();
+        strays(self).into_iter().filter(|file| !known.contains(&Arc::as_ptr(file))).collect()
     }
 
     /// The table's root: the same text for the same place.

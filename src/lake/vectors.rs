@@ -15,9 +15,11 @@ use deltalake::kernel::{DeletionVectorDescriptor, StorageType};
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 use roaring::RoaringTreemap;
+use url::Position;
 
 use super::data_file::DataFile;
 use super::stores::Resolved;
+use super::stores::bounds::Allowed;
 use crate::error::{Error, Result, SqlState};
 
 /// First bytes of a serialized vector.
@@ -37,6 +39,28 @@ pub(super) async fn deleted(location: &Resolved, file: &DataFile) -> Result<Arc<
         return Err(damaged(&format!("it has {} rows where the log tells of {}", rows.len(), vector.cardinality)));
     }
     Ok(Arc::clone(file.deleted.get_or_init(|| rows)))
+}
+
+/// Whether its file could be outside of the table's folder.
+pub(super) fn may_stray(vector: &DeletionVectorDescriptor) -> bool {
+    match vector.storage_type {
+        StorageType::Inline => false,
+        StorageType::UuidRelativePath => folder_and_uuid(&vector.path_or_inline_dv).is_none(),
+        StorageType::AbsolutePath => true,
+    }
+}
+
+/// Refuses a vector whose file lies outside of the table's folder where the log's writer need not have had rights.
+///
+/// # Errors
+/// 42501, 0A000 for another store, XX001 for what is no name in the folder and should be.
+pub(super) fn check_place(location: &Resolved, vector: &DeletionVectorDescriptor, allowed: &mut Allowed) -> Result<()> {
+    let text = &vector.path_or_inline_dv;
+    match vector.storage_type {
+        StorageType::Inline => Ok(()),
+        StorageType::UuidRelativePath => relative(location, text).map(|_| ()),
+        StorageType::AbsolutePath => location.bounds.check(location, text, allowed),
+    }
 }
 
 /// The file that holds the vector; `None` for one in the log itself or at an unknown place.
@@ -87,20 +111,26 @@ fn parse(bytes: &[u8]) -> Result<RoaringTreemap> {
 
 fn relative(location: &Resolved, text: &str) -> Result<Path> {
     let unknown = || damaged("its file's name is unknown");
-    let at = text.len().checked_sub(UUID_CHARACTERS).ok_or_else(unknown)?;
-    let (folder, uuid) = text.split_at_checked(at).ok_or_else(unknown)?;
+    let (folder, uuid) = folder_and_uuid(text).ok_or_else(unknown)?;
     let bytes: [u8; 16] = decode_z85(uuid).and_then(|bytes| bytes.try_into().ok()).ok_or_else(unknown)?;
     let name = format!("deletion_vector_{}.bin", uuid::Uuid::from_bytes(bytes));
     let folder = (!folder.is_empty()).then(|| object_store::path::PathPart::from(folder));
     Ok(location.path.parts().chain(folder).chain([object_store::path::PathPart::from(name)]).collect())
 }
 
+/// The folder of a vector in the table's folder, or nothing, and the UUID of its file. Delta's folders are random letters and
+/// digits; delta-rs would follow whatever stands there.
+fn folder_and_uuid(text: &str) -> Option<(&str, &str)> {
+    let (folder, uuid) = text.split_at_checked(text.len().checked_sub(UUID_CHARACTERS)?)?;
+    let is_name = folder.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+    is_name.then_some((folder, uuid))
+}
+
 /// The path of a URL in the table's own store.
 fn absolute(location: &Resolved, url: &str) -> Result<Path> {
     let elsewhere = || Error::unsupported("a deletion vector in another store than its table");
     let url = url::Url::parse(url).map_err(|_| elsewhere())?;
-    let here = &location.location;
-    if url.scheme() != here.scheme() || url.host_str() != here.host_str() {
+    if url[..Position::BeforePath] != location.location[..Position::BeforePath] {
         return Err(elsewhere());
     }
     Path::from_url_path(url.path()).map_err(|_| elsewhere())
@@ -207,6 +237,27 @@ mod tests {
         assert_eq!(uuid.to_string(), "61d16c75-6994-46b7-a15b-8b538852e50e");
         assert_eq!(decode_z85("abc"), None);
         assert_eq!(decode_z85("\u{e9}bcd"), None);
+    }
+
+    #[test]
+    fn a_vector_in_the_folder_has_a_plain_name() {
+        let uuid = "vBn[lx{q8@P<9BNH/isA";
+        assert_eq!(folder_and_uuid(uuid), Some(("", uuid)));
+        assert_eq!(folder_and_uuid(&format!("a-B_9{uuid}")), Some(("a-B_9", uuid)));
+        for folder in ["../../wh", "..", "a/b", "/wh", "%2e%2e", "memory:", "a\\b", " "] {
+            assert_eq!(folder_and_uuid(&format!("{folder}{uuid}")), None, "{folder}");
+        }
+        assert_eq!(folder_and_uuid("short"), None);
+    }
+
+    #[test]
+    fn a_vector_of_another_store_is_not_opened() {
+        let stores = super::super::Stores::new("memory://lake@acct/w", HashMap::new()).unwrap();
+        let table = stores.resolve("memory://lake@acct/w/t").unwrap();
+        assert_eq!(absolute(&table, "memory://lake@acct/w/o/a%20b.bin").unwrap(), Path::from("w/o/a b.bin"));
+        for url in ["memory://zzz@acct/w/o/a.bin", "memory://acct/w/o/a.bin", "s3://acct/w/o/a.bin", "w/o/a.bin"] {
+            assert_eq!(absolute(&table, url).unwrap_err().sqlstate(), SqlState::FeatureNotSupported, "{url}");
+        }
     }
 
     #[test]

@@ -214,6 +214,52 @@ async fn a_warehouse_lives_in_azure() {
     what_is_missing_is_named(&azure, "az://lake", "az://nobody-made-it").await;
 }
 
+/// Azure's long form, in which one host has several containers.
+#[tokio::test(flavor = "multi_thread")]
+async fn containers_of_one_account_are_apart() {
+    let azure = Emulator::azure().await;
+    let [lake, public] = ["lake", "public"].map(|name| format!("abfss://{name}@devstoreaccount1.dfs.core.windows.net"));
+    for container in ["lake", "public"] {
+        azure.make_container(container).await;
+    }
+    let server = start(&azure, &format!("{lake}/wh"));
+    let mut connection = Connection::superuser(server.address()).await.unwrap();
+    for sql in [
+        format!("COPY (SELECT 1 AS a) TO '{lake}/x/a.parquet'"),
+        format!("COPY (SELECT 2 AS a) TO '{public}/x/a.parquet'"),
+        format!("CREATE TABLE one (a int) LOCATION '{lake}/in/t'"),
+        format!("CREATE TABLE two (a int) LOCATION '{public}/in/t'"),
+        "INSERT INTO one VALUES (1)".to_owned(),
+        "INSERT INTO two VALUES (2)".to_owned(),
+    ] {
+        connection.command(&sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+    let rows = "count(*) || ' ' || min(a) || ' ' || max(a)";
+    let both = [&lake, &public].map(|container| format!("SELECT a FROM read_parquet('{container}/x/a.parquet')"));
+    let both = both.join(" UNION ALL ");
+    expect(&mut connection, &format!("SELECT {rows} FROM ({both}) AS both_of_them"), "2 1 2").await;
+    let tables = "SELECT a FROM one UNION ALL SELECT a FROM two";
+    expect(&mut connection, &format!("SELECT {rows} FROM ({tables}) AS both_of_them"), "2 1 2").await;
+    let name = format!("{public}/x/a.parquet");
+    expect(&mut connection, &format!("SELECT _file FROM read_parquet('{name}')"), &name).await;
+    // A log that names another container's file, and one of the warehouse.
+    for (number, (container, code)) in [("public", "0A000"), ("lake", "42501")].into_iter().enumerate() {
+        let table = format!("{lake}/in/astray{number}");
+        let file = format!("abfss://{container}@devstoreaccount1.dfs.core.windows.net/wh/x.parquet");
+        let add = format!(
+            r#"{{"add":{{"path":"{file}","partitionValues":{{}},"size":100,"modificationTime":1,"dataChange":true}}}}"#
+        );
+        let log = format!("{table}/_delta_log/00000000000000000001.json");
+        for sql in [
+            format!("CREATE TABLE astray{number} (a int) LOCATION '{table}'"),
+            format!("COPY (SELECT '{add}') TO '{log}' WITH (FORMAT text)"),
+        ] {
+            connection.command(&sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        }
+        assert_eq!(refused(&mut connection, &format!("SELECT * FROM astray{number}")).await.0, code, "{container}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_warehouse_lives_in_gcs() {
     let gcs = Emulator::gcs("lake").await;

@@ -12,10 +12,10 @@ use datafusion::common::stats::Precision;
 use datafusion::datasource::TableType;
 use datafusion::datasource::file_format::FileFormat as DataFusionFormat;
 use datafusion::datasource::file_format::avro::AvroFormat;
-use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::parquet::metadata::DFParquetMetadata;
-use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder};
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, FileSource, ParquetSource};
+use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
@@ -31,6 +31,7 @@ use super::prune;
 use super::table::{FileSet, file_columns, file_values};
 use crate::encode::types::{PgType, arrow_type, format_type, oid, pg_type_of};
 use crate::error::{Error, Result, SqlState};
+use crate::lake::footers;
 
 /// Footers that are read at a time.
 const FOOTERS_AHEAD: usize = 16;
@@ -222,11 +223,20 @@ impl ColumnarTable {
         files.map(|(file, values)| values.iter().cloned().chain(file_values(&self.set.url, file)).collect()).collect()
     }
 
-    fn reader(&self, state: &dyn Session) -> Arc<dyn DataFusionFormat> {
+    fn source(&self, state: &dyn Session) -> Arc<dyn FileSource> {
         match self.format {
-            FileFormat::Avro => Arc::new(AvroFormat),
+            FileFormat::Avro => AvroFormat.file_source(self.schema.clone()),
             FileFormat::Parquet | FileFormat::Csv | FileFormat::Json => {
-                Arc::new(ParquetFormat::new().with_options(state.default_table_options().parquet))
+                let options = state.default_table_options().parquet;
+                let footer_bytes = options.global.metadata_size_hint;
+                let readers = footers::readers(state.runtime_env(), &self.set.url, Arc::clone(&self.set.store));
+                let source = ParquetSource::new(self.schema.clone())
+                    .with_table_parquet_options(options)
+                    .with_parquet_file_reader_factory(Arc::new(readers));
+                Arc::new(match footer_bytes {
+                    Some(bytes) => source.with_metadata_size_hint(bytes),
+                    None => source,
+                })
             }
         }
     }
@@ -282,16 +292,17 @@ impl TableProvider for ColumnarTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
-        let reader = self.reader(state);
+        // Readers of Avro find the store there, and a plan asks for it in any case.
+        state.runtime_env().register_object_store(self.set.url.as_ref(), Arc::clone(&self.set.store));
         let partitions = state.config().target_partitions().max(1);
         let groups = FileGroup::new(self.partitioned_files(state, filters)?).split_files(partitions);
-        let config = FileScanConfigBuilder::new(self.set.url.clone(), reader.file_source(self.schema.clone()))
+        let config = FileScanConfigBuilder::new(self.set.url.clone(), self.source(state))
             .with_file_groups(groups)
             .with_statistics(self.statistics())
             .with_projection_indices(projection.cloned())?
             // A limit counts rows before the filters above: it is the scan's only without any.
             .with_limit(if filters.is_empty() { limit } else { None })
             .build();
-        reader.create_physical_plan(state, config).await
+        Ok(DataSourceExec::from_data_source(config))
     }
 }

@@ -13,7 +13,7 @@ use regex::Regex;
 
 use super::table::FileSet;
 use crate::error::{Error, Result, SqlState};
-use crate::lake::stores::{is_local_disk, list_linked};
+use crate::lake::stores::{is_local_disk, list_linked, store_url};
 
 /// Files that one path may mean.
 const FILES_MAX: usize = 1_000_000;
@@ -104,10 +104,7 @@ fn not_found(name: &str) -> Error {
 
 /// A file as people name it: a path of the local disk, or a whole URL.
 pub(super) fn file_name(url: &ObjectStoreUrl, key: &str) -> String {
-    match url.as_str() {
-        "file:///" => format!("/{key}"),
-        store => format!("{store}{key}"),
-    }
+    if is_local_disk(url) { format!("/{key}") } else { format!("{}{key}", store_url(url)) }
 }
 
 /// The files, sorted, and how deep the folder lies that they were looked for in.

@@ -1,4 +1,5 @@
-//! delta-rs' way to the log of one table, kept to the table's folder.
+//! delta-rs' way to the log of one table, kept to the table's folder. Data files and deletion vectors it opens by other ways, which
+//! [`crate::lake::stores::bounds`] and [`crate::lake::scan`] keep.
 //!
 //! Whoever may write somewhere may write a log there, and what a log names is read with the server's rights. Some of it are URLs:
 //! a sidecar of a checkpoint could be a file of another table's log, or make the server send a request to any host. So delta-rs
@@ -19,7 +20,8 @@ use object_store::path::Path;
 use url::Url;
 use uuid::Uuid;
 
-use super::engine::{ConfinedEngine, Folder};
+use super::engine::ConfinedEngine;
+use crate::lake::stores::bounds::Folder;
 
 /// Another log store with an engine that finds what lies in the table's folder only.
 pub(super) struct ConfinedLog {
@@ -28,10 +30,9 @@ pub(super) struct ConfinedLog {
 }
 
 impl ConfinedLog {
-    /// The log store of the table whose folder has that key.
-    pub(super) fn new(inner: LogStoreRef, folder: Path) -> Self {
-        let folder = Arc::new(Folder::new(inner.root_url().clone(), folder));
-        Self { inner, folder }
+    /// The log store of the table in that folder.
+    pub(super) fn new(inner: LogStoreRef, folder: Folder) -> Self {
+        Self { inner, folder: Arc::new(folder) }
     }
 }
 

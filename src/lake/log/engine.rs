@@ -2,6 +2,8 @@
 //!
 //! The kernel joins what a log says to the log's URL, so that `..` and whole URLs get through, and its handlers look at a URL's
 //! path alone, or send a request to where it leads if it looks presigned. Here each URL is looked at before a handler sees it.
+//! `read_files` makes another key of a path than the check does, one that is encoded once more: that it stays in the folder too is
+//! up to the store behind the handlers, [`ConfinedStore`](crate::lake::stores::confined::ConfinedStore).
 
 use std::sync::Arc;
 
@@ -12,50 +14,29 @@ use delta_kernel::{
     EvaluationHandler, FileDataReadResultIterator, FileMeta, FileSize, FileSlice, FilteredEngineData, JsonHandler,
     ParquetFooter, ParquetHandler, PredicateRef, StorageHandler,
 };
-use object_store::path::Path;
-use url::{Position, Url};
+use url::Url;
 
 use crate::error::{Error, SqlState};
+use crate::lake::stores::bounds::{Folder, names_outside};
 
-/// What the log of a table may name.
-#[derive(Debug)]
-pub(super) struct Folder {
-    url: Url,
-    path: Path,
+/// Refuses a URL of another store than the folder's, or of another folder.
+///
+/// # Errors
+/// XX001, wrapped so that it comes back whole from delta-rs.
+fn check(folder: &Folder, url: &Url) -> DeltaResult<()> {
+    if folder.holds(url) {
+        return Ok(());
+    }
+    let error = Error::new(SqlState::DataCorrupted, names_outside(folder.url(), url.as_str()));
+    Err(delta_kernel::Error::generic_err(error))
 }
 
-impl Folder {
-    /// The folder of that URL, with its key in the store.
-    pub(super) fn new(url: Url, path: Path) -> Self {
-        Self { url, path }
-    }
+fn check_files(folder: &Folder, files: &[FileMeta]) -> DeltaResult<()> {
+    files.iter().try_for_each(|file| check(folder, &file.location))
+}
 
-    /// Refuses a URL of another store, or of another folder.
-    ///
-    /// # Errors
-    /// XX001, wrapped so that it comes back whole from delta-rs.
-    fn check(&self, url: &Url) -> DeltaResult<()> {
-        let same_store = url[..Position::BeforePath] == self.url[..Position::BeforePath];
-        // Handlers find the key in the same way. It cannot have steps upwards, encoded or not.
-        let inside = Path::from_url_path(url.path()).is_ok_and(|path| path.prefix_matches(&self.path));
-        if same_store && inside { Ok(()) } else { Err(delta_kernel::Error::generic_err(self.refused(url))) }
-    }
-
-    fn check_files(&self, files: &[FileMeta]) -> DeltaResult<()> {
-        files.iter().try_for_each(|file| self.check(&file.location))
-    }
-
-    fn check_slices(&self, slices: &[FileSlice]) -> DeltaResult<()> {
-        slices.iter().try_for_each(|(url, _)| self.check(url))
-    }
-
-    fn refused(&self, url: &Url) -> Error {
-        let table = self.url.as_str().trim_end_matches('/');
-        // What follows the path may be a key to the file.
-        let file = &url[..Position::AfterPath];
-        let message = format!("the log of table \"{table}\" names a file outside of its folder: \"{file}\"");
-        Error::new(SqlState::DataCorrupted, message)
-    }
+fn check_slices(folder: &Folder, slices: &[FileSlice]) -> DeltaResult<()> {
+    slices.iter().try_for_each(|(url, _)| check(folder, url))
 }
 
 /// Another engine whose handlers are [`ConfinedHandler`]s.
@@ -99,7 +80,7 @@ struct ConfinedHandler<H: ?Sized> {
 #[deny(clippy::missing_trait_methods)]
 impl StorageHandler for ConfinedHandler<dyn StorageHandler> {
     fn list_from(&self, path: &Url) -> DeltaResult<Box<dyn Iterator<Item = DeltaResult<FileMeta>>>> {
-        self.folder.check(path)?;
+        check(&self.folder, path)?;
         self.inner.list_from(path)
     }
 
@@ -108,12 +89,12 @@ impl StorageHandler for ConfinedHandler<dyn StorageHandler> {
         path: &Url,
         cancellation_token: Option<CancellationTokenRef>,
     ) -> DeltaResult<Box<dyn Iterator<Item = DeltaResult<FileMeta>>>> {
-        self.folder.check(path)?;
+        check(&self.folder, path)?;
         self.inner.list_from_with_cancellation(path, cancellation_token)
     }
 
     fn read_files(&self, files: Vec<FileSlice>) -> DeltaResult<Box<dyn Iterator<Item = DeltaResult<Bytes>>>> {
-        self.folder.check_slices(&files)?;
+        check_slices(&self.folder, &files)?;
         self.inner.read_files(files)
     }
 
@@ -122,28 +103,28 @@ impl StorageHandler for ConfinedHandler<dyn StorageHandler> {
         files: Vec<FileSlice>,
         cancellation_token: Option<CancellationTokenRef>,
     ) -> DeltaResult<Box<dyn Iterator<Item = DeltaResult<Bytes>>>> {
-        self.folder.check_slices(&files)?;
+        check_slices(&self.folder, &files)?;
         self.inner.read_files_with_cancellation(files, cancellation_token)
     }
 
     fn copy_atomic(&self, src: &Url, dest: &Url) -> DeltaResult<()> {
-        self.folder.check(src)?;
-        self.folder.check(dest)?;
+        check(&self.folder, src)?;
+        check(&self.folder, dest)?;
         self.inner.copy_atomic(src, dest)
     }
 
     fn put(&self, path: &Url, data: Bytes, overwrite: bool) -> DeltaResult<()> {
-        self.folder.check(path)?;
+        check(&self.folder, path)?;
         self.inner.put(path, data, overwrite)
     }
 
     fn head(&self, path: &Url) -> DeltaResult<FileMeta> {
-        self.folder.check(path)?;
+        check(&self.folder, path)?;
         self.inner.head(path)
     }
 
     fn delete(&self, path: &Url) -> DeltaResult<()> {
-        self.folder.check(path)?;
+        check(&self.folder, path)?;
         self.inner.delete(path)
     }
 }
@@ -164,7 +145,7 @@ impl JsonHandler for ConfinedHandler<dyn JsonHandler> {
         physical_schema: SchemaRef,
         predicate: Option<PredicateRef>,
     ) -> DeltaResult<FileDataReadResultIterator> {
-        self.folder.check_files(files)?;
+        check_files(&self.folder, files)?;
         self.inner.read_json_files(files, physical_schema, predicate)
     }
 
@@ -175,7 +156,7 @@ impl JsonHandler for ConfinedHandler<dyn JsonHandler> {
         predicate: Option<PredicateRef>,
         cancellation_token: Option<CancellationTokenRef>,
     ) -> DeltaResult<FileDataReadResultIterator> {
-        self.folder.check_files(files)?;
+        check_files(&self.folder, files)?;
         self.inner.read_json_files_with_cancellation(files, physical_schema, predicate, cancellation_token)
     }
 
@@ -185,7 +166,7 @@ impl JsonHandler for ConfinedHandler<dyn JsonHandler> {
         data: DeltaResultIterator<'_, FilteredEngineData>,
         overwrite: bool,
     ) -> DeltaResult<FileSize> {
-        self.folder.check(path)?;
+        check(&self.folder, path)?;
         self.inner.write_json_file(path, data, overwrite)
     }
 }
@@ -198,7 +179,7 @@ impl ParquetHandler for ConfinedHandler<dyn ParquetHandler> {
         physical_schema: SchemaRef,
         predicate: Option<PredicateRef>,
     ) -> DeltaResult<FileDataReadResultIterator> {
-        self.folder.check_files(files)?;
+        check_files(&self.folder, files)?;
         self.inner.read_parquet_files(files, physical_schema, predicate)
     }
 
@@ -209,7 +190,7 @@ impl ParquetHandler for ConfinedHandler<dyn ParquetHandler> {
         predicate: Option<PredicateRef>,
         cancellation_token: Option<CancellationTokenRef>,
     ) -> DeltaResult<FileDataReadResultIterator> {
-        self.folder.check_files(files)?;
+        check_files(&self.folder, files)?;
         self.inner.read_parquet_files_with_cancellation(files, physical_schema, predicate, cancellation_token)
     }
 
@@ -218,12 +199,12 @@ impl ParquetHandler for ConfinedHandler<dyn ParquetHandler> {
         location: Url,
         data: DeltaResultIteratorStatic<Box<dyn EngineData>>,
     ) -> DeltaResult<()> {
-        self.folder.check(&location)?;
+        check(&self.folder, &location)?;
         self.inner.write_parquet_file(location, data)
     }
 
     fn read_parquet_footer(&self, file: &FileMeta) -> DeltaResult<ParquetFooter> {
-        self.folder.check(&file.location)?;
+        check(&self.folder, &file.location)?;
         self.inner.read_parquet_footer(file)
     }
 
@@ -232,13 +213,15 @@ impl ParquetHandler for ConfinedHandler<dyn ParquetHandler> {
         file: &FileMeta,
         cancellation_token: Option<CancellationTokenRef>,
     ) -> DeltaResult<ParquetFooter> {
-        self.folder.check(&file.location)?;
+        check(&self.folder, &file.location)?;
         self.inner.read_parquet_footer_with_cancellation(file, cancellation_token)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use object_store::path::Path;
+
     use super::*;
 
     fn url(text: &str) -> Url {
@@ -257,7 +240,7 @@ mod tests {
             "s3://lake/w/%74/a%20b",
             "s3://lake/w/u/../t/a",
         ] {
-            assert!(folder().check(&url(inside)).is_ok(), "{inside}");
+            assert!(check(&folder(), &url(inside)).is_ok(), "{inside}");
         }
     }
 
@@ -280,13 +263,13 @@ mod tests {
             "s3:w/t/a",
             "data:w/t/a",
         ] {
-            assert!(folder().check(&url(outside)).is_err(), "{outside}");
+            assert!(check(&folder(), &url(outside)).is_err(), "{outside}");
         }
     }
 
     #[test]
     fn the_error_comes_back_from_delta_rs_and_keeps_keys_to_itself() {
-        let refused = folder().check(&url("http://host/a?sp=secret#f")).unwrap_err();
+        let refused = check(&folder(), &url("http://host/a?sp=secret#f")).unwrap_err();
         let error = Error::from(deltalake::DeltaTableError::from(refused));
         assert_eq!(error.sqlstate(), SqlState::DataCorrupted);
         let expected = "the log of table \"s3://lake/w/t\" names a file outside of its folder: \"http://host/a\"";

@@ -3,8 +3,8 @@
 //! ```text
 //! path, file://, s3://, gs://, az:// abfss://, memory://name  ──resolve──→ Resolved { store, path, url }
 //! ```
-//! Whoever asks first for a bucket makes its store; everybody else gets the same one. [`Stores`] is also DataFusion's registry,
-//! so that a scan finds the store of its URL.
+//! Whoever asks first for a bucket makes its store; everybody else gets the same one. DataFusion has a registry of its own,
+//! where a scan puts the store of its files under [`Resolved::url`].
 
 pub(in crate::lake) mod bounds;
 pub(super) mod confined;
@@ -21,8 +21,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use datafusion::datasource::object_store::ObjectStoreUrl;
-use datafusion::error::{DataFusionError, Result as DataFusionResult};
-use datafusion::execution::object_store::ObjectStoreRegistry;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use futures::stream::BoxStream;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut};
@@ -36,7 +34,7 @@ use url::Url;
 
 use super::live::Live;
 use crate::error::{Error, Result, SqlState};
-use bounds::Bounds;
+use bounds::{Bounds, Folder};
 use counted::{Counted, Counters};
 use local::LocalDisk;
 pub use probe::probe_put_if_absent;
@@ -49,13 +47,17 @@ const RETRIES_MAX: usize = 6;
 /// What a place in the warehouse is kept with, instead of the warehouse's own URL.
 const IN_WAREHOUSE: &str = "warehouse:";
 
+/// What stands between container and account in the names of stores, as an `@` would in a URL.
+const OF_ACCOUNT: &str = "%40";
+
 /// Where a URL or path points to.
 #[derive(Debug, Clone)]
 pub struct Resolved {
     pub store: Arc<dyn ObjectStore>,
     /// The key inside the store.
     pub path: Path,
-    /// The store's own URL: scheme and bucket.
+    /// The store's own name for DataFusion, which tells stores apart by scheme, host and port: of Azure's long form the container
+    /// is part of the host. People read `store_url`.
     pub url: ObjectStoreUrl,
     /// The whole location in its one normal form, without a slash at the end: the same text for the same place.
     pub location: Url,
@@ -142,7 +144,7 @@ impl Stores {
         // What lies in it is known by this text at the beginning of its own.
         let warehouse = normal(url, &path)?;
         let stores = Self {
-            bounds: Arc::new(Bounds::new(warehouse.clone())),
+            bounds: Arc::new(Bounds::new(Folder::new(warehouse.clone(), path))),
             warehouse,
             options,
             by_bucket: Mutex::default(),
@@ -330,25 +332,14 @@ impl Stores {
     }
 }
 
-impl ObjectStoreRegistry for Stores {
-    fn register_store(&self, url: &Url, store: Arc<dyn ObjectStore>) -> Option<Arc<dyn ObjectStore>> {
-        // The first store of a bucket stays: its credentials are those that the statement was planned with.
-        let mut by_bucket = self.by_bucket.lock();
-        let bucket = bucket_of(url);
-        match by_bucket.get(&bucket) {
-            Some(known) => Some(Arc::clone(known)),
-            None => by_bucket.insert(bucket, store),
-        }
-    }
-
-    fn get_store(&self, url: &Url) -> DataFusionResult<Arc<dyn ObjectStore>> {
-        self.store(&bucket_of(url), url).map_err(|error| DataFusionError::External(Box::new(error)))
-    }
-}
-
 /// Whether a store's own URL is that of the local disk.
 pub(in crate::lake) fn is_local_disk(url: &ObjectStoreUrl) -> bool {
     url.as_str() == "file:///"
+}
+
+/// A store's URL as people write it, with a slash at the end.
+pub(in crate::lake) fn store_url(url: &ObjectStoreUrl) -> String {
+    url.as_str().replacen(OF_ACCOUNT, "@", 1)
 }
 
 /// All that can be read below a prefix of a store. The local disk's own listings leave out what links lead out to, because much of
@@ -451,9 +442,10 @@ fn normal(mut url: Url, path: &Path) -> Result<Url> {
     Ok(url)
 }
 
-/// Scheme and bucket (with Azure's container), which tell stores apart.
+/// Scheme and bucket (with Azure's container), which tell stores apart, as a URL without anything before its host. No bucket has
+/// a percent sign in its name, so that none has the name of another.
 fn bucket_of(url: &Url) -> String {
-    let user = if url.username().is_empty() { String::new() } else { format!("{}@", url.username()) };
+    let user = if url.username().is_empty() { String::new() } else { format!("{}{OF_ACCOUNT}", url.username()) };
     let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
     format!("{}://{user}{}{port}/", url.scheme(), url.host_str().unwrap_or_default())
 }

@@ -58,15 +58,13 @@ fn what_is_no_location_is_refused() {
 fn datafusion_finds_the_stores_by_url() {
     let stores = stores("memory://one");
     let resolved = stores.resolve("memory://one/a").unwrap();
-    let found = stores.get_store(resolved.url.as_ref()).unwrap();
-    assert!(Arc::ptr_eq(&found, &resolved.store));
     let runtime = RuntimeEnv::default();
     stores.register(&runtime);
     assert!(Arc::ptr_eq(&runtime.object_store(&resolved.url).unwrap(), &resolved.store));
 }
 
-#[test]
-fn cloud_stores_are_built_from_options_without_a_request() {
+/// Stores that can be made without a request.
+fn cloud_stores() -> Stores {
     let options = [
         ("aws_region", "eu-west-1"),
         ("aws_access_key_id", "k"),
@@ -78,7 +76,12 @@ fn cloud_stores_are_built_from_options_without_a_request() {
         ("google_skip_signature", "true"),
     ];
     let options = options.map(|(key, value)| (key.to_owned(), value.to_owned()));
-    let stores = Stores::new("memory://one", options.into()).unwrap();
+    Stores::new("memory://one", options.into()).unwrap()
+}
+
+#[test]
+fn cloud_stores_are_built_from_options_without_a_request() {
+    let stores = cloud_stores();
     for (url, bucket, path) in [
         ("s3://bucket/a/b", "s3://bucket/", "a/b"),
         ("gs://bucket/a", "gs://bucket/", "a"),
@@ -86,8 +89,24 @@ fn cloud_stores_are_built_from_options_without_a_request() {
         ("abfss://container@a.dfs.core.windows.net/x/y", "abfss://container@a.dfs.core.windows.net/", "x/y"),
     ] {
         let resolved = stores.resolve(url).unwrap();
-        assert_eq!((resolved.url.as_str(), resolved.path.as_ref()), (bucket, path));
+        assert_eq!((store_url(&resolved.url).as_str(), resolved.path.as_ref()), (bucket, path));
+        assert_eq!(resolved.location.as_str(), url);
     }
+}
+
+#[test]
+fn containers_of_one_account_have_stores_of_their_own() {
+    let stores = cloud_stores();
+    let containers = ["lake", "public"].map(|container| {
+        let url = format!("abfss://{container}@a.dfs.core.windows.net/x");
+        stores.resolve(&url).unwrap()
+    });
+    let runtime = RuntimeEnv::default();
+    stores.register(&runtime);
+    for container in &containers {
+        assert!(Arc::ptr_eq(&runtime.object_store(&container.url).unwrap(), &container.store), "{}", container.url);
+    }
+    assert!(stores.resolve("abfss://lake%40a.dfs.core.windows.net/x").is_err());
 }
 
 #[tokio::test]
