@@ -11,7 +11,7 @@ use datafusion::logical_expr::{Expr, ReturnFieldArgs};
 use super::build::aggregate;
 use super::date_arithmetic::scale_interval;
 use super::kernel::{Call, Kernel, Returns, Run};
-use super::{Function, Volatility, json_build};
+use super::{Function, Volatility, floats, json_build};
 use crate::error::{Error, Result, SqlState};
 
 /// How an aggregate that collects is planned.
@@ -178,7 +178,8 @@ fn continuous(call: &Call) -> Result<ArrayRef> {
         let share = place - place.floor();
         if let Some(numbers) = values.as_primitive_opt::<Float64Type>() {
             let (low, high) = (numbers.value(low), numbers.value(high));
-            return Ok(Arc::new(arrow::array::Float64Array::from(vec![low + share * (high - low)])));
+            let between: ArrayRef = Arc::new(arrow::array::Float64Array::from(vec![low + share * (high - low)]));
+            return Ok(floats::canonical(&between));
         }
         let spans = values
             .as_primitive_opt::<IntervalMonthDayNanoType>()

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::kernels::numeric;
 use arrow::datatypes::{DataType, Float32Type, Float64Type};
+use datafusion::common::utils::normalize_float_zero;
 
 use super::arithmetic::{apply, division_by_zero};
 use super::kernel::{Call, some};
@@ -18,13 +19,13 @@ pub fn underflow() -> Error {
 }
 
 pub fn add(call: &Call) -> Result<ArrayRef> {
-    finite(call, apply(call, numeric::add)?)
+    settled(call, apply(call, numeric::add)?)
 }
 pub fn subtract(call: &Call) -> Result<ArrayRef> {
-    finite(call, apply(call, numeric::sub)?)
+    settled(call, apply(call, numeric::sub)?)
 }
 pub fn multiply(call: &Call) -> Result<ArrayRef> {
-    finite(call, apply(call, numeric::mul)?)
+    settled(call, apply(call, numeric::mul)?)
 }
 pub fn divide(call: &Call) -> Result<ArrayRef> {
     let (left, right) = (call.float(0)?, call.float(1)?);
@@ -36,21 +37,63 @@ pub fn divide(call: &Call) -> Result<ArrayRef> {
             return Err(division_by_zero());
         }
     }
-    finite(call, apply(call, numeric::div)?)
+    settled(call, apply(call, numeric::div)?)
 }
 
-/// An infinite result of finite operands is an overflow.
-fn finite(call: &Call, result: ArrayRef) -> Result<ArrayRef> {
-    let suspicious = match result.data_type() {
-        DataType::Float32 => result.as_primitive::<Float32Type>().values().iter().any(|value| value.is_infinite()),
-        DataType::Float64 => result.as_primitive::<Float64Type>().values().iter().any(|value| value.is_infinite()),
-        _ => false,
+/// NaN in the one form that is PostgreSQL's greatest float and equal to itself where the bits are compared: in comparisons,
+/// groups and sorts. Infinity minus itself is one with a sign.
+pub fn canonical(array: &ArrayRef) -> ArrayRef {
+    match array.data_type() {
+        DataType::Float32 => {
+            let values = array.as_primitive::<Float32Type>();
+            if !values.values().iter().any(|value| value.is_nan()) {
+                return Arc::clone(array);
+            }
+            Arc::new(values.unary::<_, Float32Type>(|value| if value.is_nan() { f32::NAN } else { value }))
+        }
+        DataType::Float64 => {
+            let values = array.as_primitive::<Float64Type>();
+            if !values.values().iter().any(|value| value.is_nan()) {
+                return Arc::clone(array);
+            }
+            Arc::new(values.unary::<_, Float64Type>(|value| if value.is_nan() { f64::NAN } else { value }))
+        }
+        _ => Arc::clone(array),
+    }
+}
+
+/// What floats are compared by: equal ones have the same bits, 0 and -0 too. Other types are left as they are.
+pub fn comparable(array: &ArrayRef) -> ArrayRef {
+    normalize_float_zero(&canonical(array))
+}
+
+/// [`canonical`] of a column.
+pub fn same(call: &Call) -> Result<ArrayRef> {
+    Ok(canonical(call.raw(0)?))
+}
+
+/// [`comparable`] of a column.
+pub fn key(call: &Call) -> Result<ArrayRef> {
+    Ok(comparable(call.raw(0)?))
+}
+
+/// An infinite result of finite operands is an overflow, and NaN gets its one form.
+fn settled(call: &Call, result: ArrayRef) -> Result<ArrayRef> {
+    let finite = match result.data_type() {
+        DataType::Float32 => result.as_primitive::<Float32Type>().values().iter().all(|value| value.is_finite()),
+        DataType::Float64 => result.as_primitive::<Float64Type>().values().iter().all(|value| value.is_finite()),
+        _ => true,
     };
-    if !suspicious {
+    if finite {
         return Ok(result);
     }
+    refuse_overflow(call, &result)?;
+    Ok(canonical(&result))
+}
+
+fn refuse_overflow(call: &Call, result: &ArrayRef) -> Result<()> {
     let (left, right) = (call.float(0)?, call.float(1)?);
-    let values = crate::encode::cast(&result, &DataType::Float64)?;
+    let values = crate::encode::cast(result, &DataType::Float64)?;
     let values = values.as_primitive::<Float64Type>();
     for row in 0..values.len() {
         if let (Some(a), Some(b), true) = (left.get(row), right.get(row), values.is_valid(row))
@@ -61,7 +104,7 @@ fn finite(call: &Call, result: ArrayRef) -> Result<ArrayRef> {
             return Err(overflow());
         }
     }
-    Ok(result)
+    Ok(())
 }
 
 pub fn power(call: &Call) -> Result<ArrayRef> {
@@ -94,7 +137,7 @@ pub fn in_range(result: f64, finite: bool, zero_expected: bool) -> Result<f64> {
 }
 
 pub fn negate(call: &Call) -> Result<ArrayRef> {
-    Ok(numeric::neg(call.raw(0)?)?)
+    Ok(canonical(&numeric::neg(call.raw(0)?)?))
 }
 
 pub fn absolute(call: &Call) -> Result<ArrayRef> {

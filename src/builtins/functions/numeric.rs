@@ -438,10 +438,19 @@ pub fn from_float(value: f64, scale: i8) -> Result<i128> {
 pub fn cast_float(value: f64, digits: usize, scale: i8) -> Result<i128> {
     check_finite(value)?;
     let scaled = value * 10_f64.powi(scale.into());
-    if digits == FLOAT8_DIGITS && scaled.abs() < 1e15 {
+    if digits == FLOAT8_DIGITS && scaled.abs() < 1e15 && rounds_alike(scaled) {
         return Ok(scaled.round() as i128);
     }
     significant(value, digits, scale)
+}
+
+/// Whether a float below 10^15 is the same integer whether it is rounded to [`FLOAT8_DIGITS`] digits first or not: then it is
+/// not so near to the middle of two integers that those digits, or the product that made it, may say otherwise.
+fn rounds_alike(value: f64) -> bool {
+    let size = value.abs();
+    // Half a unit of the last digit, at most: below 10^13 by the first digit, below 10^14 a twentieth. Above, it is the integer's.
+    let digits = if size < 1e14 { (size * 5e-15).min(0.05) } else { 0.0 };
+    (size.fract() - 0.5).abs() > digits + size * f64::EPSILON
 }
 
 fn check_finite(value: f64) -> Result<()> {
@@ -563,6 +572,13 @@ mod tests {
             (123456.78901234567, FLOAT8_DIGITS, 10, "1234567890123460"),
             (-123456.78901234567, FLOAT8_DIGITS, 10, "-1234567890123460"),
             (1e-300, FLOAT8_DIGITS, 10, "0"),
+            (1.005, FLOAT8_DIGITS, 2, "101"),
+            (-1.005, FLOAT8_DIGITS, 2, "-101"),
+            (0.285, FLOAT8_DIGITS, 2, "29"),
+            (1.00499999999999, FLOAT8_DIGITS, 2, "100"),
+            (10_000_000_000.005, FLOAT8_DIGITS, 2, "1000000000001"),
+            (99_999_999_999.4995, FLOAT8_DIGITS, 3, "99999999999500"),
+            (99_999_999_999.4994, FLOAT8_DIGITS, 3, "99999999999499"),
         ];
         for (value, digits, scale, expected) in cases {
             assert_eq!(cast_float(value, digits, scale).unwrap().to_string(), expected, "{value} at {scale}");

@@ -39,10 +39,10 @@ pub(super) fn oid(bytes: &[u8]) -> Result<i64> {
     exactly(bytes).map(u32::from_be_bytes).map(i64::from)
 }
 pub(super) fn float4(bytes: &[u8]) -> Result<f32> {
-    exactly(bytes).map(f32::from_be_bytes)
+    exactly(bytes).map(input::float4_of)
 }
 pub(super) fn float8(bytes: &[u8]) -> Result<f64> {
-    exactly(bytes).map(f64::from_be_bytes)
+    exactly(bytes).map(input::float8_of)
 }
 
 /// Days since 1970; the infinities stay what they are.

@@ -35,8 +35,8 @@ pub use interval::{IntervalValue, fit_interval, interval};
 pub(crate) use json::write_string as write_json_string;
 pub use json::{json, jsonb};
 pub use number::{
-    boolean, boolean_bytes, float4, float4_bytes, float8, float8_bytes, int2, int2_bytes, int4, int4_bytes, int8,
-    int8_bytes, oid, oid_bytes,
+    boolean, boolean_bytes, float4, float4_bytes, float4_of, float8, float8_bytes, float8_of, int2, int2_bytes, int4,
+    int4_bytes, int8, int8_bytes, oid, oid_bytes,
 };
 pub use numeric::{fit_numeric, numeric, numeric_bytes, numeric_overflow, numeric_unbound};
 pub(crate) use scalar::list_of;

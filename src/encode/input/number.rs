@@ -165,6 +165,18 @@ pub fn float4_bytes(text: &[u8]) -> Result<f32> {
     }
 }
 
+/// `double precision` of its binary format. NaN gets the one form that is equal to itself where bits are compared.
+pub fn float8_of(bytes: [u8; 8]) -> f64 {
+    let value = f64::from_be_bytes(bytes);
+    if value.is_nan() { f64::NAN } else { value }
+}
+
+/// `real` of its binary format, as [`float8_of`].
+pub fn float4_of(bytes: [u8; 4]) -> f32 {
+    let value = f32::from_be_bytes(bytes);
+    if value.is_nan() { f32::NAN } else { value }
+}
+
 /// The text when it is written with digits, so that `nan` and `inf` are not the library's to judge.
 fn plain_float(number: &[u8]) -> Option<&str> {
     let digits = number.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E'));

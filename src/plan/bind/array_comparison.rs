@@ -2,21 +2,26 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array as _, ArrayRef, AsArray as _, BooleanArray, BooleanBuilder, UInt32Array};
+use arrow::array::{Array as _, ArrayRef, AsArray as _, BooleanArray, BooleanBuilder, RecordBatch, UInt32Array};
 use arrow::compute::kernels::{cmp, comparison, take};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::common::tree_node::{Transformed, TreeNode as _};
-use datafusion::common::{DFSchema, ScalarValue, exec_err};
+use datafusion::common::{Column, DFSchema, ScalarValue, exec_err};
 use datafusion::error::Result as DfResult;
+use datafusion::execution::context::ExecutionProps;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{
     BinaryExpr, ColumnarValue, Expr, ExprSchemable as _, Like, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
     Signature, Volatility,
 };
+use datafusion::physical_expr::create_physical_expr;
 use sqlparser::ast;
 use sqlparser::ast::Spanned as _;
 
 use super::Binder;
 use super::expression::Context;
+use super::expression::comparison::{among, have_one_decimal};
+use crate::builtins::functions::floats;
 use crate::builtins::functions::kernel::{common_decimal, longer_decimal};
 use crate::encode::types::{PgType, array_of, arrow_type, element_of, oid};
 use crate::error::{Error, Result, SqlState};
@@ -41,41 +46,44 @@ impl Binder<'_> {
             return Err(Error::new(SqlState::WrongObjectType, message).at(position));
         };
         let element = PgType { oid: element, typmod: array.ty.typmod };
-        // The operator is resolved against one element; a stand-in column shows what it is cast to.
+        // The operator is resolved against one element; a stand-in column shows what it makes of it.
         let stand_in = self.unique("element");
-        let mut fields = vec![arrow::datatypes::Field::new(&stand_in, arrow_type(element), true)];
+        let element_type = element_type(&array.expr, &context.scope.schema).unwrap_or_else(|| arrow_type(element));
+        let mut fields = vec![Field::new(&stand_in, element_type, true)];
         // A constant has one too: beside a column it would be rounded to the column's digits, which are not those of the elements.
         let mut constant = None;
         if let Expr::Literal(literal, _) = &value.expr
             && keeps_its_meaning(value.ty, literal)
         {
             let name = self.unique("constant");
-            fields.push(arrow::datatypes::Field::new(&name, literal.data_type(), true));
-            let column = Expr::Column(datafusion::common::Column::from_name(&name));
+            fields.push(Field::new(&name, literal.data_type(), true));
+            let column = Expr::Column(Column::from_name(&name));
             constant = Some((column.clone(), std::mem::replace(&mut value.expr, column)));
         }
-        let stand_ins = DFSchema::try_from(arrow::datatypes::Schema::new(fields))?;
+        let stand_ins = DFSchema::try_from(Schema::new(fields))?;
         let schema = context.scope.schema.join(&stand_ins)?;
-        let column = Expr::Column(datafusion::common::Column::from_name(&stand_in));
+        let column = Expr::Column(Column::from_name(&stand_in));
         let probe = Typed { expr: column.clone(), ty: element, position };
         let compared = typing::binary(self.typing, op, value, probe, position, &schema)?;
-        let Some((left, comparison, right)) = parts_of(compared.expr) else {
-            return Err(Error::unsupported(format!("the operator {op} with ANY or ALL")).at(position));
-        };
-        let array = cast_elements(array.expr, &right, &column, &schema)?;
-        let left = match constant {
-            Some((stand_in, constant)) => {
-                let back = |expr| {
-                    Ok(if expr == stand_in { Transformed::yes(constant.clone()) } else { Transformed::no(expr) })
-                };
-                left.transform(back)?.data
+        let is_element = |expr: &Expr| expr.column_refs().iter().any(|column| column.name == stand_in);
+        let (left, comparison, right) = match parts_of(compared.expr) {
+            Some((left, comparison, right)) if !is_element(&left) && is_element(&right) => (left, comparison, right),
+            // A constant beside a column is on its right.
+            Some((left, comparison, right)) if is_element(&left) && !is_element(&right) => {
+                (right, comparison.mirrored(), left)
             }
+            _ => return Err(Error::unsupported(format!("the operator {op} with ANY or ALL")).at(position)),
+        };
+        let conversion = if right == column { None } else { Some(replaced(right, &column, &element_column())?) };
+        let left = match constant {
+            Some((stand_in, constant)) => replaced(left, &stand_in, &constant)?,
             None => left,
         };
-        let among = matches!((comparison, all), (Comparison::Eq, false) | (Comparison::NotEq, true));
-        let expr = match literal_elements(&array).filter(|list| among && !list.is_empty()) {
-            Some(list) if have_one_decimal(&left, &list, &schema) => left.in_list(list, all),
-            _ => compare_function(comparison, all).call(vec![left, array]),
+        let is_list = matches!((comparison, all), (Comparison::Eq, false) | (Comparison::NotEq, true));
+        let list = if is_list { literal_elements(&array.expr, conversion.as_ref()) } else { None };
+        let expr = match list {
+            Some(list) if !list.is_empty() && can_be_listed(&left, &list, &schema) => among(left, list, all),
+            _ => compare_function(comparison, all, conversion).call(vec![left, array.expr]),
         };
         Ok(Typed { expr, ty: PgType::BOOL, position: start })
     }
@@ -112,6 +120,19 @@ enum Comparison {
     NotLike,
     ILike,
     NotILike,
+}
+
+impl Comparison {
+    /// With the operands the other way round; patterns are never.
+    fn mirrored(self) -> Self {
+        match self {
+            Self::Lt => Self::Gt,
+            Self::LtEq => Self::GtEq,
+            Self::Gt => Self::Lt,
+            Self::GtEq => Self::LtEq,
+            Self::Eq | Self::NotEq | Self::Like | Self::NotLike | Self::ILike | Self::NotILike => self,
+        }
+    }
 }
 
 /// Whether a column of its type compares as the constant does. Untyped constants take the type of what is beside them, padded ones its width, and
@@ -158,44 +179,76 @@ fn parts_of(expr: Expr) -> Option<(Expr, Comparison, Expr)> {
     }
 }
 
-/// The array with the cast that the operator puts on an element.
-fn cast_elements(array: Expr, right: &Expr, column: &Expr, schema: &DFSchema) -> Result<Expr> {
-    if right == column {
-        return Ok(array);
-    }
-    match right {
-        Expr::Cast(cast) if cast.expr.as_ref() == column => {
-            let list = DataType::new_list(right.get_type(schema)?, true);
-            Ok(datafusion::logical_expr::cast(array, list))
-        }
-        _ => Err(Error::unsupported("this conversion of an array's elements")),
-    }
-}
-
-/// The elements of a constant array.
-fn literal_elements(array: &Expr) -> Option<Vec<Expr>> {
-    match array {
-        Expr::Literal(ScalarValue::List(list), _) if list.len() == 1 && list.is_valid(0) => {
-            let values = list.value(0);
-            (0..values.len())
-                .map(|index| ScalarValue::try_from_array(&values, index).ok().map(datafusion::logical_expr::lit))
-                .collect()
-        }
-        Expr::ScalarFunction(call) if call.name() == "make_array" => Some(call.args.clone()),
+/// What the elements of an array of one dimension are kept in.
+fn element_type(array: &Expr, schema: &DFSchema) -> Option<DataType> {
+    match array.get_type(schema).ok()? {
+        DataType::List(field) if !field.data_type().is_nested() => Some(field.data_type().clone()),
         _ => None,
     }
 }
 
-/// Whether there is a decimal that holds them all, if they are decimals: the engine compares a list in its items' common type.
-fn have_one_decimal(value: &Expr, list: &[Expr], schema: &DFSchema) -> bool {
-    let types: Vec<DataType> =
-        std::iter::once(value).chain(list).filter_map(|expr| expr.get_type(schema).ok()).collect();
-    longer_decimal(types.iter()).is_none()
+/// An element, in what the operator makes of it before it compares.
+const ELEMENT: &str = "element";
+
+fn element_column() -> Expr {
+    Expr::Column(Column::from_name(ELEMENT))
 }
 
-fn compare_function(comparison: Comparison, all: bool) -> ScalarUDF {
+fn replaced(expr: Expr, column: &Expr, value: &Expr) -> DfResult<Expr> {
+    let replace =
+        |part: Expr| Ok(if part == *column { Transformed::yes(value.clone()) } else { Transformed::no(part) });
+    Ok(expr.transform(replace)?.data)
+}
+
+/// What the operator makes of each of the elements.
+fn converted(elements: ArrayRef, conversion: Option<&Expr>) -> DfResult<ArrayRef> {
+    let Some(conversion) = conversion else { return Ok(elements) };
+    let schema = Arc::new(Schema::new(vec![Field::new(ELEMENT, elements.data_type().clone(), true)]));
+    let batch = RecordBatch::try_new(Arc::clone(&schema), vec![elements])?;
+    let (schema, context) = (DFSchema::try_from(schema)?, PhysicalPlanningContext::default());
+    let expr = create_physical_expr(conversion, &schema, &ExecutionProps::new(), &context)?;
+    expr.evaluate(&batch)?.into_array(batch.num_rows())
+}
+
+/// The elements of a constant array, converted; none where that fails, which is an error only once it is asked for.
+fn literal_elements(array: &Expr, conversion: Option<&Expr>) -> Option<Vec<Expr>> {
+    match array {
+        Expr::Literal(ScalarValue::List(list), _) if list.len() == 1 && list.is_valid(0) => {
+            let values = converted(list.value(0), conversion).ok()?;
+            (0..values.len())
+                .map(|index| ScalarValue::try_from_array(&values, index).ok().map(datafusion::logical_expr::lit))
+                .collect()
+        }
+        Expr::ScalarFunction(call) if call.name() == "make_array" => {
+            let elements = call.args.iter().map(|element| match conversion {
+                Some(conversion) => converted_element(conversion, element),
+                None => Some(element.clone()),
+            });
+            elements.collect()
+        }
+        _ => None,
+    }
+}
+
+fn converted_element(conversion: &Expr, element: &Expr) -> Option<Expr> {
+    let Expr::Literal(value, _) = element else {
+        return replaced(conversion.clone(), &element_column(), element).ok();
+    };
+    let values = converted(value.to_array().ok()?, Some(conversion)).ok()?;
+    ScalarValue::try_from_array(&values, 0).ok().map(datafusion::logical_expr::lit)
+}
+
+/// Whether the engine's IN says what the comparison with each does.
+fn can_be_listed(value: &Expr, list: &[Expr], schema: &DFSchema) -> bool {
+    let is_float = value.get_type(schema).is_ok_and(|ty| ty.is_floating());
+    // Which floats are zero must be known.
+    let is_known = !is_float || list.iter().all(|item| matches!(item, Expr::Literal(..)));
+    is_known && have_one_decimal(value, list, schema)
+}
+
+fn compare_function(comparison: Comparison, all: bool, conversion: Option<Expr>) -> ScalarUDF {
     let signature = Signature::any(2, Volatility::Immutable);
-    ScalarUDF::new_from_impl(CompareWithArray { signature, comparison, all })
+    ScalarUDF::new_from_impl(CompareWithArray { signature, comparison, all, conversion })
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -203,6 +256,8 @@ struct CompareWithArray {
     signature: Signature,
     comparison: Comparison,
     all: bool,
+    /// What is compared of an element, when that is not the element itself.
+    conversion: Option<Expr>,
 }
 
 impl ScalarUDFImpl for CompareWithArray {
@@ -262,14 +317,14 @@ impl CompareWithArray {
             }
         }
         let first = offsets.first().copied().unwrap_or_default() as usize;
-        let elements = lists.values().slice(first, rows.len());
+        let elements = converted(lists.values().slice(first, rows.len()), self.conversion.as_ref())?;
         let left = take::take(values, &UInt32Array::from(rows), None)?;
         // Of two scales the finer one: rounding could make equal what differs.
         let types = [left.data_type(), elements.data_type()];
         let decimal = longer_decimal(types.into_iter()).or_else(|| common_decimal(types.into_iter()));
         let common = decimal.unwrap_or_else(|| wider(types).clone());
-        let left = crate::encode::cast(&left, &common)?;
-        let elements = crate::encode::cast(&elements, &common)?;
+        let left = floats::comparable(&crate::encode::cast(&left, &common)?);
+        let elements = floats::comparable(&crate::encode::cast(&elements, &common)?);
         let (left, right): (&dyn arrow::array::Datum, &dyn arrow::array::Datum) = (&left, &elements);
         Ok(match self.comparison {
             Comparison::Eq => cmp::eq(left, right)?,

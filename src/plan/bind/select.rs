@@ -14,6 +14,8 @@ use super::expression::{Clause, Context};
 use super::names::{column_name, fold};
 use super::scope::{Environment, Origin, Resolved, Scope};
 use super::{Binder, Bound, BoundColumn, Unknowns, is_unsettled, names, settle};
+use crate::builtins::functions::kernel::{Kernel, Returns};
+use crate::builtins::functions::{Volatility, floats, numeric};
 use crate::encode::types::PgType;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::typing;
@@ -373,12 +375,13 @@ fn output_column(plan: &LogicalPlan, index: usize) -> Expr {
 /// An output column as a key of which equal values are the same.
 fn equal_key(plan: &LogicalPlan, index: usize, ty: PgType) -> Result<Expr> {
     let key = typing::sort_key(output_column(plan, index), ty)?;
-    // Adding 0 makes -0 and 0 equal.
-    Ok(match plan.schema().field(index).data_type() {
-        DataType::Float32 => key + lit(0.0_f32),
-        DataType::Float64 => key + lit(0.0_f64),
-        _ => key,
-    })
+    match plan.schema().field(index).data_type() {
+        DataType::Float32 | DataType::Float64 => {
+            Kernel::new("float_key", 0, Volatility::Immutable, Returns::Of(numeric::same_type), floats::key)
+                .call(vec![key])
+        }
+        _ => Ok(key),
+    }
 }
 
 fn sort_exprs(plan: &LogicalPlan, sorts: &[SortKey]) -> Result<Vec<SortExpr>> {

@@ -6,9 +6,9 @@ use datafusion::logical_expr::{Expr, when};
 
 use super::candidates::{Bindings, Choice, choose};
 use super::coerce::{coerce, is_function_style_cast};
-use super::{Coercion, Resolved, Typed, TypingContext};
+use super::{Coercion, Resolved, Typed, TypingContext, literal};
 use crate::builtins::functions::type_names::{parse_type, typname};
-use crate::builtins::functions::{self, Body, Function, Volatility, casts, json_build, kernel};
+use crate::builtins::functions::{self, Body, Function, Volatility, casts, json_build, kernel, numeric};
 use crate::encode::types::{PgType, element_of, oid, type_words};
 use crate::error::{Error, Result, SqlState};
 
@@ -94,6 +94,10 @@ fn finish(
     args: &[Typed],
     position: Option<u32>,
 ) -> Result<Resolved> {
+    if matches!(function.name, "div" | "mod") && args.get(1).is_some_and(|divisor| literal::wide(divisor).is_some()) {
+        // As with the operators: less than the last digit that there is would be taken for zero.
+        return Err(numeric::overflow());
+    }
     let types: Vec<u32> = args.iter().map(|argument| argument.ty.oid).collect();
     let bindings = Bindings::of(&types, declared).unwrap_or_default();
     let mut arguments = Vec::with_capacity(args.len());

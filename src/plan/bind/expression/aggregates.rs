@@ -8,8 +8,9 @@ use sqlparser::ast;
 use super::super::Binder;
 use super::calls::Modifiers;
 use super::{Clause, Context};
-use crate::builtins::functions::{Body, collected, statistics};
-use crate::encode::types::{PgType, element_of};
+use crate::builtins::functions::kernel::{Kernel, Returns};
+use crate::builtins::functions::{Body, Volatility, collected, floats, numeric, statistics};
+use crate::encode::types::{PgType, element_of, oid};
 use crate::error::{Error, Result, SqlState};
 use crate::plan::typing::{self, Resolved, Typed};
 
@@ -157,7 +158,7 @@ fn is_query(expr: &Expr) -> bool {
     matches!(expr, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_))
 }
 
-/// What is still to be done with an aggregate that only collects its values.
+/// What is still to be done with an aggregate's result.
 pub(in super::super) struct Finish {
     name: &'static str,
     direct: Vec<Expr>,
@@ -167,9 +168,18 @@ pub(in super::super) struct Finish {
 }
 
 impl Finish {
-    /// `None` for an aggregate that is the engine's own.
+    /// `None` for an aggregate whose result is the engine's own.
     pub(in super::super) fn of(call: &Resolved) -> Option<Self> {
-        let collecting = collected::of(call.function.name)?;
+        let Some(collecting) = collected::of(call.function.name) else {
+            let name = call.function.name;
+            return computes_floats(call).then_some(Self {
+                name,
+                direct: Vec::new(),
+                direct_wanted: 0,
+                lines: false,
+                finish: canonical,
+            });
+        };
         let direct = call.arguments.iter().take(collecting.direct).map(|value| value.expr.clone()).collect();
         let lines = call
             .arguments
@@ -182,6 +192,19 @@ impl Finish {
     pub(in super::super) fn apply(self, list: Expr) -> Result<Expr> {
         (self.finish)(self.name, self.direct, list, self.lines)
     }
+}
+
+/// Whether the result is a float that none of the values need be.
+fn computes_floats(call: &Resolved) -> bool {
+    matches!(call.function.body, Body::Aggregate(_))
+        && matches!(call.returns.oid, oid::FLOAT4 | oid::FLOAT8)
+        && !matches!(call.function.name, "any_value" | "max" | "min")
+}
+
+/// The sum of the infinities is NaN, in whichever form the engine makes it.
+fn canonical(_: &'static str, _: Vec<Expr>, result: Expr, _: bool) -> Result<Expr> {
+    let returns = Returns::Of(numeric::same_type);
+    Kernel::new("canonical_float", 0, Volatility::Immutable, returns, floats::same).call(vec![result])
 }
 
 /// PostgreSQL's order of NULLs: last in ascending, first in descending order.

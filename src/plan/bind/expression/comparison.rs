@@ -1,12 +1,15 @@
 //! Tests and comparisons that are more than an operator: IS, IN, BETWEEN, LIKE, SIMILAR TO, DISTINCT FROM.
 
-use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
+use arrow::datatypes::DataType;
+use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable as _, Operator, lit};
 use sqlparser::ast;
 use sqlparser::ast::Spanned as _;
 
 use super::super::Binder;
 use super::{Context, row};
-use crate::encode::types::PgType;
+use crate::builtins::functions::kernel::longer_decimal;
+use crate::encode::types::{PgType, oid};
 use crate::error::{Error, Result, SqlState};
 use crate::plan::null_safe;
 use crate::plan::typing::{self, Coercion, Typed};
@@ -52,13 +55,13 @@ impl Binder<'_> {
         let start = self.start(left);
         let left = self.expr(left, context)?;
         let right = self.expr(right, context)?;
+        let words = if same { "IS NOT DISTINCT FROM" } else { "IS DISTINCT FROM" };
         if typing::is_wide(&left) || typing::is_wide(&right) {
             // No comparison of two values is made of a constant without room in a numeric.
-            let op = if same { "IS NOT DISTINCT FROM" } else { "IS DISTINCT FROM" };
-            let value = typing::binary(self.typing, op, left, right, position, &context.scope.schema)?;
+            let value = typing::binary(self.typing, words, left, right, position, &context.scope.schema)?;
             return Ok(Typed { position: start, ..value });
         }
-        let equal = typing::binary(self.typing, "=", left, right, position, &context.scope.schema)?;
+        let equal = typing::binary(self.typing, "=", left.clone(), right.clone(), position, &context.scope.schema)?;
         let op = if same { Operator::IsNotDistinctFrom } else { Operator::IsDistinctFrom };
         match equal.expr {
             // A constant on one side never becomes a join's key.
@@ -73,11 +76,17 @@ impl Binder<'_> {
                 let expr = Expr::BinaryExpr(BinaryExpr::new(left, op, right));
                 Ok(Typed { expr, ty: PgType::BOOL, position: start })
             }
+            // Nor of one that lies beyond a column's values.
+            Expr::BinaryExpr(_) => {
+                let value = typing::binary(self.typing, words, left, right, position, &context.scope.schema)?;
+                Ok(Typed { position: start, ..value })
+            }
             _ => Err(Error::unsupported("IS DISTINCT FROM for this type").at(position)),
         }
     }
 
-    /// `x IN (a, b)`: one type for all of them where there is one, else a comparison with each.
+    /// `x IN (a, b)`: one type for the constants, if there are several and they have one, else a comparison with each; as in
+    /// PostgreSQL, where they make an array.
     pub(super) fn in_list(
         &self,
         operand: &ast::Expr,
@@ -92,15 +101,21 @@ impl Binder<'_> {
         }
         let value = self.expr(operand, context)?;
         let items = self.exprs(list, context)?;
-        let mut all = vec![value.clone()];
-        all.extend(items.iter().cloned());
-        let expr = match typing::common_type(self.typing, &all, "IN") {
+        let is_column = |item: &Typed| !item.expr.column_refs().is_empty();
+        let (columns, constants): (Vec<Typed>, Vec<Typed>) = items.into_iter().partition(is_column);
+        let mut alike = vec![value.clone()];
+        alike.extend(constants.iter().cloned());
+        let mut tests = match typing::common_type(self.typing, &alike, "IN") {
             // Which of them a constant without room in a numeric equals is each comparison's to say.
-            Ok(ty) if ty.oid != PgType::RECORD.oid && !all.iter().any(typing::is_wide) => {
-                self.one_type_list(value, items, ty, negated, position, context)?
+            Ok(ty) if constants.len() > 1 && ty.oid != PgType::RECORD.oid && !alike.iter().any(typing::is_wide) => {
+                self.one_type_list(value.clone(), constants, ty, negated, position, context)?
             }
-            _ => self.each_equal(&value, items, negated, position, context)?,
+            _ => self.each_equal(&value, constants, negated, position, context)?,
         };
+        tests.extend(self.each_equal(&value, columns, negated, position, context)?);
+        let join = if negated { Expr::and } else { Expr::or };
+        let expr = tests.into_iter().reduce(join);
+        let expr = expr.ok_or_else(|| Error::new(SqlState::SyntaxError, "syntax error at or near \")\""))?;
         Ok(Typed { expr, ty: PgType::BOOL, position: start })
     }
 
@@ -112,23 +127,29 @@ impl Binder<'_> {
         negated: bool,
         position: Option<u32>,
         context: &Context<'_, '_>,
-    ) -> Result<Expr> {
+    ) -> Result<Vec<Expr>> {
         let ty = if ty.oid == PgType::UNKNOWN.oid { PgType::TEXT } else { PgType::of(ty.oid) };
+        let coerce = |item: Typed| typing::coerce(self.typing, item, ty, Coercion::Implicit);
+        let items = items.into_iter().map(coerce).collect::<Result<Vec<_>>>()?;
+        if ty.oid == oid::FLOAT4 && !matches!(value.ty.oid, oid::FLOAT4 | oid::UNKNOWN) {
+            // The items are real, but the operator compares double precision.
+            return self.each_equal(&value, items, negated, position, context);
+        }
         // The operator must exist for the type; its coerced left side is the list's.
         let Some(first) = items.first().cloned() else {
             return Err(Error::new(SqlState::SyntaxError, "syntax error at or near \")\"").at(position));
         };
-        let coerce = |item: Typed| typing::coerce(self.typing, item, ty, Coercion::Implicit);
+        let schema = &context.scope.schema;
         let left = if value.ty.oid == ty.oid { value } else { coerce(value)? };
-        let probe = typing::binary(self.typing, "=", left.clone(), coerce(first)?, position, &context.scope.schema)?;
+        let probe = typing::binary(self.typing, "=", left.clone(), first, position, schema)?;
         // Each constant beside a char(n) column is padded by itself.
         let plain = ty.oid != PgType::BPCHAR.oid
             && matches!(&probe.expr, Expr::BinaryExpr(equal) if equal.op == Operator::Eq && *equal.left == left.expr);
-        if !plain {
+        let list: Vec<Expr> = items.iter().map(|item| item.expr.clone()).collect();
+        if !plain || !have_one_decimal(&left.expr, &list, schema) {
             return self.each_equal(&left, items, negated, position, context);
         }
-        let list = items.into_iter().map(|item| coerce(item).map(|item| item.expr)).collect::<Result<Vec<_>>>()?;
-        Ok(left.expr.in_list(list, negated))
+        Ok(vec![among(left.expr, list, negated)])
     }
 
     fn each_equal(
@@ -138,17 +159,10 @@ impl Binder<'_> {
         negated: bool,
         position: Option<u32>,
         context: &Context<'_, '_>,
-    ) -> Result<Expr> {
+    ) -> Result<Vec<Expr>> {
         let op = if negated { "<>" } else { "=" };
-        let join = if negated { Expr::and } else { Expr::or };
-        let each = items
-            .into_iter()
-            .map(|item| {
-                let compared = typing::binary(self.typing, op, value.clone(), item, position, &context.scope.schema);
-                compared.map(|compared| compared.expr)
-            })
-            .collect::<Result<Vec<_>>>()?;
-        each.into_iter().reduce(join).ok_or_else(|| Error::new(SqlState::SyntaxError, "syntax error at or near \")\""))
+        let compare = |item| typing::binary(self.typing, op, value.clone(), item, position, &context.scope.schema);
+        items.into_iter().map(|item| compare(item).map(|compared| compared.expr)).collect()
     }
 
     fn row_in_list(
@@ -243,5 +257,27 @@ impl Binder<'_> {
         let mut value = typing::binary(self.typing, op, value, pattern, position, &context.scope.schema)?;
         value.position = start;
         Ok(value)
+    }
+}
+
+/// Whether there is a decimal that holds them all, if they are decimals: the engine compares a list in its items' common type.
+pub(in crate::plan::bind) fn have_one_decimal(value: &Expr, list: &[Expr], schema: &DFSchema) -> bool {
+    let types: Vec<DataType> =
+        std::iter::once(value).chain(list).filter_map(|expr| expr.get_type(schema).ok()).collect();
+    longer_decimal(types.iter()).is_none()
+}
+
+/// `value IN (list)`. The engine tells 0 from -0 in a list of floats: where one of them is, both are.
+pub(in crate::plan::bind) fn among(value: Expr, mut list: Vec<Expr>, negated: bool) -> Expr {
+    let zeros: Vec<Expr> = list.iter().filter_map(other_zero).collect();
+    list.extend(zeros);
+    value.in_list(list, negated)
+}
+
+fn other_zero(item: &Expr) -> Option<Expr> {
+    match item {
+        Expr::Literal(ScalarValue::Float32(Some(value)), _) if *value == 0.0 => Some(lit(-*value)),
+        Expr::Literal(ScalarValue::Float64(Some(value)), _) if *value == 0.0 => Some(lit(-*value)),
+        _ => None,
     }
 }

@@ -4,7 +4,7 @@ mod access;
 pub(super) mod aggregates;
 mod arrays;
 pub(super) mod calls;
-mod comparison;
+pub(super) mod comparison;
 mod conditional;
 mod predict;
 pub(super) mod row;

@@ -6,7 +6,7 @@ use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Operator as Engine, lit};
 
 use super::Wanted;
-use crate::builtins::functions::kernel::{Kernel, Returns, Run};
+use crate::builtins::functions::kernel::{Kernel, Returns, Run, longer_decimal};
 use crate::builtins::functions::{Volatility, casts, date_arithmetic, json_order, numeric};
 use crate::encode::TextTimeZone;
 use crate::encode::calendar::{MICROS_PER_DAY, MICROS_PER_SECOND, offset_at, offset_at_local};
@@ -170,6 +170,12 @@ fn fold(op: Engine, column: &Expr, constant: &ScalarValue, schema: &DFSchema, zo
     if constant.is_null() || column_type == constant.data_type() {
         return None;
     }
+    if let DataType::Decimal128(precision, scale) = column_type
+        && longer_decimal([&column_type, &constant.data_type()].into_iter()).is_some()
+        && let Some(above) = is_beyond(constant, precision, scale)
+    {
+        return compare_with_last(op, column, (precision, scale), above);
+    }
     let (value, exact) = floor_to(constant, &column_type, zone)?;
     let op = match (exact, op) {
         (true, op) => op,
@@ -223,19 +229,55 @@ fn floor_to(constant: &ScalarValue, ty: &DataType, zone: TextTimeZone) -> Option
     }
 }
 
-/// The constant in units of 10^-scale, rounded down, and whether that is exact.
-fn floor_at_scale(constant: &ScalarValue, scale: i8) -> Option<(i128, bool)> {
-    let (value, from) = match constant {
-        ScalarValue::Int16(Some(value)) => (i128::from(*value), 0),
-        ScalarValue::Int32(Some(value)) => (i128::from(*value), 0),
-        ScalarValue::Int64(Some(value)) => (i128::from(*value), 0),
-        ScalarValue::Decimal128(Some(value), _, from) => (*value, *from),
-        // Beyond 2^53 several integers share one float.
-        ScalarValue::Float64(Some(value)) if scale == 0 && value.abs() < 9_007_199_254_740_992.0 => {
-            return Some((value.floor() as i128, value.fract() == 0.0));
-        }
+/// Whether the constant has more digits before the point than a decimal type: `Some(true)` lies above all its values,
+/// `Some(false)` below.
+fn is_beyond(constant: &ScalarValue, precision: u8, scale: i8) -> Option<bool> {
+    let (value, from) = units(constant)?;
+    let digits = i32::from(precision) - i32::from(scale) + i32::from(from);
+    let beyond = match u32::try_from(digits) {
+        Ok(digits) => 10_u128.checked_pow(digits).is_some_and(|limit| value.unsigned_abs() >= limit),
+        Err(_) => value != 0,
+    };
+    beyond.then_some(value > 0)
+}
+
+/// The comparison with a constant that lies above, or below, all of a column's values: as one with the last of these.
+fn compare_with_last(op: Engine, column: &Expr, (precision, scale): (u8, i8), above: bool) -> Option<Expr> {
+    let greatest = 10_i128.checked_pow(precision.into())? - 1;
+    let op = match (op, above) {
+        (Engine::Lt | Engine::LtEq | Engine::NotEq, true) => Engine::LtEq,
+        (Engine::Gt | Engine::GtEq | Engine::Eq, true) => Engine::Gt,
+        (Engine::Gt | Engine::GtEq | Engine::NotEq, false) => Engine::GtEq,
+        (Engine::Lt | Engine::LtEq | Engine::Eq, false) => Engine::Lt,
+        (Engine::IsDistinctFrom, _) => return Some(lit(true)),
+        (Engine::IsNotDistinctFrom, _) => return Some(lit(false)),
         _ => return None,
     };
+    let last = ScalarValue::Decimal128(Some(if above { greatest } else { -greatest }), precision, scale);
+    Some(compare(column.clone(), op, Expr::Literal(last, None)))
+}
+
+/// An exact number in units of 10^-scale, and that scale.
+fn units(constant: &ScalarValue) -> Option<(i128, i8)> {
+    match constant {
+        ScalarValue::Int16(Some(value)) => Some((i128::from(*value), 0)),
+        ScalarValue::Int32(Some(value)) => Some((i128::from(*value), 0)),
+        ScalarValue::Int64(Some(value)) => Some((i128::from(*value), 0)),
+        ScalarValue::Decimal128(Some(value), _, scale) => Some((*value, *scale)),
+        _ => None,
+    }
+}
+
+/// The constant in units of 10^-scale, rounded down, and whether that is exact.
+fn floor_at_scale(constant: &ScalarValue, scale: i8) -> Option<(i128, bool)> {
+    // Beyond 2^53 several integers share one float.
+    if let ScalarValue::Float64(Some(value)) = constant
+        && scale == 0
+        && value.abs() < 9_007_199_254_740_992.0
+    {
+        return Some((value.floor() as i128, value.fract() == 0.0));
+    }
+    let (value, from) = units(constant)?;
     let shift = i32::from(scale) - i32::from(from);
     let power = 10_i128.checked_pow(shift.unsigned_abs())?;
     if shift >= 0 {
