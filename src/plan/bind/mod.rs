@@ -15,6 +15,7 @@ pub mod change;
 mod condition;
 mod cte;
 mod diagnostics;
+mod digits;
 mod expression;
 pub mod filled;
 mod from;
