@@ -82,6 +82,8 @@ pub struct Binder<'a> {
     depth: Rc<Cell<u32>>,
     /// Levels of subqueries in expressions.
     subqueries: Rc<Cell<u32>>,
+    /// Levels of recursive terms, those around the views included.
+    terms: Rc<Cell<usize>>,
     /// Where each column was used outside aggregates: for the position of 42803.
     uses: RefCell<Vec<ColumnUse>>,
     /// The arguments of `grouping(…)` and where they stand.
@@ -140,6 +142,7 @@ impl<'a> Binder<'a> {
             next: Rc::default(),
             depth: Rc::default(),
             subqueries: Rc::default(),
+            terms: Rc::default(),
             uses: RefCell::default(),
             grouping_arguments: RefCell::default(),
             merge_action: RefCell::default(),
@@ -189,6 +192,15 @@ impl<'a> Binder<'a> {
         self.subqueries.set(level + 1);
         let result = run();
         self.subqueries.set(level);
+        result
+    }
+
+    /// Runs one level deeper in recursive terms.
+    fn within_term<T>(&self, run: impl FnOnce() -> T) -> T {
+        let level = self.terms.get();
+        self.terms.set(level + 1);
+        let result = run();
+        self.terms.set(level);
         result
     }
 

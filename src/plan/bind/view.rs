@@ -29,6 +29,7 @@ impl Binder<'_> {
             next: Rc::clone(&self.next),
             depth: Rc::clone(&self.depth),
             subqueries: Rc::clone(&self.subqueries),
+            terms: Rc::clone(&self.terms),
             uses: RefCell::default(),
             grouping_arguments: RefCell::default(),
             merge_action: RefCell::default(),
