@@ -30,6 +30,7 @@ impl Binder<'_> {
             depth: Rc::clone(&self.depth),
             subqueries: Rc::clone(&self.subqueries),
             terms: Rc::clone(&self.terms),
+            values: self.values.clone(),
             uses: RefCell::default(),
             grouping_arguments: RefCell::default(),
             merge_action: RefCell::default(),
