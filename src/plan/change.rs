@@ -24,8 +24,9 @@ pub fn bind_change(
     source: &str,
     parameters: &mut Parameters,
 ) -> Result<BoundChange> {
+    let values = parameters.values.clone();
     let mut bound = parameters.with(context, |typing| {
-        let binder = Binder::new(typing, relations, source);
+        let binder = Binder::new(typing, relations, source).with_values(values);
         match statement {
             Changing::Insert(insert) => binder.bind_insert_change(target, checks, insert),
             Changing::Update(update) => binder.bind_update(target, update),

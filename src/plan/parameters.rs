@@ -35,7 +35,7 @@ pub struct Parameters {
     pub types: Vec<Option<PgType>>,
     /// Whether the text may name parameters: a prepared statement's may.
     pub allowed: bool,
-    /// Values, once bound: then the plan holds them in place of the placeholders.
+    /// Values of a plan that is to be run, which holds them in place of the placeholders; `None` where only types are asked for.
     pub values: Option<Vec<ScalarValue>>,
     /// Whether what was bound depends on the session or the moment: then the plan is good for one execution.
     pub contextual: bool,
@@ -44,6 +44,11 @@ pub struct Parameters {
 impl Parameters {
     /// For a text that was not prepared: `$1` is 42P02.
     pub fn none() -> Self {
+        Self { values: Some(Vec::new()), ..Self::default() }
+    }
+
+    /// The same for a query that is kept, and not run now.
+    pub fn to_define() -> Self {
         Self::default()
     }
 
@@ -116,7 +121,9 @@ pub fn bind_query(
     source: &str,
     parameters: &mut Parameters,
 ) -> Result<BoundQuery> {
-    let bound = parameters.with(context, |typing| Binder::new(typing, relations, source).bind_query(query))?;
+    let values = parameters.values.clone();
+    let bound = parameters
+        .with(context, |typing| Binder::new(typing, relations, source).with_values(values).bind_query(query))?;
     parameters.fill(bound)
 }
 
@@ -137,8 +144,10 @@ pub fn bind_insert(
     source: &str,
     parameters: &mut Parameters,
 ) -> Result<BoundQuery> {
+    let values = parameters.values.clone();
     let bound = parameters.with(context, |typing| {
-        Binder::new(typing, relations, source).bind_insert(target.relation, target.columns, target.named, query)
+        let binder = Binder::new(typing, relations, source).with_values(values);
+        binder.bind_insert(target.relation, target.columns, target.named, query)
     })?;
     parameters.fill(bound)
 }
@@ -182,13 +191,19 @@ pub fn constant_value(
         _ => Error::new(error.sqlstate(), error.message().replace("EXECUTE parameter", what)).at(error.position()),
     })?;
     let Some(expr) = exprs.into_iter().next() else { return Err(Error::internal("a constant was not bound")) };
-    evaluated(expr)
+    evaluated(expr, &[])
 }
 
-/// The value of an expression that no row and no parameter is needed for.
-pub(super) fn evaluated(expr: Expr) -> Result<ScalarValue> {
+/// The value of an expression that no row is needed for, with these values of its parameters.
+pub(super) fn evaluated(expr: Expr, values: &[ScalarValue]) -> Result<ScalarValue> {
+    let values = ParamValues::from(values.to_vec());
+    let filled = expr.transform_up(|part| {
+        let Expr::Placeholder(parameter) = part else { return Ok(Transformed::no(part)) };
+        let (value, metadata) = values.get_placeholders_with_values(&parameter.id)?.into_inner();
+        Ok(Transformed::yes(Expr::Literal(value, metadata)))
+    })?;
     let schema = DFSchema::empty();
-    let expr = evaluable(expr, &schema)?;
+    let expr = evaluable(filled.data, &schema)?;
     let options = RecordBatchOptions::new().with_row_count(Some(1));
     let row = RecordBatch::try_new_with_options(Arc::clone(schema.inner()), Vec::new(), &options)?;
     match expr.evaluate(&row)? {

@@ -183,7 +183,7 @@ impl Road<'_> {
             let query = crate::sql::parse_query(&view.query)?;
             let hidden = Some((oid, column.to_owned()));
             let relations = self.resolve_without(Names::OfView(&query, view, relation.owner), hidden).await?;
-            let bound = plan::bind_query(&query, &self.context, &relations, &view.query, &mut Parameters::none());
+            let bound = plan::bind_query(&query, &self.context, &relations, &view.query, &mut Parameters::to_define());
             if !bound.is_ok_and(|bound| bound.columns.len() >= relation.columns.len()) {
                 found.push((schema, name));
             }
@@ -205,7 +205,7 @@ impl Road<'_> {
             return Err(Error::unsupported("a view over files").at(file.position));
         }
         let relations = self.resolve(&names).await?;
-        let bound = plan::bind_query(query, &self.context, &relations, &self.source, &mut self.parameters)?;
+        let bound = plan::bind_query(query, &self.context, &relations, &self.source, &mut Parameters::to_define())?;
         let kept = plan::settled::query(text, &relations, &self.context).map_err(Error::without_position)?;
         let users =
             relations.by_name.iter().filter(|(_, relation)| self.snapshot.relation_by_oid(relation.oid()).is_some());

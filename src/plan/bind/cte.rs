@@ -27,8 +27,6 @@ use crate::plan::typing::{self, Coercion};
 pub(super) struct Cte {
     pub(super) name: String,
     bound: Bound,
-    /// Whether it stands for the rows so far in a recursive term.
-    of_term: bool,
 }
 
 impl Binder<'_> {
@@ -56,7 +54,7 @@ impl Binder<'_> {
                 let bound = self.query(&cte.query, &environment, Unknowns::Text)?;
                 self.with_column_names(bound, cte)?
             };
-            add(&mut environment, Cte { name, bound, of_term: false });
+            add(&mut environment, Cte { name, bound });
         }
         environment.pending = outer_pending;
         Ok(environment)
@@ -148,14 +146,13 @@ impl Binder<'_> {
             .map(|column| BoundColumn { origin: Origin::default(), unsettled: None, ..column.clone() })
             .collect();
         let names = super::names::unique(columns.iter().map(|column| column.name.as_str()));
-        let level = inner.ctes.iter().filter(|cte| cte.of_term).count();
-        let mut widths = Widths::new(&columns, start.plan.schema(), level);
+        let mut widths = Widths::new(&columns, start.plan.schema(), self.terms.get());
         let (table, step) = loop {
             let table = self.unique(name);
             let this = Bound { plan: work_table(&table, &names, &widths.types())?, columns: columns.clone() };
             let mut step_environment = inner.clone();
-            add(&mut step_environment, Cte { name: name.to_owned(), bound: this, of_term: true });
-            let step = self.branch(right, &step_environment, Unknowns::Wait)?;
+            add(&mut step_environment, Cte { name: name.to_owned(), bound: this });
+            let step = self.within_term(|| self.branch(right, &step_environment, Unknowns::Wait))?;
             let step = self.step_plan(name, step, &columns)?;
             if !widths.widen(step.schema()) {
                 break (table, step);

@@ -53,6 +53,8 @@ impl Binder<'_> {
             next: std::rc::Rc::clone(&self.next),
             depth: std::rc::Rc::clone(&self.depth),
             subqueries: std::rc::Rc::clone(&self.subqueries),
+            terms: std::rc::Rc::clone(&self.terms),
+            values: self.values.clone(),
             uses: std::cell::RefCell::default(),
             grouping_arguments: std::cell::RefCell::default(),
             merge_action: std::cell::RefCell::default(),

@@ -15,6 +15,7 @@ pub mod change;
 mod condition;
 mod cte;
 mod diagnostics;
+mod digits;
 mod expression;
 pub mod filled;
 mod from;
@@ -49,7 +50,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use datafusion::common::Column;
+use datafusion::common::{Column, ScalarValue};
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use sqlparser::ast;
 use sqlparser::tokenizer::Span;
@@ -81,6 +82,10 @@ pub struct Binder<'a> {
     depth: Rc<Cell<u32>>,
     /// Levels of subqueries in expressions.
     subqueries: Rc<Cell<u32>>,
+    /// Levels of recursive terms, those around the views included.
+    terms: Rc<Cell<usize>>,
+    /// The parameters' values of a plan that is bound to be run; `None` where only its types are asked for.
+    values: Option<Rc<[ScalarValue]>>,
     /// Where each column was used outside aggregates: for the position of 42803.
     uses: RefCell<Vec<ColumnUse>>,
     /// The arguments of `grouping(…)` and where they stand.
@@ -139,10 +144,18 @@ impl<'a> Binder<'a> {
             next: Rc::default(),
             depth: Rc::default(),
             subqueries: Rc::default(),
+            terms: Rc::default(),
+            values: None,
             uses: RefCell::default(),
             grouping_arguments: RefCell::default(),
             merge_action: RefCell::default(),
         }
+    }
+
+    /// For a plan that is run with these values of its parameters.
+    pub fn with_values(mut self, values: Option<Vec<ScalarValue>>) -> Self {
+        self.values = values.map(Rc::from);
+        self
     }
 
     /// Binds a whole query.
@@ -188,6 +201,15 @@ impl<'a> Binder<'a> {
         self.subqueries.set(level + 1);
         let result = run();
         self.subqueries.set(level);
+        result
+    }
+
+    /// Runs one level deeper in recursive terms.
+    fn within_term<T>(&self, run: impl FnOnce() -> T) -> T {
+        let level = self.terms.get();
+        self.terms.set(level + 1);
+        let result = run();
+        self.terms.set(level);
         result
     }
 

@@ -306,7 +306,7 @@ impl Binder<'_> {
         let state = SqlState::InvalidRowCountInLimitClause;
         let fetch = self.row_count(limit, Clause::Limit, state, environment);
         let fetch = fetch.map_err(|error| variable(error, limit, Clause::Limit, &bound))?;
-        if fetch.is_none() && query.fetch.as_ref().is_some_and(|fetch| fetch.with_ties) {
+        if limit.is_some_and(is_null) && query.fetch.as_ref().is_some_and(|fetch| fetch.with_ties) {
             let message = "row count cannot be null in FETCH FIRST ... WITH TIES clause";
             return Err(Error::new(state, message));
         }
@@ -351,7 +351,7 @@ impl Binder<'_> {
         Ok(LogicalPlan::Sort(Sort { input: Arc::new(plan), ..sort }))
     }
 
-    /// LIMIT's or OFFSET's expression as int8; a constant NULL is no limit.
+    /// LIMIT's or OFFSET's expression as int8, computed where the plan is to be run; NULL is no limit.
     fn row_count(
         &self,
         expr: Option<&ast::Expr>,
@@ -370,6 +370,9 @@ impl Binder<'_> {
         if super::values::has_subquery(&value.expr)? {
             return Err(Error::unsupported(format!("a subquery in {}", clause.name())).at(position));
         }
+        if value.expr.exists(|part| Ok(matches!(part, Expr::ScalarFunction(call) if call.func.as_async().is_some())))? {
+            return Err(Error::unsupported(format!("a function that waits in {}", clause.name())).at(position));
+        }
         let given = value.ty;
         let value = typing::coerce(self.typing, value, PgType::INT8, Coercion::Assignment).map_err(|error| {
             if error.sqlstate() != SqlState::DatatypeMismatch {
@@ -379,19 +382,20 @@ impl Binder<'_> {
             let message = format!("argument of {} must be type bigint, not type {given}", clause.name());
             Error::new(SqlState::DatatypeMismatch, message).at(position)
         })?;
-        let constant = match constant(&value.expr) {
+        if value.expr.is_volatile() {
+            self.typing.contextual.set(true);
+        }
+        let constant = constant(&value.expr);
+        if constant.as_ref().is_some_and(ScalarValue::is_null) {
+            return Ok(None);
+        }
+        // A statement may be prepared and a view defined with a count that cannot be computed, or is negative.
+        let Some(values) = &self.values else { return Ok(Some(value.expr)) };
+        let rows = match constant {
             Some(constant) => constant,
-            None if value.expr.exists(|part| Ok(matches!(part, Expr::Placeholder(_))))? => {
-                return Ok(Some(value.expr));
-            }
-            None => {
-                if value.expr.is_volatile() {
-                    self.typing.contextual.set(true);
-                }
-                evaluated(value.expr)?
-            }
+            None => evaluated(value.expr, values)?,
         };
-        match constant.cast_to(&DataType::Int64)? {
+        match rows.cast_to(&DataType::Int64)? {
             ScalarValue::Int64(Some(rows)) if rows < 0 => {
                 Err(Error::new(state, format!("{} must not be negative", clause.name())))
             }
@@ -413,6 +417,11 @@ fn variable(error: Error, expr: Option<&ast::Expr>, clause: Clause, bound: &Boun
         }
         _ => error,
     }
+}
+
+/// Whether it says NULL in so many words.
+fn is_null(expr: &ast::Expr) -> bool {
+    matches!(bare(expr), ast::Expr::Value(value) if value.value == ast::Value::Null)
 }
 
 /// The expression without parentheses, which mean nothing.

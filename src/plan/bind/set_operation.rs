@@ -4,7 +4,7 @@ use datafusion::logical_expr::{ExprFunctionExt as _, LogicalPlan, LogicalPlanBui
 use sqlparser::ast;
 
 use super::scope::{Environment, Origin};
-use super::{Binder, Bound, BoundColumn, Unknowns, names, plan_columns};
+use super::{Binder, Bound, BoundColumn, Unknowns, digits, names, plan_columns};
 use crate::encode::types::PgType;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::typing::{self, Coercion};
@@ -91,8 +91,10 @@ impl Binder<'_> {
                 ty = PgType::TEXT;
             }
             let coerce = |value| typing::coerce(self.typing, value, ty, Coercion::Implicit);
-            a.push(coerce(x)?.expr.alias(name));
-            b.push(coerce(y)?.expr.alias(name));
+            let (mut x, mut y) = (coerce(x)?.expr, coerce(y)?.expr);
+            digits::alike(ty, vec![(&mut x, left.plan.schema().as_ref()), (&mut y, right.plan.schema().as_ref())]);
+            a.push(x.alias(name));
+            b.push(y.alias(name));
             columns.push(BoundColumn {
                 name: left.columns.get(index).map(|column| column.name.clone()).unwrap_or_default(),
                 ty,

@@ -29,6 +29,8 @@ impl Binder<'_> {
             next: Rc::clone(&self.next),
             depth: Rc::clone(&self.depth),
             subqueries: Rc::clone(&self.subqueries),
+            terms: Rc::clone(&self.terms),
+            values: self.values.clone(),
             uses: RefCell::default(),
             grouping_arguments: RefCell::default(),
             merge_action: RefCell::default(),

@@ -11,21 +11,21 @@ use crate::builtins::functions::kernel::{decimals, with_decimal};
 use crate::builtins::functions::numeric::DIGITS_MAX;
 use crate::encode::types::NUMERIC_COLUMN;
 
-/// Times that a recursive term is bound to learn its digits.
-const ROUNDS_MAX: u32 = 4;
-
-/// Recursive terms inside each other that are bound so often; those further inside take digits enough at once.
-const LEVELS_MAX: usize = 2;
+/// Times that a recursive term is bound to learn its digits, by how many are around it: each level multiplies the times. Terms
+/// further inside take digits enough at once.
+const ROUNDS_MAX: [u32; 3] = [4, 4, 1];
 
 /// What carries the columns of a recursive query, as far as it is known.
 pub(super) struct Widths {
     columns: Vec<Width>,
     rounds: u32,
+    rounds_max: u32,
 }
 
 struct Width {
     ty: DataType,
-    /// Digits behind the point in the non-recursive term, and how many the first step adds.
+    /// Digits before and behind the point in the non-recursive term, and how many the first step adds behind it.
+    whole: i16,
     first: i8,
     gained: i8,
     /// The digits are what they are, whatever the term makes: those of other types and of numerics with a modifier; those of
@@ -38,8 +38,12 @@ impl Widths {
     pub(super) fn new(columns: &[BoundColumn], start: &DFSchema, level: usize) -> Self {
         let columns = columns.iter().zip(start.fields());
         let columns = columns.map(|(column, field)| Width::new(field.data_type().clone(), column.ty.typmod < 0));
-        let mut widths = Self { columns: columns.collect(), rounds: 0 };
-        if level >= LEVELS_MAX {
+        Self::within(ROUNDS_MAX.get(level).copied().unwrap_or(0), columns.collect())
+    }
+
+    fn within(rounds_max: u32, columns: Vec<Width>) -> Self {
+        let mut widths = Self { columns, rounds: 0, rounds_max };
+        if rounds_max == 0 {
             widths.settle();
         }
         widths
@@ -76,17 +80,20 @@ impl Widths {
                 changed = true;
             }
         }
-        if changed && self.rounds == ROUNDS_MAX {
+        if changed && self.rounds == self.rounds_max {
             self.settle();
         }
         changed
     }
 
-    /// Gives all columns the digits of the longest one, and no others any more.
+    /// Gives all columns the digits of the longest one, and no others any more. A column keeps its own where those would take
+    /// the place of digits before the point that its first rows have.
     fn settle(&mut self) {
         let open = self.columns.iter().filter(|column| !column.settled).filter_map(Width::scale);
-        let scale = open.fold(NUMERIC_COLUMN.1, i8::max);
+        let longest = open.fold(NUMERIC_COLUMN.1, i8::max);
         for column in self.columns.iter_mut().filter(|column| !column.settled) {
+            let fits = column.whole + i16::from(longest) <= i16::from(DIGITS_MAX);
+            let scale = column.scale().filter(|_| !fits).unwrap_or(longest);
             column.ty = with_decimal(&column.ty, &DataType::Decimal128(DIGITS_MAX, scale));
             column.settled = true;
         }
@@ -96,8 +103,9 @@ impl Widths {
 impl Width {
     /// `plain`: the type has no modifier.
     fn new(ty: DataType, plain: bool) -> Self {
-        let scale = decimals(&ty).map(|(_, scale)| scale);
-        Self { first: scale.unwrap_or(0), gained: 0, settled: !plain || scale.is_none(), ty }
+        let own = decimals(&ty);
+        let first = own.map_or(0, |(_, scale)| scale);
+        Self { whole: own.map_or(0, whole), first, gained: 0, settled: !plain || own.is_none(), ty }
     }
 
     fn scale(&self) -> Option<i8> {
@@ -134,8 +142,16 @@ mod tests {
 
     /// What the columns end with, and how often the term was bound.
     fn widened(start: &[Digits], step: impl Fn(&[Digits]) -> Vec<Digits>) -> (Vec<Digits>, u32) {
+        widened_within(ROUNDS_MAX[0], start, step)
+    }
+
+    fn widened_within(
+        rounds_max: u32,
+        start: &[Digits],
+        step: impl Fn(&[Digits]) -> Vec<Digits>,
+    ) -> (Vec<Digits>, u32) {
         let columns = start.iter().map(|digits| Width::new(decimal(*digits), true)).collect();
-        let mut widths = Widths { columns, rounds: 0 };
+        let mut widths = Widths::within(rounds_max, columns);
         let mut bound = 0;
         loop {
             let own: Vec<Digits> = widths.types().iter().filter_map(decimals).collect();
@@ -172,7 +188,27 @@ mod tests {
         let start: Vec<Digits> = (0..30).map(|at| if at == 29 { (30, 20) } else { (2, 1) }).collect();
         let (own, bound) = widened(&start, |own| own.iter().skip(1).chain(own.last()).copied().collect());
         assert!(own.iter().all(|(_, scale)| *scale == 20), "{own:?}");
-        assert_eq!(bound, ROUNDS_MAX + 1);
+        assert_eq!(bound, ROUNDS_MAX[0] + 1);
+    }
+
+    #[test]
+    fn what_is_not_known_takes_no_digits_before_the_point() {
+        let divided = |(_, scale): Digits| (38, scale.max(16));
+        let start = [(2, 1), (2, 1), (2, 1), (2, 1), (2, 1), (2, 1), (31, 0)];
+        let step = |own: &[Digits]| vec![own[1], own[2], own[3], own[4], own[5], divided(own[5]), (38, 0)];
+        let (own, bound) = widened(&start, step);
+        assert_eq!(own, [(38, 16), (38, 16), (38, 16), (38, 16), (38, 16), (38, 16), (38, 0)]);
+        assert_eq!(bound, ROUNDS_MAX[0] + 1);
+    }
+
+    #[test]
+    fn terms_inside_others_are_bound_twice_or_once() {
+        let step = |own: &[Digits]| vec![(38, 0), (38, own[1].1.max(16)), (own[2].0 + 2, own[2].1 + 1)];
+        let start = [(31, 0), (2, 1), (2, 1)];
+        assert_eq!(widened_within(1, &start, step), (vec![(38, 0), (38, 16), (38, 16)], 2));
+        let step = |own: &[Digits]| vec![(38, 0), (38, own[1].1.max(12)), (38, own[2].1.max(12))];
+        assert_eq!(widened_within(1, &[(31, 0), (2, 1), (38, 10)], step), (vec![(38, 0), (38, 12), (38, 12)], 2));
+        assert_eq!(widened_within(0, &[(31, 0), (2, 1), (38, 10)], step), (vec![(38, 0), (38, 10), (38, 10)], 1));
     }
 
     #[test]
@@ -180,7 +216,7 @@ mod tests {
         let list = |digits: Digits| DataType::new_list(decimal(digits), true);
         let columns =
             vec![Width::new(DataType::Int32, true), Width::new(decimal((6, 2)), false), Width::new(list((2, 1)), true)];
-        let mut widths = Widths { columns, rounds: 0 };
+        let mut widths = Widths::within(ROUNDS_MAX[0], columns);
         assert!(widths.widen(&schema([DataType::Int64, decimal((9, 5)), list((3, 2))])));
         assert_eq!(widths.types(), [DataType::Int32, decimal((6, 2)), list((38, 2))]);
     }

@@ -8,7 +8,7 @@ use datafusion::common::{Column, ScalarValue};
 use datafusion::logical_expr::expr::{WindowFunction, WindowFunctionParams};
 use datafusion::logical_expr::utils::find_window_exprs;
 use datafusion::logical_expr::{
-    Expr, ExprSchemable as _, LogicalPlan, LogicalPlanBuilder, SortExpr, WindowFrame, WindowFrameBound,
+    Case, Expr, ExprSchemable as _, LogicalPlan, LogicalPlanBuilder, SortExpr, WindowFrame, WindowFrameBound,
     WindowFrameUnits, WindowFunctionDefinition, cast, lit,
 };
 use sqlparser::ast;
@@ -68,6 +68,8 @@ impl Binder<'_> {
                 *value = cast(std::mem::replace(value, lit(0)), wide);
             }
         }
+        let nowhere = matches!(call.function.name, "lag" | "lead")
+            && args.get(1).and_then(constant).is_some_and(|offset| offset.is_null());
         if let Some(refused) = refused_count(call.function.name, &args) {
             return Err(refused);
         }
@@ -110,6 +112,12 @@ impl Binder<'_> {
         let expr = match finish {
             Some(finish) => finish.apply(expr)?,
             None => expr,
+        };
+        // An offset of NULL gives NULL, where the engine takes it for none. The call stays: its arguments may be aggregates.
+        let expr = if nowhere {
+            Expr::Case(Case::new(None, vec![(Box::new(lit(false)), Box::new(expr))], None))
+        } else {
+            expr
         };
         Ok(Typed { expr, ty: call.returns, position })
     }

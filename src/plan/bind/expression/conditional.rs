@@ -1,12 +1,12 @@
 //! CASE, COALESCE, NULLIF, GREATEST and LEAST: values of one common type.
 
-use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::TreeNode as _;
+use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::logical_expr::{Case, Expr, lit};
 use sqlparser::ast;
 use sqlparser::ast::Spanned as _;
 
-use super::super::Binder;
+use super::super::{Binder, digits};
 use super::Context;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::typing::{self, Coercion, Typed};
@@ -41,10 +41,12 @@ impl Binder<'_> {
         refuse_sets(all.iter().map(|value| (&value.expr, value.position)), "CASE")?;
         let ty = typing::common_type(self.typing, &all, "CASE")?;
         let coerce = |value: Typed| typing::coerce(self.typing, value, ty, Coercion::Implicit).map(|value| value.expr);
-        let results = results.into_iter().map(coerce).collect::<Result<Vec<_>>>()?;
-        let otherwise = otherwise.map(coerce).transpose()?.map(Box::new);
+        let mut results = results.into_iter().map(coerce).collect::<Result<Vec<_>>>()?;
+        let mut otherwise = otherwise.map(coerce).transpose()?;
+        let schema: &DFSchema = &context.scope.schema;
+        digits::alike(ty, results.iter_mut().chain(&mut otherwise).map(|value| (value, schema)).collect());
         let branches = conditions.into_iter().map(Box::new).zip(results.into_iter().map(Box::new)).collect();
-        Ok(Typed { expr: Expr::Case(Case::new(None, branches, otherwise)), ty, position })
+        Ok(Typed { expr: Expr::Case(Case::new(None, branches, otherwise.map(Box::new))), ty, position })
     }
 
     /// With an operand each condition is a comparison, with the operator that its own type asks for.

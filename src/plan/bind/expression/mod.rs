@@ -11,12 +11,13 @@ pub(super) mod row;
 mod special;
 pub(super) mod types;
 
-use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::{Expr, lit};
 use sqlparser::ast;
 use sqlparser::ast::Spanned as _;
 
 use super::scope::Scope;
 use super::{Binder, settle};
+use crate::builtins::functions::kernel::decimals;
 use crate::encode::types::PgType;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::typing::{self, Typed};
@@ -246,7 +247,7 @@ impl Binder<'_> {
             ast::Value::Placeholder(name) => {
                 let number = name.strip_prefix('$').and_then(|digits| digits.parse::<usize>().ok());
                 match number {
-                    Some(number) if (1..=65_535).contains(&number) => typing::parameter(self.typing, number, position),
+                    Some(number) if (1..=65_535).contains(&number) => self.parameter(number, position),
                     _ => {
                         let message = format!("there is no parameter {name}");
                         Err(Error::new(SqlState::UndefinedParameter, message).at(position))
@@ -255,6 +256,16 @@ impl Binder<'_> {
             }
             other => typing::literal(other, position),
         }
+    }
+
+    /// A parameter; one of numerics is its value as soon as there is one, since its digits decide those of what is made of it.
+    fn parameter(&self, number: usize, position: Option<u32>) -> Result<Typed> {
+        let mut parameter = typing::parameter(self.typing, number, position)?;
+        let value = self.values.as_ref().and_then(|values| values.get(number.checked_sub(1)?));
+        if let Some(value) = value.filter(|value| decimals(&value.data_type()).is_some()) {
+            parameter.expr = lit(value.clone());
+        }
+        Ok(parameter)
     }
 
     pub(super) fn call(&self, name: &str, arguments: Vec<Typed>, position: Option<u32>) -> Result<Typed> {

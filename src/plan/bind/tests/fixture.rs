@@ -160,7 +160,7 @@ pub(super) fn bind_over(relations: &Relations, text: &str) -> Result<BoundQuery>
     let mut parsed = crate::sql::parse(text)?;
     let Statement::Query(query) = parsed.remove(0).statement else { panic!("a query expected: {text}") };
     let typing = typing();
-    Binder::new(&typing, relations, text).bind_query(&query)
+    Binder::new(&typing, relations, text).with_values(Some(Vec::new())).bind_query(&query)
 }
 
 pub(super) fn bind(text: &str) -> Result<BoundQuery> {
