@@ -577,8 +577,8 @@ mod tests {
             (0.285, FLOAT8_DIGITS, 2, "29"),
             (1.00499999999999, FLOAT8_DIGITS, 2, "100"),
             (10_000_000_000.005, FLOAT8_DIGITS, 2, "1000000000001"),
-            (99_999_999_999.4995, FLOAT8_DIGITS, 3, "99999999999500"),
-            (99_999_999_999.4994, FLOAT8_DIGITS, 3, "99999999999499"),
+            (99999999999.4995, FLOAT8_DIGITS, 3, "99999999999500"),
+            (99999999999.4994, FLOAT8_DIGITS, 3, "99999999999499"),
         ];
         for (value, digits, scale, expected) in cases {
             assert_eq!(cast_float(value, digits, scale).unwrap().to_string(), expected, "{value} at {scale}");
