@@ -273,15 +273,17 @@ pub(super) fn quantile(values: &mut [f64], alpha: f64) -> f64 {
 
 /// The value below which `alpha` of the weight lies, between neighbours in proportion; 0 of nothing. A pair is a value and its weight.
 ///
-/// Values stand one after the other, each as wide as its weight. The quantile is the mean of a window as wide as the mean weight,
-/// which with `alpha` goes from the first values to the last: of equal weights that is [`quantile`].
+/// Values stand one after the other, each as wide as its weight. The quantile is the mean of a window as wide as the least weight,
+/// which with `alpha` goes from the first value to the last: of equal weights that is [`quantile`], and a value of twice the
+/// weight is one that is there twice.
 pub(super) fn weighted_quantile(mut pairs: Vec<(f64, f64)>, alpha: f64, pulse: Pulse<'_>) -> Result<f64, Stopped> {
     // They would stand between others as if they were there.
     pairs.retain(|pair| pair.1 > 0.0);
     sort(&mut pairs, pulse)?;
     let Some(last) = pairs.last() else { return Ok(0.0) };
     let total: f64 = pairs.iter().map(|pair| pair.1).sum();
-    let width = total / pairs.len() as f64;
+    // A narrower one would be lost in rounding.
+    let width = pairs.iter().fold(f64::INFINITY, |least, pair| pair.1.min(least)).max(total * 1e-9);
     let start = alpha * (total - width);
     let end = start + width;
     let (mut below, mut found, mut away) = (0.0, None, 0.0);
@@ -375,7 +377,14 @@ mod tests {
         assert_eq!(of(&[vec![(0.0, 90.0)], light(1)].concat(), 0.8), 0.0);
         assert_eq!(of(&[light(1), vec![(11.0, 90.0)]].concat(), 0.2), 11.0);
         assert_eq!(of(&[light(1), vec![(11.0, 90.0)], light(12)].concat(), 0.5), 11.0);
-        assert!(of(&[vec![(0.0, 90.0)], light(1)].concat(), 0.95) > 3.0);
+        let near = |found: f64, expected: f64| assert!((found - expected).abs() < 1e-9, "{found} {expected}");
+        near(of(&[vec![(0.0, 90.0)], light(1)].concat(), 0.95), 5.05);
+        // As often as it weighs.
+        for alpha in [0.1, 0.3, 0.5, 0.77] {
+            let twice = vec![(1.0, 1.0), (2.0, 1.0), (2.0, 1.0), (4.0, 1.0), (7.0, 1.0), (7.0, 1.0), (7.0, 1.0)];
+            near(of(&[(1.0, 0.5), (2.0, 1.0), (4.0, 0.5), (7.0, 1.5)], alpha), of(&twice, alpha));
+        }
+        assert_eq!(of(&[(1.0, 1.0), (2.0, 1e-300), (3.0, 1.0)], 0.75), 3.0);
     }
 
     #[test]
