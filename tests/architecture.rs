@@ -83,8 +83,14 @@ fn is_test_file(path: &Path) -> bool {
     path.components().any(|part| matches!(part.as_os_str().to_str(), Some("tests" | "tests.rs" | "faulty.rs")))
 }
 
+/// The root of the package. Asked when the tests run, not when they are compiled: checkouts that share a target
+/// folder share what is compiled.
+fn package() -> PathBuf {
+    PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap())
+}
+
 fn sources() -> (PathBuf, Vec<PathBuf>) {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let root = package().join("src");
     let mut files = Vec::new();
     source_files(&root, &mut files);
     files.retain(|file| !is_test_file(file));
@@ -136,7 +142,7 @@ const LIBRARIES_OF_DATA: &[&str] =
 
 #[test]
 fn libraries_of_data_have_one_version() {
-    let lock = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.lock")).unwrap();
+    let lock = std::fs::read_to_string(package().join("Cargo.lock")).unwrap();
     for library in LIBRARIES_OF_DATA {
         assert_eq!(lock.matches(&format!("\nname = \"{library}\"\n")).count(), 1, "{library}");
     }

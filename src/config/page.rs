@@ -2,15 +2,21 @@
 //!
 //! Such a part stands between two comments of a page. `LAKEGATE_WRITE_PAGES=1 cargo test --lib page_` writes it anew.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 const BEGIN: &str = "<!-- generated: begin -->\n";
 const END: &str = "<!-- generated: end -->\n";
 const WRITE: &str = "LAKEGATE_WRITE_PAGES";
 
+/// The root of the package. Asked when the tests run, not when they are compiled: checkouts that share a target
+/// folder share what is compiled.
+fn root() -> PathBuf {
+    PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap())
+}
+
 /// Panics when the generated part of `docs/<page>` is not `expected`, or writes it when the environment says so.
 pub(crate) fn check(page: &str, expected: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(page);
+    let path = root().join("docs").join(page);
     let text = std::fs::read_to_string(&path).unwrap();
     let (before, rest) = text.split_once(BEGIN).expect("the page has no generated part");
     let (found, after) = rest.split_once(END).expect("the generated part has no end");
