@@ -22,7 +22,8 @@ use crate::session::Pins;
 /// Commits what the transaction has staged; the versions that it made of the tables' places, where that is known.
 ///
 /// # Errors
-/// 40001 when another transaction's commit forbids it, and what a definition finds in the way; nothing is visible then.
+/// 40001 when another transaction's commit forbids it, and what a definition finds in the way; nothing is visible then. XX001 when it
+/// is committed and another program took its changes of a table away: nobody may run it again.
 pub(crate) async fn commit(
     ground: &Arc<Ground>,
     pins: &Pins,
@@ -137,17 +138,23 @@ async fn commit_several(
         }
     }
     pins.made.iter().for_each(|made| made.keep());
-    let applied = ground.lake.apply(reserved).await;
-    if let Err(error) = &applied
-        && is_of_store(error)
-    {
-        // It is committed: whoever meets the tables next writes what is missing.
-        tracing::warn!(transaction = id, %error, "could not write all of a committed transaction");
-        return Ok(HashMap::new());
-    }
+    let written = match ground.lake.apply(reserved).await {
+        Ok(written) => written,
+        Err(error) => {
+            // It is committed: whoever meets the tables next writes what is missing.
+            tracing::warn!(transaction = id, %error, "could not write all of a committed transaction");
+            return Ok(HashMap::new());
+        }
+    };
     let catalog = Arc::clone(&ground.catalog);
     tokio::spawn(async move { note_applied(&catalog, &id).await });
-    applied
+    if written.lost.is_empty() {
+        return Ok(written.versions);
+    }
+    let message = "the transaction was committed, but another program took its changes of a table away";
+    Err(Error::new(SqlState::DataCorrupted, message)
+        .with_detail(format!("It was committed without its changes of: {}.", written.lost.join(", ")))
+        .with_hint("Do not run it again as a whole: its other changes would be made twice."))
 }
 
 /// Refuses to write tables that somebody else has dropped: the rows would be nowhere.
@@ -225,8 +232,10 @@ pub async fn complete(ground: &Ground) {
             // Reading a table completes it.
             match ground.lake.table(location, Freshness::Latest).await {
                 Ok(table) => complete &= !table.awaits(&transaction.id),
-                // A table that is gone needs nothing.
-                Err(error) if error.sqlstate() == SqlState::UndefinedFile => {}
+                // A table that is gone may have been moved while it waited: its commit is not forgotten then.
+                Err(error)
+                    if error.sqlstate() == SqlState::UndefinedFile
+                        && matches!(ground.lake.has_records(&transaction.id).await, Ok(false)) => {}
                 Err(error) => {
                     tracing::warn!(transaction = transaction.id, %error, "could not complete a transaction");
                     complete = false;
@@ -235,6 +244,7 @@ pub async fn complete(ground: &Ground) {
         }
         if complete {
             note_applied(&ground.catalog, &transaction.id).await;
+            ground.lake.forget_records(&transaction.id).await;
         }
     }
 }

@@ -236,6 +236,11 @@ impl Lake {
         Ok(self.stores.resolve(location)?.location.to_string())
     }
 
+    /// The same text for all spellings of a place that the schemes of its store allow; of the local disk, links are not followed.
+    pub fn identity(&self, location: &str) -> Result<String> {
+        Ok(self.stores.resolve(location)?.identity())
+    }
+
     /// Makes a table without rows. A definition without columns adopts the Delta table that is at its location.
     ///
     /// # Errors

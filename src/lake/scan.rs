@@ -323,7 +323,7 @@ impl LakeScan {
         let Some(session) = state.as_any().downcast_ref::<SessionState>() else {
             return Err(DataFusionError::Internal("this table can be scanned by a SessionState only".to_owned()));
         };
-        let session = Arc::new(delegated::session(session, &self.table.location)?);
+        let session = Arc::new(delegated::session(session, &self.table)?);
         let provider = self.table.delta.table_provider().with_session(Arc::clone(&session)).await?;
         let of = provider.schema();
         let projection = wanted.fields().iter().map(|field| of.index_of(field.name()));

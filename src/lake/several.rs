@@ -93,6 +93,15 @@ impl Reserved {
     }
 }
 
+/// What became of a committed transaction's changes.
+#[derive(Debug)]
+pub struct Written {
+    /// The versions that they made of the tables' places, where that is known.
+    pub versions: HashMap<String, u64>,
+    /// The places of tables without them, because another program came between.
+    pub lost: Vec<String>,
+}
+
 impl Table {
     /// The transaction that has reserved the next version, and the number of its commit.
     pub(super) fn pending(&self) -> Option<(&str, &str)> {
@@ -209,12 +218,12 @@ impl Lake {
         Err(commit::overtaken())
     }
 
-    /// Writes the recorded commits of a transaction that has committed; the versions that they made, where that is known.
+    /// Writes the recorded commits of a transaction that has committed. A table whose reservation another program took away, or whose
+    /// reserved files it changed, keeps the other's change.
     ///
     /// # Errors
-    /// The store's: then whoever meets the tables next does it. 40001 when another program changed the same files after they
-    /// were reserved: that table keeps the other's change.
-    pub async fn apply(&self, reserved: Reserved) -> Result<HashMap<String, u64>> {
+    /// Whatever keeps it from writing now: then whoever meets the tables next does it.
+    pub async fn apply(&self, reserved: Reserved) -> Result<Written> {
         reserved.keep_files();
         let (mut lost, mut versions) = (Vec::new(), HashMap::new());
         for (number, one) in reserved.tables.iter().enumerate() {
@@ -238,11 +247,7 @@ impl Lake {
             }
         }
         self.forget_records(&reserved.id).await;
-        if lost.is_empty() {
-            return Ok(versions);
-        }
-        Err(commit::conflict("Another program changed rows of a table after this transaction had reserved it.")
-            .with_hint(format!("The transaction was committed without its changes of: {}", lost.join(", "))))
+        Ok(Written { versions, lost })
     }
 
     /// Frees the tables of a transaction that has not committed.
@@ -315,15 +320,8 @@ impl Lake {
             Err(object_store::Error::NotFound { .. }) => {
                 // It goes when all is done: the log must have moved on.
                 let newest = commit::newer(&table).await?;
-                if newest.awaits(&id) {
-                    let (read, newest) = (table.version(), newest.version());
-                    let message = format!(
-                        "the commit {pending} of {} is gone: version {read} waits for it, and so does {newest}",
-                        table.location()
-                    );
-                    return Err(Error::internal(message));
-                }
-                return Ok(Applied::Done(newest));
+                // A copy of the folder, made while its table waited, waits for ever.
+                return if newest.awaits(&id) { Err(not_its_own(&newest, &id)) } else { Ok(Applied::Done(newest)) };
             }
             Err(error) => return Err(error.into()),
         };
@@ -336,7 +334,12 @@ impl Lake {
             // Whoever reads this table need not learn of the other place.
             tracing::warn!(table = table.location(), transaction = id, %error, "could not write a recorded commit");
             let message = format!("could not write the commit that table \"{}\" waits for", table.location());
-            return Err(Error::new(SqlState::IoError, message));
+            return Err(match error.sqlstate() {
+                SqlState::UndefinedFile => Error::new(SqlState::DataCorrupted, message).with_hint(
+                    "If its folder was moved while it waited, move it back, read the table, and move it then.",
+                ),
+                _ => Error::new(SqlState::IoError, message),
+            });
         }
         let newest = commit::newer(&table).await?;
         match newest.pending() == table.pending() {
@@ -443,11 +446,25 @@ impl Lake {
         self.stores.in_warehouse(&format!("{RECORDS}/{pending}.json"))
     }
 
-    async fn forget_records(&self, id: &str) {
+    /// Whether recorded commits of the transaction are still there.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn has_records(&self, id: &str) -> Result<bool> {
+        let folder = self.stores.in_warehouse(&format!("{RECORDS}/{id}"))?;
+        Ok(folder.store.list(Some(&folder.path)).try_next().await?.is_some())
+    }
+
+    /// Removes the recorded commits of a transaction that is complete or given up.
+    pub async fn forget_records(&self, id: &str) {
         let removed = async {
             let folder = self.stores.in_warehouse(&format!("{RECORDS}/{id}"))?;
             let found = folder.store.list(Some(&folder.path)).map_ok(|meta| meta.location).boxed();
-            folder.store.delete_stream(found).try_for_each(|_| std::future::ready(Ok(()))).await?;
+            // Another server may do the same.
+            let is_gone = |error: &object_store::Error| matches!(error, object_store::Error::NotFound { .. });
+            let removed = folder.store.delete_stream(found).map(|one| one.map(drop));
+            let removed = removed.map(|one| if one.as_ref().is_err_and(is_gone) { Ok(()) } else { one });
+            removed.try_for_each(|()| std::future::ready(Ok(()))).await?;
             Ok::<(), Error>(())
         };
         if let Err(error) = removed.await {

@@ -72,6 +72,22 @@ pub(super) fn file(location: &Resolved, vector: &DeletionVectorDescriptor) -> Op
     }
 }
 
+/// The key under which the kernel looks for the vector's file, and the file's, where they differ: it takes the path of a URL for a key.
+pub(super) fn misread(location: &Resolved, vector: &DeletionVectorDescriptor) -> Option<(Path, Path)> {
+    let key = file(location, vector)?;
+    let url = match vector.storage_type {
+        StorageType::AbsolutePath => url::Url::parse(&vector.path_or_inline_dv).ok()?,
+        _ => {
+            let mut url = location.location.clone();
+            let rest: Path = key.prefix_match(&location.path)?.collect();
+            url.set_path(&format!("{}/{rest}", url.path().trim_end_matches('/')));
+            url
+        }
+    };
+    let opened = Path::from(url.path());
+    (opened != key).then_some((opened, key))
+}
+
 async fn read(location: &Resolved, vector: &DeletionVectorDescriptor) -> Result<RoaringTreemap> {
     let path = match vector.storage_type {
         StorageType::Inline => {

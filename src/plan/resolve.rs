@@ -394,16 +394,20 @@ fn misfit(
     table: &lake::Table,
     pinned: &[Arc<lake::Table>],
 ) -> Result<Option<Fit>> {
+    // A transaction's tables may be read by another spelling of their places.
+    let place = lake.identity(place)?;
+    let pinned = pinned.iter().map(|other| Ok((lake.identity(other.location())?, other)));
+    let pinned = pinned.collect::<Result<Vec<_>>>()?;
     for transaction in &now.transactions {
         let mut tables = Vec::with_capacity(transaction.tables.len());
         for (location, reserved) in &transaction.tables {
-            tables.push((lake.place(location)?, *reserved));
+            tables.push((lake.identity(location)?, *reserved));
         }
         let sees =
             |table: &lake::Table, reserved: u64| table.seen_version() > reserved && !table.awaits(&transaction.id);
-        let Some((_, reserved)) = tables.iter().find(|(other, _)| other == place) else { continue };
-        for other in pinned {
-            let Some((_, of_other)) = tables.iter().find(|(place, _)| place == other.location()) else { continue };
+        let Some((_, reserved)) = tables.iter().find(|(other, _)| *other == place) else { continue };
+        for (place, other) in &pinned {
+            let Some((_, of_other)) = tables.iter().find(|(other, _)| other == place) else { continue };
             match (sees(other, *of_other), sees(table, *reserved)) {
                 (true, false) => return Ok(Some(Fit::Newer)),
                 (false, true) => return Ok(Some(Fit::At(reserved.saturating_sub(1)))),

@@ -3,6 +3,7 @@
 
 mod emulator;
 mod faults;
+mod taken;
 mod unreliable;
 
 use crate::protocol::{Connection, Failure};

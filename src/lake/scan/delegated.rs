@@ -3,7 +3,7 @@
 //! delta-rs looks for the store of a file, or of its deletion vector, by a URL without what stands before the host. On Azure that is the
 //! container: several would be one, and files would be opened in whichever is there. So its session knows one store alone.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use datafusion::datasource::physical_plan::{FileGroup, ParquetSource};
@@ -22,9 +22,10 @@ use url::{Position, Url};
 
 use crate::error::Error;
 use crate::lake::footers;
-use crate::lake::stores::Resolved;
 use crate::lake::stores::bounds::{self, Allowed};
+use crate::lake::stores::renamed::RenamedStore;
 use crate::lake::table::Table;
+use crate::lake::vectors;
 
 /// A registry of one store.
 #[derive(Debug)]
@@ -47,8 +48,22 @@ impl ObjectStoreRegistry for OneStore {
     }
 }
 
-/// The session for delta-rs' scan of the table there.
-pub(super) fn session(state: &SessionState, location: &Resolved) -> Result<SessionState> {
+/// The table's store for delta-rs' scan. Of URLs that are not a disk's the kernel opens a deletion vector under the key that the URL's
+/// path would have as a name, encoded once more: there it finds what the URL means, and nothing else.
+fn store_of(table: &Table) -> Arc<dyn ObjectStore> {
+    let location = &table.location;
+    let store = Arc::clone(&location.store);
+    if location.is_local() {
+        return store;
+    }
+    let vectors = table.files.iter().filter_map(|file| file.vector.as_ref());
+    let keys: HashMap<Path, Path> = vectors.filter_map(|vector| vectors::misread(location, vector)).collect();
+    if keys.is_empty() { store } else { Arc::new(RenamedStore::new(store, keys)) }
+}
+
+/// The session for delta-rs' scan of the table.
+pub(super) fn session(state: &SessionState, table: &Table) -> Result<SessionState> {
+    let location = &table.location;
     let known_as = location.location.as_object_store_url();
     let engine = state.runtime_env();
     // When the plan runs, the engine is asked for a store of that name, and the files are read from the one here. Under a name that
@@ -57,15 +72,15 @@ pub(super) fn session(state: &SessionState, location: &Resolved) -> Result<Sessi
         if known_as == location.url { Arc::clone(&location.store) } else { Arc::new(InMemory::new()) };
     engine.register_object_store(known_as.as_ref(), named);
     let url: &Url = known_as.as_ref();
-    let one = OneStore { url: url.clone(), store: Arc::clone(&location.store) };
+    let one = OneStore { url: url.clone(), store: store_of(table) };
     let mut runtime = RuntimeEnvBuilder::from_runtime_env(engine).with_object_store_registry(Arc::new(one));
     runtime.cache_manager.file_metadata_cache = Some(footers::of_store(engine, &location.url));
     let runtime = runtime.build_arc()?;
     Ok(SessionStateBuilder::new_from_existing(state.clone()).with_runtime_env(runtime).build())
 }
 
-/// Refuses a plan that would open what the log may not name. delta-rs has read the log once more, and it may be another one by now:
-/// files that the table does not know are looked at here.
+/// Refuses a plan that would open what the log may not name. Should delta-rs read the log once more, it may be another one by then:
+/// files that the table does not know are looked at here. Deletion vectors have been read by now, of the files that the table knows.
 ///
 /// # Errors
 /// 42501.

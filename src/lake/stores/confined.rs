@@ -20,7 +20,7 @@ use object_store::{
 /// Nothing harder than that: where the folder's name has a space or `%`, delta-rs asks for `_last_checkpoint` under a key that it has
 /// encoded once too often, and goes on without it.
 ///
-/// Only the kernel lists with an offset, and it takes the keys for paths of URLs: it gets them with `%` and `\` encoded, for what it
+/// Of what the server calls, only the kernel lists with an offset, and it takes the keys for paths of URLs: it gets them with `%` and `\` encoded, for what it
 /// makes of them is decoded before it is opened.
 #[derive(Debug)]
 pub struct ConfinedStore {

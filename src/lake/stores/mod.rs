@@ -14,6 +14,7 @@ pub mod faulty;
 pub(super) mod local;
 pub mod overlay;
 pub mod probe;
+pub(super) mod renamed;
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -81,6 +82,15 @@ impl Resolved {
     /// Whether it lies on a local disk.
     pub fn is_local(&self) -> bool {
         self.location.scheme() == "file"
+    }
+
+    /// The same text for all spellings that the schemes of its store allow: no URL to open.
+    pub fn identity(&self) -> String {
+        if self.is_local() {
+            return self.location.to_string();
+        }
+        let (kind, bucket) = bounds::bucket(&self.location);
+        format!("{kind}://{bucket}/{}", self.path)
     }
 
     /// Whether a bucket of that name, of whichever account and under whichever of its store's schemes, may be the place's.
@@ -231,7 +241,7 @@ impl Stores {
         &self.counters
     }
 
-    /// Registers every store known so far with a runtime that has another registry than this one.
+    /// Registers every store known so far with a runtime.
     pub fn register(&self, runtime: &RuntimeEnv) {
         let known: Vec<_> = self.by_bucket.lock().iter().map(|(url, store)| (url.clone(), Arc::clone(store))).collect();
         for (url, store) in known {

@@ -188,3 +188,17 @@ mod careless {
         }
     }
 }
+
+#[test]
+fn spellings_of_a_place_have_one_identity() {
+    let stores = Stores::new("memory://lake", HashMap::new()).unwrap();
+    let identity = |place: &str| stores.resolve(place).unwrap().identity();
+    assert_eq!(identity("memory://lake/a/t/"), identity("memory://lake/a/t"));
+    assert_ne!(identity("memory://lake/a/t"), identity("memory://lake/a/T"));
+    assert_ne!(identity("memory://lake/a/t"), identity("memory://other/a/t"));
+    let options = HashMap::from([("aws_region".to_owned(), "eu-west-1".to_owned())]);
+    let stores = Stores::new("s3://lake/w", options).unwrap();
+    let identity = |place: &str| stores.resolve(place).unwrap().identity();
+    assert_eq!(identity("s3://lake/a b/t"), identity("s3a://lake/a%20b/t"));
+    assert_ne!(identity("s3://lake/a/t"), identity("s3://other/a/t"));
+}

@@ -102,6 +102,56 @@ async fn a_deletion_vector_outside_of_the_folder_is_refused() {
     }
 }
 
+/// A vector of one row, as the first in its file.
+fn vector_file(row: u64) -> Vec<u8> {
+    let mut data = 1_681_511_377_u32.to_le_bytes().to_vec();
+    roaring::RoaringTreemap::from_iter([row]).serialize_into(&mut data).unwrap();
+    let size = u32::try_from(data.len()).unwrap().to_be_bytes();
+    let sum = crc32fast::hash(&data).to_be_bytes();
+    [&[1], &size[..], &data, &sum].concat()
+}
+
+/// Its scan is delta-rs', whose kernel takes the paths of URLs for keys.
+#[tokio::test(flavor = "multi_thread")]
+async fn deletion_vectors_are_found_below_names_that_urls_encode() {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let lake = lake_over(Arc::clone(&store));
+    let origin = "memory://lake/in/o";
+    lake.create(&spec(origin, int_spec().columns), CreateMode::New).await.unwrap();
+    append(&lake, origin, 0..3).await.unwrap();
+    let rows = lake.table(origin, Freshness::Latest).await.unwrap().files[0].clone();
+    let protocol = r#""minReaderVersion":3,"minWriterVersion":7,"readerFeatures":["deletionVectors"],"writerFeatures":["deletionVectors"]"#;
+    let in_folder = "ab/deletion_vector_d2c639aa-8816-431a-aaf6-d3fe2512ff61.bin";
+    let context = SessionContext::new();
+    for (number, (kind, text, key)) in [
+        ("u", "ab^-aqEH.-t@S}K{vb[*k^", format!("in/a b/t0/{in_folder}")),
+        ("p", "memory://lake/in/v%20%5Bw%5D%2541/x.bin", "in/v [w]%41/x.bin".to_owned()),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let bytes = vector_file(1);
+        let size = bytes.len() - 9;
+        store.put(&object_store::path::Path::parse(&key).unwrap(), bytes.into()).await.unwrap();
+        let vector = format!(
+            r#"{{"storageType":"{kind}","pathOrInlineDv":"{text}","offset":1,"sizeInBytes":{size},"cardinality":1}}"#
+        );
+        let file = format!(
+            r#""path":"{origin}/{}","size":{},"stats":"{{\"numRecords\":3}}","deletionVector":{vector}"#,
+            rows.name, rows.bytes
+        );
+        log_of(&store, &format!("in/a b/t{number}"), protocol, "{}", &file).await;
+        let table = lake.table(&format!("memory://lake/in/a b/t{number}"), Freshness::Latest).await.unwrap();
+        assert!(table.special);
+        let name = format!("t{number}");
+        context.register_table(&name, table.provider().unwrap()).unwrap();
+        let rows = context.sql(&format!("SELECT a FROM {name} ORDER BY a")).await.unwrap().collect().await.unwrap();
+        let rows: Vec<i32> =
+            rows.iter().flat_map(|batch| batch["a"].as_primitive::<Int32Type>().values().to_vec()).collect();
+        assert_eq!(rows, [0, 2], "{text}");
+    }
+}
+
 /// Names with something before their host, as Azure's long form has the container.
 #[tokio::test(flavor = "multi_thread")]
 async fn delta_rs_opens_files_of_the_tables_own_store_alone() {

@@ -115,6 +115,58 @@ async fn what_was_decided_before_a_crash_is_completed_by_whoever_reads() {
     }
     append(&lakes[1], PLACES[1], 9..10).await.unwrap();
     assert_eq!(rows(&lakes[0], PLACES[1]).await, [5, 6, 7, 9]);
+    assert!(lakes[1].has_records(ONE).await.unwrap());
+    lakes[1].forget_records(ONE).await;
+    assert!(!lakes[1].has_records(ONE).await.unwrap());
+}
+
+/// Moves, or copies, the objects below one folder to another one.
+async fn transfer(store: &Arc<dyn ObjectStore>, from: &str, to: &str, moves: bool) {
+    let folder = object_store::path::Path::from(from);
+    let found: Vec<_> = store.list(Some(&folder)).try_collect().await.unwrap();
+    for meta in found {
+        let rest: object_store::path::Path = meta.location.prefix_match(&folder).unwrap().collect();
+        store.copy(&meta.location, &object_store::path::Path::from(format!("{to}/{rest}"))).await.unwrap();
+        if moves {
+            store.delete(&meta.location).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_was_moved_while_it_waited_is_told_and_loses_nothing() {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let (lakes, decided) = servers(Arc::clone(&store)).await;
+    let reserved = reserved(&lakes[0], ONE, 5..8).await;
+    reserved.keep_files();
+    drop(reserved);
+    decided.committed.lock().insert(ONE.to_owned());
+    transfer(&store, "t", "moved", true).await;
+    let moved = "memory://lake/moved";
+    for _ in 0..2 {
+        let error = lakes[1].table(moved, Freshness::Latest).await.unwrap_err();
+        assert_eq!(error.sqlstate(), SqlState::DataCorrupted, "{error}");
+        assert!(error.hint().unwrap().contains("move it back"), "{error}");
+        assert!(append(&lakes[1], moved, 9..10).await.is_err());
+    }
+    transfer(&store, "moved", "t", true).await;
+    assert_eq!(rows(&lakes[1], PLACES[0]).await, [5, 6, 7]);
+    transfer(&store, "t", "moved", true).await;
+    assert_eq!(rows(&lakes[1], moved).await, [5, 6, 7]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_of_a_folder_that_waited_is_told() {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let (lakes, decided) = servers(Arc::clone(&store)).await;
+    let reserved = reserved(&lakes[0], ONE, 5..8).await;
+    transfer(&store, "t", "copy", false).await;
+    decided.committed.lock().insert(ONE.to_owned());
+    lakes[0].apply(reserved).await.unwrap();
+    let error = lakes[1].table("memory://lake/copy", Freshness::Latest).await.unwrap_err();
+    assert_eq!(error.sqlstate(), SqlState::DataCorrupted, "{error}");
+    assert!(error.hint().unwrap().contains("copy it again"), "{error}");
+    assert_eq!(rows(&lakes[1], PLACES[0]).await, [5, 6, 7]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -196,7 +248,7 @@ async fn who_spells_the_places_otherwise_completes_it_too() {
         decided.committed.lock().insert(ONE.to_owned());
         assert_eq!(rows(&lakes[1], SPELLED[0]).await, [5, 6, 7]);
         append(&lakes[1], SPELLED[1], 9..10).await.unwrap();
-        assert_eq!(lakes[0].apply(reserved).await.unwrap(), versions);
+        assert_eq!(lakes[0].apply(reserved).await.unwrap().versions, versions);
         for lake in &lakes {
             assert_eq!(rows(lake, PLACES[0]).await, [5, 6, 7]);
             assert_eq!(rows(lake, PLACES[1]).await, [5, 6, 7, 9]);
@@ -227,9 +279,8 @@ async fn a_reservation_that_somebody_took_away_is_told() {
     let version = reserved.places().next().unwrap().1;
     decided.committed.lock().insert(ONE.to_owned());
     forge(&store, version + 1, "").await;
-    let error = lakes[0].apply(reserved).await.unwrap_err();
-    assert_eq!(error.sqlstate(), SqlState::SerializationFailure);
-    assert!(error.hint().unwrap().ends_with(PLACES[0]), "{error}");
+    let written = lakes[0].apply(reserved).await.unwrap();
+    assert!(written.lost.len() == 1 && written.lost[0].ends_with(PLACES[0]), "{written:?}");
     assert_eq!(rows(&lakes[1], PLACES[0]).await, [0, 1]);
     assert_eq!(rows(&lakes[1], PLACES[1]).await, [5, 6, 7]);
 }
@@ -246,8 +297,8 @@ async fn another_programs_change_after_the_decision_stays_and_is_told() {
     let commit = format!("{{\"remove\":{{\"path\":\"{file}\",\"deletionTimestamp\":1,\"dataChange\":true}}}}\n");
     let path = object_store::path::Path::from(format!("t/_delta_log/{:020}.json", before.version() + 2));
     store.put(&path, commit.into()).await.unwrap();
-    let error = lakes[0].apply(reserved).await.unwrap_err();
-    assert_eq!(error.sqlstate(), SqlState::SerializationFailure);
+    let written = lakes[0].apply(reserved).await.unwrap();
+    assert!(written.lost.len() == 1 && written.lost[0].ends_with(PLACES[0]), "{written:?}");
     assert_eq!(rows(&lakes[1], PLACES[0]).await, Vec::<i32>::new());
     assert_eq!(rows(&lakes[1], PLACES[1]).await, [5, 6, 7]);
     append(&lakes[1], PLACES[0], 1..2).await.unwrap();

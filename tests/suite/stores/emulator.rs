@@ -108,7 +108,7 @@ impl Emulator {
 
     /// A bucket of S3; moto asks for no signature.
     pub(crate) async fn make_bucket(&self, name: &str) {
-        let answer = self.put(&format!("/{name}"), "").await;
+        let answer = self.put(&format!("/{name}"), "", "").await;
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     }
 
@@ -125,15 +125,33 @@ impl Emulator {
         let signature = base64.encode(mac.finalize().into_bytes());
         let sent = headers.replace('\n', "\r\n");
         let authorized = format!("{sent}Authorization: SharedKey {ACCOUNT}:{signature}\r\n");
-        let answer = self.put(&format!("/{ACCOUNT}/{name}?restype=container"), &authorized).await;
+        let answer = self.put(&format!("/{ACCOUNT}/{name}?restype=container"), &authorized, "").await;
         assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
     }
 
-    async fn put(&self, path: &str, headers: &str) -> String {
+    /// What an object of S3 holds; `None` when there is none.
+    pub(crate) async fn object(&self, path: &str) -> Option<String> {
+        let answer = self.ask("GET", path, "", "").await;
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        head.starts_with("HTTP/1.1 200").then(|| body.to_owned())
+    }
+
+    /// Writes an object of S3.
+    pub(crate) async fn put_object(&self, path: &str, content: &str) {
+        let answer = self.put(path, "", content).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+
+    async fn put(&self, path: &str, headers: &str, body: &str) -> String {
+        self.ask("PUT", path, headers, body).await
+    }
+
+    async fn ask(&self, method: &str, path: &str, headers: &str, body: &str) -> String {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         let request = format!(
-            "PUT {path} HTTP/1.1\r\nHost: {}\r\nContent-Length: 0\r\nConnection: close\r\n{headers}\r\n",
-            self.address
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\nConnection: close\r\n{headers}\r\n{body}",
+            self.address,
+            body.len()
         );
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();

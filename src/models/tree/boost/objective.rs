@@ -275,7 +275,7 @@ pub(super) fn quantile(values: &mut [f64], alpha: f64) -> f64 {
 ///
 /// Values stand one after the other, each as wide as its weight. The quantile is the mean of a window as wide as the least weight,
 /// which with `alpha` goes from the first value to the last: of equal weights that is [`quantile`], and a value of twice the
-/// weight is one that is there twice.
+/// least weight is one that is there twice.
 pub(super) fn weighted_quantile(mut pairs: Vec<(f64, f64)>, alpha: f64, pulse: Pulse<'_>) -> Result<f64, Stopped> {
     // They would stand between others as if they were there.
     pairs.retain(|pair| pair.1 > 0.0);
