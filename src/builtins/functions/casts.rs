@@ -60,7 +60,9 @@ pub fn cast(context: &Arc<Context>, expr: Expr, from: PgType, to: PgType, explic
         };
     }
     // Where it does not fit the cast below says so, when it is computed: in a branch of CASE that is not taken it never is.
-    if let (oid::NUMERIC, Some(constant)) = (to.oid, float_constant(&expr, to)) {
+    if to.oid == oid::NUMERIC
+        && let Some(constant) = float_constant(&expr, to)
+    {
         return Ok(constant);
     }
     let name = if explicit { EXPLICIT } else { ASSIGNMENT };
