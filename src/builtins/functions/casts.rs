@@ -59,15 +59,11 @@ pub fn cast(context: &Arc<Context>, expr: Expr, from: PgType, to: PgType, explic
             _ => Ok(Expr::Cast(Cast::new(Box::new(expr), target))),
         };
     }
-    if let (Expr::Literal(ScalarValue::Float64(Some(value)), _), oid::NUMERIC) = (&expr, to.oid) {
-        match float_constant(*value, numeric::FLOAT8_DIGITS, to) {
-            // Where it does not fit the cast below says so, when it is computed.
-            Err(error) if value.is_finite() && to.typmod >= 0 => drop(error),
-            constant => return constant,
-        }
-    }
-    if let (Expr::Literal(ScalarValue::Float32(Some(value)), _), oid::NUMERIC) = (&expr, to.oid) {
-        return float_constant(f64::from(*value), numeric::FLOAT4_DIGITS, to);
+    // Where it does not fit the cast below says so, when it is computed: in a branch of CASE that is not taken it never is.
+    if to.oid == oid::NUMERIC
+        && let Some(constant) = float_constant(&expr, to)
+    {
+        return Ok(constant);
     }
     let name = if explicit { EXPLICIT } else { ASSIGNMENT };
     Kernel::new(name, from.oid, Volatility::Stable, returns(to), run)
@@ -112,16 +108,23 @@ fn is_exact_float(ty: PgType) -> bool {
     ty.precision_scale().is_some_and(|(precision, scale)| precision <= DIGITS_MAX && (0..=SCALE_MAX).contains(&scale))
 }
 
-/// A constant float as numeric: the digits that the float is known to have.
-fn float_constant(value: f64, digits: usize, to: PgType) -> Result<Expr> {
+/// A constant float as the numeric type `to`: the digits that the float is known to have. `None` for any other expression, and
+/// where there is no such numeric.
+fn float_constant(expr: &Expr, to: PgType) -> Option<Expr> {
+    let (value, digits) = match expr {
+        Expr::Literal(ScalarValue::Float64(Some(value)), _) => (*value, numeric::FLOAT8_DIGITS),
+        Expr::Literal(ScalarValue::Float32(Some(value)), _) => (f64::from(*value), numeric::FLOAT4_DIGITS),
+        _ => return None,
+    };
     if !value.is_finite() {
-        numeric::from_float(value, 0)?;
+        return None;
     }
     let text = format!("{value:.*e}", digits - 1);
     let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
     let mantissa = if mantissa.contains('.') { mantissa.trim_end_matches('0').trim_end_matches('.') } else { mantissa };
     let utc = input::InputContext::utc(chrono::DateTime::UNIX_EPOCH);
-    Ok(Expr::Literal(input::parse_scalar(&format!("{mantissa}e{exponent}"), to, &utc)?, None))
+    let constant = input::parse_scalar(&format!("{mantissa}e{exponent}"), to, &utc).ok()?;
+    Some(Expr::Literal(constant, None))
 }
 
 fn returns(to: PgType) -> Returns {

@@ -14,7 +14,7 @@ use super::expression::{Clause, Context};
 use super::filled::over_values;
 use super::from::From;
 use super::insert::{Into, null_of};
-use super::merge::first_of;
+use super::merge::{first_of, value_of};
 use super::scope::{Environment, Item, Origin, Scope, ScopeColumn};
 use super::{Binder, plan_columns};
 use crate::error::{Error, Result, SqlState};
@@ -244,8 +244,11 @@ impl Binder<'_> {
         let values = match updated {
             None => new,
             Some(updated) => {
-                let both = new.into_iter().zip(updated);
-                both.map(|(new, updated)| first_of(vec![(is_new.clone(), new)], updated)).collect::<Result<_>>()?
+                let both = target.columns.iter().zip(new).zip(updated);
+                let value = both.map(|((column, new), updated)| {
+                    value_of(column.ty, vec![(is_new.clone(), new)], updated, plan.schema())
+                });
+                value.collect::<Result<_>>()?
             }
         };
         let of_old = |place: Expr, nowhere: Expr| first_of(vec![(is_new.clone(), nowhere)], place);

@@ -1,6 +1,6 @@
 //! MERGE: the source joined to the target, for each pair the first clause that holds, and what that clause makes.
 
-use datafusion::common::{Column, ScalarValue};
+use datafusion::common::{Column, DFSchema, ScalarValue};
 use datafusion::logical_expr::expr::Case;
 use datafusion::logical_expr::{Expr, JoinType, LogicalPlanBuilder, lit};
 use sqlparser::ast;
@@ -10,7 +10,7 @@ use super::expression::{Clause, Context};
 use super::from::From;
 use super::insert::check_count;
 use super::scope::{Environment, Item, Scope};
-use super::{Binder, plan_columns};
+use super::{Binder, digits, plan_columns};
 use crate::encode::types::PgType;
 use crate::error::{Error, Result, SqlState};
 use crate::lake::RowAction;
@@ -70,7 +70,10 @@ impl Binder<'_> {
                 }
             }
         }
-        let values = made.into_iter().zip(old).map(|(cases, old)| first_of(cases, old)).collect::<Result<_>>()?;
+        let schema = from.plan.schema();
+        let columns = target.columns.iter().zip(made).zip(old);
+        let values = columns.map(|((column, cases), old)| value_of(column.ty, cases, old, schema));
+        let values = values.collect::<Result<_>>()?;
         let action = first_of(actions, lit(ScalarValue::Int8(None)))?;
         let (plan, mut action) = self.computed(from.plan, vec![action])?;
         let action = action.pop().unwrap_or_else(|| lit(ScalarValue::Int8(None)));
@@ -278,4 +281,17 @@ pub(super) fn first_of(cases: Vec<(Expr, Expr)>, otherwise: Expr) -> Result<Expr
     }
     let cases = cases.into_iter().map(|(when, then)| (Box::new(when), Box::new(then))).collect();
     Ok(Expr::Case(Case { expr: None, when_then_expr: cases, else_expr: Some(Box::new(otherwise)) }))
+}
+
+/// The same for the values of a column, which have the digits of all of them: what is decided by the column's type would round
+/// the others to those of the first.
+pub(super) fn value_of(
+    ty: PgType,
+    mut cases: Vec<(Expr, Expr)>,
+    mut otherwise: Expr,
+    schema: &DFSchema,
+) -> Result<Expr> {
+    let values = cases.iter_mut().map(|(_, value)| value).chain([&mut otherwise]);
+    digits::alike(ty, values.map(|value| (value, schema)).collect());
+    first_of(cases, otherwise)
 }

@@ -260,7 +260,11 @@ impl Binder<'_> {
         let start = value.position;
         let (left, plan, op) = self.compared_with_subquery(value, "=", query, context, position)?;
         if op != Operator::Eq {
-            return Err(Error::unsupported("IN with a subquery for this type").at(position));
+            // A number beyond all the others of its side is compared with a bound.
+            let any = SetComparison::new(Box::new(left), subquery(plan), op, SetQuantifier::Any);
+            let any = Expr::SetComparison(any);
+            let expr = if negated { Expr::Not(Box::new(any)) } else { any };
+            return Ok(Typed { expr, ty: PgType::BOOL, position: start });
         }
         let plan = unsorted(plan);
         if !context.clause.is_condition() && is_movable(&left)? {
@@ -290,13 +294,19 @@ impl Binder<'_> {
         let name = self.unique("compared");
         let plan =
             LogicalPlanBuilder::from(unsorted(bound.plan)).project([column.expr.clone().alias(&name)])?.build()?;
-        let own = Expr::Column(Column::from_name(name));
+        let own_column = Column::from_name(name);
+        let own = Expr::Column(own_column.clone());
         let unsettled = super::is_unsettled(&column);
         let operand = Typed { expr: if unsettled { column.expr.clone() } else { own.clone() }, ..column.clone() };
         let schema = context.scope.schema.join(plan.schema())?;
         let compared = typing::binary(self.typing, op, value, operand, position, &schema)?;
         let Expr::BinaryExpr(BinaryExpr { left, op, right }) = compared.expr else {
             return Err(Error::unsupported("this operator with a subquery").at(position));
+        };
+        // A constant beside a column is on its right.
+        let (left, op, right) = match op.swap() {
+            Some(swapped) if left.column_refs().contains(&own_column) => (right, swapped, left),
+            _ => (left, op, right),
         };
         let plan = if *right == own {
             plan

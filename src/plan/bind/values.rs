@@ -1,13 +1,13 @@
 //! VALUES lists, and constants outside queries (EXECUTE's arguments).
 
-use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::TreeNode as _;
+use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit};
 use sqlparser::ast;
 
 use super::expression::{Clause, Context};
 use super::scope::{Environment, Origin, Scope};
-use super::{Binder, Bound, BoundColumn, Unknowns, is_unsettled};
+use super::{Binder, Bound, BoundColumn, Unknowns, digits, is_unsettled};
 use crate::encode::types::PgType;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::typing::{self, Coercion, Typed};
@@ -66,7 +66,7 @@ impl Binder<'_> {
             });
             exprs.push(row.collect::<Result<Vec<_>>>()?);
         }
-        Ok(Bound { plan: values_plan(exprs)?, columns })
+        Ok(Bound { plan: values_plan(exprs, &columns)?, columns })
     }
 
     /// Constant expressions cast to the types given: EXECUTE's arguments. 42601 for a wrong number of them.
@@ -110,7 +110,7 @@ pub(super) fn has_subquery(expr: &Expr) -> Result<bool> {
 }
 
 /// A Values node takes expressions of constants only; anything else becomes a union of one-row projections.
-fn values_plan(rows: Vec<Vec<Expr>>) -> Result<LogicalPlan> {
+fn values_plan(mut rows: Vec<Vec<Expr>>, columns: &[BoundColumn]) -> Result<LogicalPlan> {
     let mut plain = true;
     for expr in rows.iter().flatten() {
         let outer = !datafusion::logical_expr::utils::find_out_reference_exprs(expr).is_empty();
@@ -118,6 +118,12 @@ fn values_plan(rows: Vec<Vec<Expr>>) -> Result<LogicalPlan> {
     }
     if plain {
         return Ok(LogicalPlanBuilder::values(rows)?.build()?);
+    }
+    // Outer columns and subqueries tell their types themselves.
+    let schema = DFSchema::empty();
+    for (index, column) in columns.iter().enumerate() {
+        let values = rows.iter_mut().filter_map(|row| row.get_mut(index));
+        digits::alike(column.ty, values.map(|value| (value, &schema)).collect());
     }
     let mut result: Option<LogicalPlanBuilder> = None;
     for row in rows {

@@ -17,11 +17,13 @@ use super::expression::aggregates::{Finish, sort_of};
 use super::expression::{Clause, Context};
 use super::names::fold;
 use super::scope::Scope;
+use super::values::has_subquery;
 use super::{Binder, plan_columns};
 use crate::builtins::functions::kernel::common_decimal;
 use crate::builtins::functions::{Body, collected, statistics};
 use crate::encode::types::PgType;
 use crate::error::{Error, Result, SqlState};
+use crate::plan::parameters::evaluated;
 use crate::plan::typing::{self, Coercion, Resolved, Typed};
 
 impl Binder<'_> {
@@ -55,12 +57,7 @@ impl Binder<'_> {
             }
             args = vec![(collecting.collect)(args)?];
         }
-        if matches!(call.function.name, "lag" | "lead")
-            && args.iter().skip(1).any(|argument| constant(argument).is_none())
-        {
-            let what = format!("an argument of {} that is no constant", call.function.name);
-            return Err(Error::unsupported(what).at(position));
-        }
+        self.settle_constants(call.function.name, &mut args, position)?;
         if let (true, [value, _, default]) = (matches!(call.function.name, "lag" | "lead"), args.as_mut_slice()) {
             let schema = &context.scope.schema;
             // The engine's function gives the value's type: a default with more digits would be rounded to it.
@@ -120,6 +117,36 @@ impl Binder<'_> {
             expr
         };
         Ok(Typed { expr, ty: call.returns, position })
+    }
+
+    /// Makes constants of the arguments that the engine asks for before there are rows.
+    fn settle_constants(&self, function: &str, args: &mut [Expr], position: Option<u32>) -> Result<()> {
+        let first = match function {
+            "lag" | "lead" => 1,
+            "ntile" => 0,
+            _ => return Ok(()),
+        };
+        let what = format!("an argument of {function} that is no constant");
+        for argument in args.iter_mut().skip(first) {
+            *argument = self.constant_of_rows(std::mem::take(argument), &what, position)?;
+        }
+        Ok(())
+    }
+
+    /// What the engine takes as a constant: its value, or the expression itself where that hangs on parameters without values.
+    /// 0A000 for one that may differ from row to row.
+    fn constant_of_rows(&self, expr: Expr, what: &str, position: Option<u32>) -> Result<Expr> {
+        if constant(&expr).is_some() {
+            return Ok(expr);
+        }
+        if !is_fixed(&expr)? {
+            return Err(Error::unsupported(what).at(position));
+        }
+        match &self.values {
+            Some(values) => Ok(lit(evaluated(expr, values)?)),
+            None if expr.exists(|part| Ok(matches!(part, Expr::Placeholder(_))))? => Ok(expr),
+            None => Ok(lit(evaluated(expr, &[])?)),
+        }
     }
 
     fn window_spec(&self, over: &ast::WindowType, context: &Context<'_, '_>) -> Result<Window> {
@@ -295,9 +322,9 @@ impl Binder<'_> {
             }
         };
         let value = typing::coerce(self.typing, value, target, Coercion::Implicit)?;
-        let Some(constant) = constant(&value.expr) else {
-            return Err(Error::unsupported("a frame offset that is no constant").at(position));
-        };
+        let offset = self.constant_of_rows(value.expr, "a frame offset that is no constant", position)?;
+        // Before its parameters have values nobody runs the statement: any distance will do.
+        let Some(constant) = constant(&offset) else { return Ok(ScalarValue::new_zero(&arrow)?) };
         let zero = ScalarValue::new_zero(&constant.data_type()).ok();
         if constant.is_null() {
             let message = format!("frame {which} offset must not be null");
@@ -358,6 +385,21 @@ fn refused_count(function: &str, args: &[Expr]) -> Option<Error> {
     let number = constant(argument)?.cast_to(&DataType::Int64).ok()?;
     let refused = matches!(number, ScalarValue::Int64(Some(number)) if number <= 0);
     refused.then(|| Error::new(state, format!("argument of {function} must be greater than zero")))
+}
+
+/// Whether the expression is the same for all rows.
+fn is_fixed(expr: &Expr) -> Result<bool> {
+    let differs = expr.exists(|part| {
+        Ok(matches!(
+            part,
+            Expr::Column(_)
+                | Expr::OuterReferenceColumn(..)
+                | Expr::AggregateFunction(_)
+                | Expr::WindowFunction(_)
+                | Expr::Unnest(_)
+        ))
+    })?;
+    Ok(!differs && !has_subquery(expr)? && !expr.is_volatile())
 }
 
 struct Window {

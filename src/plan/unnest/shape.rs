@@ -22,7 +22,9 @@ pub(super) fn is_joined_by_filter(condition: &Expr, schema: &DFSchema) -> bool {
             // A value from further out is no column of the join that IN would become.
             let foreign = |expr: &Expr| is_subquery(expr) || matches!(expr, Expr::OuterReferenceColumn(..));
             let plain = !within.expr.exists(|expr| Ok(foreign(expr))).unwrap_or(true);
-            plain && (uncorrelated || !within.negated) && is_simple(&within.subquery.subquery, schema, Rows::Exist)
+            // Without a key the engine's join would take NULLs for rows that differ.
+            let keyed = uncorrelated && !within.expr.column_refs().is_empty();
+            plain && (keyed || !within.negated) && is_simple(&within.subquery.subquery, schema, Rows::Exist)
         }
         _ => false,
     }

@@ -149,7 +149,15 @@ impl Binder<'_> {
         if !plain || !have_one_decimal(&left.expr, &list, schema) {
             return self.each_equal(&left, items, negated, position, context);
         }
-        Ok(vec![among(left.expr, list, negated)])
+        // The engine's list tells 0 from -0: which of its floats are zero must be known.
+        let is_float = matches!(ty.oid, oid::FLOAT4 | oid::FLOAT8);
+        let is_known = |item: &Typed| !is_float || matches!(item.expr, Expr::Literal(..));
+        let (known, others): (Vec<Typed>, Vec<Typed>) = items.into_iter().partition(is_known);
+        let mut tests = self.each_equal(&left, others, negated, position, context)?;
+        if !known.is_empty() {
+            tests.push(among(left.expr, known.into_iter().map(|item| item.expr).collect(), negated));
+        }
+        Ok(tests)
     }
 
     fn each_equal(

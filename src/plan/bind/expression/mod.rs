@@ -11,6 +11,7 @@ pub(super) mod row;
 mod special;
 pub(super) mod types;
 
+use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{Expr, lit};
 use sqlparser::ast;
 use sqlparser::ast::Spanned as _;
@@ -18,7 +19,7 @@ use sqlparser::ast::Spanned as _;
 use super::scope::Scope;
 use super::{Binder, settle};
 use crate::builtins::functions::kernel::decimals;
-use crate::encode::types::PgType;
+use crate::encode::types::{PgType, arrow_type, oid};
 use crate::error::{Error, Result, SqlState};
 use crate::plan::typing::{self, Typed};
 
@@ -258,11 +259,11 @@ impl Binder<'_> {
         }
     }
 
-    /// A parameter; one of numerics is its value as soon as there is one, since its digits decide those of what is made of it.
+    /// A parameter; a number is its value as soon as there is one, since its digits decide those of what is made of it.
     fn parameter(&self, number: usize, position: Option<u32>) -> Result<Typed> {
         let mut parameter = typing::parameter(self.typing, number, position)?;
         let value = self.values.as_ref().and_then(|values| values.get(number.checked_sub(1)?));
-        if let Some(value) = value.filter(|value| decimals(&value.data_type()).is_some()) {
+        if let Some(value) = value.filter(|value| is_number(parameter.ty, value)) {
             parameter.expr = lit(value.clone());
         }
         Ok(parameter)
@@ -379,6 +380,17 @@ impl Binder<'_> {
         let mut value = typing::unary(self.typing, name, value, position, &context.scope.schema)?;
         value.position = position;
         Ok(value)
+    }
+}
+
+/// Whether the value is a number of the type, or an array of numerics. Of NULL there are numerics only: it takes no digits from
+/// what it stands beside.
+fn is_number(ty: PgType, value: &ScalarValue) -> bool {
+    match ty.oid {
+        oid::INT2 | oid::INT4 | oid::INT8 | oid::FLOAT4 | oid::FLOAT8 => {
+            !value.is_null() && value.data_type() == arrow_type(ty)
+        }
+        _ => decimals(&value.data_type()).is_some(),
     }
 }
 
