@@ -24,6 +24,7 @@ mod date_trunc;
 mod datetime;
 mod degrees;
 mod facilities;
+pub mod float_frames;
 pub mod floats;
 mod input_valid;
 mod interval_aggregates;

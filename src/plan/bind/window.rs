@@ -13,13 +13,13 @@ use datafusion::logical_expr::{
 };
 use sqlparser::ast;
 
-use super::expression::aggregates::{Finish, sort_of};
+use super::expression::aggregates::{Finish, computes_floats, sort_of};
 use super::expression::{Clause, Context};
 use super::names::fold;
 use super::scope::Scope;
 use super::{Binder, plan_columns};
 use crate::builtins::functions::kernel::common_decimal;
-use crate::builtins::functions::{Body, collected, statistics};
+use crate::builtins::functions::{Body, collected, float_frames, statistics};
 use crate::encode::types::PgType;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::typing::{self, Coercion, Resolved, Typed};
@@ -91,7 +91,10 @@ impl Binder<'_> {
                 let bound = statistics::bound(call.function.name, &args).map_err(|error| error.at(position))?;
                 let (udaf, left) = bound.unwrap_or_else(|| (udaf.clone(), std::mem::take(&mut args)));
                 args = left;
-                WindowFunctionDefinition::AggregateUDF(udaf)
+                let name = call.function.name;
+                // What is collected or counted is exact when values leave the frame.
+                let rounds = computes_floats(&call) && collected::of(name).is_none() && !statistics::is_one(name);
+                WindowFunctionDefinition::AggregateUDF(if rounds { float_frames::in_frame(udaf) } else { udaf })
             }
             Body::Window(udwf) => WindowFunctionDefinition::WindowUDF(udwf.clone()),
             Body::Scalar(_) | Body::Expression(_) | Body::InContext(_) | Body::Contextual(_) | Body::Set(_) => {

@@ -195,7 +195,7 @@ impl Finish {
 }
 
 /// Whether the result is a float that none of the values need be.
-fn computes_floats(call: &Resolved) -> bool {
+pub(in super::super) fn computes_floats(call: &Resolved) -> bool {
     matches!(call.function.body, Body::Aggregate(_))
         && matches!(call.returns.oid, oid::FLOAT4 | oid::FLOAT8)
         && !matches!(call.function.name, "any_value" | "max" | "min")
