@@ -135,7 +135,7 @@ impl Binder<'_> {
         for expr in &spec.partition_by {
             let value = self.settled(expr, &inner)?;
             typing::check_equality(value.ty, value.position)?;
-            partition_by.push(typing::sort_key(value.expr, value.ty)?);
+            partition_by.push(typing::equal_key(value.expr, value.ty)?);
         }
         let sorts = self.sorts(&spec.order_by, &inner)?;
         let ranged = spec.window_frame.as_ref().is_some_and(|frame| frame.units == ast::WindowFrameUnits::Range);
@@ -143,8 +143,8 @@ impl Binder<'_> {
         for (value, options) in &sorts {
             typing::check_ordering(value.ty, value.position)?;
             let expr = value.expr.clone();
-            // A frame's distance is added to the value itself.
-            let expr = if ranged { expr } else { typing::sort_key(expr, value.ty)? };
+            // A frame's distance is added to the value itself; floats keep theirs.
+            let expr = if ranged && typing::has_sort_key(value.ty) { expr } else { typing::equal_key(expr, value.ty)? };
             order_by.push(sort_of(expr, *options));
         }
         let frame = match &spec.window_frame {
