@@ -8,7 +8,7 @@ use sqlparser::ast;
 use super::super::Binder;
 use super::calls::Modifiers;
 use super::{Clause, Context};
-use crate::builtins::functions::kernel::{Kernel, Returns};
+use crate::builtins::functions::kernel::{Kernel, Returns, Run};
 use crate::builtins::functions::{Body, Volatility, collected, floats, numeric, statistics};
 use crate::encode::types::{PgType, element_of, oid};
 use crate::error::{Error, Result, SqlState};
@@ -225,9 +225,14 @@ pub(in super::super) fn computes_floats(call: &Resolved) -> bool {
 }
 
 /// The sum of the infinities is NaN, in whichever form the engine makes it.
-fn canonical(_: &'static str, _: Vec<Expr>, result: Expr, _: bool) -> Result<Expr> {
-    let returns = Returns::Of(numeric::same_type);
-    Kernel::new("canonical_float", 0, Volatility::Immutable, returns, floats::same).call(vec![result])
+fn canonical(name: &'static str, _: Vec<Expr>, result: Expr, _: bool) -> Result<Expr> {
+    let (kernel, run): (&'static str, Run) = match name {
+        "stddev" | "stddev_pop" | "stddev_samp" | "variance" | "var_pop" | "var_samp" | "regr_sxx" | "regr_syy" => {
+            ("canonical_spread", floats::spread)
+        }
+        _ => ("canonical_float", floats::same),
+    };
+    Kernel::new(kernel, 0, Volatility::Immutable, Returns::Of(numeric::same_type), run).call(vec![result])
 }
 
 /// PostgreSQL's order of NULLs: last in ascending, first in descending order.
