@@ -12,7 +12,8 @@ use super::input::{self, InputContext, IntervalValue, at_timestamp_precision};
 use super::types::{Format, PgType, arrow_type, element_of, format_type, oid};
 use crate::error::{Error, Result, SqlState};
 
-/// The value of parameter `number` (from 1) of the type `ty`, in the carrier of `types`; NULL for `None`.
+/// The value of parameter `number` (from 1) of the type `ty`, in the carrier of `types`; NULL for `None`, without
+/// digits where it is a plain numeric.
 ///
 /// Errors: what the type's input function says; 22P03 for binary data that is not of the type, 08P01 when it is too short,
 /// 22021 for text that is not UTF-8, 22003 for a numeric that 38 digits do not hold, or that is not finite.
@@ -23,7 +24,7 @@ pub fn decode_parameter(
     context: &InputContext,
     number: usize,
 ) -> Result<ScalarValue> {
-    let Some(bytes) = bytes else { return input::null_scalar(ty) };
+    let Some(bytes) = bytes else { return input::null_value(ty) };
     match format {
         Format::Text => input::parse_scalar(input::utf8(bytes)?, ty, context),
         Format::Binary => receive(bytes, ty).map_err(|error| in_parameter(error, number)),

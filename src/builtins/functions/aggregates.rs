@@ -6,10 +6,10 @@ use datafusion::functions_window as engine_windows;
 use super::Function;
 use super::build::{aggregate, window};
 use super::interval_aggregates::{self, Kind};
-use super::{count_if, spread, total};
+use super::{count_if, float_total, spread, total};
 use engine_aggregates::{
-    approx_distinct, array_agg, average, bit_and_or_xor, bool_and_or, correlation, count, covariance, first_last,
-    min_max, regr, stddev, string_agg, sum, variance,
+    approx_distinct, array_agg, bit_and_or_xor, bool_and_or, correlation, count, covariance, first_last, min_max, regr,
+    stddev, string_agg, variance,
 };
 
 pub(super) fn functions() -> Vec<Function> {
@@ -20,8 +20,8 @@ pub(super) fn functions() -> Vec<Function> {
         aggregate(2108, "sum(int4) int8", total::integer_sum()),
         aggregate(2107, "sum(int8) numeric", total::sum()),
         aggregate(2114, "sum(numeric) numeric", total::sum()),
-        aggregate(2110, "sum(float4) float4", sum::sum_udaf()),
-        aggregate(2111, "sum(float8) float8", sum::sum_udaf()),
+        aggregate(2110, "sum(float4) float4", float_total::real_sum()),
+        aggregate(2111, "sum(float8) float8", float_total::sum()),
         aggregate(2113, "sum(interval) interval", interval_aggregates::of(Kind::Sum)),
         aggregate(2106, "avg(interval) interval", interval_aggregates::of(Kind::Average)),
         aggregate(2818, "regr_count(float8, float8) int8", regr::regr_count_udaf()),
@@ -29,8 +29,8 @@ pub(super) fn functions() -> Vec<Function> {
         aggregate(2101, "avg(int4) numeric", total::average()),
         aggregate(2100, "avg(int8) numeric", total::average()),
         aggregate(2103, "avg(numeric) numeric", total::average()),
-        aggregate(2104, "avg(float4) float8", average::avg_udaf()),
-        aggregate(2105, "avg(float8) float8", average::avg_udaf()),
+        aggregate(2104, "avg(float4) float8", float_total::average()),
+        aggregate(2105, "avg(float8) float8", float_total::average()),
         aggregate(2517, "bool_and(bool) bool", bool_and_or::bool_and_udaf()),
         aggregate(2519, "every(bool) bool", bool_and_or::bool_and_udaf()),
         aggregate(2518, "bool_or(bool) bool", bool_and_or::bool_or_udaf()),

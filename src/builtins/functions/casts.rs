@@ -32,12 +32,7 @@ pub fn constant(context: &Arc<Context>, text: &str, target: PgType, explicit: bo
 
 /// NULL of a type.
 pub fn null(target: PgType) -> Result<Expr> {
-    let null = match target {
-        // As few digits as there can be: it takes none from what it stands beside.
-        PgType { oid: oid::NUMERIC, typmod: ..0 } => ScalarValue::Decimal128(None, 1, 0),
-        _ => input::null_scalar(target)?,
-    };
-    Ok(Expr::Literal(null, None))
+    Ok(Expr::Literal(input::null_value(target)?, None))
 }
 
 /// `expr`, of type `from`, as `to`. That there is such a cast is known.

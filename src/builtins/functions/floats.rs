@@ -19,13 +19,13 @@ pub fn underflow() -> Error {
 }
 
 pub fn add(call: &Call) -> Result<ArrayRef> {
-    settled(call, apply(call, numeric::add)?)
+    settled(call, apply(call, numeric::add)?, None)
 }
 pub fn subtract(call: &Call) -> Result<ArrayRef> {
-    settled(call, apply(call, numeric::sub)?)
+    settled(call, apply(call, numeric::sub)?, None)
 }
 pub fn multiply(call: &Call) -> Result<ArrayRef> {
-    settled(call, apply(call, numeric::mul)?)
+    settled(call, apply(call, numeric::mul)?, Some(|left, right| left != 0.0 && right != 0.0))
 }
 pub fn divide(call: &Call) -> Result<ArrayRef> {
     let (left, right) = (call.float(0)?, call.float(1)?);
@@ -37,7 +37,7 @@ pub fn divide(call: &Call) -> Result<ArrayRef> {
             return Err(division_by_zero());
         }
     }
-    settled(call, apply(call, numeric::div)?)
+    settled(call, apply(call, numeric::div)?, Some(|left, right| left != 0.0 && right.is_finite()))
 }
 
 /// NaN in the one form that is PostgreSQL's greatest float and equal to itself where the bits are compared: in comparisons,
@@ -77,34 +77,54 @@ pub fn key(call: &Call) -> Result<ArrayRef> {
     Ok(comparable(call.raw(0)?))
 }
 
-/// An infinite result of finite operands is an overflow, and NaN gets its one form.
-fn settled(call: &Call, result: ArrayRef) -> Result<ArrayRef> {
-    let finite = match result.data_type() {
-        DataType::Float32 => result.as_primitive::<Float32Type>().values().iter().all(|value| value.is_finite()),
-        DataType::Float64 => result.as_primitive::<Float64Type>().values().iter().all(|value| value.is_finite()),
+/// Whether operands whose result is zero have none that is.
+type Underflows = fn(f64, f64) -> bool;
+
+/// An infinite result of finite operands is an overflow, a zero may be an underflow, and NaN gets its one form.
+fn settled(call: &Call, result: ArrayRef, underflows: Option<Underflows>) -> Result<ArrayRef> {
+    let zeros = underflows.is_none();
+    // Zeros and infinities are seldom: only where there are some are operands looked at.
+    let plain = match result.data_type() {
+        DataType::Float32 => {
+            let values = result.as_primitive::<Float32Type>().values();
+            values.iter().all(|value| value.is_finite() && (zeros || *value != 0.0))
+        }
+        DataType::Float64 => {
+            let values = result.as_primitive::<Float64Type>().values();
+            values.iter().all(|value| value.is_finite() && (zeros || *value != 0.0))
+        }
         _ => true,
     };
-    if finite {
+    if plain {
         return Ok(result);
     }
-    refuse_overflow(call, &result)?;
+    refuse_out_of_range(call, &result, underflows)?;
     Ok(canonical(&result))
 }
 
-fn refuse_overflow(call: &Call, result: &ArrayRef) -> Result<()> {
+fn refuse_out_of_range(call: &Call, result: &ArrayRef, underflows: Option<Underflows>) -> Result<()> {
     let (left, right) = (call.float(0)?, call.float(1)?);
     let values = crate::encode::cast(result, &DataType::Float64)?;
     let values = values.as_primitive::<Float64Type>();
-    for row in 0..values.len() {
-        if let (Some(a), Some(b), true) = (left.get(row), right.get(row), values.is_valid(row))
-            && values.value(row).is_infinite()
-            && a.is_finite()
-            && b.is_finite()
-        {
+    for (row, value) in values.iter().enumerate() {
+        let (Some(value), Some(a), Some(b)) = (value, left.get(row), right.get(row)) else { continue };
+        if value.is_infinite() && a.is_finite() && b.is_finite() {
             return Err(overflow());
+        }
+        if value == 0.0 && underflows.is_some_and(|underflows| underflows(a, b)) {
+            return Err(underflow());
         }
     }
     Ok(())
+}
+
+/// [`canonical`] of variances and deviations, which infinite values make NaN: an infinite one is an overflow of its squares.
+pub fn spread(call: &Call) -> Result<ArrayRef> {
+    let values = call.float(0)?;
+    if (0..call.rows).any(|row| values.get(row).is_some_and(f64::is_infinite)) {
+        return Err(overflow());
+    }
+    same(call)
 }
 
 pub fn power(call: &Call) -> Result<ArrayRef> {

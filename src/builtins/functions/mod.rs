@@ -24,6 +24,8 @@ mod date_trunc;
 mod datetime;
 mod degrees;
 mod facilities;
+pub mod float_frames;
+mod float_total;
 pub mod floats;
 mod input_valid;
 mod interval_aggregates;

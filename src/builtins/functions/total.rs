@@ -373,8 +373,10 @@ impl Accumulator for Distinct {
 
     fn merge_batch(&mut self, states: &[ArrayRef]) -> DataFusionResult<()> {
         let Some(lists) = states.first() else { return Ok(()) };
-        let lists = lists.as_list::<i32>();
-        self.seen.extend(lists.values().as_primitive::<Decimal128Type>().iter().flatten());
+        // Row by row: behind a slice of the states stand the values of other groups.
+        for list in lists.as_list::<i32>().iter().flatten() {
+            self.seen.extend(list.as_primitive::<Decimal128Type>().iter().flatten());
+        }
         Ok(())
     }
 }
@@ -382,6 +384,22 @@ impl Accumulator for Distinct {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn distinct_values_of_another_group_are_none_of_this_one() {
+        let totals = || Totals::new(Kind::Sum, &DataType::Int32, DataType::Decimal128(38, 0));
+        let empty = || Distinct { totals: totals(), seen: HashSet::new() };
+        let mut states: Vec<ArrayRef> = Vec::new();
+        for value in [5, 7] {
+            let mut part = empty();
+            part.update_batch(&[Arc::new(arrow::array::Int32Array::from(vec![value]))]).unwrap();
+            states.push(part.state().unwrap().remove(0).to_array().unwrap());
+        }
+        let lists = arrow::compute::concat(&[states[0].as_ref(), states[1].as_ref()]).unwrap();
+        let mut distinct = empty();
+        distinct.merge_batch(&[lists.slice(1, 1)]).unwrap();
+        assert_eq!(distinct.evaluate().unwrap(), ScalarValue::Decimal128(Some(7), 38, 0));
+    }
 
     #[test]
     fn sums_of_halves_are_sums() {

@@ -40,7 +40,7 @@ pub use number::{
 };
 pub use numeric::{fit_numeric, numeric, numeric_bytes, numeric_overflow, numeric_unbound};
 pub(crate) use scalar::list_of;
-pub use scalar::{null_scalar, parse_scalar};
+pub use scalar::{null_scalar, null_value, parse_scalar};
 pub use string::{bpchar, char_type, fit_bpchar, fit_varchar, name, varchar};
 pub use words::{TimeUnit, time_unit};
 

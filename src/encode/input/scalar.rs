@@ -145,6 +145,14 @@ pub(crate) fn list_of(values: &[ScalarValue], element: &DataType) -> Result<Scal
     Ok(ScalarValue::List(Arc::new(list)))
 }
 
+/// NULL in a query: a plain numeric has as few digits as there can be, so that it takes none from what it stands beside.
+pub fn null_value(ty: PgType) -> Result<ScalarValue> {
+    match ty {
+        PgType { oid: oid::NUMERIC, typmod: ..0 } => Ok(ScalarValue::Decimal128(None, 1, 0)),
+        _ => null_scalar(ty),
+    }
+}
+
 /// NULL of the type's carrier.
 pub fn null_scalar(ty: PgType) -> Result<ScalarValue> {
     Ok(ScalarValue::try_from(&arrow_type(ty))?)

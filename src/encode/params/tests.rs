@@ -108,3 +108,12 @@ fn a_numeric_that_is_not_a_number_is_refused() {
     let error = receive(&[0, 0, 0, 0, 0xc0, 0, 0, 0], PgType::NUMERIC).unwrap_err();
     assert_eq!(error.sqlstate(), SqlState::NumericValueOutOfRange);
 }
+
+/// As many as that of a table's column would take digits from what stands beside the parameter.
+#[test]
+fn null_of_a_plain_numeric_has_no_digits() {
+    let null = |ty| decode_parameter(None, Format::Binary, ty, &context(), 1).unwrap();
+    assert_eq!(null(PgType::NUMERIC), ScalarValue::Decimal128(None, 1, 0));
+    let modified = PgType { oid: oid::NUMERIC, typmod: ((10 << 16) | 2) + 4 };
+    assert_eq!(null(modified), ScalarValue::Decimal128(None, 10, 2));
+}

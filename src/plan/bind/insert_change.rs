@@ -305,7 +305,7 @@ impl Binder<'_> {
         let mut present = lit(true);
         for key in keys {
             let (Some(expr), Some(column)) = (exprs.get(*key), columns.get(*key)) else { continue };
-            partition.push(typing::sort_key(expr.clone(), column.ty)?);
+            partition.push(typing::equal_key(expr.clone(), column.ty)?);
             present = present.and(expr.clone().is_not_null());
         }
         let ordinal = super::plan_columns(&from.plan).into_iter().find(|column| named(column, ordinal));

@@ -8,7 +8,8 @@ use datafusion::common::tree_node::TreeNode as _;
 use datafusion::functions::core::expr_fn::coalesce;
 use datafusion::functions_window::expr_fn::{rank, row_number};
 use datafusion::logical_expr::{
-    Expr, ExprFunctionExt as _, LogicalPlan, LogicalPlanBuilder, Projection, Sort, WindowFrame, cast, lit,
+    Expr, ExprFunctionExt as _, ExprSchemable as _, LogicalPlan, LogicalPlanBuilder, Projection, Sort, SortExpr,
+    WindowFrame, cast, lit,
 };
 use sqlparser::ast;
 use sqlparser::ast::Spanned as _;
@@ -337,7 +338,8 @@ impl Binder<'_> {
         };
         let columns = super::plan_columns(&sort.input);
         let frame = WindowFrame::new(Some(true));
-        let ranked = |call: Expr| call.order_by(sort.expr.clone()).window_frame(frame.clone()).build();
+        let order = by_equal(&sort)?;
+        let ranked = |call: Expr| call.order_by(order.clone()).window_frame(frame.clone()).build();
         let numbers = [ranked(row_number())?, ranked(rank())?];
         let plan = LogicalPlanBuilder::window_plan(sort.input.as_ref().clone(), numbers)?;
         let made = super::plan_columns(&plan).into_iter().skip(columns.len());
@@ -403,6 +405,17 @@ impl Binder<'_> {
             _ => Ok(None),
         }
     }
+}
+
+/// The order in which 0 and -0 are ties. Only the last key can still tell them apart: another one follows the others.
+fn by_equal(sort: &Sort) -> Result<Vec<SortExpr>> {
+    let mut order = sort.expr.clone();
+    if let Some(last) = order.last_mut()
+        && matches!(last.expr.get_type(sort.input.schema())?, DataType::Float32 | DataType::Float64)
+    {
+        last.expr = typing::equal_key(std::mem::take(&mut last.expr), PgType::FLOAT8)?;
+    }
+    Ok(order)
 }
 
 /// A column of the query is there, but must not be named in LIMIT.

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
 use datafusion::common::{Column, ScalarValue};
 use datafusion::logical_expr::utils::find_aggregate_exprs;
 use datafusion::logical_expr::{Distinct, DistinctOn, Expr, LogicalPlan, LogicalPlanBuilder, Sort, SortExpr, lit};
@@ -14,8 +13,6 @@ use super::expression::{Clause, Context};
 use super::names::{column_name, fold};
 use super::scope::{Environment, Origin, Resolved, Scope};
 use super::{Binder, Bound, BoundColumn, Unknowns, is_unsettled, names, settle};
-use crate::builtins::functions::kernel::{Kernel, Returns};
-use crate::builtins::functions::{Volatility, floats, numeric};
 use crate::encode::types::PgType;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::typing;
@@ -301,7 +298,7 @@ impl Binder<'_> {
         let (mut keys, mut order) = (Vec::new(), Vec::new());
         for index in on {
             let ty = targets.get(*index).map_or(PgType::UNKNOWN, |target| target.ty);
-            let mut key = equal_key(&plan, *index, ty)?;
+            let mut key = typing::equal_key(output_column(&plan, *index), ty)?;
             if !matches!(key, Expr::Column(_)) {
                 let name = self.unique("key");
                 exprs.push(key.alias(&name));
@@ -372,24 +369,12 @@ fn output_column(plan: &LogicalPlan, index: usize) -> Expr {
     Expr::Column(Column::from(plan.schema().qualified_field(index)))
 }
 
-/// An output column as a key of which equal values are the same.
-fn equal_key(plan: &LogicalPlan, index: usize, ty: PgType) -> Result<Expr> {
-    let key = typing::sort_key(output_column(plan, index), ty)?;
-    match plan.schema().field(index).data_type() {
-        DataType::Float32 | DataType::Float64 => {
-            Kernel::new("float_key", 0, Volatility::Immutable, Returns::Of(numeric::same_type), floats::key)
-                .call(vec![key])
-        }
-        _ => Ok(key),
-    }
-}
-
 fn sort_exprs(plan: &LogicalPlan, sorts: &[SortKey]) -> Result<Vec<SortExpr>> {
     let mut exprs = Vec::with_capacity(sorts.len());
     for (at, key) in sorts.iter().enumerate() {
         // Which values are equal matters only when another key follows.
         let column = if at + 1 < sorts.len() {
-            equal_key(plan, key.target, key.ty)?
+            typing::equal_key(output_column(plan, key.target), key.ty)?
         } else {
             typing::sort_key(output_column(plan, key.target), key.ty)?
         };

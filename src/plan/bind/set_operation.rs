@@ -1,6 +1,6 @@
 //! UNION, INTERSECT and EXCEPT: branches of one common type for each column.
 
-use datafusion::logical_expr::{ExprFunctionExt as _, LogicalPlan, LogicalPlanBuilder, WindowFrame};
+use datafusion::logical_expr::{Expr, ExprFunctionExt as _, LogicalPlan, LogicalPlanBuilder, WindowFrame};
 use sqlparser::ast;
 
 use super::scope::{Environment, Origin};
@@ -65,7 +65,7 @@ impl Binder<'_> {
             (ast::SetOperator::Union, false) => LogicalPlanBuilder::from(left).union_distinct(right)?.build()?,
             (ast::SetOperator::Except, false) => LogicalPlanBuilder::except(left, right, false)?,
             (_, false) => LogicalPlanBuilder::intersect(left, right, false)?,
-            (op, true) => self.with_counted_duplicates(left, op, right)?,
+            (op, true) => self.with_counted_duplicates(left, op, right, &columns)?,
         };
         Ok(Bound { plan, columns })
     }
@@ -114,11 +114,12 @@ impl Binder<'_> {
         left: LogicalPlan,
         op: ast::SetOperator,
         right: LogicalPlan,
+        columns: &[BoundColumn],
     ) -> Result<LogicalPlan> {
         let count = left.schema().fields().len();
         let name = self.unique("copy");
-        let left = numbered(left, &name)?;
-        let right = numbered(right, &name)?;
+        let left = numbered(left, columns, &name)?;
+        let right = numbered(right, columns, &name)?;
         let plan = if op == ast::SetOperator::Except {
             LogicalPlanBuilder::except(left, right, false)?
         } else {
@@ -128,10 +129,14 @@ impl Binder<'_> {
     }
 }
 
-fn numbered(plan: LogicalPlan, name: &str) -> Result<LogicalPlan> {
-    let columns = plan_columns(&plan);
+fn numbered(plan: LogicalPlan, columns: &[BoundColumn], name: &str) -> Result<LogicalPlan> {
+    // Copies are what the join above them takes for equal, so they are not counted by keys that it has not.
+    let key = |(expr, column): (Expr, &BoundColumn)| {
+        if typing::has_sort_key(column.ty) { Ok(expr) } else { typing::equal_key(expr, column.ty) }
+    };
+    let keys = plan_columns(&plan).into_iter().zip(columns).map(key).collect::<Result<Vec<_>>>()?;
     let number = datafusion::functions_window::row_number::row_number()
-        .partition_by(columns.clone())
+        .partition_by(keys)
         .window_frame(WindowFrame::new(None))
         .build()?;
     let plan = LogicalPlanBuilder::window_plan(plan, [number])?;

@@ -13,14 +13,14 @@ use datafusion::logical_expr::{
 };
 use sqlparser::ast;
 
-use super::expression::aggregates::{Finish, sort_of};
+use super::expression::aggregates::{Finish, computes_floats, sort_of};
 use super::expression::{Clause, Context};
 use super::names::fold;
 use super::scope::Scope;
 use super::values::has_subquery;
 use super::{Binder, plan_columns};
 use crate::builtins::functions::kernel::common_decimal;
-use crate::builtins::functions::{Body, collected, statistics};
+use crate::builtins::functions::{Body, collected, float_frames, statistics};
 use crate::encode::types::PgType;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::parameters::evaluated;
@@ -88,7 +88,10 @@ impl Binder<'_> {
                 let bound = statistics::bound(call.function.name, &args).map_err(|error| error.at(position))?;
                 let (udaf, left) = bound.unwrap_or_else(|| (udaf.clone(), std::mem::take(&mut args)));
                 args = left;
-                WindowFunctionDefinition::AggregateUDF(udaf)
+                let name = call.function.name;
+                // What is collected or counted is exact when values leave the frame.
+                let rounds = computes_floats(&call) && collected::of(name).is_none() && !statistics::is_one(name);
+                WindowFunctionDefinition::AggregateUDF(if rounds { float_frames::in_frame(udaf) } else { udaf })
             }
             Body::Window(udwf) => WindowFunctionDefinition::WindowUDF(udwf.clone()),
             Body::Scalar(_) | Body::Expression(_) | Body::InContext(_) | Body::Contextual(_) | Body::Set(_) => {
@@ -159,7 +162,7 @@ impl Binder<'_> {
         for expr in &spec.partition_by {
             let value = self.settled(expr, &inner)?;
             typing::check_equality(value.ty, value.position)?;
-            partition_by.push(typing::sort_key(value.expr, value.ty)?);
+            partition_by.push(typing::equal_key(value.expr, value.ty)?);
         }
         let sorts = self.sorts(&spec.order_by, &inner)?;
         let ranged = spec.window_frame.as_ref().is_some_and(|frame| frame.units == ast::WindowFrameUnits::Range);
@@ -167,8 +170,8 @@ impl Binder<'_> {
         for (value, options) in &sorts {
             typing::check_ordering(value.ty, value.position)?;
             let expr = value.expr.clone();
-            // A frame's distance is added to the value itself.
-            let expr = if ranged { expr } else { typing::sort_key(expr, value.ty)? };
+            // A frame's distance is added to the value itself; floats keep theirs.
+            let expr = if ranged && typing::has_sort_key(value.ty) { expr } else { typing::equal_key(expr, value.ty)? };
             order_by.push(sort_of(expr, *options));
         }
         let frame = match &spec.window_frame {

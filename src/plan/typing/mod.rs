@@ -185,6 +185,15 @@ pub fn sort_key(expr: Expr, ty: PgType) -> Result<Expr> {
     }
 }
 
+/// A key of which equal values are the same: [`sort_key`], and 0 for -0. For the engine's windows, its distinct values in
+/// aggregates and its keys before other ones, which compare the bits; its groups and joins take the zeros for one.
+pub fn equal_key(expr: Expr, ty: PgType) -> Result<Expr> {
+    match ty.oid {
+        oid::FLOAT4 | oid::FLOAT8 => operators::float_key(expr),
+        _ => sort_key(expr, ty),
+    }
+}
+
 /// `left op right`. 42883 when there is no such operator, 42725 when it is not unique.
 pub fn binary(
     ctx: &TypingContext,

@@ -13,7 +13,7 @@ use super::{Coercion, DFSchema, Typed, TypingContext, literal};
 use crate::builtins::functions::numeric;
 use crate::encode::types::{PgType, element_of, oid, type_words};
 use crate::error::{Error, Result, SqlState};
-pub(super) use comparison::{document_key, interval_span};
+pub(super) use comparison::{document_key, float_key, interval_span};
 use table::Operator;
 
 pub(super) fn binary(

@@ -8,7 +8,7 @@ use sqlparser::ast;
 use super::super::Binder;
 use super::calls::Modifiers;
 use super::{Clause, Context};
-use crate::builtins::functions::kernel::{Kernel, Returns};
+use crate::builtins::functions::kernel::{Kernel, Returns, Run};
 use crate::builtins::functions::{Body, Volatility, collected, floats, numeric, statistics};
 use crate::encode::types::{PgType, element_of, oid};
 use crate::error::{Error, Result, SqlState};
@@ -69,8 +69,11 @@ impl Binder<'_> {
         let mut aggregate = self.aggregate_of(call, modifiers, direct, within, order_by, filter, position)?;
         check_aggregate(&aggregate, context, position)?;
         if let Expr::AggregateFunction(call) = &mut aggregate.expr {
+            // Which values are equal matters only when another key follows; those of DISTINCT are what is sorted by.
+            let equal = call.params.order_by.len() > 1 && !call.params.distinct;
+            let key = if equal { typing::equal_key } else { typing::sort_key };
             for (sort, ty) in call.params.order_by.iter_mut().zip(sorted_types) {
-                sort.expr = typing::sort_key(std::mem::take(&mut sort.expr), ty)?;
+                sort.expr = key(std::mem::take(&mut sort.expr), ty)?;
             }
         }
         match finish {
@@ -118,13 +121,13 @@ impl Binder<'_> {
             }
             call.arguments.iter().try_for_each(|value| typing::check_equality(value.ty, value.position))?;
         }
-        if let (true, "count", [value]) = (distinct, call.function.name, call.arguments.as_slice()) {
-            args = vec![typing::sort_key(value.expr.clone(), value.ty)?];
-        }
         if distinct && order_by.iter().any(|sort| !args.contains(&sort.expr)) {
             let message = "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list";
             return Err(Error::new(SqlState::InvalidColumnReference, message)
                 .at(modifiers.order_by.first().and_then(|sort| self.start(&sort.expr))));
+        }
+        if distinct && collected::of(call.function.name).is_none() {
+            told_apart(&call, &mut args, &mut order_by)?;
         }
         if let Some(filter) = &filter
             && order_by.is_empty()
@@ -142,6 +145,26 @@ impl Binder<'_> {
         self.uses.borrow_mut().truncate(uses);
         Ok(condition)
     }
+}
+
+/// Arguments of DISTINCT by what tells their values apart, where the aggregate does not show what it was given. Floats do:
+/// which of the zeros is shown is left open.
+fn told_apart(call: &Resolved, args: &mut [Expr], order_by: &mut Vec<SortExpr>) -> Result<()> {
+    let counts = call.function.name == "count";
+    if counts {
+        order_by.clear();
+    }
+    for (argument, value) in args.iter_mut().zip(&call.arguments) {
+        if !counts && !matches!(value.ty.oid, oid::FLOAT4 | oid::FLOAT8) {
+            continue;
+        }
+        let key = typing::equal_key(argument.clone(), value.ty)?;
+        for sort in order_by.iter_mut().filter(|sort| sort.expr == *argument) {
+            sort.expr = key.clone();
+        }
+        *argument = key;
+    }
+    Ok(())
 }
 
 /// An aggregate's argument for the rows of FILTER alone: computing it must not fail on others, and the engine computes what
@@ -195,16 +218,21 @@ impl Finish {
 }
 
 /// Whether the result is a float that none of the values need be.
-fn computes_floats(call: &Resolved) -> bool {
+pub(in super::super) fn computes_floats(call: &Resolved) -> bool {
     matches!(call.function.body, Body::Aggregate(_))
         && matches!(call.returns.oid, oid::FLOAT4 | oid::FLOAT8)
         && !matches!(call.function.name, "any_value" | "max" | "min")
 }
 
 /// The sum of the infinities is NaN, in whichever form the engine makes it.
-fn canonical(_: &'static str, _: Vec<Expr>, result: Expr, _: bool) -> Result<Expr> {
-    let returns = Returns::Of(numeric::same_type);
-    Kernel::new("canonical_float", 0, Volatility::Immutable, returns, floats::same).call(vec![result])
+fn canonical(name: &'static str, _: Vec<Expr>, result: Expr, _: bool) -> Result<Expr> {
+    let (kernel, run): (&'static str, Run) = match name {
+        "stddev" | "stddev_pop" | "stddev_samp" | "variance" | "var_pop" | "var_samp" | "regr_sxx" | "regr_syy" => {
+            ("canonical_spread", floats::spread)
+        }
+        _ => ("canonical_float", floats::same),
+    };
+    Kernel::new(kernel, 0, Volatility::Immutable, Returns::Of(numeric::same_type), run).call(vec![result])
 }
 
 /// PostgreSQL's order of NULLs: last in ascending, first in descending order.

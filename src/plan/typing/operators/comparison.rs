@@ -7,7 +7,7 @@ use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Operator as Engi
 
 use super::Wanted;
 use crate::builtins::functions::kernel::{Kernel, Returns, Run, longer_decimal};
-use crate::builtins::functions::{Volatility, casts, date_arithmetic, json_order, numeric};
+use crate::builtins::functions::{Volatility, casts, date_arithmetic, floats, json_order, numeric};
 use crate::encode::TextTimeZone;
 use crate::encode::calendar::{MICROS_PER_DAY, MICROS_PER_SECOND, offset_at, offset_at_local};
 use crate::encode::types::{PgType, oid};
@@ -144,6 +144,12 @@ pub(in crate::plan::typing) fn interval_span(interval: Expr) -> Result<Expr> {
 pub(in crate::plan::typing) fn document_key(document: Expr) -> Result<Expr> {
     let run: Run = json_order::sort_key;
     Kernel::new("jsonb_sort_key", 0, Volatility::Immutable, Returns::Fixed(DataType::Binary), run).call(vec![document])
+}
+
+/// A float of which equal values have the same bits.
+pub(in crate::plan::typing) fn float_key(float: Expr) -> Result<Expr> {
+    let (run, returns): (Run, Returns) = (floats::key, Returns::Of(numeric::same_type));
+    Kernel::new("float_key", 0, Volatility::Immutable, returns, run).call(vec![float])
 }
 
 /// Brings the operands of an operator across types to one type.
