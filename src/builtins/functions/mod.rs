@@ -40,6 +40,7 @@ pub mod kernel;
 mod keywords;
 mod math;
 pub mod names;
+pub mod nullif;
 mod number_format;
 mod number_read;
 pub mod numeric;

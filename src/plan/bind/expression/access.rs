@@ -110,6 +110,7 @@ impl Binder<'_> {
             return Err(not_subscriptable(value.ty).at(position));
         };
         let index = cast(self.subscript(index, context)?, DataType::Int64);
+        self.note_copies(&index, 1, position)?;
         let zero_based = matches!(value.ty.oid, oid::INT2VECTOR | oid::OIDVECTOR);
         let index = if zero_based { index + lit(1_i64) } else { index };
         // A negative subscript counts from the end in DataFusion and is out of bounds in PostgreSQL.
@@ -141,6 +142,9 @@ impl Binder<'_> {
             Some(upper) => bound(upper)?,
             None => cast(nested::array_length(value.expr.clone()), DataType::Int64),
         };
+        self.note_copies(&value.expr, if upper.is_none() { 2 } else { 1 }, position)?;
+        self.note_copies(&first, 1, position)?;
+        self.note_copies(&last, 1, position)?;
         let slice = nested::array_slice(value.expr.clone(), first.clone(), last.clone(), None);
         let empty = nested::array_resize(value.expr, lit(0_i64), lit(datafusion::common::ScalarValue::Null));
         let expr = when(last.gt_eq(first), slice).otherwise(empty)?;
