@@ -188,7 +188,7 @@ fn replace(call: &Call) -> Result<ArrayRef> {
 }
 
 /// The array with lists of lists opened to their elements.
-pub(super) fn flat_items(array: &ArrayRef) -> Result<ArrayRef> {
+pub fn flat_items(array: &ArrayRef) -> Result<ArrayRef> {
     let Some(lists) = array.as_list_opt::<i32>() else { return Ok(array.clone()) };
     let Some(inner) = lists.values().as_list_opt::<i32>() else { return Ok(array.clone()) };
     let offset_of = |at: i32| inner.value_offsets().get(at as usize).copied().unwrap_or_default();

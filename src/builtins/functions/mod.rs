@@ -7,7 +7,7 @@ pub mod argument_names;
 pub mod arithmetic;
 mod array_changes;
 pub mod array_operators;
-mod arrays;
+pub mod arrays;
 pub mod bits;
 mod build;
 mod bytes;

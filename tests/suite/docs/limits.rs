@@ -34,7 +34,8 @@ fn nested(levels: usize) -> String {
 
 /// BETWEEN inside BETWEEN, each of which holds its operand twice.
 fn betweens(levels: usize) -> String {
-    (0..levels).fold("true".to_owned(), |operand, _| format!("({operand} BETWEEN false AND true)")).replacen('(', "SELECT (", 1)
+    let operand = (0..levels).fold("true".to_owned(), |operand, _| format!("({operand} BETWEEN false AND true)"));
+    format!("SELECT {operand}")
 }
 
 /// `1, 2, …`
