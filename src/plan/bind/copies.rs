@@ -13,7 +13,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::plan::typing::Typed;
 
 /// Nodes of expressions and plans that all copies of one statement may have.
-pub(super) const COPIED_NODES_MAX: usize = 1_000_000;
+const COPIED_NODES_MAX: usize = 1_000_000;
 
 impl Binder<'_> {
     /// To be asked before the expression is written `copies` times more than it stands in the text. 54001 when that is too much
