@@ -42,7 +42,7 @@ impl Binder<'_> {
         let copied = self.copied.get().saturating_add(nodes.saturating_mul(copies));
         if copied > COPIED_NODES_MAX {
             let message = format!("operands that are repeated grow beyond {COPIED_NODES_MAX} parts");
-            let hint = "BETWEEN, IN, NULLIF, CASE with an operand, subscripts and comparisons of rows repeat their operands. \
+            let hint = "BETWEEN, IN, NULLIF, CASE with an operand, slices and comparisons of rows repeat their operands. \
                         Compute such an operand in a subquery in FROM.";
             return Err(Error::new(SqlState::StatementTooComplex, message).with_hint(hint).at(position));
         }

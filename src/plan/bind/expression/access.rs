@@ -8,6 +8,7 @@ use sqlparser::ast;
 use super::super::Binder;
 use super::super::names::fold;
 use super::Context;
+use crate::builtins::functions::arrays::subscript;
 use crate::encode::types::{PgType, element_of, oid, pg_type_of, type_words};
 use crate::error::{Error, Result, SqlState};
 use crate::plan::typing::{self, Typed};
@@ -110,12 +111,9 @@ impl Binder<'_> {
             return Err(not_subscriptable(value.ty).at(position));
         };
         let index = cast(self.subscript(index, context)?, DataType::Int64);
-        self.note_copies(&index, 1, position)?;
         let zero_based = matches!(value.ty.oid, oid::INT2VECTOR | oid::OIDVECTOR);
         let index = if zero_based { index + lit(1_i64) } else { index };
-        // A negative subscript counts from the end in DataFusion and is out of bounds in PostgreSQL.
-        let found = nested::array_element(value.expr, index.clone());
-        let expr = when(index.gt(lit(0_i64)), found).end()?;
+        let expr = nested::array_element(value.expr, subscript(index)?);
         let data_type = expr.get_type(&context.scope.schema)?;
         let still_array = matches!(data_type, DataType::List(_) | DataType::LargeList(_));
         let ty = if still_array { value.ty } else { PgType { oid: element, typmod: value.ty.typmod } };

@@ -17,6 +17,7 @@ async fn operands_that_are_named_once_may_nest_as_deep_as_any() {
         ("(@) IN (x, true)", "x IS NULL", "false"),
         ("(@) NOT IN (x, x)", "x IS NULL", "false"),
         ("nullif(@, 5)", "a + 1", "2"),
+        ("(ARRAY[1, 2])[@]", "a", "1"),
         ("nullif(@, 'ONE')", "lower(name)", "one"),
         ("CASE @ WHEN 1 THEN 2 WHEN a + 1 THEN 1 ELSE 0 END", "a + 0", "1"),
         ("CASE @ WHEN 'one' THEN 'two' WHEN NULL THEN 'x' ELSE 'one' END", "lower(name)", "one"),
