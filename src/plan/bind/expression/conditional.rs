@@ -54,12 +54,7 @@ impl Binder<'_> {
     }
 
     /// With an operand each condition is a comparison, with the operator that its own type asks for.
-    fn case_test(
-        &self,
-        operand: Option<&Typed>,
-        condition: &ast::Expr,
-        context: &Context<'_, '_>,
-    ) -> Result<CaseTest> {
+    fn case_test(&self, operand: Option<&Typed>, condition: &ast::Expr, context: &Context<'_, '_>) -> Result<CaseTest> {
         let Some(operand) = operand else {
             return self.boolean(condition, context, "CASE/WHEN").map(CaseTest::Condition);
         };
