@@ -1,6 +1,6 @@
 //! Expressions with operators: PostgreSQL's precedence, one level after another.
 
-use sqlparser::ast::{BinaryOperator, Expr, ObjectName, UnaryOperator, Value, ValueWithSpan};
+use sqlparser::ast::{BinaryOperator, Expr, Ident, ObjectName, UnaryOperator, Value, ValueWithSpan};
 
 use super::grammar::{Grammar, too_deep};
 use super::stack::CHAIN_MAX;
@@ -345,18 +345,13 @@ impl Grammar<'_> {
         if !symmetric {
             self.accept("asymmetric");
         }
-        let low = Box::new(self.bounded_expression()?);
+        let mut low = Box::new(self.bounded_expression()?);
+        if symmetric {
+            low = Box::new(Expr::Prefixed { prefix: Ident::new("SYMMETRIC"), value: low });
+        }
         self.expect("and")?;
         let high = Box::new(self.deeper(|grammar| grammar.operand(Level::Operator, Scope::Full))?);
-        if !symmetric {
-            return Ok(Expr::Between { expr, negated, low, high });
-        }
-        // PostgreSQL's own expansion: both orders of the bounds.
-        let swapped = Expr::Between { expr: expr.clone(), negated, low: high.clone(), high: low.clone() };
-        let straight = Expr::Between { expr, negated, low, high };
-        let op = if negated { BinaryOperator::And } else { BinaryOperator::Or };
-        let both = Expr::BinaryOp { left: Box::new(straight), op, right: Box::new(swapped) };
-        Ok(Expr::Nested(Box::new(both)))
+        Ok(Expr::Between { expr, negated, low, high })
     }
 
     fn membership(&mut self, expr: Box<Expr>, negated: bool) -> Result<Expr> {
@@ -383,7 +378,7 @@ fn is_postfix(expr: &Expr) -> bool {
     )
 }
 
-fn fold_part(ident: &sqlparser::ast::Ident) -> String {
+fn fold_part(ident: &Ident) -> String {
     super::grammar::fold(ident)
 }
 

@@ -14,7 +14,7 @@
 //! * every string constant is `Value::SingleQuotedString`, decoded; every number `Value::Number`; `$1` a `Placeholder`;
 //! * a quoted path is a table whose name is one identifier of quote style `'`;
 //! * `OPERATOR(s.op)` is `PGCustomBinaryOperator`; VARIADIC is seen by [`variadic_argument`];
-//! * `TABLE t` is `SELECT * FROM t`; BETWEEN SYMMETRIC is its two BETWEENs; AND and OR chains are balanced trees.
+//! * `TABLE t` is `SELECT * FROM t`; SYMMETRIC is a prefix of BETWEEN's first bound; AND and OR chains are balanced trees.
 
 mod alter;
 mod call;

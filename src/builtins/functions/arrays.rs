@@ -1,9 +1,10 @@
 //! Functions of arrays. Arrays here start at 1 and have one dimension, unless lists are nested.
 
-use arrow::array::{Array, ArrayRef, AsArray, ListArray};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, ListArray};
 use arrow::buffer::{NullBuffer, OffsetBuffer};
-use arrow::datatypes::{DataType, Int32Type};
+use arrow::datatypes::{DataType, Int32Type, Int64Type};
 use arrow::row::{RowConverter, SortField};
+use datafusion::logical_expr::Expr;
 
 use super::Function;
 use super::build::{contextual, scalar, typed};
@@ -12,6 +13,17 @@ use super::numeric::same_type;
 use super::{Volatility, array_operators, style};
 use crate::encode::types::PgType;
 use crate::error::{Error, Result, SqlState};
+
+/// A subscript as the engine takes it: NULL where there is no element, since negative ones count from the end there.
+pub fn subscript(index: Expr) -> Result<Expr> {
+    Kernel::new("subscript", 0, Volatility::Immutable, Returns::Fixed(DataType::Int64), positive).call(vec![index])
+}
+
+fn positive(call: &Call) -> Result<ArrayRef> {
+    let given = crate::encode::cast(call.raw(0)?, &DataType::Int64)?;
+    let kept: Int64Array = given.as_primitive::<Int64Type>().iter().map(|at| at.filter(|at| *at > 0)).collect();
+    Ok(std::sync::Arc::new(kept))
+}
 
 /// The list of a row; `None` is NULL.
 fn list_at(call: &Call, index: usize, row: usize) -> Result<Option<ArrayRef>> {
@@ -188,7 +200,7 @@ fn replace(call: &Call) -> Result<ArrayRef> {
 }
 
 /// The array with lists of lists opened to their elements.
-pub(super) fn flat_items(array: &ArrayRef) -> Result<ArrayRef> {
+pub fn flat_items(array: &ArrayRef) -> Result<ArrayRef> {
     let Some(lists) = array.as_list_opt::<i32>() else { return Ok(array.clone()) };
     let Some(inner) = lists.values().as_list_opt::<i32>() else { return Ok(array.clone()) };
     let offset_of = |at: i32| inner.value_offsets().get(at as usize).copied().unwrap_or_default();

@@ -21,6 +21,7 @@ use sqlparser::ast::Spanned as _;
 use super::Binder;
 use super::expression::Context;
 use super::expression::comparison::{among, have_one_decimal};
+use crate::builtins::functions::arrays::flat_items;
 use crate::builtins::functions::floats;
 use crate::builtins::functions::kernel::{common_decimal, longer_decimal};
 use crate::encode::types::{PgType, array_of, arrow_type, element_of, oid};
@@ -80,7 +81,7 @@ impl Binder<'_> {
             None => left,
         };
         let is_list = matches!((comparison, all), (Comparison::Eq, false) | (Comparison::NotEq, true));
-        let list = if is_list { literal_elements(&array.expr, conversion.as_ref()) } else { None };
+        let list = if is_list { literal_elements(&array.expr, conversion.as_ref(), &schema) } else { None };
         let expr = match list {
             Some(list) if !list.is_empty() && can_be_listed(&left, &list, &schema) => among(left, list, all),
             _ => compare_function(comparison, all, conversion).call(vec![left, array.expr]),
@@ -179,12 +180,21 @@ fn parts_of(expr: Expr) -> Option<(Expr, Comparison, Expr)> {
     }
 }
 
-/// What the elements of an array of one dimension are kept in.
+/// What the elements of an array are kept in, those of all its dimensions.
 fn element_type(array: &Expr, schema: &DFSchema) -> Option<DataType> {
-    match array.get_type(schema).ok()? {
-        DataType::List(field) if !field.data_type().is_nested() => Some(field.data_type().clone()),
-        _ => None,
+    let mut ty = array.get_type(schema).ok()?;
+    if !matches!(ty, DataType::List(_)) {
+        return None;
     }
+    while let DataType::List(field) = &ty {
+        ty = field.data_type().clone();
+    }
+    (!ty.is_nested()).then_some(ty)
+}
+
+/// Whether the array has more dimensions than one.
+fn is_matrix(array: &Expr, schema: &DFSchema) -> bool {
+    matches!(array.get_type(schema), Ok(DataType::List(rows)) if matches!(rows.data_type(), DataType::List(_)))
 }
 
 /// An element, in what the operator makes of it before it compares.
@@ -210,14 +220,20 @@ fn converted(elements: ArrayRef, conversion: Option<&Expr>) -> DfResult<ArrayRef
     expr.evaluate(&batch)?.into_array(batch.num_rows())
 }
 
-/// The elements of a constant array, converted; none where that fails, which is an error only once it is asked for.
-fn literal_elements(array: &Expr, conversion: Option<&Expr>) -> Option<Vec<Expr>> {
+/// The elements of a constant array, in all its dimensions, converted; none where that fails, which is an error only once it is
+/// asked for.
+fn literal_elements(array: &Expr, conversion: Option<&Expr>, schema: &DFSchema) -> Option<Vec<Expr>> {
     match array {
         Expr::Literal(ScalarValue::List(list), _) if list.len() == 1 && list.is_valid(0) => {
-            let values = converted(list.value(0), conversion).ok()?;
+            let flat = flat_items(&(Arc::clone(list) as ArrayRef)).ok()?;
+            let values = converted(flat.as_list_opt::<i32>()?.value(0), conversion).ok()?;
             (0..values.len())
                 .map(|index| ScalarValue::try_from_array(&values, index).ok().map(datafusion::logical_expr::lit))
                 .collect()
+        }
+        Expr::ScalarFunction(call) if call.name() == "make_array" && is_matrix(array, schema) => {
+            let rows = call.args.iter().map(|row| literal_elements(row, conversion, schema));
+            rows.collect::<Option<Vec<_>>>().map(|rows| rows.into_iter().flatten().collect())
         }
         Expr::ScalarFunction(call) if call.name() == "make_array" => {
             let elements = call.args.iter().map(|element| match conversion {
@@ -284,6 +300,7 @@ impl ScalarUDFImpl for CompareWithArray {
                 crate::encode::cast(lists, &DataType::new_list(element, true))?
             }
         };
+        let lists = flat_items(&lists).map_err(Error::into_datafusion)?;
         let lists = lists.as_list::<i32>();
         let compared = self.compare(values, lists)?;
         Ok(ColumnarValue::Array(Arc::new(self.fold(lists, &compared))))

@@ -54,6 +54,7 @@ impl Binder<'_> {
             depth: std::rc::Rc::clone(&self.depth),
             subqueries: std::rc::Rc::clone(&self.subqueries),
             terms: std::rc::Rc::clone(&self.terms),
+            copied: std::rc::Rc::clone(&self.copied),
             values: self.values.clone(),
             uses: std::cell::RefCell::default(),
             grouping_arguments: std::cell::RefCell::default(),

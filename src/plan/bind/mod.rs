@@ -13,6 +13,7 @@ mod aggregate;
 mod array_comparison;
 pub mod change;
 mod condition;
+mod copies;
 mod cte;
 mod diagnostics;
 mod digits;
@@ -84,6 +85,8 @@ pub struct Binder<'a> {
     subqueries: Rc<Cell<u32>>,
     /// Levels of recursive terms, those around the views included.
     terms: Rc<Cell<usize>>,
+    /// Nodes of operands that were repeated.
+    copied: Rc<Cell<usize>>,
     /// The parameters' values of a plan that is bound to be run; `None` where only its types are asked for.
     values: Option<Rc<[ScalarValue]>>,
     /// Where each column was used outside aggregates: for the position of 42803.
@@ -145,6 +148,7 @@ impl<'a> Binder<'a> {
             depth: Rc::default(),
             subqueries: Rc::default(),
             terms: Rc::default(),
+            copied: Rc::default(),
             values: None,
             uses: RefCell::default(),
             grouping_arguments: RefCell::default(),

@@ -11,6 +11,9 @@ use crate::encode::types::{oid, type_words};
 use crate::error::{Error, Result, SqlState};
 use crate::plan::typing::{self, Coercion, Typed};
 
+/// How often `overlap` of two `span`s names each of the four points, beyond once.
+const COPIES: usize = 11;
+
 /// A span with its ends in order. The end is NULL when either end was.
 struct Span {
     start: Expr,
@@ -44,6 +47,7 @@ impl Binder<'_> {
         }
         for point in &mut points {
             *point = typing::coerce(self.typing, point.clone(), ty, Coercion::Implicit)?;
+            self.note_copies(&point.expr, COPIES, position)?;
         }
         let [a, b, c, d] = <[Typed; 4]>::try_from(points).map_err(|_| Error::internal("not four points in time"))?;
         let expr = overlap(&span(a.expr, b.expr)?, &span(c.expr, d.expr)?)?;
@@ -67,6 +71,7 @@ impl Binder<'_> {
         if end.ty.oid != oid::INTERVAL {
             return Ok(end);
         }
+        self.note_copies(&start.expr, 1, position)?;
         typing::binary(self.typing, "+", start.clone(), end, position, &context.scope.schema)
     }
 }

@@ -65,6 +65,10 @@ impl Binder<'_> {
             }
         }
         let columns = self.set_columns(&call, position)?;
+        for argument in &call.arguments {
+            // A set of several columns reads its arguments for each.
+            self.note_copies(&argument.expr, columns.len().saturating_sub(1), position)?;
+        }
         let opened = |column: &SetColumn| column.value(Expr::Unnest(Unnest::new(column.list.clone())));
         match columns.as_slice() {
             [column] => Ok(Typed { expr: opened(column), ty: column.ty, position }),

@@ -210,7 +210,16 @@ impl Binder<'_> {
     }
 
     /// `x IN (plan)` where DataFusion knows no IN: outside conditions. Two counts tell true from NULL from false.
-    fn membership(&self, left: Expr, plan: LogicalPlan, negated: bool, context: &Context<'_, '_>) -> Result<Expr> {
+    fn membership(
+        &self,
+        left: Expr,
+        plan: LogicalPlan,
+        negated: bool,
+        context: &Context<'_, '_>,
+        position: Option<u32>,
+    ) -> Result<Expr> {
+        self.note_copies(&left, 1, position)?;
+        self.note_plan_copies(&plan, 2, position)?;
         let Some(column) = super::plan_columns(&plan).pop() else {
             return Err(Error::internal("a subquery without columns"));
         };
@@ -268,7 +277,7 @@ impl Binder<'_> {
         }
         let plan = unsorted(plan);
         if !context.clause.is_condition() && is_movable(&left)? {
-            let expr = self.membership(left, plan, negated, context)?;
+            let expr = self.membership(left, plan, negated, context, position)?;
             return Ok(Typed { expr, ty: PgType::BOOL, position: start });
         }
         let expr = Expr::InSubquery(InSubquery::new(Box::new(left), subquery(plan), negated));
@@ -367,13 +376,21 @@ impl Binder<'_> {
             let plan = LogicalPlanBuilder::from(plan).filter(condition)?.build()?;
             Expr::Exists(Exists::new(subquery(plan), negated))
         } else {
-            self.quantified_rows(&plan, equal, lit(!negated), lit(negated))?
+            self.quantified_rows(&plan, equal, [lit(!negated), lit(negated)], position)?
         };
         Ok(Typed { expr, ty: PgType::BOOL, position })
     }
 
     /// `found` when the condition holds for a row of the plan, else NULL when it is NULL for one, else `otherwise`.
-    fn quantified_rows(&self, plan: &LogicalPlan, condition: Expr, found: Expr, otherwise: Expr) -> Result<Expr> {
+    fn quantified_rows(
+        &self,
+        plan: &LogicalPlan,
+        condition: Expr,
+        [found, otherwise]: [Expr; 2],
+        position: Option<u32>,
+    ) -> Result<Expr> {
+        self.note_copies(&condition, 1, position)?;
+        self.note_plan_copies(plan, 1, position)?;
         let some = |condition: Expr| -> Result<Expr> {
             let rows = LogicalPlanBuilder::from(plan.clone()).filter(condition)?.build()?;
             Ok(self.row_count_of(rows)?.gt(lit(0_i64)))
@@ -428,9 +445,9 @@ impl Binder<'_> {
         if let Some(fields) = row::elements(operand) {
             let (plan, compared) = self.row_beside_subquery(&fields, name, query, context, position)?;
             let expr = if all {
-                self.quantified_rows(&plan, Expr::Not(Box::new(compared)), lit(false), lit(true))?
+                self.quantified_rows(&plan, Expr::Not(Box::new(compared)), [lit(false), lit(true)], position)?
             } else {
-                self.quantified_rows(&plan, compared, lit(true), lit(false))?
+                self.quantified_rows(&plan, compared, [lit(true), lit(false)], position)?
             };
             return Ok(Typed { expr, ty: PgType::BOOL, position });
         }

@@ -30,6 +30,7 @@ impl Binder<'_> {
             depth: Rc::clone(&self.depth),
             subqueries: Rc::clone(&self.subqueries),
             terms: Rc::clone(&self.terms),
+            copied: Rc::clone(&self.copied),
             values: self.values.clone(),
             uses: RefCell::default(),
             grouping_arguments: RefCell::default(),

@@ -32,6 +32,12 @@ fn nested(levels: usize) -> String {
     format!("SELECT {}1{}", "(".repeat(levels), ")".repeat(levels))
 }
 
+/// BETWEEN inside BETWEEN, each of which holds its operand twice.
+fn betweens(levels: usize) -> String {
+    let operand = (0..levels).fold("true".to_owned(), |operand, _| format!("({operand} BETWEEN false AND true)"));
+    format!("SELECT {operand}")
+}
+
 /// `1, 2, …`
 fn numbers(count: usize) -> String {
     (1..=count).map(|number| number.to_string()).collect::<Vec<_>>().join(", ")
@@ -146,6 +152,7 @@ fn limits() -> Vec<(&'static str, Vec<Held>)> {
             vec![runs(format!("SELECT \"{}\" FROM (SELECT 1 AS \"{}\") q", "a".repeat(63), "a".repeat(70)))],
         ),
         ("nesting of expressions and queries", vec![runs(nested(1_900)), refused(nested(2_001))]),
+        ("parts of expressions that BETWEEN", vec![runs(betweens(8)), refused(betweens(40))]),
         (
             "operators in one chain",
             vec![

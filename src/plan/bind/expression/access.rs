@@ -8,6 +8,7 @@ use sqlparser::ast;
 use super::super::Binder;
 use super::super::names::fold;
 use super::Context;
+use crate::builtins::functions::arrays::subscript;
 use crate::encode::types::{PgType, element_of, oid, pg_type_of, type_words};
 use crate::error::{Error, Result, SqlState};
 use crate::plan::typing::{self, Typed};
@@ -112,9 +113,7 @@ impl Binder<'_> {
         let index = cast(self.subscript(index, context)?, DataType::Int64);
         let zero_based = matches!(value.ty.oid, oid::INT2VECTOR | oid::OIDVECTOR);
         let index = if zero_based { index + lit(1_i64) } else { index };
-        // A negative subscript counts from the end in DataFusion and is out of bounds in PostgreSQL.
-        let found = nested::array_element(value.expr, index.clone());
-        let expr = when(index.gt(lit(0_i64)), found).end()?;
+        let expr = nested::array_element(value.expr, subscript(index)?);
         let data_type = expr.get_type(&context.scope.schema)?;
         let still_array = matches!(data_type, DataType::List(_) | DataType::LargeList(_));
         let ty = if still_array { value.ty } else { PgType { oid: element, typmod: value.ty.typmod } };
@@ -141,6 +140,9 @@ impl Binder<'_> {
             Some(upper) => bound(upper)?,
             None => cast(nested::array_length(value.expr.clone()), DataType::Int64),
         };
+        self.note_copies(&value.expr, if upper.is_none() { 2 } else { 1 }, position)?;
+        self.note_copies(&first, 1, position)?;
+        self.note_copies(&last, 1, position)?;
         let slice = nested::array_slice(value.expr.clone(), first.clone(), last.clone(), None);
         let empty = nested::array_resize(value.expr, lit(0_i64), lit(datafusion::common::ScalarValue::Null));
         let expr = when(last.gt_eq(first), slice).otherwise(empty)?;

@@ -7,6 +7,7 @@ use sqlparser::ast;
 use sqlparser::ast::Spanned as _;
 
 use super::super::Binder;
+use super::super::copies::{are_plainly_equal, is_leaf};
 use super::{Context, row};
 use crate::builtins::functions::kernel::longer_decimal;
 use crate::encode::types::{PgType, oid};
@@ -69,6 +70,8 @@ impl Binder<'_> {
                 if same && !left.column_refs().is_empty() && !right.column_refs().is_empty() =>
             {
                 let schema = &context.scope.schema;
+                self.note_copies(&left, 1, position)?;
+                self.note_copies(&right, 1, position)?;
                 let expr = null_safe::equal((*left, schema), (*right, schema))?;
                 Ok(Typed { expr, ty: PgType::BOOL, position: start })
             }
@@ -85,8 +88,8 @@ impl Binder<'_> {
         }
     }
 
-    /// `x IN (a, b)`: one type for the constants, if there are several and they have one, else a comparison with each; as in
-    /// PostgreSQL, where they make an array.
+    /// `x IN (a, b)`: one type for the constants, if there are several and they have one, else a comparison with each item in the
+    /// order of the text; as in PostgreSQL, where the constants make an array.
     pub(super) fn in_list(
         &self,
         operand: &ast::Expr,
@@ -102,17 +105,19 @@ impl Binder<'_> {
         let value = self.expr(operand, context)?;
         let items = self.exprs(list, context)?;
         let is_column = |item: &Typed| !item.expr.column_refs().is_empty();
-        let (columns, constants): (Vec<Typed>, Vec<Typed>) = items.into_iter().partition(is_column);
         let mut alike = vec![value.clone()];
-        alike.extend(constants.iter().cloned());
-        let mut tests = match typing::common_type(self.typing, &alike, "IN") {
+        alike.extend(items.iter().filter(|item| !is_column(item)).cloned());
+        let tests = match typing::common_type(self.typing, &alike, "IN") {
             // Which of them a constant without room in a numeric equals is each comparison's to say.
-            Ok(ty) if constants.len() > 1 && ty.oid != PgType::RECORD.oid && !alike.iter().any(typing::is_wide) => {
-                self.one_type_list(value.clone(), constants, ty, negated, position, context)?
+            Ok(ty) if alike.len() > 2 && ty.oid != PgType::RECORD.oid && !alike.iter().any(typing::is_wide) => {
+                let (columns, constants): (Vec<Typed>, Vec<Typed>) = items.into_iter().partition(is_column);
+                self.note_copies(&value.expr, usize::from(!columns.is_empty()), position)?;
+                let mut tests = self.one_type_list(value.clone(), constants, ty, negated, position, context)?;
+                tests.extend(self.each_equal(&value, columns, negated, position, context)?);
+                tests
             }
-            _ => self.each_equal(&value, constants, negated, position, context)?,
+            _ => self.each_equal(&value, items, negated, position, context)?,
         };
-        tests.extend(self.each_equal(&value, columns, negated, position, context)?);
         let join = if negated { Expr::and } else { Expr::or };
         let expr = tests.into_iter().reduce(join);
         let expr = expr.ok_or_else(|| Error::new(SqlState::SyntaxError, "syntax error at or near \")\""))?;
@@ -160,6 +165,8 @@ impl Binder<'_> {
         Ok(tests)
     }
 
+    /// A comparison with each item; one list of them where that says the same and the value is more than a column, which each
+    /// comparison would compute again.
     fn each_equal(
         &self,
         value: &Typed,
@@ -168,8 +175,16 @@ impl Binder<'_> {
         position: Option<u32>,
         context: &Context<'_, '_>,
     ) -> Result<Vec<Expr>> {
+        let schema = &context.scope.schema;
+        // Comparisons that OR joins need not be computed once one holds; what cannot fail may be.
+        let is_listed = |item: &Typed| is_leaf(&item.expr) && are_plainly_equal(value, item, schema);
+        if items.len() > 1 && !is_leaf(&value.expr) && items.iter().all(is_listed) {
+            let list = items.into_iter().map(|item| item.expr).collect();
+            return Ok(vec![value.expr.clone().in_list(list, negated)]);
+        }
+        self.note_copies(&value.expr, items.len().saturating_sub(1), position)?;
         let op = if negated { "<>" } else { "=" };
-        let compare = |item| typing::binary(self.typing, op, value.clone(), item, position, &context.scope.schema);
+        let compare = |item| typing::binary(self.typing, op, value.clone(), item, position, schema);
         items.into_iter().map(|item| compare(item).map(|compared| compared.expr)).collect()
     }
 
@@ -181,12 +196,18 @@ impl Binder<'_> {
         position: Option<u32>,
         context: &Context<'_, '_>,
     ) -> Result<Typed> {
+        let left = fields.iter().map(|field| self.expr(field, context)).collect::<Result<Vec<_>>>()?;
+        for value in &left {
+            self.note_copies(&value.expr, list.len().saturating_sub(1), position)?;
+        }
         let mut any: Option<Expr> = None;
         for item in list {
             let Some(values) = row::elements(item) else {
                 return Err(Error::unsupported("IN with a row and this list").at(self.start(item)));
             };
-            let equal = self.compare_rows(fields.to_vec(), "=", values, position, context)?.expr;
+            row::check_lengths(left.len(), values.len(), position)?;
+            let values = values.into_iter().map(|value| self.expr(value, context)).collect::<Result<Vec<_>>>()?;
+            let equal = self.compare_values(left.clone(), "=", values, position, &context.scope.schema)?.expr;
             any = Some(match any {
                 None => equal,
                 Some(others) => others.or(equal),
@@ -197,7 +218,8 @@ impl Binder<'_> {
         Ok(Typed { expr, ty: PgType::BOOL, position })
     }
 
-    /// `x BETWEEN a AND b` is `x >= a AND x <= b`, each comparison with its own operator.
+    /// `x BETWEEN a AND b` is `x >= a AND x <= b`, each comparison with its own operator; SYMMETRIC, which the grammar writes before
+    /// the first bound, takes the bounds in both orders.
     pub(super) fn between(
         &self,
         operand: &ast::Expr,
@@ -208,6 +230,10 @@ impl Binder<'_> {
     ) -> Result<Typed> {
         let start = self.start(operand);
         let position = self.source.operator_after(operand.span());
+        let (low, symmetric) = match low {
+            ast::Expr::Prefixed { value, .. } => (value.as_ref(), true),
+            low => (low, false),
+        };
         let value = self.expr(operand, context)?;
         let low = self.expr(low, context)?;
         let high = self.expr(high, context)?;
@@ -215,11 +241,21 @@ impl Binder<'_> {
             typing::binary(self.typing, op, a.clone(), b.clone(), position, &context.scope.schema)
                 .map(|value| value.expr)
         };
-        let expr = if negated {
-            compare("<", &value, &low)?.or(compare(">", &value, &high)?)
-        } else {
-            compare(">=", &value, &low)?.and(compare("<=", &value, &high)?)
+        let within = |low: &Typed, high: &Typed| -> Result<Expr> {
+            Ok(if negated {
+                compare("<", &value, low)?.or(compare(">", &value, high)?)
+            } else {
+                compare(">=", &value, low)?.and(compare("<=", &value, high)?)
+            })
         };
+        self.note_copies(&value.expr, if symmetric { 3 } else { 1 }, position)?;
+        let mut expr = within(&low, &high)?;
+        if symmetric {
+            self.note_copies(&low.expr, 1, position)?;
+            self.note_copies(&high.expr, 1, position)?;
+            let swapped = within(&high, &low)?;
+            expr = if negated { expr.and(swapped) } else { expr.or(swapped) };
+        }
         Ok(Typed { expr, ty: PgType::BOOL, position: start })
     }
 

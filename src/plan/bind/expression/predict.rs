@@ -215,7 +215,7 @@ impl Binder<'_> {
         if header.transform.is_empty() {
             return Ok(values.into_iter().map(|value| value.expr).collect());
         }
-        self.transformed(used, values)
+        self.transformed(used, values, position)
     }
 
     /// A value for a feature; numbers of any type are taken as they are.
@@ -249,9 +249,9 @@ impl Binder<'_> {
     }
 
     /// The expressions of TRANSFORM over the inputs.
-    fn transformed(&self, used: &UsedModel, values: Vec<Typed>) -> Result<Vec<Expr>> {
+    fn transformed(&self, used: &UsedModel, values: Vec<Typed>, position: Option<u32>) -> Result<Vec<Expr>> {
         let header = &used.model.header;
-        self.over_inputs(used, header.inputs.iter().zip(values), header.features.iter())
+        self.over_inputs(used, header.inputs.iter().zip(values), header.features.iter(), position)
     }
 
     /// The label among the columns of some rows, or what TRANSFORM makes of them for it.
@@ -282,7 +282,7 @@ impl Binder<'_> {
         for input in &header.label_inputs {
             given.push((input, typing::coerce(self.typing, column(&input.name)?, input.ty(), Coercion::Assignment)?));
         }
-        let mut made = self.over_inputs(used, given.into_iter(), std::iter::once(label))?;
+        let mut made = self.over_inputs(used, given.into_iter(), std::iter::once(label), position)?;
         made.pop().ok_or_else(|| Error::internal("a label without its expression"))
     }
 
@@ -292,6 +292,7 @@ impl Binder<'_> {
         used: &UsedModel,
         inputs: impl Iterator<Item = (&'h Feature, Typed)>,
         wanted: impl Iterator<Item = &'h Feature>,
+        position: Option<u32>,
     ) -> Result<Vec<Expr>> {
         let header = &used.model.header;
         let columns = inputs.map(|(input, value)| ScopeColumn {
@@ -319,6 +320,7 @@ impl Binder<'_> {
         let binder = Binder {
             next: Rc::clone(&self.next),
             depth: Rc::clone(&self.depth),
+            copied: Rc::clone(&self.copied),
             ..Binder::new(&typing, self.relations, "")
         };
         let mut bound = Vec::with_capacity(header.transform.len());
@@ -329,6 +331,8 @@ impl Binder<'_> {
             let value = binder.settled(&expr, &Context::new(&scope, super::Clause::Select));
             let value = value.map_err(Error::without_position)?;
             let value = typing::cast(&typing, value, feature.ty(), None).map_err(Error::without_position)?;
+            // Each mention of an input is the whole value that is given for it.
+            self.note_copies(&value.expr, 1, position)?;
             bound.push(value.expr);
         }
         if typing.contextual.get() {

@@ -43,6 +43,19 @@ pub(in super::super) fn elements(expr: &ast::Expr) -> Option<Vec<&ast::Expr>> {
     }
 }
 
+/// Rows are compared that have as many fields as the other.
+pub(super) fn check_lengths(left: usize, right: usize, position: Option<u32>) -> Result<()> {
+    if left != right {
+        let message = "unequal number of entries in row expressions";
+        return Err(Error::new(SqlState::SyntaxError, message).at(position));
+    }
+    if left == 0 {
+        let message = "cannot compare rows of zero length";
+        return Err(Error::new(SqlState::FeatureNotSupported, message).at(position));
+    }
+    Ok(())
+}
+
 /// The subquery that an operand is.
 pub(super) fn query(expr: &ast::Expr) -> Option<&ast::Query> {
     match expr {
@@ -84,14 +97,7 @@ impl Binder<'_> {
         position: Option<u32>,
         context: &Context<'_, '_>,
     ) -> Result<Typed> {
-        if left.len() != right.len() {
-            let message = "unequal number of entries in row expressions";
-            return Err(Error::new(SqlState::SyntaxError, message).at(position));
-        }
-        if left.is_empty() {
-            let message = "cannot compare rows of zero length";
-            return Err(Error::new(SqlState::FeatureNotSupported, message).at(position));
-        }
+        check_lengths(left.len(), right.len(), position)?;
         let left = left.into_iter().map(|expr| self.expr(expr, context)).collect::<Result<Vec<_>>>()?;
         let right = right.into_iter().map(|expr| self.expr(expr, context)).collect::<Result<Vec<_>>>()?;
         self.compare_values(left, op, right, position, &context.scope.schema)
@@ -122,7 +128,11 @@ impl Binder<'_> {
                     let last = index + 1 == pairs.len();
                     result = Some(match result {
                         None => compare(if last { op } else { strict }, a, b)?,
-                        Some(rest) => compare(strict, a, b)?.or(compare("=", a, b)?.and(rest)),
+                        Some(rest) => {
+                            self.note_copies(&a.expr, 1, position)?;
+                            self.note_copies(&b.expr, 1, position)?;
+                            compare(strict, a, b)?.or(compare("=", a, b)?.and(rest))
+                        }
                     });
                 }
                 result
