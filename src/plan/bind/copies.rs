@@ -12,13 +12,18 @@ use crate::encode::types::oid;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::typing::Typed;
 
-/// Nodes of expressions and plans that all copies of one statement may have.
-const COPIED_NODES_MAX: usize = 1_000_000;
+/// Nodes of expressions and plans that all copies of one statement may have. The engine asks a nested expression for its type again
+/// and again and optimizes it in many passes: so many take it seconds.
+const COPIED_NODES_MAX: usize = 20_000;
 
 impl Binder<'_> {
     /// To be asked before the expression is written `copies` times more than it stands in the text. 54001 when that is too much
     /// for one statement.
     pub(super) fn note_copies(&self, expr: &Expr, copies: usize, position: Option<u32>) -> Result<()> {
+        // Long lists repeat a column as often as they have items.
+        if is_leaf(expr) {
+            return Ok(());
+        }
         let room = self.room_for(copies);
         let mut size = Size { nodes: 0, nodes_max: room };
         size.add_expr(expr)?;
